@@ -1,0 +1,1 @@
+"""The core of DPA: contracts, readers, validation and the transactional load. It never imports Prefect."""

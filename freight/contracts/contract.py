@@ -1,0 +1,79 @@
+"""What a dataset promises: its columns, units, ranges and business key, written once as data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Dtype = Literal["text", "integer", "number", "instant", "date", "boolean"]
+
+DEFAULT_TEXT_LIMIT = 200  # characters; a name or code longer than this is a parsing accident, not data
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a dataset.
+
+    Attributes:
+        name: warehouse name; carries the unit where there is one (`_t`, `_deg`, `_km`).
+        dtype: `instant` is stored in UTC; a source value without an offset is local to the source's time zone.
+        description: one sentence for the data dictionary.
+        unit: SI or trade unit, empty for codes and names.
+        required: whether an empty value breaks the contract.
+        optional: whether a source may lack the column altogether.
+        minimum, maximum: inclusive range of a number.
+        allowed: the only values a text may have, compared after upper-casing.
+        pattern: regular expression that the whole text matches.
+        max_length: longest text, in characters.
+        future_limit_s: how far after the time of reading an instant may lie, in seconds.
+        aliases: further headers that sources use, in any case and with or without accents.
+    """
+
+    name: str
+    dtype: Dtype
+    description: str
+    unit: str = ""
+    required: bool = False
+    optional: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed: tuple[str, ...] = ()
+    pattern: str | None = None
+    max_length: int = DEFAULT_TEXT_LIMIT
+    future_limit_s: int | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The promise of a dataset.
+
+    Attributes:
+        dataset: slug, the same in every folder.
+        version: raised with each change of meaning; files are read again under a new version.
+        table: warehouse table that holds the rows.
+        business_key: columns that identify a row.
+        columns: what a source delivers.
+        derived: what the transform or the warehouse adds; never read from a source, never part of the content hash.
+        freshness_s: age after which the dataset counts as stale, in seconds.
+        load_order: datasets with a lower number load first (references before facts).
+        snapshot: whether a file states all keys, so that a key that is absent from it is worth a flag.
+    """
+
+    dataset: str
+    version: int
+    table: str
+    business_key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    freshness_s: int
+    load_order: int
+    derived: tuple[Column, ...] = ()
+    snapshot: bool = False
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the columns that a source delivers, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def stored_names(self) -> tuple[str, ...]:
+        """Names of all business columns of the table, in order."""
+        return self.column_names + tuple(column.name for column in self.derived)

@@ -1,0 +1,105 @@
+"""Errors, named by what to do about them.
+
+    DpaError
+    ├── ConfigurationError        fail at once: a person has to change a setting
+    ├── TransientError            retry: the same call may succeed later
+    ├── SourceError               this input fails, the others go on
+    │   └── QuarantineLimitExceeded   too many bad rows: nothing of the unit loads
+    ├── PositionFenced            another run has loaded this input: roll back and look again
+    └── InvariantViolated         crash: the warehouse contradicts itself
+
+Errors carry ids as attributes, never secrets. A `SourceError` always names a remedy.
+"""
+
+from typing import Literal
+
+SourceFault = Literal[
+    "missing",
+    "unreadable",
+    "empty",
+    "header_only",
+    "corrupt",
+    "encrypted",
+    "unsupported",
+    "too_large",
+    "timed_out",
+    "changed_while_reading",
+    "unknown_encoding",
+    "missing_column",
+    "doubled_column",
+    "unknown_column",
+    "quarantine_limit",
+]
+
+
+class DpaError(Exception):
+    """Base of every error that DPA raises on purpose."""
+
+
+class ConfigurationError(DpaError):
+    """A setting, catalog entry or environment is wrong; retrying cannot help."""
+
+
+class TransientError(DpaError):
+    """The outside world failed in a way that usually passes: lost connection, deadlock, locked file."""
+
+
+class SourceError(DpaError):
+    """One input cannot be used; the message names the file, the place, the fault and the remedy."""
+
+    def __init__(
+        self,
+        fault: SourceFault,
+        message: str,
+        *,
+        remedy: str,
+        location: str = "",
+        row: int | None = None,
+        column: str | None = None,
+    ) -> None:
+        super().__init__(fault, message, remedy, location, row, column)
+        self.fault = fault
+        self.message = message
+        self.remedy = remedy
+        self.location = location
+        self.row = row
+        self.column = column
+
+    def __str__(self) -> str:
+        place = ", ".join(
+            part
+            for part in (
+                self.location,
+                f"row {self.row}" if self.row is not None else "",
+                f"column {self.column!r}" if self.column else "",
+            )
+            if part
+        )
+        return f"{place or 'source'}: {self.message} [{self.fault}]. Remedy: {self.remedy}"
+
+    def at(self, location: str) -> "SourceError":
+        """Return the same error with the location filled in, for faults found below the level that knows it."""
+        if not self.location:
+            self.location = location
+        return self
+
+
+class QuarantineLimitExceeded(SourceError):
+    """More rows of a load unit broke the contract than its limit allows; nothing of it was loaded."""
+
+    def __init__(self, message: str, *, location: str, reason_counts: dict[str, int]) -> None:
+        super().__init__(
+            "quarantine_limit",
+            message,
+            remedy="correct the file or the contract, then run `dpa retry`; the first bad rows are in load_attempt_rows",
+            location=location,
+        )
+        self.reason_counts = reason_counts
+
+
+class PositionFenced(DpaError):
+    """The stored position moved since it was read: another run has committed this input."""
+
+
+class InvariantViolated(DpaError):
+    """The warehouse or the ledger contradicts itself; continuing could destroy evidence."""

@@ -1,0 +1,55 @@
+"""Settings of an installation. The only module that reads the environment."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from freight.errors import ConfigurationError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are. Relative paths count from the home folder, which is the project's unless `DPA_HOME` is set."""
+
+    home: Path
+    warehouse_url: str
+    catalog: Path
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the log files."""
+        return self.home / "logs"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the workbook."""
+        return self.home / "reports"
+
+    @property
+    def spool(self) -> Path:
+        """Folder of the Arrow files that pass between tasks, one sub-folder per run."""
+        return self.home / "spool"
+
+    @property
+    def landing(self) -> Path:
+        """Folder that the simulator fills."""
+        return self.home / "landing"
+
+
+def load_settings() -> Settings:
+    """Read `DPA_HOME`, `DPA_WAREHOUSE_URL` and `DPA_CATALOG`; each has a default that works on a laptop.
+
+    Raises:
+        ConfigurationError: the home folder does not exist.
+    """
+    home = Path(os.environ.get("DPA_HOME", PROJECT_ROOT)).resolve()
+    if not home.is_dir():
+        raise ConfigurationError(f"DPA_HOME names {home}, which is not a folder: create it or correct the variable")
+    embedded = f"sqlite:///{(home / 'database' / 'supply_chain_dwh.sqlite').as_posix()}"
+    return Settings(
+        home=home,
+        warehouse_url=os.environ.get("DPA_WAREHOUSE_URL") or embedded,
+        catalog=home / os.environ.get("DPA_CATALOG", "catalog.yaml"),
+    )

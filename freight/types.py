@@ -1,0 +1,50 @@
+"""Small types that cross module borders."""
+
+from dataclasses import dataclass, fields
+from typing import Literal, NewType, Self
+
+RunId = NewType("RunId", str)
+BatchId = NewType("BatchId", int)
+
+Cause = Literal["load", "replay", "import"]
+
+ReasonCode = Literal[
+    "ragged_row",
+    "bad_encoding",
+    "control_character",
+    "nested_value",
+    "excel_error",
+    "required",
+    "wrong_type",
+    "not_finite",
+    "out_of_range",
+    "not_allowed",
+    "pattern",
+    "too_long",
+    "future",
+]
+
+
+@dataclass(frozen=True)
+class LoadCounts:
+    """How the rows read from a load unit ended; the five outcomes always add up to `read`."""
+
+    read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    quarantined: int = 0
+
+    def __add__(self, other: "LoadCounts") -> Self:
+        return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row read is accounted for."""
+        return self.read == self.inserted + self.updated + self.unchanged + self.superseded + self.quarantined
+
+    @property
+    def changed(self) -> int:
+        """Rows that changed the content of the warehouse."""
+        return self.inserted + self.updated
