@@ -5,6 +5,7 @@ from typing import Literal
 
 Dtype = Literal["text", "integer", "number", "instant", "date", "boolean"]
 
+LOCAL_ZONE = "Africa/Douala"  # no daylight saving, so every local time exists exactly once
 DEFAULT_TEXT_LIMIT = 200  # characters; a name or code longer than this is a parsing accident, not data
 
 
@@ -23,6 +24,7 @@ class Column:
         allowed: the only values a text may have, compared after upper-casing.
         pattern: regular expression that the whole text matches.
         max_length: longest text, in characters.
+        not_before: first day that an instant may lie on, as `YYYY-MM-DD`.
         future_limit_s: how far after the time of reading an instant may lie, in seconds.
         aliases: further headers that sources use, in any case and with or without accents.
     """
@@ -38,6 +40,7 @@ class Column:
     allowed: tuple[str, ...] = ()
     pattern: str | None = None
     max_length: int = DEFAULT_TEXT_LIMIT
+    not_before: str | None = None
     future_limit_s: int | None = None
     aliases: tuple[str, ...] = ()
 

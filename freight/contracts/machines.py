@@ -16,7 +16,7 @@ CONTRACT = Contract(
             "text",
             "Identifier of the machine.",
             required=True,
-            pattern=r"MCH-\d{3,6}",
+            pattern=r"MCH-[0-9]{3,6}",
             aliases=("id", "machine", "id_machine", "code_machine"),
         ),
         Column(

@@ -15,7 +15,7 @@ CONTRACT = Contract(
             "text",
             "Identifier of the transaction.",
             required=True,
-            pattern=r"[A-Z]{2,5}-\d{1,18}",
+            pattern=r"[A-Z]{2,5}-[0-9]{1,18}",
             aliases=("id", "trx_id", "id_transaction", "numero_transaction", "n°_transaction"),
         ),
         Column(
@@ -23,7 +23,7 @@ CONTRACT = Contract(
             "text",
             "Machine that made the transfer.",
             required=True,
-            pattern=r"MCH-\d{3,6}",
+            pattern=r"MCH-[0-9]{3,6}",
             aliases=("machine", "id_machine", "code_machine"),
         ),
         Column(
@@ -31,6 +31,7 @@ CONTRACT = Contract(
             "instant",
             "When the transfer was made (UTC); sources give the local time of Africa/Douala.",
             required=True,
+            not_before="2000-01-01",
             future_limit_s=86_400,
             aliases=("date", "datetime", "timestamp", "date_heure", "date_transaction", "horodatage"),
         ),

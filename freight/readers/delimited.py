@@ -1,0 +1,327 @@
+"""Delimited text: CSV in the dialects, encodings and line ends that ERP systems and people produce.
+
+Cells stay text. A record that does not have as many cells as the header becomes a fault with its row number, and
+so does one with bytes that are not text. Row numbers count records, the header included, as a spreadsheet shows them.
+"""
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from freight.contracts import Contract
+from freight.contracts.headers import known_headers, normalise
+from freight.errors import ConfigurationError, SourceError
+from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
+from freight.readers.raw import FAULTS_SCHEMA, ROW_NUMBER, DecimalMark, RawBatch, RawTable, fault_row
+
+DELIMITERS = ",;\t|"
+SAMPLE_CHARS = 1 << 16
+HEADER_SEARCH_RECORDS = 30
+PARSE_BLOCK_BYTES = 4 << 20  # bounds memory; also the longest record that can be read
+CP1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited file is written.
+
+    `header_record` counts from 0. `stray_bytes` tells that some bytes of a UTF-8 file are not UTF-8.
+    """
+
+    encoding: str
+    stray_bytes: bool
+    delimiter: str
+    header_record: int
+    header: tuple[str, ...]
+    decimal: DecimalMark
+
+
+def read_delimited(file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> RawTable:
+    """Read a delimited file in batches.
+
+    Args:
+        file: the file; `.gz` is unpacked on the way.
+        contract: tells which headers to look for.
+        options: `encoding`, `delimiter`, `decimal` where detection should not decide.
+
+    Raises:
+        SourceError: empty, header only, unknown encoding, or not cuttable into records.
+    """
+    dialect = detect_dialect(file, contract, options)
+    return RawTable(dialect.header, _batches(file, dialect), dialect.decimal)
+
+
+def detect_dialect(file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> Dialect:
+    """Find encoding, delimiter, header and decimal mark of a file; options override detection."""
+    encoding, stray_bytes = detect_encoding(file, options.get("encoding"))
+    sample = _sample(file, encoding)
+    if not sample.strip("\ufeff \t\r\n\0"):
+        raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
+    delimiter, position = _find_header(sample, contract, options)
+    records = _records(sample, delimiter)
+    header = tuple(records[position])
+    decimal = _option_decimal(options) or _guess_decimal(delimiter, records[position + 1 : -1] or records[position + 1 :])
+    return Dialect(encoding, stray_bytes, delimiter, position, header, decimal)
+
+
+def detect_encoding(file: SourceFile, declared: str | None = None) -> tuple[str, bool]:
+    """Return the encoding of the whole file, and whether it is UTF-8 with some stray bytes.
+
+    A byte order mark decides, then the NUL pattern of UTF-16, then whether all bytes are valid UTF-8, else cp1252.
+
+    Raises:
+        SourceError: the bytes fit none of them.
+    """
+    with file.open() as stream:
+        start = stream.read(4096)
+        encoding = declared or _by_bom(start) or _by_nul_pattern(start)
+        if encoding and not _is_utf8(encoding):
+            return encoding, False
+        evidence = _Utf8Evidence.gather(start, stream)
+    if evidence.valid:
+        return "utf-8", False
+    if encoding or evidence.multibyte:
+        return "utf-8", True
+    if evidence.cp1252_undefined:
+        raise SourceError(
+            "unknown_encoding",
+            "the bytes are neither UTF-8 nor cp1252",
+            location=file.path,
+            remedy="name the encoding in the catalog: `options: {encoding: ...}`",
+        )
+    return "cp1252", False
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "utf-8-sig"}
+
+
+def _by_bom(start: bytes) -> str | None:
+    marks = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    return next((encoding for mark, encoding in marks.items() if start.startswith(mark)), None)
+
+
+def _by_nul_pattern(start: bytes) -> str | None:
+    """Tell UTF-16 without a BOM: every second byte of Latin text is NUL."""
+    half = max(len(start) // 2, 1)
+    odd, even = start[1::2].count(0) / half, start[0::2].count(0) / half
+    if odd > 0.4 and even < 0.1:
+        return "utf-16-le"
+    return "utf-16-be" if even > 0.4 and odd < 0.1 else None
+
+
+class _Utf8Evidence:
+    """What the bytes of a file say about its encoding, gathered block by block."""
+
+    def __init__(self) -> None:
+        self.valid = True
+        self.multibyte = False
+        self.cp1252_undefined = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    @classmethod
+    def gather(cls, start: bytes, rest: BinaryIO) -> "_Utf8Evidence":
+        """Read a stream to its end."""
+        evidence, block = cls(), start
+        while block:
+            evidence._add(block)
+            block = rest.read(READ_BLOCK_BYTES)
+        evidence._decode(b"", final=True)
+        return evidence
+
+    def _add(self, block: bytes) -> None:
+        self._decode(block, final=False)
+        if not self.valid:
+            self.cp1252_undefined |= any(byte in block for byte in CP1252_UNDEFINED)
+            self.multibyte |= not block.decode("utf-8", errors="ignore").isascii()
+
+    def _decode(self, block: bytes, *, final: bool) -> None:
+        if not self.valid:
+            return
+        try:
+            text = self._decoder.decode(block, final)
+        except UnicodeDecodeError:
+            self.valid = False
+        else:
+            self.multibyte |= not text.isascii()
+
+
+def _sample(file: SourceFile, encoding: str) -> str:
+    try:
+        with file.open() as stream:
+            return stream.read(SAMPLE_CHARS).decode(encoding, errors="replace")
+    except LookupError:
+        raise ConfigurationError(f"{file.path}: there is no encoding {encoding!r}") from None
+
+
+def _find_header(sample: str, contract: Contract, options: Mapping[str, Any]) -> tuple[str, int]:
+    """Return delimiter and record of the header: where the most cells are headers that the contract knows."""
+    known = known_headers(contract)
+    candidates = str(options["delimiter"]) if options.get("delimiter") else DELIMITERS
+    scored = [
+        (sum(normalise(cell) in known for cell in record), len(record), -position, delimiter)
+        for delimiter in candidates
+        for position, record in enumerate(_records(sample, delimiter)[:HEADER_SEARCH_RECORDS])
+        if any(record)
+    ]
+    hits, _, negative_position, delimiter = max(scored)
+    return delimiter, -negative_position if hits else _first_filled(sample, delimiter)
+
+
+def _first_filled(sample: str, delimiter: str) -> int:
+    return next(i for i, record in enumerate(_records(sample, delimiter)) if any(record))
+
+
+def _records(sample: str, delimiter: str) -> list[list[str]]:
+    text = sample.lstrip("\ufeff").replace("\0", "")
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[: HEADER_SEARCH_RECORDS * 20]
+    except csv.Error:  # a cell longer than the csv module takes: the sample up to it tells enough
+        return [line.split(delimiter) for line in text.splitlines()[:HEADER_SEARCH_RECORDS]]
+
+
+def _option_decimal(options: Mapping[str, Any]) -> DecimalMark | None:
+    decimal = options.get("decimal")
+    if decimal in (None, ".", ","):
+        return decimal
+    raise ConfigurationError(f"option decimal must be '.' or ',', not {decimal!r}")
+
+
+def _guess_decimal(delimiter: str, records: list[list[str]]) -> DecimalMark:
+    """Read a comma as the decimal mark only where it cannot be a delimiter and no number has a point."""
+    if delimiter == ",":
+        return "."
+    cells = [cell.strip() for record in records for cell in record]
+    commas = sum(_is_number(cell, ",") for cell in cells)
+    points = sum(_is_number(cell, ".") for cell in cells)
+    return "," if commas > points else "."
+
+
+def _is_number(cell: str, mark: str) -> bool:
+    whole, found, fraction = cell.removeprefix("-").partition(mark)
+    return bool(found) and whole.isdigit() and fraction.isdigit()
+
+
+def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
+    numbering = _RowNumbers(dialect.header_record + 1, "latin-1" if dialect.stray_bytes else "utf-8")
+    try:
+        with file.open() as stream:
+            for record_batch in _open_csv(stream, dialect, numbering):
+                yield _raw_batch(record_batch, dialect, numbering)
+    except (pa.ArrowInvalid, UnicodeError) as error:
+        raise SourceError(
+            "corrupt",
+            f"cannot be cut into records: {error}",
+            location=file.path,
+            remedy="look for a quote that is opened and never closed, or deliver the file again",
+        ) from error
+    remaining = numbering.take_remaining_faults()
+    if not remaining.is_empty():
+        yield RawBatch(_no_rows(len(dialect.header)), remaining)
+
+
+def _open_csv(stream: BinaryIO, dialect: Dialect, numbering: "_RowNumbers") -> pacsv.CSVStreamingReader:
+    names = [str(position) for position in range(len(dialect.header))]
+    return pacsv.open_csv(
+        stream,
+        read_options=pacsv.ReadOptions(
+            use_threads=False,  # only a serial parser knows the numbers of the records that it skips
+            block_size=PARSE_BLOCK_BYTES,
+            column_names=names,
+            # latin-1 maps every byte to a character and back, so that stray bytes reach us instead of stopping the parser
+            encoding="latin-1" if dialect.stray_bytes else dialect.encoding,
+        ),
+        parse_options=pacsv.ParseOptions(
+            delimiter=dialect.delimiter,
+            newlines_in_values=True,
+            ignore_empty_lines=False,
+            invalid_row_handler=numbering.note_invalid,
+        ),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.binary()),
+            strings_can_be_null=False,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+class _RowNumbers:
+    """Gives each record its number although the parser leaves out the ones that it could not cut."""
+
+    def __init__(self, header_number: int, encoding: str) -> None:
+        self.header_number = header_number
+        self._encoding = encoding
+        self._faults: list[dict[str, object]] = []
+        self._next = 1
+
+    def note_invalid(self, row: pacsv.InvalidRow) -> str:
+        """Keep a record that the parser skips; called by the parser, in order."""
+        detail = f"{row.actual_columns} cells where the header has {row.expected_columns}"
+        self._faults.append(fault_row(row.number, None, "ragged_row", detail, row.text.encode(self._encoding)))
+        return "skip"
+
+    def number(self, count: int) -> pl.Series:
+        """Return the numbers of the next `count` records that were cut."""
+        skipped = [fault[ROW_NUMBER] for fault in self._faults]
+        end = self._next + count
+        while (needed := self._next + count + sum(self._next <= n < end for n in skipped)) != end:  # type: ignore[operator]
+            end = needed
+        numbers = pl.int_range(self._next, end, eager=True, dtype=pl.Int64).alias(ROW_NUMBER)
+        self._next = end
+        return numbers.filter(~numbers.is_in(pl.Series(skipped, dtype=pl.Int64).implode())) if skipped else numbers
+
+    def take_faults(self) -> pl.DataFrame:
+        """Return the faults noted since the last call that lie below the header."""
+        # The parser reads ahead: a fault beyond the rows handed out is kept, its number is still needed.
+        ready = [fault for fault in self._faults if int(str(fault[ROW_NUMBER])) < self._next]
+        self._faults = self._faults[len(ready) :]
+        return self._frame(ready)
+
+    def take_remaining_faults(self) -> pl.DataFrame:
+        """Return the faults that follow the last record that was cut."""
+        return self._frame(self._faults)
+
+    def _frame(self, faults: list[dict[str, object]]) -> pl.DataFrame:
+        return pl.DataFrame(faults, schema=FAULTS_SCHEMA).filter(pl.col(ROW_NUMBER) > self.header_number)
+
+
+def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) -> RawBatch:
+    frame = pl.DataFrame(pl.from_arrow(cells)).cast(pl.String)
+    names = frame.columns
+    frame = frame.with_columns(numbering.number(frame.height))
+    faults = numbering.take_faults()
+    if dialect.stray_bytes:
+        frame, undecodable = _decode_cells(frame, names)
+        faults = pl.concat([faults, undecodable])
+    below_header = pl.col(ROW_NUMBER) > numbering.header_number
+    blank = pl.all_horizontal(pl.col(names) == "")
+    return RawBatch(frame.filter(below_header & ~blank), faults)
+
+
+def _decode_cells(frame: pl.DataFrame, names: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Turn cells read as latin-1 back into UTF-8; rows with a cell that is none become faults."""
+    decoded = frame.with_columns(pl.Series(name, [_utf8(cell) for cell in frame[name]], pl.String) for name in names)
+    broken = decoded.select(pl.any_horizontal(pl.col(names).is_null())).to_series()
+    faults = [
+        fault_row(row[-1], None, "bad_encoding", "bytes that are not UTF-8", "\x1f".join(row[:-1]).encode("latin-1"))
+        for row in frame.filter(broken).select(*names, ROW_NUMBER).iter_rows()
+    ]
+    return decoded.filter(~broken), pl.DataFrame(faults, schema=FAULTS_SCHEMA, orient="row")
+
+
+def _utf8(latin1: str) -> str | None:
+    try:
+        return latin1.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _no_rows(width: int) -> pl.DataFrame:
+    return pl.DataFrame(schema={**{str(position): pl.String for position in range(width)}, ROW_NUMBER: pl.Int64})
