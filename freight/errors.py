@@ -11,7 +11,8 @@
 Errors carry ids as attributes, never secrets. A `SourceError` always names a remedy.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 SourceFault = Literal[
     "missing",
@@ -85,16 +86,26 @@ class SourceError(DpaError):
 
 
 class QuarantineLimitExceeded(SourceError):
-    """More rows of a load unit broke the contract than its limit allows; nothing of it was loaded."""
+    """More rows of a load unit broke the contract than its limit allows; nothing of it was loaded.
 
-    def __init__(self, message: str, *, location: str, reason_counts: dict[str, int]) -> None:
+    Attributes:
+        read_rows: rows that the unit has.
+        reason_counts: bad rows by reason code.
+        first_bad_rows: frame of bad rows, as the validation gave them.
+    """
+
+    def __init__(
+        self, message: str, *, location: str, read_rows: int, reason_counts: Mapping[str, int], first_bad_rows: Any
+    ) -> None:
         super().__init__(
             "quarantine_limit",
             message,
             remedy="correct the file or the contract, then run `dpa retry`; the first bad rows are in load_attempt_rows",
             location=location,
         )
+        self.read_rows = read_rows
         self.reason_counts = reason_counts
+        self.first_bad_rows = first_bad_rows
 
 
 class PositionFenced(DpaError):

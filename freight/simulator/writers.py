@@ -1,0 +1,226 @@
+"""Writes frames as the files that source systems make: CSV in several dialects, JSON and hand-made looking Excel.
+
+Every file appears whole or not at all, and the same rows always give the same bytes.
+"""
+
+import codecs
+import json
+import math
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import polars as pl
+from openpyxl import Workbook
+from openpyxl.styles import Alignment, Font
+from openpyxl.worksheet.worksheet import Worksheet
+
+TOTALS_LABEL = "TOTAL"
+EXCEL_HEADER = ("ID Transaction", "Machine", "Date Heure", "Volume (t)", "Statut")
+EXCEL_HEADER_ROW = 4
+
+_TEXT_DATE_EVERY = 7  # each 7th date of a workbook was typed by hand
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
+_WORKBOOK_TIME = datetime(2026, 1, 1)
+_MODIFIED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a system writes its CSV files.
+
+    Attributes:
+        encoding: Python name of the encoding.
+        separator: one character between cells.
+        line_end: end of each line.
+        byte_order_mark: whether the file starts with one.
+        decimal_comma: whether numbers have a comma.
+        french_dates: whether dates are DD/MM/YYYY instead of YYYY-MM-DD.
+        headers: headers that differ from the column names.
+    """
+
+    encoding: str = "utf-8"
+    separator: str = ","
+    line_end: str = "\n"
+    byte_order_mark: bool = False
+    decimal_comma: bool = False
+    french_dates: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+COMMA = Dialect()
+FRENCH = Dialect(
+    encoding="cp1252",
+    separator=";",
+    line_end="\r\n",
+    decimal_comma=True,
+    french_dates=True,
+    headers={
+        "transaction_id": "id_transaction",
+        "machine_id": "machine",
+        "date": "date_heure",
+        "volume_transferred": "volume_transféré",
+        "status_code": "statut",
+    },
+)
+UTF16_TAB = Dialect(encoding="utf-16-le", separator="\t", line_end="\r\n", byte_order_mark=True)
+
+
+def write_csv(frames: pl.DataFrame | Iterable[pl.DataFrame], path: Path, dialect: Dialect = COMMA) -> int:
+    """Write frames of equal columns below one header.
+
+    Args:
+        frames: one frame, or several that need not be in memory together.
+        path: file to make or to replace.
+        dialect: how to write it.
+
+    Returns:
+        Number of data rows written.
+
+    Raises:
+        UnicodeEncodeError: the dialect's encoding lacks a character; the file stays as it was.
+    """
+    rows = 0
+    with _appearing_whole(path) as file:
+        if dialect.byte_order_mark:
+            file.write("\ufeff".encode(dialect.encoding))
+        for index, frame in enumerate([frames] if isinstance(frames, pl.DataFrame) else frames):
+            _write_chunk(_in_dialect(frame, dialect), file, dialect, include_header=index == 0)
+            rows += frame.height
+    return rows
+
+
+def write_json(frame: pl.DataFrame, path: Path) -> int:
+    """Write a frame as a list of objects in UTF-8, indented as the reference service does, and return its rows."""
+    text = json.dumps(frame.to_dicts(), ensure_ascii=False, indent=4, separators=(",", ":"))
+    with _appearing_whole(path) as file:
+        file.write(text.encode())
+    return frame.height
+
+
+def write_erp_excel(rows: pl.DataFrame, path: Path, day: date) -> int:
+    """Write transactions as a workbook the way people export and dress them up.
+
+    A merged title and a subtitle stand above the header; most dates are date cells, some are text; numbers are
+    number cells and whatever is no number stays text, except Excel's own error values, which become error cells. The
+    last data row is a totals line (`TOTALS_LABEL` in the first column): it breaks the contract and belongs in
+    quarantine. The second sheet holds notes.
+
+    Args:
+        rows: transactions with the columns of `Corridor.transactions`, typed or as text; all are held in memory.
+        path: file to make or to replace.
+        day: local day that the title names.
+
+    Returns:
+        Number of data rows written, the totals line included.
+    """
+    book = Workbook()
+    sheet: Worksheet = book.worksheets[0]
+    _write_title(sheet, day)
+    volumes = _write_rows(sheet, rows)
+    sheet.append([TOTALS_LABEL, None, None, round(math.fsum(volumes), 3), None])
+    _write_notes(book.create_sheet("Notes"))
+    book.properties.creator = "ERP"
+    book.properties.created = _WORKBOOK_TIME
+    with _appearing_whole(path) as file:
+        file.write(_without_clock(book))
+    return rows.height + 1
+
+
+@contextmanager
+def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a hidden file beside `path` that takes its place when the block ends well and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _in_dialect(frame: pl.DataFrame, dialect: Dialect) -> pl.DataFrame:
+    if dialect.decimal_comma and "volume_transferred" in frame.columns:
+        volume = pl.col("volume_transferred").cast(pl.String)
+        frame = frame.with_columns(volume.str.replace(".", ",", literal=True))
+    if dialect.french_dates and "date" in frame.columns:
+        # By text, not by parsing: an impossible date has to arrive in the file, too.
+        frame = frame.with_columns(pl.col("date").str.replace(r"^(\d{4})-(\d{2})-(\d{2})", "$3/$2/$1"))
+    return frame.rename(dialect.headers, strict=False)
+
+
+def _write_chunk(frame: pl.DataFrame, file: BinaryIO, dialect: Dialect, *, include_header: bool) -> None:
+    if codecs.lookup(dialect.encoding).name == "utf-8":
+        frame.write_csv(
+            file, include_header=include_header, separator=dialect.separator, line_terminator=dialect.line_end
+        )
+        return
+    text = frame.write_csv(include_header=include_header, separator=dialect.separator, line_terminator=dialect.line_end)
+    file.write(text.encode(dialect.encoding))
+
+
+def _write_title(sheet: Worksheet, day: date) -> None:
+    sheet.title = "Export ERP"
+    sheet.append(["Corridor Douala - Ngaoundéré : transferts de fret"])
+    sheet.merge_cells(start_row=1, end_row=1, start_column=1, end_column=len(EXCEL_HEADER))
+    sheet["A1"].font = Font(bold=True, size=14)
+    sheet["A1"].alignment = Alignment(horizontal="center")
+    sheet.append([f"Journée du {day:%d/%m/%Y}, heure locale de Douala"])
+    sheet.append([])
+    for column, header in enumerate(EXCEL_HEADER, start=1):
+        sheet.cell(row=EXCEL_HEADER_ROW, column=column, value=header).font = Font(bold=True)
+
+
+def _write_rows(sheet: Worksheet, rows: pl.DataFrame) -> list[float]:
+    """Append the rows and return the volumes that are numbers, in tonnes."""
+    volumes = []
+    for index, (transaction_id, machine_id, moment, volume, status) in enumerate(rows.iter_rows(), start=1):
+        as_date = moment if index % _TEXT_DATE_EVERY == 0 else _date_or_text(moment)
+        number = _number_or_text(volume)
+        if isinstance(number, float):
+            volumes.append(number)
+        sheet.append([transaction_id, machine_id, as_date, number, status])
+    return volumes
+
+
+def _date_or_text(text: str | None) -> datetime | str | None:
+    try:
+        return datetime.fromisoformat(text) if text else text
+    except ValueError:
+        return text
+
+
+def _number_or_text(value: float | str | None) -> float | str | None:
+    try:
+        number = float(value) if value is not None else math.nan
+    except ValueError:
+        return value
+    return number if math.isfinite(number) else value
+
+
+def _write_notes(sheet: Worksheet) -> None:
+    sheet.append(["Notes"])
+    sheet.append(["Volumes en tonnes ; une cellule vide : la bascule n'a pas donné de mesure."])
+    sheet.append(["La ligne TOTAL est ajoutée à la main."])
+
+
+def _without_clock(book: Workbook) -> bytes:
+    """Return the workbook's bytes without the time of saving, which openpyxl writes in two places."""
+    saved, timeless = BytesIO(), BytesIO()
+    book.save(saved)
+    moment = _WORKBOOK_TIME.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    with zipfile.ZipFile(saved) as source, zipfile.ZipFile(timeless, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "docProps/core.xml":
+                content = _MODIFIED.sub(rb"\g<1>" + moment, content)
+            target.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content, zipfile.ZIP_DEFLATED)
+    return timeless.getvalue()

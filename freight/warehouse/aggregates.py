@@ -1,0 +1,144 @@
+"""Daily site statistics, recomputed from the facts for the days and sites that loads have marked."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import batched
+
+import sqlalchemy as sa
+
+from freight.warehouse.connect import is_postgresql, transaction
+from freight.warehouse.schema import aggr_daily_site_stats, dim_calendar, dirty_marks, metadata
+
+AGGREGATOR_LOCK = 0x44504101  # any number that nothing else locks: one aggregator at a time
+DAYS_PER_STATEMENT = 500
+EPOCH_DAY = date(1970, 1, 1)
+
+Stats = dict[tuple[int, str], tuple[object, ...]]
+
+
+def refresh_aggregates(engine: sa.Engine) -> int:
+    """Recompute what is marked as dirty, in one transaction; return how many rows changed.
+
+    Only rows that differ are written, so a second call changes nothing.
+    """
+    with transaction(engine) as connection:
+        if is_postgresql(connection):
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(AGGREGATOR_LOCK)))
+        taken = connection.execute(
+            dirty_marks.delete().returning(dirty_marks.c.day_number, dirty_marks.c.site_location)
+        )
+        marks = {(day, site) for day, site in taken}
+        days = sorted({day for day, _ in marks})
+        return sum(_refresh_days(connection, part, marks) for part in batched(days, DAYS_PER_STATEMENT))
+
+
+def _refresh_days(connection: sa.Connection, days: Sequence[int], marks: set[tuple[int, str]]) -> int:
+    wanted = {key: row for key, row in recompute(connection, days).items() if key in marks}
+    stored = {key: row for key, row in stored_stats(connection, days).items() if key in marks}
+    stale = [key for key in stored if not same_stats(stored[key], wanted.get(key))]
+    fresh = [_stats_row(key, row) for key, row in wanted.items() if not same_stats(stored.get(key), row)]
+    for day, site in stale:
+        connection.execute(
+            aggr_daily_site_stats.delete().where(
+                aggr_daily_site_stats.c.day_number == day, aggr_daily_site_stats.c.site_location == site
+            )
+        )
+    if fresh:
+        _ensure_calendar(connection, min(days), max(days))
+        connection.execute(aggr_daily_site_stats.insert(), fresh)
+    return len(stale) + sum(1 for key in wanted if key not in stored)
+
+
+def same_stats(one: tuple[object, ...] | None, other: tuple[object, ...] | None) -> bool:
+    """Whether two statistics agree; a sum of doubles depends on the order of its terms, so volumes may differ by 1e-9."""
+    if one is None or other is None:
+        return one is other
+    return all(a == b or _close(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _close(a: object, b: object) -> bool:
+    return isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=1e-9)
+
+
+def recompute(connection: sa.Connection, days: Sequence[int] | None = None) -> Stats:
+    """Return the statistics that follow from the facts, of some days or of all.
+
+    The value holds total_transactions, total_volume (tonnes), total_alerts, active_machines, as_of.
+    """
+    facts = metadata.tables["fact_transactions"]
+    query = sa.select(
+        facts.c.day_number,
+        facts.c.site_location,
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(facts.c.volume_transferred_t), 0.0),
+        sa.func.sum(sa.case((facts.c.critical_alert, 1), else_=0)),
+        sa.func.count(facts.c.machine_id.distinct()),
+        sa.func.max(facts.c.origin_us),
+    ).group_by(facts.c.day_number, facts.c.site_location)
+    if days is not None:
+        query = query.where(facts.c.day_number.in_(days))
+    return {(row[0], row[1]): (*row[2:6], _instant(row[6])) for row in connection.execute(query)}
+
+
+def stored_stats(connection: sa.Connection, days: Sequence[int] | None = None) -> Stats:
+    """Return the statistics as stored, in the shape of `recompute`."""
+    stats = aggr_daily_site_stats
+    query = sa.select(
+        stats.c.day_number,
+        stats.c.site_location,
+        stats.c.total_transactions,
+        stats.c.total_volume,
+        stats.c.total_alerts,
+        stats.c.active_machines,
+        stats.c.as_of,
+    )
+    if days is not None:
+        query = query.where(stats.c.day_number.in_(days))
+    return {(row[0], row[1]): tuple(row[2:]) for row in connection.execute(query)}
+
+
+def _stats_row(key: tuple[int, str], row: tuple[object, ...]) -> dict[str, object]:
+    names = ("total_transactions", "total_volume", "total_alerts", "active_machines", "as_of")
+    day, site = key
+    return {
+        "day_number": day,
+        "site_location": site,
+        "transaction_date": day_of(day),
+        **dict(zip(names, row, strict=True)),
+    }
+
+
+def day_of(day_number: int) -> date:
+    """Return the date of a day number (days since 1970-01-01)."""
+    return EPOCH_DAY + timedelta(days=day_number)
+
+
+def _instant(origin_us: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=origin_us)
+
+
+def _ensure_calendar(connection: sa.Connection, first: int, last: int) -> None:
+    """Let the calendar hold every day from the first fact to the last, without gaps."""
+    bounds = sa.select(sa.func.min(dim_calendar.c.day_number), sa.func.max(dim_calendar.c.day_number))
+    low, high = connection.execute(bounds).one()
+    known = range(0) if low is None else range(low, high + 1)
+    span = range(first, last + 1) if low is None else range(min(first, low), max(last, high) + 1)
+    missing = [_calendar_row(day) for day in span if day not in known]
+    if missing:
+        connection.execute(dim_calendar.insert(), missing)
+
+
+def _calendar_row(day_number: int) -> dict[str, object]:
+    day = day_of(day_number)
+    iso = day.isocalendar()
+    return {
+        "day_number": day_number,
+        "calendar_date": day,
+        "calendar_year": day.year,
+        "calendar_month": day.month,
+        "day_of_month": day.day,
+        "iso_year": iso.year,
+        "iso_week": iso.week,
+        "iso_weekday": iso.weekday,
+    }

@@ -1,0 +1,141 @@
+"""Open a warehouse, run a transaction in it, and say in DPA's words what went wrong."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from freight.errors import ConfigurationError, DpaError, TransientError
+
+__all__ = ["Engine", "is_postgresql", "open_engine", "reading", "transaction"]
+
+BUSY_TIMEOUT_S = 30
+LOCK_TIMEOUT = "60s"  # a load waits this long for another one; a wait beyond it is retried as a whole
+IDLE_IN_TRANSACTION_TIMEOUT = "300s"  # frees locks that a frozen process holds
+READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not take the writer's lock
+
+# SQLSTATE classes and codes after which the same transaction may succeed.
+TRANSIENT_CLASSES = ("08", "53", "57")
+TRANSIENT_STATES = ("40001", "40P01", "55P03", "25006", "25P03")
+SQLITE_TRANSIENT = ("locked", "busy")
+SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine for the warehouse at a SQLAlchemy URL (`sqlite:///…` or `postgresql://…`).
+
+    Raises:
+        ConfigurationError: the URL names no engine that DPA supports.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise ConfigurationError("the warehouse URL cannot be read: expected sqlite:///… or postgresql://…") from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite(parsed)
+    if backend == "postgresql":
+        return _postgresql(parsed)
+    raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[sa.Connection]:
+    """Commit everything done on the connection, or nothing.
+
+    Raises:
+        TransientError: retrying the whole transaction may succeed.
+        ConfigurationError: the warehouse cannot be written to as it is set up.
+    """
+    with _translated(), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[sa.Connection]:
+    """Read one consistent state of the warehouse."""
+    options: dict[str, Any] = {READ_ONLY: True}
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
+    with _translated(), engine.connect() as connection:
+        yield connection.execution_options(**options)
+
+
+def is_postgresql(connection: sa.Connection) -> bool:
+    """Whether the warehouse is PostgreSQL (else it is SQLite)."""
+    return connection.dialect.name == "postgresql"
+
+
+def _sqlite(url: sa.URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        _make_folder(Path(url.database).parent)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _: Any) -> None:
+        connection.isolation_level = None  # we begin transactions ourselves, see below
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA temp_store = FILE")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A deferred BEGIN fails at once when it has to turn into a writer beside another one; IMMEDIATE waits.
+        read_only = connection.get_execution_options().get(READ_ONLY)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"the folder of the warehouse cannot be made: {error}") from None
+
+
+def _postgresql(url: sa.URL) -> Engine:
+    options = f"-c lock_timeout={LOCK_TIMEOUT} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT}"
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        pool_recycle=1_800,
+        connect_args={"options": f"{options} -c TimeZone=UTC", "application_name": "dpa", "connect_timeout": 15},
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        translated = _translate(error)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def _translate(error: DBAPIError) -> DpaError | None:
+    """Return what a driver's error means for us, or None where it is a mistake of the program."""
+    state = getattr(error.orig, "sqlstate", None)
+    message = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    lowered = message.lower()
+    if any(word in lowered for word in SQLITE_REFUSED):
+        return ConfigurationError(f"the warehouse cannot be used: {message}")
+    if state in ("28P01", "28000", "3D000", "42501"):
+        return ConfigurationError(f"the warehouse refuses us: {message}")
+    if error.connection_invalidated or any(word in lowered for word in (*SQLITE_TRANSIENT, "disk is full", "disk i/o")):
+        return TransientError(f"the warehouse is not ready: {message}")
+    if state and (state.startswith(TRANSIENT_CLASSES) or state in TRANSIENT_STATES):
+        return TransientError(f"the warehouse is not ready: {message} ({state})")
+    if state is None and isinstance(error, (OperationalError, InterfaceError)) and not isinstance(error.orig, sqlite3.Error):
+        return TransientError(f"the warehouse cannot be reached: {message}")
+    return None
+

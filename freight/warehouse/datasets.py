@@ -1,0 +1,155 @@
+"""How the rows of each dataset are written; a dataset that is not named here is upserted as its contract says."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import polars as pl
+import sqlalchemy as sa
+
+from freight.contracts import Contract
+from freight.contracts.headers import fold
+from freight.types import BatchId
+from freight.warehouse import machine_history
+from freight.warehouse.bulk import append
+from freight.warehouse.connect import is_postgresql
+from freight.warehouse.schema import dim_machines, dirty_marks, metadata, station_aliases
+from freight.warehouse.upsert import Frames, UpsertCounts, upsert
+
+Writer = Callable[[sa.Connection, Contract, Frames, int, BatchId], UpsertCounts]
+
+
+def write_rows(
+    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
+) -> UpsertCounts:
+    """Write the rows of a batch in the caller's transaction, and everything that follows from them.
+
+    Args:
+        connection: inside a transaction.
+        contract: the dataset.
+        frames: conformed rows with origin columns, each time from the start; a key occurs once.
+        rows: number of rows that `frames` gives.
+        batch_id: the batch.
+    """
+    return WRITERS.get(contract.dataset, _write_plain)(connection, contract, frames, rows, batch_id)
+
+
+def _write_plain(
+    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
+) -> UpsertCounts:
+    return upsert(connection, contract, frames, rows)
+
+
+def _write_stations(
+    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
+) -> UpsertCounts:
+    """Stations give machines the names of their sites, so a change of a station may re-site facts."""
+    machine_history.lock_history(connection)
+    counts = upsert(connection, contract, frames, rows)
+    if counts.inserted or counts.updated:
+        _write_aliases(connection)
+        machine_history.refresh(connection, batch_id)
+    return counts
+
+
+def _write_aliases(connection: sa.Connection) -> None:
+    stations = metadata.tables["dim_stations"]
+    named = connection.execute(
+        sa.select(stations.c.station_code, stations.c.station_name).order_by(stations.c.station_code.desc())
+    )
+    # In descending order, so that of two stations that fold alike the smaller code is written last and wins.
+    aliases = {fold(spelling): code for code, name in named for spelling in (code, name)}
+    connection.execute(station_aliases.delete())
+    if aliases:
+        connection.execute(station_aliases.insert(), [{"alias": a, "station_code": c} for a, c in aliases.items()])
+
+
+def _write_machines(
+    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
+) -> UpsertCounts:
+    stated = [frame.with_columns(pl.lit(batch_id).alias("batch_id")) for frame in frames()]
+    if not stated:
+        return UpsertCounts()
+    snapshot = pl.concat(stated)
+    counts = machine_history.observe(connection, snapshot)
+    machine_history.refresh(connection, batch_id, snapshot["machine_id"].to_list())
+    return counts
+
+
+def _write_transactions(
+    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
+) -> UpsertCounts:
+    """Facts take the site that their machine had at the time; what changes is marked for the aggregates."""
+    sites = _SiteHistory.read(connection)
+    touched: set[tuple[int, str]] = set()
+
+    def sited() -> Iterable[pl.DataFrame]:
+        return map(site, frames())
+
+    def site(frame: pl.DataFrame) -> pl.DataFrame:
+        with_site = sites.join(frame)
+        touched.update(with_site.select("day_number", "site_location").unique().iter_rows())
+        return with_site
+
+    def mark_left(connection: sa.Connection, staging: str) -> None:
+        _mark_rows_that_change(connection, contract, staging, batch_id)
+
+    counts = upsert(connection, contract, sited, rows, before_change=mark_left)
+    if counts.writes:
+        marks = pl.DataFrame(sorted(touched), schema=["day_number", "site_location"], orient="row")
+        append(connection, dirty_marks.name, [marks.with_columns(pl.lit(batch_id).alias("batch_id"))])
+    return counts
+
+
+def _mark_rows_that_change(connection: sa.Connection, contract: Contract, staging: str, batch_id: BatchId) -> None:
+    """Mark the days and sites that stored rows may leave."""
+    connection.execute(
+        sa.text(
+            "INSERT INTO dirty_marks (batch_id, day_number, site_location) "
+            "SELECT DISTINCT CAST(:batch_id AS BIGINT), t.day_number, t.site_location "
+            f"FROM {contract.table} AS t JOIN {staging} AS s ON s.transaction_id = t.transaction_id "
+            "WHERE s.content_hash <> t.content_hash AND (s.day_number <> t.day_number OR s.site_location <> t.site_location) "
+            "AND (s.origin_us, s.origin_seq, s.content_hash) > (t.origin_us, t.origin_seq, t.content_hash)"
+        ),
+        {"batch_id": batch_id},
+    )
+
+
+@dataclass(frozen=True)
+class _SiteHistory:
+    """Site and installation year of every machine by time."""
+
+    versions: pl.DataFrame
+
+    @classmethod
+    def read(cls, connection: sa.Connection) -> "_SiteHistory":
+        """Read the history, and keep it from changing until the transaction ends."""
+        if is_postgresql(connection):
+            connection.execute(sa.text("LOCK TABLE dim_machines IN SHARE MODE"))
+        names = ("machine_id", "valid_from", "site_location", "installation_year")
+        rows = connection.execute(sa.select(*(dim_machines.c[name] for name in names))).all()
+        schema = {
+            "machine_id": pl.String,
+            "valid_from": pl.Datetime("us", "UTC"),
+            "site_location": pl.String,
+            "installation_year": pl.Int64,
+        }
+        return cls(pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row").sort("valid_from"))
+
+    def join(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Add site_location (UNKNOWN where there is none) and installation_year, as of transaction_at."""
+        joined = frame.sort("transaction_at").join_asof(
+            self.versions,
+            left_on="transaction_at",
+            right_on="valid_from",
+            by="machine_id",
+            check_sortedness=False,  # both sides are sorted just above and in `read`
+        )
+        return joined.drop("valid_from").with_columns(pl.col("site_location").fill_null(machine_history.NO_SITE))
+
+
+WRITERS: dict[str, Writer] = {
+    "stations": _write_stations,
+    "machines": _write_machines,
+    "transactions": _write_transactions,
+}
+

@@ -1,0 +1,259 @@
+"""The ledger: who ran, which unit was loaded, how its rows ended, and up to where each source has been read.
+
+Functions that write take a connection inside the transaction that also writes the data; that is the one idea.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import polars as pl
+import sqlalchemy as sa
+
+from freight.errors import PositionFenced
+from freight.types import BatchId, Cause, LoadCounts, RunId
+from freight.warehouse.bulk import append
+from freight.warehouse.schema import (
+    batches,
+    file_positions,
+    load_attempt_reasons,
+    load_attempt_rows,
+    load_attempts,
+    purges,
+    quarantine,
+    runs,
+)
+
+ATTEMPT_ROWS = 100  # bad rows kept of a refused unit: enough to see the fault, no second copy of the file
+
+COUNT_NAMES = ("read_rows", "inserted", "updated", "unchanged", "superseded", "quarantined")
+
+
+@dataclass(frozen=True)
+class LoadUnit:
+    """One file on its way into the warehouse.
+
+    Attributes:
+        run_id: the run that loads it.
+        source, dataset: as in the catalog.
+        location: path as the ledger names it.
+        file_hash: SHA-256 of its bytes.
+        size_bytes, modified_us: as the filesystem told.
+        as_of: the instant its content speaks for; orders its rows against other files'.
+        contract_version: version of the contract it was validated by.
+        simulated: whether the simulator made it.
+        cause: why it is loaded.
+    """
+
+    run_id: RunId
+    source: str
+    dataset: str
+    location: str
+    file_hash: str
+    size_bytes: int
+    modified_us: int
+    as_of: datetime
+    contract_version: int
+    simulated: bool = False
+    cause: Cause = "load"
+
+    @property
+    def origin_us(self) -> int:
+        """`as_of` in microseconds since 1970, UTC."""
+        return round(self.as_of.timestamp() * 1_000_000)
+
+
+@dataclass(frozen=True)
+class FilePosition:
+    """What was last loaded from a location of a source."""
+
+    file_hash: str
+    contract_version: int
+    size_bytes: int
+    modified_us: int
+    batch_id: BatchId
+
+
+def start_run(connection: sa.Connection, run_id: RunId, started_by: str, now: datetime) -> None:
+    """Note that a run began, and by whom; noting it again does nothing."""
+    if connection.execute(sa.select(runs.c.run_id).where(runs.c.run_id == run_id)).first() is None:
+        connection.execute(runs.insert().values(run_id=run_id, started_by=started_by, started_at=now))
+
+
+def end_run(connection: sa.Connection, run_id: RunId, outcome: str, now: datetime) -> None:
+    """Note how a run ended."""
+    connection.execute(runs.update().where(runs.c.run_id == run_id).values(ended_at=now, outcome=outcome))
+
+
+def position_of(connection: sa.Connection, source: str, location: str) -> FilePosition | None:
+    """Return the position of a location, or None where nothing was loaded from it yet."""
+    names = ("file_hash", "contract_version", "size_bytes", "modified_us", "batch_id")
+    query = sa.select(*(file_positions.c[name] for name in names)).where(
+        file_positions.c.source == source, file_positions.c.location == location
+    )
+    row = connection.execute(query).first()
+    return FilePosition(*row) if row else None
+
+
+def open_batch(connection: sa.Connection, unit: LoadUnit, now: datetime) -> BatchId:
+    """Make the lineage row of a unit; its counts are filled in by `close_batch`."""
+    values = {
+        "run_id": unit.run_id,
+        "source": unit.source,
+        "dataset": unit.dataset,
+        "cause": unit.cause,
+        "contract_version": unit.contract_version,
+        "location": unit.location,
+        "file_hash": unit.file_hash,
+        "size_bytes": unit.size_bytes,
+        "as_of": unit.as_of,
+        "simulated": unit.simulated,
+        "loaded_at": now,
+        **dict.fromkeys(COUNT_NAMES, 0),
+    }
+    return BatchId(connection.execute(batches.insert().values(values).returning(batches.c.batch_id)).scalar_one())
+
+
+def advance(connection: sa.Connection, unit: LoadUnit, expected: FilePosition | None, batch_id: BatchId) -> None:
+    """Move the position of the unit's location from what was read before to this unit.
+
+    Raises:
+        PositionFenced: it holds something else by now; the caller must roll back.
+    """
+    values = {
+        "file_hash": unit.file_hash,
+        "contract_version": unit.contract_version,
+        "size_bytes": unit.size_bytes,
+        "modified_us": unit.modified_us,
+        "batch_id": batch_id,
+    }
+    if expected is None:
+        moved = _insert_position(connection, unit, values)
+    else:
+        here = (file_positions.c.source == unit.source) & (file_positions.c.location == unit.location)
+        unmoved = file_positions.c.batch_id == expected.batch_id
+        moved = connection.execute(file_positions.update().where(here, unmoved).values(values)).rowcount
+    if moved != 1:
+        raise PositionFenced(f"{unit.source} {unit.location}: another run has loaded it")
+
+
+def _insert_position(connection: sa.Connection, unit: LoadUnit, values: dict[str, object]) -> int:
+    names = ("source", "location", *values)
+    statement = sa.text(
+        f"INSERT INTO file_positions ({', '.join(names)}) VALUES ({', '.join(':' + name for name in names)}) "
+        "ON CONFLICT DO NOTHING"
+    )
+    return connection.execute(statement, {"source": unit.source, "location": unit.location, **values}).rowcount
+
+
+def close_batch(
+    connection: sa.Connection, batch_id: BatchId, counts: LoadCounts, row_range: tuple[int, int] | None
+) -> None:
+    """Fill in how the rows of a batch ended."""
+    first, last = row_range or (None, None)
+    connection.execute(
+        batches.update()
+        .where(batches.c.batch_id == batch_id)
+        .values(first_row=first, last_row=last, **_count_values(counts))
+    )
+
+
+def counts_of(connection: sa.Connection, batch_id: BatchId) -> tuple[str, LoadCounts]:
+    """Return the run and the counts of a batch."""
+    row = connection.execute(
+        sa.select(batches.c.run_id, *(batches.c[name] for name in COUNT_NAMES)).where(batches.c.batch_id == batch_id)
+    ).one()
+    return row[0], LoadCounts(*row[1:])
+
+
+def write_quarantine(
+    connection: sa.Connection, unit: LoadUnit, batch_id: BatchId, frames: Iterable[pl.DataFrame]
+) -> int:
+    """Store bad rows (columns of `validation.QUARANTINE_SCHEMA`); return their number."""
+    named = (
+        frame.with_columns(
+            pl.lit(batch_id).alias("batch_id"),
+            pl.lit(unit.source).alias("source"),
+            pl.lit(unit.dataset).alias("dataset"),
+            pl.lit(unit.location).alias("location"),
+        )
+        for frame in frames
+    )
+    return append(connection, quarantine.name, named)
+
+
+def record_attempt(
+    connection: sa.Connection,
+    unit: LoadUnit,
+    *,
+    fault: str,
+    message: str,
+    now: datetime,
+    read_rows: int = 0,
+    reason_counts: Mapping[str, int] | None = None,
+    first_bad_rows: pl.DataFrame | None = None,
+) -> None:
+    """Write down a unit of which nothing was loaded, and why."""
+    attempt = load_attempts.insert().values(
+        run_id=unit.run_id,
+        source=unit.source,
+        dataset=unit.dataset,
+        location=unit.location,
+        file_hash=unit.file_hash,
+        contract_version=unit.contract_version,
+        fault=fault,
+        message=message,
+        read_rows=read_rows,
+        quarantined=sum((reason_counts or {}).values()),
+        attempted_at=now,
+    )
+    attempt_id = connection.execute(attempt.returning(load_attempts.c.attempt_id)).scalar_one()
+    for reason, bad_rows in (reason_counts or {}).items():
+        connection.execute(load_attempt_reasons.insert().values(attempt_id=attempt_id, reason=reason, bad_rows=bad_rows))
+    if first_bad_rows is not None and not first_bad_rows.is_empty():
+        kept = first_bad_rows.head(ATTEMPT_ROWS).with_columns(pl.lit(attempt_id).alias("attempt_id"))
+        append(connection, load_attempt_rows.name, [kept])
+
+
+def is_parked(connection: sa.Connection, unit: LoadUnit) -> bool:
+    """Whether the same content failed before under the same contract and nobody has released it."""
+    found = sa.select(load_attempts.c.attempt_id).where(
+        load_attempts.c.source == unit.source,
+        load_attempts.c.location == unit.location,
+        load_attempts.c.file_hash == unit.file_hash,
+        load_attempts.c.contract_version == unit.contract_version,
+        load_attempts.c.released_at.is_(None),
+    )
+    return bool(unit.file_hash) and connection.execute(found.limit(1)).first() is not None
+
+
+def release(connection: sa.Connection, source: str | None, now: datetime) -> int:
+    """Let the next run try parked units again, of one source or of all; return how many attempts were released."""
+    parked = load_attempts.update().where(load_attempts.c.released_at.is_(None)).values(released_at=now)
+    if source:
+        parked = parked.where(load_attempts.c.source == source)
+    return connection.execute(parked).rowcount
+
+
+def holds_simulated_data(connection: sa.Connection) -> bool | None:
+    """Whether the loaded data is the simulator's; None where nothing is loaded yet."""
+    row = connection.execute(sa.select(batches.c.simulated).limit(1)).first()
+    if row is None:  # all lineage may be purged: the positions then still tell that something was loaded
+        return None
+    return bool(row[0])
+
+
+def record_purge(
+    connection: sa.Connection, table: str, source: str, dataset: str, cause: str, rows: int, counts: LoadCounts, now: datetime
+) -> None:
+    """Write down that rows were deleted on purpose, with the counts that went away with them."""
+    connection.execute(
+        purges.insert().values(
+            table_name=table, source=source, dataset=dataset, cause=cause, purged_rows=rows, purged_at=now, **_count_values(counts)
+        )
+    )
+
+
+def _count_values(counts: LoadCounts) -> dict[str, int]:
+    values = asdict(counts)
+    return {"read_rows": values.pop("read"), **values}

@@ -1,0 +1,99 @@
+"""The transactional load: a unit's rows, quarantine, lineage and position are committed together, or not at all."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+import sqlalchemy as sa
+
+from freight.contracts import Contract
+from freight.errors import InvariantViolated
+from freight.types import BatchId, LoadCounts
+from freight.warehouse.connect import transaction
+from freight.warehouse.datasets import write_rows
+from freight.warehouse.ledger import (
+    FilePosition,
+    LoadUnit,
+    advance,
+    close_batch,
+    open_batch,
+    write_quarantine,
+)
+
+
+@dataclass(frozen=True)
+class UnitContent:
+    """The validated rows of a unit.
+
+    Attributes:
+        frames: conformed rows, each time from the start; a business key occurs once.
+        rows: number of rows that `frames` gives.
+        quarantined: bad rows, each time from the start.
+        read: rows that the source had.
+        superseded: rows left out because the unit itself holds a newer version of their key.
+        row_range: first and last row number, if there is any row.
+    """
+
+    frames: Callable[[], Iterable[pl.DataFrame]]
+    rows: int
+    quarantined: Callable[[], Iterable[pl.DataFrame]]
+    read: int
+    superseded: int
+    row_range: tuple[int, int] | None
+
+
+def load_unit(
+    engine: sa.Engine,
+    unit: LoadUnit,
+    contract: Contract,
+    content: UnitContent,
+    expected: FilePosition | None,
+    now: datetime,
+) -> LoadCounts:
+    """Load one unit in one transaction.
+
+    Args:
+        engine: the warehouse.
+        unit: what is loaded.
+        contract: the dataset.
+        content: its rows.
+        expected: the position that was read when the unit was planned.
+        now: becomes loaded_at.
+
+    Raises:
+        PositionFenced: another run has loaded this location since; nothing was written.
+        TransientError: the whole call may be retried; nothing was written, or all of it (then the retry is fenced).
+    """
+    with transaction(engine) as connection:
+        batch_id = open_batch(connection, unit, now)
+        advance(connection, unit, expected, batch_id)
+        counts = _write(connection, unit, contract, content, batch_id)
+        close_batch(connection, batch_id, counts, content.row_range)
+    return counts
+
+
+def _write(
+    connection: sa.Connection, unit: LoadUnit, contract: Contract, content: UnitContent, batch_id: BatchId
+) -> LoadCounts:
+    def with_origin() -> Iterable[pl.DataFrame]:
+        return (_with_origin(frame, unit, batch_id) for frame in content.frames())
+
+    written = write_rows(connection, contract, with_origin, content.rows, batch_id)
+    counts = LoadCounts(
+        read=content.read,
+        inserted=written.inserted,
+        updated=written.updated,
+        unchanged=written.unchanged,
+        superseded=written.superseded + content.superseded,
+        quarantined=write_quarantine(connection, unit, batch_id, content.quarantined()),
+    )
+    if not counts.balanced:
+        raise InvariantViolated(f"{unit.source} {unit.location}: {counts} does not add up")
+    return counts
+
+
+def _with_origin(frame: pl.DataFrame, unit: LoadUnit, batch_id: BatchId) -> pl.DataFrame:
+    return frame.rename({"row_number": "origin_seq"}).with_columns(
+        pl.lit(unit.origin_us, pl.Int64).alias("origin_us"), pl.lit(batch_id, pl.Int64).alias("batch_id")
+    )

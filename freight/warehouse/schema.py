@@ -1,0 +1,287 @@
+"""Tables of the warehouse. Dataset tables follow from their contracts; the ledger's tables are written here.
+
+The migrations under `sql/migrations` create them; a test compares both.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+
+from freight.contracts import Column, Contract, contracts
+
+metadata = sa.MetaData()
+
+# Byte order on both engines, so that sorting and comparing keys gives the same result everywhere.
+KeyText = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+# SQLite numbers rows by itself only in a column declared INTEGER.
+BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+class UtcInstant(sa.types.TypeDecorator[datetime]):
+    """An instant: `timestamptz` on PostgreSQL, UTC text `YYYY-MM-DD HH:MM:SS.ffffff` on SQLite."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse local times: an instant without an offset means nothing."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs an offset")
+        utc = value.astimezone(UTC)
+        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the instant in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+SQL_TYPES: dict[str, Any] = {
+    "text": sa.Text(),
+    "integer": BigInt,
+    "number": sa.Double(),
+    "instant": UtcInstant(),
+    "date": sa.Date(),
+    "boolean": sa.Boolean(),
+}
+
+
+def origin_columns() -> list[sa.Column[Any]]:
+    """Return what every stored row tells of its version and where it came from.
+
+    batch_id leads to file, run and contract; origin_us (microseconds since 1970, UTC) and origin_seq (row number or
+    offset) order the versions of a key; content_hash breaks ties and tells changed content.
+    """
+    return [
+        sa.Column("batch_id", BigInt, nullable=False),
+        sa.Column("origin_us", BigInt, nullable=False),
+        sa.Column("origin_seq", BigInt, nullable=False),
+        sa.Column("content_hash", BigInt, nullable=False),
+    ]
+
+
+ORIGIN_NAMES = tuple(column.name for column in origin_columns())
+
+
+def dataset_table(contract: Contract) -> sa.Table:
+    """Return the table of a contract: business columns, then where the row came from."""
+    if contract.table in metadata.tables:
+        return metadata.tables[contract.table]
+    columns = [_column(column, contract) for column in (*contract.columns, *contract.derived)]
+    return sa.Table(contract.table, metadata, *columns, *origin_columns())
+
+
+def _column(column: Column, contract: Contract) -> sa.Column[Any]:
+    is_key = column.name in contract.business_key
+    kind = KeyText if column.dtype == "text" and (is_key or column.name.endswith("_id")) else SQL_TYPES[column.dtype]
+    return sa.Column(column.name, kind, primary_key=is_key, nullable=not (column.required or is_key))
+
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("started_by", sa.Text, nullable=False),
+    sa.Column("started_at", UtcInstant, nullable=False),
+    sa.Column("ended_at", UtcInstant),
+    sa.Column("outcome", sa.Text),
+)
+
+# One row for each committed load unit: lineage and counts. `location` names a file as the positions do.
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("batch_id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("contract_version", BigInt, nullable=False),
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("file_hash", sa.Text, nullable=False),
+    sa.Column("size_bytes", BigInt, nullable=False),
+    sa.Column("as_of", UtcInstant, nullable=False),
+    sa.Column("first_row", BigInt),
+    sa.Column("last_row", BigInt),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("read_rows", BigInt, nullable=False),
+    sa.Column("inserted", BigInt, nullable=False),
+    sa.Column("updated", BigInt, nullable=False),
+    sa.Column("unchanged", BigInt, nullable=False),
+    sa.Column("superseded", BigInt, nullable=False),
+    sa.Column("quarantined", BigInt, nullable=False),
+    sa.Column("loaded_at", UtcInstant, nullable=False),
+)
+
+file_positions = sa.Table(
+    "file_positions",
+    metadata,
+    sa.Column("source", KeyText, primary_key=True),
+    sa.Column("location", KeyText, primary_key=True),
+    sa.Column("file_hash", sa.Text, nullable=False),
+    sa.Column("contract_version", BigInt, nullable=False),
+    sa.Column("size_bytes", BigInt, nullable=False),
+    sa.Column("modified_us", BigInt, nullable=False),
+    sa.Column("batch_id", BigInt, nullable=False),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("quarantine_id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("batch_id", BigInt, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("row_number", BigInt, nullable=False),
+    sa.Column("column_name", sa.Text),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("replayed_batch_id", BigInt),
+)
+
+# A unit that was refused or failed: nothing of it loaded. The same content is parked until it is released.
+load_attempts = sa.Table(
+    "load_attempts",
+    metadata,
+    sa.Column("attempt_id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("file_hash", sa.Text, nullable=False),
+    sa.Column("contract_version", BigInt, nullable=False),
+    sa.Column("fault", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("read_rows", BigInt, nullable=False),
+    sa.Column("quarantined", BigInt, nullable=False),
+    sa.Column("attempted_at", UtcInstant, nullable=False),
+    sa.Column("released_at", UtcInstant),
+)
+
+load_attempt_reasons = sa.Table(
+    "load_attempt_reasons",
+    metadata,
+    sa.Column("attempt_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("reason", KeyText, primary_key=True),
+    sa.Column("bad_rows", BigInt, nullable=False),
+)
+
+load_attempt_rows = sa.Table(
+    "load_attempt_rows",
+    metadata,
+    sa.Column("attempt_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("row_number", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("column_name", sa.Text),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+)
+
+# What has been deleted on purpose, so that reconcile can still prove the rest.
+purges = sa.Table(
+    "purges",
+    metadata,
+    sa.Column("purge_id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("purged_rows", BigInt, nullable=False),
+    sa.Column("read_rows", BigInt, nullable=False),
+    sa.Column("inserted", BigInt, nullable=False),
+    sa.Column("updated", BigInt, nullable=False),
+    sa.Column("unchanged", BigInt, nullable=False),
+    sa.Column("superseded", BigInt, nullable=False),
+    sa.Column("quarantined", BigInt, nullable=False),
+    sa.Column("purged_at", UtcInstant, nullable=False),
+)
+
+# Every version of a machine that any snapshot stated; dim_machines follows from it and from the stations alone.
+machine_observations = sa.Table(
+    "machine_observations",
+    metadata,
+    sa.Column("machine_id", KeyText, primary_key=True),
+    sa.Column("origin_us", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("origin_seq", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("content_hash", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("batch_id", BigInt, nullable=False),
+    sa.Column("site_location", sa.Text),
+    sa.Column("installation_year", BigInt),
+    sa.Column("machine_type", sa.Text),
+)
+
+dim_machines = sa.Table(
+    "dim_machines",
+    metadata,
+    sa.Column("machine_id", KeyText, primary_key=True),
+    sa.Column("valid_from", UtcInstant, primary_key=True),
+    sa.Column("valid_to", UtcInstant),
+    sa.Column("is_current", sa.Boolean, nullable=False),
+    sa.Column("is_absent", sa.Boolean, nullable=False),
+    sa.Column("site_location", sa.Text, nullable=False),
+    sa.Column("installation_year", BigInt),
+    sa.Column("machine_type", sa.Text),
+    *origin_columns(),
+)
+
+station_aliases = sa.Table(
+    "station_aliases",
+    metadata,
+    sa.Column("alias", KeyText, primary_key=True),
+    sa.Column("station_code", KeyText, nullable=False),
+)
+
+dim_calendar = sa.Table(
+    "dim_calendar",
+    metadata,
+    sa.Column("day_number", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("calendar_date", sa.Date, nullable=False, unique=True),
+    sa.Column("calendar_year", BigInt, nullable=False),
+    sa.Column("calendar_month", BigInt, nullable=False),
+    sa.Column("day_of_month", BigInt, nullable=False),
+    sa.Column("iso_year", BigInt, nullable=False),
+    sa.Column("iso_week", BigInt, nullable=False),
+    sa.Column("iso_weekday", BigInt, nullable=False),
+)
+
+aggr_daily_site_stats = sa.Table(
+    "aggr_daily_site_stats",
+    metadata,
+    sa.Column("day_number", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("site_location", KeyText, primary_key=True),
+    sa.Column("transaction_date", sa.Date, nullable=False),
+    sa.Column("total_transactions", BigInt, nullable=False),
+    sa.Column("total_volume", sa.Double, nullable=False),
+    sa.Column("total_alerts", BigInt, nullable=False),
+    sa.Column("active_machines", BigInt, nullable=False),
+    sa.Column("as_of", UtcInstant, nullable=False),
+)
+
+# Append-only: a set with "do nothing on conflict" would lose a mark that commits while the aggregator reads.
+dirty_marks = sa.Table(
+    "dirty_marks",
+    metadata,
+    sa.Column("mark_id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("batch_id", BigInt, nullable=False),
+    sa.Column("day_number", BigInt, nullable=False),
+    sa.Column("site_location", sa.Text, nullable=False),
+)
+
+# What the views looked like when they were made; see migrate.
+schema_views = sa.Table("schema_views", metadata, sa.Column("fingerprint", sa.Text, primary_key=True))
+
+for _contract in contracts().values():
+    dataset_table(_contract)  # dim_machines is declared above: it keeps history
+
+sa.Index("ix_fact_transactions_day", metadata.tables["fact_transactions"].c.day_number)
+sa.Index("ix_quarantine_batch", quarantine.c.batch_id)
+sa.Index("ix_batches_location", batches.c.source, batches.c.location)
+sa.Index("ix_load_attempts_location", load_attempts.c.source, load_attempts.c.location)
