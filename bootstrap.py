@@ -158,7 +158,8 @@ def probe(candidate: Candidate) -> Tuple[Optional[Interpreter], str]:
     except (OSError, subprocess.SubprocessError) as error:
         return None, "does not start ({})".format(type(error).__name__)
     match = re.search(r"^((\d+)\.(\d+)\S*) (\S+) (\d+) (\d+) (.+)$", answer.stdout, re.MULTILINE)
-    complaint = (answer.stderr.strip().splitlines() or ["exit code {}".format(answer.returncode)])[-1]
+    complaints = answer.stderr.strip().splitlines() or ["exit code {}".format(answer.returncode)]
+    complaint = complaints[-1 if complaints[0].startswith("Traceback") else 0]  # a shim adds advice below its complaint
     if match is None:
         return None, "does not work ({})".format(complaint)
     version, implementation, bits, no_gil, path = match.group(1, 4, 5, 6, 7)

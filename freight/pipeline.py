@@ -4,6 +4,7 @@ Each step is safe to repeat. A step that fails with a `SourceError` ends its uni
 retry of the step.
 """
 
+import logging
 import re
 import shutil
 import time
@@ -32,9 +33,12 @@ from freight.warehouse.ledger import FilePosition, LoadUnit
 from freight.warehouse.load import UnitContent, load_unit
 from freight.warehouse.migrate import require_current
 
+log = logging.getLogger("freight")
+
 UnitState = Literal["loaded", "unchanged", "parked", "failed"]
 
 DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+LOGGED_BAD_ROWS = 20
 RETRIES = 4
 FIRST_RETRY_S = 1.0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -153,12 +157,15 @@ def begin_run(engine: Engine, catalog: Catalog, run_id: RunId, started_by: str, 
                 "use another warehouse, or `dpa reset` to start clean"
             )
         ledger.start_run(connection, run_id, started_by, now)
+    log.info("run %s started by %s, sources: %s", run_id, started_by, ", ".join(s.name for s in catalog.sources))
 
 
 def finish_run(engine: Engine, report: RunReport, now: datetime) -> None:
     """Note how the run ended."""
+    outcome = "failed" if report.failures else "completed"
     with transaction(engine) as connection:
-        ledger.end_run(connection, report.run_id, "failed" if report.failures else "completed", now)
+        ledger.end_run(connection, report.run_id, outcome, now)
+    log.info("run %s %s: %s, %d daily statistics changed", report.run_id, outcome, report.counts(), report.changed_stats)
 
 
 def plan_source(engine: Engine, catalog: Catalog, source: Source, run_id: RunId, now: datetime) -> SourcePlan:
@@ -367,7 +374,19 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
         counts = load_unit(engine, unit, planned.source.contract, content, planned.expected, now)
     except PositionFenced:
         return _outcome_of_the_other(engine, planned)
+    log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, unit.file_hash, counts)
+    _log_bad_rows(unit, spool)
     return UnitOutcome(unit.source, unit.location, "loaded", counts, reason_counts=spool.reason_counts)
+
+
+def _log_bad_rows(unit: LoadUnit, spool: ConformedSpool) -> None:
+    """Name the first bad rows; their values stay in the warehouse, which has access rights and a retention."""
+    first = next(read_spool(spool.folder / "quarantined.arrow"), pl.DataFrame()).head(LOGGED_BAD_ROWS)
+    for row in first.iter_rows(named=True):
+        place = (unit.location, row[ROW_NUMBER], row["column_name"])
+        log.warning("quarantined %s row %s column %s: %s", *place, row["detail"] or row["reason"])
+    if spool.quarantined > first.height:
+        log.warning("quarantined %s: %d rows in all, %s", unit.location, spool.quarantined, dict(spool.reason_counts))
 
 
 def _refuse_above_limit(planned: PlannedUnit, spool: ConformedSpool) -> None:
@@ -415,6 +434,7 @@ def fail_unit(engine: Engine, unit: LoadUnit, error: SourceError, now: datetime)
             )
 
     with_retries(record)
+    log.error("failed %s %s", unit.source, error)
     return UnitOutcome(
         unit.source,
         unit.location,

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from freight.errors import ConfigurationError, DpaError, TransientError
 
-__all__ = ["Engine", "is_postgresql", "open_engine", "reading", "transaction"]
+__all__ = ["Engine", "is_postgresql", "open_engine", "reading", "safe_url", "transaction"]
 
 BUSY_TIMEOUT_S = 30
 LOCK_TIMEOUT = "60s"  # a load waits this long for another one; a wait beyond it is retried as a whole
@@ -42,6 +42,11 @@ def open_engine(url: str) -> Engine:
     if backend == "postgresql":
         return _postgresql(parsed)
     raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
+
+
+def safe_url(url: str) -> str:
+    """Return the URL of a warehouse without its password, to show to people."""
+    return sa.make_url(url).render_as_string(hide_password=True)
 
 
 @contextmanager

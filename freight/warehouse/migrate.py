@@ -10,14 +10,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from freight.errors import ConfigurationError
-from freight.warehouse.connect import is_postgresql, reading, transaction
-from freight.warehouse.schema import schema_views
+from freight.warehouse.connect import Engine, is_postgresql, reading, transaction
+from freight.warehouse.schema import metadata, schema_views
 
 SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
 MIGRATION_LOCK = 0x44504102
 
 
-def migrate(engine: sa.Engine) -> str:
+def migrate(engine: Engine) -> str:
     """Run the migrations that are missing, then make the views again; return the schema version.
 
     Everything happens in one transaction under a lock, so a failure leaves the old version and two calls do no harm.
@@ -35,7 +35,7 @@ def migrate(engine: sa.Engine) -> str:
     return _newest()
 
 
-def require_current(engine: sa.Engine) -> None:
+def require_current(engine: Engine) -> None:
     """Check that the warehouse has the schema version of this release.
 
     Raises:
@@ -93,3 +93,11 @@ def _make_views(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"CREATE VIEW {name} AS\n{query.rstrip().rstrip(';')}")
     connection.execute(schema_views.delete())
     connection.execute(schema_views.insert().values(fingerprint=fingerprint))
+
+
+def drop_everything(engine: Engine) -> None:
+    """Drop all views and tables that belong to DPA; `migrate` makes them again, empty."""
+    with transaction(engine) as connection:
+        _drop_views(connection)
+        metadata.drop_all(connection)
+        connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))

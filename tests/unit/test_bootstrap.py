@@ -128,7 +128,10 @@ class TestFindingPython:
     @pytest.mark.parametrize(
         ("body", "reason"),
         [
-            ("echo '3.12.1 CPython 64 0 /p'; echo \"No module named 'ensurepip'\" >&2; exit 1", "'ensurepip'"),
+            (
+                "echo '3.12.1 CPython 64 0 /p'; printf \"Traceback:\\n  ...\\nNo module named 'ensurepip'\\n\" >&2; exit 1",
+                "not a whole one (No module named 'ensurepip')",
+            ),
             ("echo '3.13.0 CPython 64 1 /p'", "without the GIL"),
             ("echo '3.12.1 CPython 32 0 /p'", "32-bit"),
             ("echo '3.12.1 PyPy 64 0 /p'", "PyPy"),
@@ -162,7 +165,8 @@ class TestFindingPython:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        broken = write_program(machine / "python3", 'echo "pyenv: python3: command not found" >&2; exit 127')
+        complaint = "pyenv: python3: command not found\\n\\nNote: see 'pyenv help global'"
+        broken = write_program(machine / "python3", f'printf "{complaint}\\n" >&2; exit 127')
         monkeypatch.setattr(bootstrap, "ROOT", checkout(tmp_path / "checkout"))
         assert bootstrap.main(["test"]) == 2
         complaint = capsys.readouterr().err

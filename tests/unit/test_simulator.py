@@ -334,6 +334,7 @@ def test_a_workbook_looks_hand_made(tmp_path: Path) -> None:
     assert match_header([str(cell) for cell in header], contract_for("transactions"))
     assert written == len(records) == 501
     assert {type(record[2]) for record in records[:-1]} == {datetime, str}
+    assert 500 // 8 < sum(isinstance(record[2], str) for record in records[:-1]) < 500 // 5
     assert {type(record[3]) for record in records[:-1]} >= {float, str}
     assert records[-1][0] == "TOTAL"
     assert isinstance(records[-1][3], float)

@@ -1,0 +1,91 @@
+"""Load every batch source of the catalog into the warehouse.
+
+Running it again with the same inputs changes nothing. From the shell: `python -m flows.load_nightly`.
+"""
+
+import getpass
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.artifacts import create_table_artifact
+from prefect.states import Completed, Failed, State
+from rich.console import Console
+
+from freight.catalog import Catalog, read_catalog
+from freight.errors import ConfigurationError, SourceError
+from freight.log import log_to_file
+from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
+from freight.progress import progress
+from freight.settings import load_settings
+from freight.summary import headline, print_summary, summary_rows
+from freight.types import RunId
+from freight.warehouse.connect import safe_url
+from tasks import load as steps
+
+
+@flow(name="load-nightly")
+def load_nightly(catalog: Path | None = None) -> State[Any]:
+    """Load all sources; a bad file is reported and does not stop the others.
+
+    Args:
+        catalog: YAML list of sources; the installation's catalog by default.
+
+    Returns:
+        Completed with the `RunReport`, or Failed when a file or a source failed; what could be loaded is loaded.
+    """
+    settings = load_settings()
+    log = log_to_file(settings.logs)
+    sources = read_catalog(catalog or settings.catalog)
+    run_id = RunId(str(runtime.flow_run.id))
+    steps.begin_run(sources, run_id, f"{getpass.getuser()}@{platform.node()}")
+    report = RunReport(run_id, tuple(_load_sources(sources, run_id)), steps.refresh_aggregates())
+    steps.finish_run(report)
+    _publish(report)
+    places = {"warehouse": safe_url(settings.warehouse_url), "log": log}
+    print_summary(Console(), report, simulated=sources.simulated, places=places)
+    message = headline(report)
+    return Failed(message=_failure(report)) if report.failures else Completed(message=message, data=report)
+
+
+def _load_sources(catalog: Catalog, run_id: RunId) -> list[UnitOutcome]:
+    plans = [steps.plan(catalog, source, run_id) for source in catalog.sources]
+    outcomes = [outcome for plan in plans for outcome in plan.ended]
+    units = [unit for plan in plans for unit in plan.units]
+    with progress(len(units)) as advance:
+        for unit in units:
+            outcomes.append(_load_unit(unit))
+            advance(outcomes[-1])
+    order = [source.name for source in catalog.sources]
+    return sorted(outcomes, key=lambda outcome: order.index(outcome.source))
+
+
+def _load_unit(planned: PlannedUnit) -> UnitOutcome:
+    try:
+        return steps.load(planned, steps.transform(planned, steps.extract(planned)))
+    except SourceError as error:
+        return steps.record_failure(planned, error)
+
+
+def _publish(report: RunReport) -> None:
+    create_table_artifact(summary_rows(report), key="load-nightly-summary", description=headline(report))
+
+
+def _failure(report: RunReport) -> str:
+    return "; ".join(f"{outcome.source}: {outcome.message}" for outcome in report.failures)
+
+
+def main() -> int:
+    """Run the flow in this process; return the exit code."""
+    try:
+        state = load_nightly(return_state=True)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if state.is_completed() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

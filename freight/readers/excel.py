@@ -1,0 +1,3 @@
+from freight.readers.raw import RawTable
+def read_excel(file, contract, options) -> RawTable:
+    raise NotImplementedError

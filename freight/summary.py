@@ -1,0 +1,67 @@
+"""What a person reads at the end of a run: one line for each source, then what failed and where things are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from freight.pipeline import RunReport
+
+HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
+
+
+def summary_rows(report: RunReport) -> list[dict[str, object]]:
+    """Return one row per source with the columns of `HEADINGS`; the note tells of files that did not load."""
+    return [_row(report, source) for source in report.sources]
+
+
+def _row(report: RunReport, source: str) -> dict[str, object]:
+    outcomes = [outcome for outcome in report.outcomes if outcome.source == source]
+    states = [outcome.state for outcome in outcomes]
+    counts = report.counts(source)
+    notes = {"unchanged": "loaded before", "parked": "parked", "failed": "FAILED"}
+    told = [f"{states.count(state)} {text}" for state, text in notes.items() if state in states]
+    return {
+        "source": source,
+        "files": len(outcomes),
+        "read": counts.read,
+        "inserted": counts.inserted,
+        "updated": counts.updated,
+        "unchanged": counts.unchanged,
+        "superseded": counts.superseded,
+        "quarantined": counts.quarantined,
+        "note": ", ".join(told),
+    }
+
+
+def headline(report: RunReport) -> str:
+    """Return the run in one sentence."""
+    counts = report.counts()
+    if report.failures:
+        return f"{len(report.failures)} of {len(report.outcomes)} files failed; the others are loaded"
+    if counts.read == 0 and report.changed_stats == 0:
+        return "Nothing to do: every file was loaded before, the warehouse is unchanged"
+    return f"{counts.read:,} rows read: {counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined"
+
+
+def print_summary(console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str]) -> None:
+    """Print the summary of a run; failures first, so that nobody has to look for them."""
+    console.print(_table(report))
+    for outcome in report.outcomes:
+        if outcome.state in ("failed", "parked"):
+            console.print(f"{outcome.state.upper()} {outcome.source}: {outcome.message}", markup=False, highlight=False)
+    console.print(headline(report), style="bold red" if report.failures else "bold green", highlight=False)
+    if simulated:
+        console.print("The warehouse holds SIMULATED data. `dpa reset` starts clean.", style="yellow", highlight=False)
+    for name, place in places.items():
+        console.print(f"  {name:<10} {place}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(report: RunReport) -> Table:
+    table = Table(title=f"Run {report.run_id}", title_justify="left")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("source", "note") else "right")
+    for row in summary_rows(report):
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+    return table

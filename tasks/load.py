@@ -1,0 +1,93 @@
+"""The steps of the batch load as tasks. Each is safe to repeat; only transient errors are retried."""
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from prefect import State, Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.tasks import exponential_backoff
+
+from freight import pipeline
+from freight.catalog import Catalog, Source
+from freight.errors import SourceError, TransientError
+from freight.pipeline import ConformedSpool, PlannedUnit, RawSpool, RunReport, SourcePlan, UnitOutcome
+from freight.settings import load_settings
+from freight.types import RunId
+from freight.warehouse import aggregates
+from freight.warehouse.connect import Engine, open_engine
+
+RETRY: dict[str, Any] = {
+    "retries": 4,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=5),
+    "retry_jitter_factor": 0.5,
+    "cache_policy": NO_CACHE,  # these tasks have side effects
+}
+
+
+def is_transient(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
+    """Tell Prefect to retry only what may succeed the next time."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, (TransientError, OSError)) and not isinstance(error, PermissionError)
+
+
+@cache
+def warehouse() -> Engine:
+    """Return the engine of this installation's warehouse; its URL never becomes a parameter."""
+    return open_engine(load_settings().warehouse_url)
+
+
+@task(name="begin-run", retry_condition_fn=is_transient, **RETRY)
+def begin_run(catalog: Catalog, run_id: RunId, started_by: str) -> None:
+    """Check that the catalog fits the warehouse, and note the run."""
+    pipeline.begin_run(warehouse(), catalog, run_id, started_by, _now())
+
+
+@task(name="plan", task_run_name="plan-{source.name}", retry_condition_fn=is_transient, **RETRY)
+def plan(catalog: Catalog, source: Source, run_id: RunId) -> SourcePlan:
+    """Find the files of a source that have to be loaded."""
+    return pipeline.plan_source(warehouse(), catalog, source, run_id, _now())
+
+
+@task(name="extract", task_run_name="extract-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
+def extract(planned: PlannedUnit) -> RawSpool:
+    """Read a file as text into the spool."""
+    folder = pipeline.spool_folder(load_settings().spool, planned)
+    return pipeline.extract_unit(planned, folder)
+
+
+@task(name="transform", task_run_name="transform-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
+def transform(planned: PlannedUnit, raw: RawSpool) -> ConformedSpool:
+    """Type, validate and derive within the spool."""
+    return pipeline.transform_unit(planned, raw, _now())
+
+
+@task(name="load", task_run_name="load-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
+def load(planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
+    """Load a transformed file in one transaction."""
+    return pipeline.load_conformed(warehouse(), planned, spool, _now())
+
+
+@task(name="record-failure", task_run_name="record-failure-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
+def record_failure(planned: PlannedUnit, error: SourceError) -> UnitOutcome:
+    """Write down why nothing of a file was loaded."""
+    return pipeline.fail_unit(warehouse(), planned.unit, error.at(planned.unit.location), _now())
+
+
+@task(name="refresh-aggregates", retry_condition_fn=is_transient, **RETRY)
+def refresh_aggregates() -> int:
+    """Recompute the daily statistics that the loads have marked; return how many rows changed."""
+    return aggregates.refresh_aggregates(warehouse())
+
+
+@task(name="finish-run", retry_condition_fn=is_transient, **RETRY)
+def finish_run(report: RunReport) -> None:
+    """Note how the run ended, and drop its spool files unless something failed."""
+    pipeline.finish_run(warehouse(), report, _now())
+    if not report.failures:
+        pipeline.remove_spool(load_settings().spool, report.run_id)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
