@@ -23,7 +23,9 @@ class Source(BaseModel):
     location: str = Field(description="Path, glob or URL; a relative path counts from the catalog's folder.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
     time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
-    quarantine_limit: float = Field(default=DEFAULT_QUARANTINE_LIMIT, ge=0, le=1, description="Largest share of bad rows.")
+    quarantine_limit: float = Field(
+        default=DEFAULT_QUARANTINE_LIMIT, ge=0, le=1, description="Largest share of bad rows."
+    )
     simulated: bool = Field(default=False, description="Whether the simulator makes these files.")
 
     @property

@@ -24,6 +24,7 @@ def log_to_file(folder: Path) -> Path:
     """
     path = folder / "dpa.log"
     core = logging.getLogger("freight")
+    core.propagate = False  # the terminal shows the summary; Prefect takes these lines by its extra loggers
     if any(isinstance(handler, _ToFile) for handler in core.handlers):
         return path
     logger.remove()

@@ -19,7 +19,14 @@ import polars as pl
 
 from freight.catalog import Catalog, Source
 from freight.contracts.headers import match_header
-from freight.errors import ConfigurationError, PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
+from freight.errors import (
+    ConfigurationError,
+    DpaError,
+    PositionFenced,
+    QuarantineLimitExceeded,
+    SourceError,
+    TransientError,
+)
 from freight.readers import RawBatch, SourceFile, find_files, reader_for
 from freight.spool import read_spool, write_spool
 from freight.transforms import derive
@@ -165,7 +172,9 @@ def finish_run(engine: Engine, report: RunReport, now: datetime) -> None:
     outcome = "failed" if report.failures else "completed"
     with transaction(engine) as connection:
         ledger.end_run(connection, report.run_id, outcome, now)
-    log.info("run %s %s: %s, %d daily statistics changed", report.run_id, outcome, report.counts(), report.changed_stats)
+    log.info(
+        "run %s %s: %s, %d daily statistics changed", report.run_id, outcome, report.counts(), report.changed_stats
+    )
 
 
 def plan_source(engine: Engine, catalog: Catalog, source: Source, run_id: RunId, now: datetime) -> SourcePlan:
@@ -194,7 +203,7 @@ def _plan_file(
     ):
         return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
     try:
-        unit = _unit(source, file, file.sha256(), run_id)
+        unit = _unit(source, file, file.sha256(), run_id, position)
     except SourceError as error:
         return fail_unit(engine, _unit(source, file, "", run_id), error, now)
     if position and (position.file_hash, position.contract_version) == (unit.file_hash, version):
@@ -205,7 +214,9 @@ def _plan_file(
     return PlannedUnit(source, file, unit, position)
 
 
-def _unit(source: Source, file: SourceFile, file_hash: str, run_id: RunId) -> LoadUnit:
+def _unit(
+    source: Source, file: SourceFile, file_hash: str, run_id: RunId, position: FilePosition | None = None
+) -> LoadUnit:
     return LoadUnit(
         run_id=run_id,
         source=source.name,
@@ -214,20 +225,33 @@ def _unit(source: Source, file: SourceFile, file_hash: str, run_id: RunId) -> Lo
         file_hash=file_hash,
         size_bytes=file.size_bytes,
         modified_us=file.modified_us,
-        as_of=_as_of(file),
+        as_of=_as_of(file, file_hash, position),
         contract_version=source.contract.version,
         simulated=source.simulated,
     )
 
 
-def _as_of(file: SourceFile) -> datetime:
-    """Return the instant a file speaks for: the last date in its name (00:00 UTC), else when it was last written."""
+def _as_of(file: SourceFile, file_hash: str, position: FilePosition | None) -> datetime:
+    """Return the instant a file speaks for.
+
+    A later delivery at the same place corrects the earlier one, so it has to count as newer even if both names say
+    the same day.
+    """
+    named = _date_in_name(file) or EPOCH + timedelta(microseconds=file.modified_us)
+    if position is None:
+        return named
+    before = EPOCH + timedelta(microseconds=position.origin_us)
+    return before if position.file_hash == file_hash else max(named, before + timedelta(microseconds=1))
+
+
+def _date_in_name(file: SourceFile) -> datetime | None:
+    """Return the last date in a file's name as 00:00 UTC."""
     for year, month, day in reversed(DATE_IN_NAME.findall(Path(file.path).name)):
         try:
             return datetime(int(year), int(month), int(day), tzinfo=UTC)
         except ValueError:
             continue  # digits that look like a date but are none, such as 20260230
-    return EPOCH + timedelta(microseconds=file.modified_us)
+    return None
 
 
 def spool_folder(root: Path, planned: PlannedUnit) -> Path:
@@ -252,6 +276,24 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
     Raises:
         SourceError: the file cannot be used.
     """
+    try:
+        raw = _extract(planned, folder)
+    except (DpaError, OSError):
+        raise
+    except Exception as error:
+        # Whatever a parser raises over a broken file must end that file, not the run.
+        log.exception("reader %s failed over %s", planned.source.reader, planned.file.path)
+        raise SourceError(
+            "corrupt",
+            f"the reader {planned.source.reader!r} cannot read it: {type(error).__name__}: {error}",
+            location=planned.file.path,
+            remedy="deliver the file again, or in another format",
+        ) from error
+    planned.file.refuse_if_changed()
+    return raw
+
+
+def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table = reader_for(source.reader)(planned.file, contract, source.options)
     columns = match_header(table.header, contract)
@@ -259,11 +301,8 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
     faults = _FaultsBeside(table.batches)
     rows = write_spool(folder / "raw.arrow", (frame.rename(names) for frame in faults.rows()))
     fault_count = write_spool(folder / "faults.arrow", faults.faults)
-    planned.file.refuse_if_changed()
     if rows + fault_count == 0:
-        raise SourceError(
-            "header_only", "the file has a header and no rows", location=planned.file.path, remedy="deliver the rows"
-        )
+        raise SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
     return RawSpool(folder, rows, fault_count, table.decimal)
 
 
@@ -409,7 +448,9 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
     with reading(engine) as connection:
         position = ledger.position_of(connection, unit.source, unit.location)
         if position is None or position.file_hash != unit.file_hash:
-            raise TransientError(f"{unit.location}: another run loaded another version of the file; the next run looks again")
+            raise TransientError(
+                f"{unit.location}: another run loaded another version of the file; the next run looks again"
+            )
         run_id, counts = ledger.counts_of(connection, position.batch_id)
     if run_id == unit.run_id:
         return UnitOutcome(unit.source, unit.location, "loaded", counts)

@@ -16,7 +16,13 @@ def progress(files: int, console: Console | None = None) -> Iterator[Callable[[U
     if not console.is_terminal:
         yield _PlainLines(console, files).show
         return
-    columns = (TextColumn("Loading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("Loading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=files)
         yield lambda outcome: bar.update(task, advance=1, description=outcome.location)

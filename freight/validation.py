@@ -180,4 +180,4 @@ def _quarantined(raw: pl.DataFrame, marked: pl.DataFrame, checks: Sequence[_Chec
         reason=pl.coalesce(broken([check.reason for check in checks])),
         detail=pl.concat_str(broken([f"{c.column}: {c.reason}" for c in checks]), separator="; ", ignore_nulls=True),
     )
-    return pl.concat([rows, described], how="horizontal").select(ROW_NUMBER, "column_name", "reason", "detail", "raw")
+    return rows.hstack(described).select(ROW_NUMBER, "column_name", "reason", "detail", "raw")

@@ -69,7 +69,9 @@ def load(planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
     return pipeline.load_conformed(warehouse(), planned, spool, _now())
 
 
-@task(name="record-failure", task_run_name="record-failure-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
+@task(
+    name="record-failure", task_run_name="record-failure-{planned.file.path}", retry_condition_fn=is_transient, **RETRY
+)
 def record_failure(planned: PlannedUnit, error: SourceError) -> UnitOutcome:
     """Write down why nothing of a file was loaded."""
     return pipeline.fail_unit(warehouse(), planned.unit, error.at(planned.unit.location), _now())

@@ -67,7 +67,9 @@ def detect_dialect(file: SourceFile, contract: Contract, options: Mapping[str, A
     delimiter, position = _find_header(sample, contract, options)
     records = _records(sample, delimiter)
     header = tuple(records[position])
-    decimal = _option_decimal(options) or _guess_decimal(delimiter, records[position + 1 : -1] or records[position + 1 :])
+    decimal = _option_decimal(options) or _guess_decimal(
+        delimiter, records[position + 1 : -1] or records[position + 1 :]
+    )
     return Dialect(encoding, stray_bytes, delimiter, position, header, decimal)
 
 

@@ -56,8 +56,14 @@ def columns_list(names: Sequence[str]) -> str:
 
 def _copy(connection: sa.Connection, table: str, frame: pl.DataFrame) -> int:
     buffer = io.BytesIO()
-    hexed = [pl.concat_str(pl.lit("\\x"), pl.col(n).bin.encode("hex")).alias(n) for n, k in frame.schema.items() if k == pl.Binary]
-    frame.with_columns(hexed).write_csv(buffer, include_header=False, datetime_format=POSTGRES_INSTANT, quote_style="necessary")
+    hexed = [
+        pl.concat_str(pl.lit("\\x"), pl.col(n).bin.encode("hex")).alias(n)
+        for n, k in frame.schema.items()
+        if k == pl.Binary
+    ]
+    frame.with_columns(hexed).write_csv(
+        buffer, include_header=False, datetime_format=POSTGRES_INSTANT, quote_style="necessary"
+    )
     statement = f"COPY {table} ({columns_list(frame.columns)}) FROM STDIN (FORMAT csv)"
     driver: Any = connection.connection.driver_connection
     try:
@@ -86,11 +92,7 @@ def _as_sqlalchemy(statement: str, error: Exception) -> Exception:
 def _execute_many(connection: sa.Connection, table: str, frame: pl.DataFrame) -> int:
     instants = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     days = [name for name, kind in frame.schema.items() if kind == pl.Date]
-    plain = frame.with_columns(
-        pl.col(instants).dt.strftime(SQLITE_INSTANT), pl.col(days).dt.strftime("%Y-%m-%d")
-    )
+    plain = frame.with_columns(pl.col(instants).dt.strftime(SQLITE_INSTANT), pl.col(days).dt.strftime("%Y-%m-%d"))
     marks = ", ".join("?" for _ in plain.columns)
-    connection.exec_driver_sql(
-        f"INSERT INTO {table} ({columns_list(plain.columns)}) VALUES ({marks})", plain.rows()
-    )
+    connection.exec_driver_sql(f"INSERT INTO {table} ({columns_list(plain.columns)}) VALUES ({marks})", plain.rows())
     return plain.height

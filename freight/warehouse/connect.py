@@ -140,7 +140,10 @@ def _translate(error: DBAPIError) -> DpaError | None:
         return TransientError(f"the warehouse is not ready: {message}")
     if state and (state.startswith(TRANSIENT_CLASSES) or state in TRANSIENT_STATES):
         return TransientError(f"the warehouse is not ready: {message} ({state})")
-    if state is None and isinstance(error, (OperationalError, InterfaceError)) and not isinstance(error.orig, sqlite3.Error):
+    if (
+        state is None
+        and isinstance(error, (OperationalError, InterfaceError))
+        and not isinstance(error.orig, sqlite3.Error)
+    ):
         return TransientError(f"the warehouse cannot be reached: {message}")
     return None
-

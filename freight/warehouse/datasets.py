@@ -152,4 +152,3 @@ WRITERS: dict[str, Writer] = {
     "machines": _write_machines,
     "transactions": _write_transactions,
 }
-

@@ -5,7 +5,7 @@ Functions that write take a connection inside the transaction that also writes t
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import sqlalchemy as sa
@@ -24,6 +24,7 @@ from freight.warehouse.schema import (
     runs,
 )
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ATTEMPT_ROWS = 100  # bad rows kept of a refused unit: enough to see the fault, no second copy of the file
 
 COUNT_NAMES = ("read_rows", "inserted", "updated", "unchanged", "superseded", "quarantined")
@@ -60,7 +61,7 @@ class LoadUnit:
     @property
     def origin_us(self) -> int:
         """`as_of` in microseconds since 1970, UTC."""
-        return round(self.as_of.timestamp() * 1_000_000)
+        return (self.as_of - EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class FilePosition:
     contract_version: int
     size_bytes: int
     modified_us: int
+    origin_us: int
     batch_id: BatchId
 
 
@@ -87,7 +89,7 @@ def end_run(connection: sa.Connection, run_id: RunId, outcome: str, now: datetim
 
 def position_of(connection: sa.Connection, source: str, location: str) -> FilePosition | None:
     """Return the position of a location, or None where nothing was loaded from it yet."""
-    names = ("file_hash", "contract_version", "size_bytes", "modified_us", "batch_id")
+    names = ("file_hash", "contract_version", "size_bytes", "modified_us", "origin_us", "batch_id")
     query = sa.select(*(file_positions.c[name] for name in names)).where(
         file_positions.c.source == source, file_positions.c.location == location
     )
@@ -125,6 +127,7 @@ def advance(connection: sa.Connection, unit: LoadUnit, expected: FilePosition | 
         "contract_version": unit.contract_version,
         "size_bytes": unit.size_bytes,
         "modified_us": unit.modified_us,
+        "origin_us": unit.origin_us,
         "batch_id": batch_id,
     }
     if expected is None:
@@ -209,7 +212,9 @@ def record_attempt(
     )
     attempt_id = connection.execute(attempt.returning(load_attempts.c.attempt_id)).scalar_one()
     for reason, bad_rows in (reason_counts or {}).items():
-        connection.execute(load_attempt_reasons.insert().values(attempt_id=attempt_id, reason=reason, bad_rows=bad_rows))
+        connection.execute(
+            load_attempt_reasons.insert().values(attempt_id=attempt_id, reason=reason, bad_rows=bad_rows)
+        )
     if first_bad_rows is not None and not first_bad_rows.is_empty():
         kept = first_bad_rows.head(ATTEMPT_ROWS).with_columns(pl.lit(attempt_id).alias("attempt_id"))
         append(connection, load_attempt_rows.name, [kept])
@@ -244,12 +249,25 @@ def holds_simulated_data(connection: sa.Connection) -> bool | None:
 
 
 def record_purge(
-    connection: sa.Connection, table: str, source: str, dataset: str, cause: str, rows: int, counts: LoadCounts, now: datetime
+    connection: sa.Connection,
+    table: str,
+    source: str,
+    dataset: str,
+    cause: str,
+    rows: int,
+    counts: LoadCounts,
+    now: datetime,
 ) -> None:
     """Write down that rows were deleted on purpose, with the counts that went away with them."""
     connection.execute(
         purges.insert().values(
-            table_name=table, source=source, dataset=dataset, cause=cause, purged_rows=rows, purged_at=now, **_count_values(counts)
+            table_name=table,
+            source=source,
+            dataset=dataset,
+            cause=cause,
+            purged_rows=rows,
+            purged_at=now,
+            **_count_values(counts),
         )
     )
 

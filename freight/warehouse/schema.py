@@ -128,6 +128,7 @@ file_positions = sa.Table(
     sa.Column("contract_version", BigInt, nullable=False),
     sa.Column("size_bytes", BigInt, nullable=False),
     sa.Column("modified_us", BigInt, nullable=False),
+    sa.Column("origin_us", BigInt, nullable=False),
     sa.Column("batch_id", BigInt, nullable=False),
 )
 

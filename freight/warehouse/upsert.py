@@ -131,4 +131,3 @@ class _Statements:
             f"SELECT count(*) FROM {staging} AS s JOIN {table} AS t ON {same_key} "
             "WHERE s.content_hash <> t.content_hash"
         )
-

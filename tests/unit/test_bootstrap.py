@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +130,7 @@ class TestFindingPython:
         ("body", "reason"),
         [
             (
-                "echo '3.12.1 CPython 64 0 /p'; printf \"Traceback:\\n  ...\\nNo module named 'ensurepip'\\n\" >&2; exit 1",
+                "echo '3.12.1 CPython 64 0 /p'; printf \"Traceback\\nNo module named 'ensurepip'\\n\" >&2; exit 1",
                 "not a whole one (No module named 'ensurepip')",
             ),
             ("echo '3.13.0 CPython 64 1 /p'", "without the GIL"),
@@ -183,6 +184,7 @@ def checkout(folder: Path) -> Path:
     (folder / "freight" / "cli.py").write_text(
         "import sys\ndef app(prog_name): print(prog_name, *sys.argv[1:])\n", encoding="utf-8"
     )
+    shutil.copy(SOURCE, folder)
     for setup in (bootstrap.RUN, bootstrap.DEV, bootstrap.BENCH):
         (folder / setup.lock).write_text(f"# packages of {setup.lock}\n", encoding="utf-8")
     return folder
@@ -221,6 +223,7 @@ def setups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setups:
     """A fresh checkout, in a folder whose name is a trial for quoting and encoding."""
     setups = Setups(checkout(tmp_path / "Gare de Ngaoundéré's"))
     monkeypatch.setattr(bootstrap, "ROOT", setups.root)
+    monkeypatch.setattr(bootstrap, "__file__", str(setups.root / SOURCE.name))  # what a setup locks
     monkeypatch.setattr(bootstrap, "_call", setups.call)
     monkeypatch.setenv("DPA_PYTHON", sys.executable)
     return setups
@@ -289,6 +292,7 @@ class TestSetup:
         setups.prepare(bootstrap.RUN)
         setups.root = setups.root.rename(setups.root.with_name("moved"))
         monkeypatch.setattr(bootstrap, "ROOT", setups.root)
+        monkeypatch.setattr(bootstrap, "__file__", str(setups.root / SOURCE.name))
         assert setups.prepare(bootstrap.RUN) == (1, ["requirements.lock"])
 
     @posix_only
@@ -315,20 +319,20 @@ class TestSetup:
 
     @posix_only
     def test_lock_outlives_a_killed_setup_while_its_pip_runs(self, tmp_path: Path) -> None:
+        root = checkout(tmp_path / "checkout")
         pip = write_program(tmp_path / "pip", "echo started; read line")
         code = f"import bootstrap\nwith bootstrap._one_at_a_time(): bootstrap._call([{str(pip)!r}], {{}})"
-        killed = subprocess.Popen(
-            [sys.executable, "-c", code], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        with killed:  # which closes the pipe that pip waits for
-            assert killed.stdout is not None
-            assert killed.stdout.readline() == b"started\n"
-            killed.kill()
-            killed.wait()
-            with SOURCE.open("rb") as handle:
+        command = [sys.executable, "-c", code]
+        with (root / SOURCE.name).open("rb") as handle:
+            with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+                assert killed.stdout is not None
+                assert killed.stdout.readline() == b"started\n"
+                killed.kill()
+                killed.wait()
                 assert not bootstrap._try_lock(handle)
-        with bootstrap._one_at_a_time():
-            pass
+            # Leaving the block closed the pipe that the stand-in for pip was waiting for.
+            while not bootstrap._try_lock(handle):
+                time.sleep(0.01)
 
     @posix_only
     def test_project_is_importable_and_dpa_starts_from_anywhere(self, setups: Setups, tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ def upgrade() -> None:
         sa.Column("contract_version", BIG, nullable=False),
         sa.Column("size_bytes", BIG, nullable=False),
         sa.Column("modified_us", BIG, nullable=False),
+        sa.Column("origin_us", BIG, nullable=False),
         sa.Column("batch_id", BIG, nullable=False),
     )
     op.create_table(

@@ -1,0 +1,58 @@
+"""Fixtures that every test may use: warehouses on both engines, and a real PostgreSQL that starts itself."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from freight.warehouse.connect import Engine, open_engine
+from freight.warehouse.migrate import migrate
+from tests.lib.postgres import PostgresServer, server_programs
+
+
+@dataclass(frozen=True)
+class WarehouseUnderTest:
+    """A migrated, empty warehouse."""
+
+    engine: Engine
+    url: str
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    if server_programs() is None:
+        reason = "no PostgreSQL server programs (initdb) on this machine: install the package 'postgresql'"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def sqlite_warehouse(tmp_path: Path) -> Iterator[WarehouseUnderTest]:
+    url = f"sqlite:///{(tmp_path / 'database' / 'warehouse.sqlite').as_posix()}"
+    yield from _migrated(url)
+
+
+@pytest.fixture
+def postgres_warehouse(postgres_server: PostgresServer) -> Iterator[WarehouseUnderTest]:
+    yield from _migrated(postgres_server.new_database())
+
+
+def _migrated(url: str) -> Iterator[WarehouseUnderTest]:
+    engine = open_engine(url)
+    migrate(engine)
+    yield WarehouseUnderTest(engine, url)
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def warehouse(request: pytest.FixtureRequest) -> WarehouseUnderTest:
+    """The same test on both engines."""
+    name = {"sqlite": "sqlite_warehouse", "postgresql": "postgres_warehouse"}[request.param]
+    found = request.getfixturevalue(name)
+    assert isinstance(found, WarehouseUnderTest)
+    return found

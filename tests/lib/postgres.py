@@ -1,0 +1,107 @@
+"""A throw-away PostgreSQL, started from the system's server programs."""
+
+import itertools
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+# Speed over safety: the data lives as long as the test run.
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "100",
+    "listen_addresses": "127.0.0.1",
+}
+
+
+def server_programs() -> Path | None:
+    """Return the folder of initdb and pg_ctl, newest version first, or None."""
+    on_path = shutil.which("initdb")
+    if on_path and Path(on_path).resolve().parent.joinpath("pg_ctl").exists():
+        return Path(on_path).resolve().parent
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return packaged[-1].parent if packaged else None
+
+
+class PostgresServer:
+    """Start a server in an empty folder, and stop it at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        programs = server_programs()
+        assert programs, "PostgreSQL is not installed"
+        self._programs = programs
+        self._folder = folder
+        self._names = itertools.count()
+        self.port = _free_port()
+
+    def __enter__(self) -> Self:
+        self._hand_over_folder()
+        self._run(
+            "initdb", "-D", "data", "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync", "--no-instructions"
+        )
+        settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self._folder)}
+        lines = "".join(f"{name} = '{value}'\n" for name, value in settings.items())
+        with (self._folder / "data" / "postgresql.conf").open("a") as config:
+            config.write(lines)
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop("immediate")
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._run("pg_ctl", "-D", "data", "-w", "-t", "120", "-l", "log", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server; `immediate` models a crash."""
+        self._run("pg_ctl", "-D", "data", "-w", "-m", mode, "stop")
+
+    def new_database(self) -> str:
+        """Make an empty database and return its URL."""
+        name = f"test_{os.getpid()}_{next(self._names)}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self._url(name)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def _hand_over_folder(self) -> None:
+        """PostgreSQL refuses to run as root: give the folder, and the way to it, to its own user."""
+        if os.geteuid() != 0:
+            return
+        user = pwd.getpwnam("postgres")
+        os.chown(self._folder, user.pw_uid, user.pw_gid)
+        for parent in self._folder.parents[:3]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        as_user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run(
+            [self._programs / program, *arguments],
+            cwd=self._folder,
+            env={**os.environ, "LC_ALL": "C", "HOME": str(self._folder)},
+            stdout=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            **as_user,  # type: ignore[call-overload]
+        )
+        assert done.returncode == 0, f"{program}: {done.stdout}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
