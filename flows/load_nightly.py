@@ -3,15 +3,13 @@
 Running it again with the same inputs changes nothing. From the shell: `python -m flows.load_nightly`.
 """
 
-import getpass
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import State, flow, runtime
 from prefect.artifacts import create_table_artifact
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from rich.console import Console
 
 from freight.catalog import Catalog, read_catalog
@@ -19,7 +17,7 @@ from freight.errors import ConfigurationError, SourceError
 from freight.log import log_to_file
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
 from freight.progress import progress
-from freight.settings import load_settings
+from freight.settings import load_settings, started_by
 from freight.summary import headline, print_summary, summary_rows
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
@@ -40,11 +38,11 @@ def load_nightly(catalog: Path | None = None) -> State[Any]:
     log = log_to_file(settings.logs)
     sources = read_catalog(catalog or settings.catalog)
     run_id = RunId(str(runtime.flow_run.id))
-    steps.begin_run(sources, run_id, f"{getpass.getuser()}@{platform.node()}")
+    steps.begin_run(sources, run_id, started_by())
     report = RunReport(run_id, tuple(_load_sources(sources, run_id)), steps.refresh_aggregates())
     steps.finish_run(report)
     _publish(report)
-    places = {"warehouse": safe_url(settings.warehouse_url), "log": log}
+    places: dict[str, Path | str] = {"warehouse": safe_url(settings.warehouse_url), "log": log}
     print_summary(Console(), report, simulated=sources.simulated, places=places)
     message = headline(report)
     return Failed(message=_failure(report)) if report.failures else Completed(message=message, data=report)

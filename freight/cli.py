@@ -1,8 +1,9 @@
 """`dpa`: look after a warehouse from the shell."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
+from uuid import uuid4
 
 import typer
 from rich.console import Console
@@ -10,11 +11,18 @@ from rich.console import Console
 from freight.catalog import read_catalog
 from freight.errors import DpaError
 from freight.log import log_to_file
-from freight.settings import Settings, load_settings
+from freight.reconcile import reconcile
+from freight.replay import replay
+from freight.settings import Settings, load_settings, started_by
 from freight.simulator import fill_landing
+from freight.spool import remove_old_spools
+from freight.types import RunId
 from freight.warehouse import ledger
-from freight.warehouse.connect import Engine, open_engine, safe_url, transaction
-from freight.warehouse.migrate import drop_everything, migrate
+from freight.warehouse.aggregates import refresh_aggregates
+from freight.warehouse.connect import Engine, open_engine, reading, safe_url, transaction
+from freight.warehouse.explain import explain
+from freight.warehouse.migrate import drop_everything, migrate, require_current
+from freight.warehouse.purge import Retention, purge
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(highlight=False, soft_wrap=True)
@@ -63,6 +71,75 @@ def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] 
     with transaction(engine) as connection:
         released = ledger.release(connection, source, datetime.now(UTC))
     console.print(f"{released} parked files will be tried again by the next run")
+
+
+@app.command(name="reconcile")
+def reconcile_command() -> None:
+    """Prove the ledger against the tables; exit 1 and name what does not hold if it does not."""
+    _, engine = _warehouse()
+    require_current(engine)
+    findings = reconcile(engine)
+    for finding in findings:
+        console.print(f"BROKEN {finding}", markup=False)
+    if findings:
+        raise typer.Exit(1)
+    console.print("The ledger and the tables agree")
+
+
+@app.command(name="explain")
+def explain_command(
+    table: Annotated[str, typer.Argument(help="Table of a dataset, such as fact_transactions.")],
+    key: Annotated[str, typer.Argument(help="Business key, such as TRX-1.")],
+) -> None:
+    """Tell from which file, row, run and contract version a row came."""
+    _, engine = _warehouse()
+    require_current(engine)
+    with reading(engine) as connection:
+        found = explain(connection, table, key)
+    if not found:
+        console.print(f"{table} has no row {key}", markup=False)
+        raise typer.Exit(1)
+    for explanation in found:
+        for name, value in explanation.row:
+            console.print(f"{name:<22} {value}", markup=False)
+        for name, value in explanation.lineage or [("from", "lineage was purged")]:
+            console.print(f"  {name:<20} {value}", markup=False)
+
+
+@app.command(name="replay")
+def replay_command(source: Annotated[str | None, typer.Option(help="Only this source.")] = None) -> None:
+    """Load quarantined rows that keep the contract by now, each once."""
+    settings, engine = _warehouse()
+    require_current(engine)
+    run_id = RunId(f"replay-{uuid4()}")
+    with transaction(engine) as connection:
+        ledger.start_run(connection, run_id, started_by(), datetime.now(UTC))
+    outcomes = replay(
+        engine, read_catalog(settings.catalog), run_id=run_id, source=source, clock=lambda: datetime.now(UTC)
+    )
+    refresh_aggregates(engine)
+    for outcome in outcomes:
+        replayed = f"{outcome.counts.read} rows replayed, {outcome.waiting} still in quarantine"
+        console.print(f"{outcome.source} {outcome.location}: {replayed}", markup=False)
+    with transaction(engine) as connection:
+        ledger.end_run(connection, run_id, "completed", datetime.now(UTC))
+    console.print(f"{sum(outcome.counts.read for outcome in outcomes)} rows replayed in all")
+
+
+@app.command(name="purge")
+def purge_command(
+    quarantine_days: Annotated[int, typer.Option(min=1, help="Keep quarantine this long.")] = 180,
+    lineage_days: Annotated[int, typer.Option(min=1, help="Keep lineage this long.")] = 730,
+    spool_days: Annotated[int, typer.Option(min=0, help="Keep spool files of failed runs this long.")] = 7,
+) -> None:
+    """Delete quarantine, lineage and spool files beyond their retention; totals stay in the ledger."""
+    settings, engine = _warehouse()
+    require_current(engine)
+    now = datetime.now(UTC)
+    for name, rows in purge(engine, Retention(quarantine_days, lineage_days), now).items():
+        console.print(f"{name}: {rows} rows deleted")
+    folders = remove_old_spools(settings.spool, now - timedelta(days=spool_days))
+    console.print(f"spool: {folders} folders deleted")
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ class QuarantineLimitExceeded(SourceError):
         super().__init__(
             "quarantine_limit",
             message,
-            remedy="correct the file or the contract, then run `dpa retry`; the first bad rows are in load_attempt_rows",
+            remedy="correct the file or the contract, then `dpa retry`; the first bad rows are in load_attempt_rows",
             location=location,
         )
         self.read_rows = read_rows

@@ -1,6 +1,7 @@
 """The log file: who ran what, which file, what was quarantined and why. Rotated at 10 MB, kept for 30 days."""
 
 import logging
+import sys
 from pathlib import Path
 
 from loguru import logger
@@ -13,7 +14,12 @@ LINE = "{time:YYYY-MM-DD HH:mm:ss.SSSZZ} {level:<8} {message}"
 class _ToFile(logging.Handler):
     """Hands records of the standard library's logging to the rotating file."""
 
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
     def emit(self, record: logging.LogRecord) -> None:
+        """Write one record as one line."""
         logger.opt(exception=record.exc_info).log(record.levelname, record.getMessage().replace("\n", " | "))
 
 
@@ -25,14 +31,19 @@ def log_to_file(folder: Path) -> Path:
     path = folder / "dpa.log"
     core = logging.getLogger("freight")
     core.propagate = False  # the terminal shows the summary; Prefect takes these lines by its extra loggers
-    if any(isinstance(handler, _ToFile) for handler in core.handlers):
-        return path
+    core.setLevel(logging.INFO)
+    present = [handler for handler in core.handlers if isinstance(handler, _ToFile)]
+    if not any(handler.path == path for handler in present):
+        for handler in present:
+            core.removeHandler(handler)
+        _open(path)
+        core.addHandler(_ToFile(path))
+    return path
+
+
+def _open(path: Path) -> None:
     logger.remove()
     try:
-        # Several processes may write at once; `enqueue` would not help them, opening in append mode does.
         logger.add(path, format=LINE, rotation=ROTATION, retention=RETENTION, encoding="utf-8", catch=True)
     except OSError as error:
-        core.warning("no log file can be written: %s", error)
-    core.addHandler(_ToFile())
-    core.setLevel(logging.INFO)
-    return path
+        print(f"warning: no log file can be written: {error}", file=sys.stderr)

@@ -6,7 +6,6 @@ retry of the step.
 
 import logging
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -83,7 +82,7 @@ class SourcePlan:
 
 @dataclass(frozen=True)
 class RawSpool:
-    """An extracted file: text columns named as in the contract (raw.arrow) and rows that could not be cut (faults.arrow)."""
+    """An extracted file: text columns named as in the contract (raw.arrow), rows that were not cut (faults.arrow)."""
 
     folder: Path
     rows: int
@@ -102,6 +101,7 @@ class ConformedSpool:
     quarantined: int
     reason_counts: Mapping[str, int]
     row_range: tuple[int, int] | None
+    decimal_mark: str
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ class _FaultsBeside:
 
 
 def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> ConformedSpool:
-    """Type, validate and derive into conformed.arrow and quarantined.arrow; older versions within the file are left out."""
+    """Type, validate and derive into conformed.arrow and quarantined.arrow, without older versions within the file."""
     contract, locale = planned.source.contract, Locale(raw.decimal, planned.source.time_zone)
     bad = [*read_spool(raw.folder / "faults.arrow")]
     keys = _KeyVersions(contract.business_key)
@@ -349,6 +349,7 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
         quarantined=quarantined.height,
         reason_counts=dict(quarantined["reason"].value_counts(sort=True).iter_rows()),
         row_range=keys.row_range(quarantined[ROW_NUMBER]),
+        decimal_mark=raw.decimal,
     )
 
 
@@ -407,6 +408,7 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
         read=spool.read,
         superseded=spool.superseded,
         row_range=spool.row_range,
+        decimal_mark=spool.decimal_mark,
     )
     unit = planned.unit
     try:
@@ -493,8 +495,3 @@ def with_retries[T](call: Callable[[], T], sleep: Callable[[float], None] = time
         except TransientError:
             sleep(FIRST_RETRY_S * 2**attempt)
     return call()
-
-
-def remove_spool(root: Path, run_id: RunId) -> None:
-    """Remove the spool files of a run."""
-    shutil.rmtree(root / run_id, ignore_errors=True)

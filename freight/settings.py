@@ -1,6 +1,8 @@
 """Settings of an installation. The only module that reads the environment."""
 
+import getpass
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,3 +55,8 @@ def load_settings() -> Settings:
         warehouse_url=os.environ.get("DPA_WAREHOUSE_URL") or embedded,
         catalog=home / os.environ.get("DPA_CATALOG", "catalog.yaml"),
     )
+
+
+def started_by() -> str:
+    """Return who runs this process, as user@machine."""
+    return f"{getpass.getuser()}@{platform.node()}"

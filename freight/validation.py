@@ -125,7 +125,7 @@ def _instants(text: pl.Series, zone: str) -> pl.Series:
     return utc.scatter(missing.arg_true(), with_offset)
 
 
-def _first_parsed(text: pl.Series, formats: Sequence[str], dtype: pl.DataType) -> pl.Series:
+def _first_parsed(text: pl.Series, formats: Sequence[str], dtype: pl.Date | pl.Datetime) -> pl.Series:
     """Parse by the first format that fits each value; later formats only see what the earlier ones left."""
     parsed = text.str.strptime(dtype, formats[0], strict=False)
     for pattern in formats[1:]:

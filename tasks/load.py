@@ -14,6 +14,7 @@ from freight.catalog import Catalog, Source
 from freight.errors import SourceError, TransientError
 from freight.pipeline import ConformedSpool, PlannedUnit, RawSpool, RunReport, SourcePlan, UnitOutcome
 from freight.settings import load_settings
+from freight.spool import remove_spool
 from freight.types import RunId
 from freight.warehouse import aggregates
 from freight.warehouse.connect import Engine, open_engine
@@ -88,7 +89,7 @@ def finish_run(report: RunReport) -> None:
     """Note how the run ended, and drop its spool files unless something failed."""
     pipeline.finish_run(warehouse(), report, _now())
     if not report.failures:
-        pipeline.remove_spool(load_settings().spool, report.run_id)
+        remove_spool(load_settings().spool / report.run_id)
 
 
 def _now() -> datetime:

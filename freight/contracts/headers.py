@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from freight.contracts.contract import Contract
 from freight.errors import SourceError
 
+SHOWN_CELLS, SHOWN_CHARS = 20, 80  # of a header, in a message
+
 
 def fold(text: str) -> str:
     """Return text without accents and case, inner spaces collapsed: `" Ngaoundéré "` and `"NGAOUNDERE"` fold alike."""
@@ -49,8 +51,8 @@ def _refuse_unknown(header: Sequence[str], matched: Sequence[str], contract: Con
     if unknown:
         raise SourceError(
             "unknown_column",
-            f"the header has {_listed(unknown)}, which the contract {contract.dataset!r} does not know",
-            column=unknown[0],
+            f"the header has {_listed(unknown[:SHOWN_CELLS])}, which the contract {contract.dataset!r} does not know",
+            column=_short(unknown[0]),
             remedy=_alias_remedy(unknown[0], contract),
         )
 
@@ -72,7 +74,7 @@ def _refuse_missing(header: Sequence[str], matched: Sequence[str], contract: Con
     if missing:
         raise SourceError(
             "missing_column",
-            f"the header lacks {_listed(missing)}; it reads {_listed(list(header)[:20])}",
+            f"the header lacks {_listed(missing)}; it reads {_listed(list(header)[:SHOWN_CELLS])}",
             column=missing[0],
             remedy=f"add the column, or add its header to the aliases of {missing[0]!r} "
             f"in freight/contracts/{contract.dataset}.py",
@@ -86,4 +88,9 @@ def _alias_remedy(cell: str, contract: Contract) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+    return ", ".join(repr(_short(name)) for name in names)
+
+
+def _short(name: str) -> str:
+    """Return the start of a header; in a file that is no table it may be megabytes long."""
+    return name if len(name) <= SHOWN_CHARS else f"{name[: SHOWN_CHARS - 1]}…"

@@ -25,6 +25,7 @@ DELIMITERS = ",;\t|"
 SAMPLE_CHARS = 1 << 16
 HEADER_SEARCH_RECORDS = 30
 PARSE_BLOCK_BYTES = 4 << 20  # bounds memory; also the longest record that can be read
+END_MARK = "\x1eend of file\x1e"  # no contract accepts control characters, so no row of a source reads like this
 CP1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
 
 
@@ -215,7 +216,7 @@ def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
     numbering = _RowNumbers(dialect.header_record + 1, "latin-1" if dialect.stray_bytes else "utf-8")
     try:
         with file.open() as stream:
-            for record_batch in _open_csv(stream, dialect, numbering):
+            for record_batch in _open_csv(_WithEndMark(stream, dialect), dialect, numbering):
                 yield _raw_batch(record_batch, dialect, numbering)
     except (pa.ArrowInvalid, UnicodeError) as error:
         raise SourceError(
@@ -224,12 +225,61 @@ def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
             location=file.path,
             remedy="look for a quote that is opened and never closed, or deliver the file again",
         ) from error
+    if not numbering.reached_end:
+        raise SourceError(
+            "corrupt",
+            "a quote is opened and never closed: the rows after it cannot be told apart",
+            location=file.path,
+            row=numbering.last,
+            remedy="close or remove the quote in this row, or deliver the whole file again",
+        )
     remaining = numbering.take_remaining_faults()
     if not remaining.is_empty():
         yield RawBatch(_no_rows(len(dialect.header)), remaining)
 
 
-def _open_csv(stream: BinaryIO, dialect: Dialect, numbering: "_RowNumbers") -> pacsv.CSVStreamingReader:
+class _WithEndMark(io.RawIOBase):
+    """A stream with one more record at its end.
+
+    The parser takes the end of the file for the end of a quote that was never closed, and would hand out all rows
+    after that quote as one cell. Such a quote swallows the mark, so its absence tells.
+    """
+
+    def __init__(self, stream: BinaryIO, dialect: Dialect) -> None:
+        self._stream, self._dialect = stream, dialect
+        self._start = self._tail = b""
+        self._rest: bytes | None = None  # of the mark, once the file itself has ended
+
+    def readable(self) -> bool:
+        """Tell the parser that it may read."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, at most `size`."""
+        if self._rest is None and (block := self._stream.read(size)):
+            self._start = self._start or block[:4]
+            self._tail = (self._tail + block)[-4:]
+            return block
+        rest = self._end_record() if self._rest is None else self._rest
+        size = len(rest) if size < 0 else size
+        self._rest = rest[size:]
+        return rest[:size]
+
+    def _end_record(self) -> bytes:
+        codec = _codec_within(self._dialect.encoding, self._start)
+        begun = not self._tail.endswith(("\n".encode(codec), "\r".encode(codec)))
+        cells = self._dialect.delimiter.join([END_MARK] * len(self._dialect.header))
+        return f"{'\n' if begun else ''}{cells}\n".encode(codec)
+
+
+def _codec_within(encoding: str, start: bytes) -> str:
+    """Return the encoding of text that is not at the start of a file: it takes no byte order mark."""
+    big_endian = start.startswith(codecs.BOM_UTF16_BE)
+    within = {"utf-8-sig": "utf-8", "utf-16": "utf-16-be" if big_endian else "utf-16-le"}
+    return within.get(codecs.lookup(encoding).name, encoding)
+
+
+def _open_csv(stream: io.RawIOBase, dialect: Dialect, numbering: "_RowNumbers") -> pacsv.CSVStreamingReader:
     names = [str(position) for position in range(len(dialect.header))]
     return pacsv.open_csv(
         stream,
@@ -237,7 +287,7 @@ def _open_csv(stream: BinaryIO, dialect: Dialect, numbering: "_RowNumbers") -> p
             use_threads=False,  # only a serial parser knows the numbers of the records that it skips
             block_size=PARSE_BLOCK_BYTES,
             column_names=names,
-            # latin-1 maps every byte to a character and back, so that stray bytes reach us instead of stopping the parser
+            # latin-1 maps every byte to a character and back: stray bytes reach us instead of stopping the parser
             encoding="latin-1" if dialect.stray_bytes else dialect.encoding,
         ),
         parse_options=pacsv.ParseOptions(
@@ -259,6 +309,7 @@ class _RowNumbers:
 
     def __init__(self, header_number: int, encoding: str) -> None:
         self.header_number = header_number
+        self.reached_end = False
         self._encoding = encoding
         self._faults: list[dict[str, object]] = []
         self._next = 1
@@ -268,6 +319,11 @@ class _RowNumbers:
         detail = f"{row.actual_columns} cells where the header has {row.expected_columns}"
         self._faults.append(fault_row(row.number, None, "ragged_row", detail, row.text.encode(self._encoding)))
         return "skip"
+
+    @property
+    def last(self) -> int:
+        """Number of the last record seen."""
+        return max([self._next - 1, *(int(str(fault[ROW_NUMBER])) for fault in self._faults)])
 
     def number(self, count: int) -> pl.Series:
         """Return the numbers of the next `count` records that were cut."""
@@ -297,6 +353,8 @@ class _RowNumbers:
 def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) -> RawBatch:
     frame = pl.DataFrame(pl.from_arrow(cells)).cast(pl.String)
     names = frame.columns
+    if frame.height and frame.item(-1, "0") == END_MARK:
+        frame, numbering.reached_end = frame.head(-1), True
     frame = frame.with_columns(numbering.number(frame.height))
     faults = numbering.take_faults()
     if dialect.stray_bytes:

@@ -40,33 +40,15 @@ class SourceFile:
         Raises:
             SourceError: the file cannot be opened.
         """
-        try:
-            with self.filesystem.open(self.address, "rb", compression="infer") as stream:
-                yield stream
-        except PermissionError:
-            raise SourceError(
-                "unreadable", "permission denied", location=self.path, remedy="grant read access to the user of the run"
-            ) from None
-        except FileNotFoundError:
-            raise _gone(self.path) from None
-        except (EOFError, OSError) as error:
-            raise SourceError(
-                "corrupt", f"reading failed: {error}", location=self.path, remedy="deliver the whole file again"
-            ) from error
+        with _named_faults(self.path), self.filesystem.open(self.address, "rb", compression="infer") as stream:
+            yield stream
 
     def sha256(self) -> str:
         """Return the hash of the stored bytes, as hex."""
         digest = hashlib.sha256()
-        try:
-            with self.filesystem.open(self.address, "rb") as stream:
-                while block := stream.read(READ_BLOCK_BYTES):
-                    digest.update(block)
-        except PermissionError:
-            raise SourceError(
-                "unreadable", "permission denied", location=self.path, remedy="grant read access to the user of the run"
-            ) from None
-        except FileNotFoundError:
-            raise _gone(self.path) from None
+        with _named_faults(self.path), self.filesystem.open(self.address, "rb") as stream:
+            while block := stream.read(READ_BLOCK_BYTES):
+                digest.update(block)
         return digest.hexdigest()
 
     def refuse_if_changed(self) -> None:
@@ -75,16 +57,14 @@ class SourceFile:
         Raises:
             SourceError: somebody wrote to the file in between.
         """
-        try:
+        with _named_faults(self.path):
             now = self.filesystem.info(self.address)
-        except FileNotFoundError:
-            raise _gone(self.path) from None
         if (now["size"], _modified_us(now)) != (self.size_bytes, self.modified_us):
             raise SourceError(
                 "changed_while_reading",
                 "the file was written to while it was being read",
                 location=self.path,
-                remedy="nothing: the next run loads it when it is complete; deliver files by writing elsewhere and renaming",
+                remedy="none: the next run loads it when it is complete; deliver by writing elsewhere and renaming",
             )
 
 
@@ -96,11 +76,12 @@ def find_files(location: str, base: Path) -> list[SourceFile]:
         base: folder of the catalog.
 
     Raises:
-        SourceError: no file matches.
+        SourceError: no file matches, or the place cannot be looked at.
         ConfigurationError: no filesystem is installed for the URL.
     """
     filesystem, address = _filesystem(location, base)
-    found = filesystem.glob(address, detail=True) if _is_glob(address) else _one(filesystem, address)
+    with _named_faults(location):
+        found = filesystem.glob(address, detail=True) if _is_glob(address) else _one(filesystem, address)
     files = [_source_file(filesystem, info, base) for info in found.values() if info["type"] == "file"]
     if not files:
         raise SourceError(
@@ -152,7 +133,9 @@ def _ledger_path(filesystem: Any, address: str, base: Path) -> str:
     if not isinstance(filesystem, LocalFileSystem):
         return str(filesystem.unstrip_protocol(address))
     path = Path(address)
-    return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+    named = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+    # Linux lets a name hold bytes that are no UTF-8; a database does not.
+    return named.encode("utf-8", "backslashreplace").decode()
 
 
 def _modified_us(info: dict[str, Any]) -> int:
@@ -161,5 +144,25 @@ def _modified_us(info: dict[str, Any]) -> int:
     return round(seconds * 1_000_000)
 
 
-def _gone(path: str) -> SourceError:
-    return SourceError("missing", "the file has gone", location=path, remedy="deliver the file again")
+@contextmanager
+def _named_faults(path: str) -> Iterator[None]:
+    """Say what an error of the filesystem means for a file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise SourceError("missing", "the file has gone", location=path, remedy="deliver the file again") from None
+    except PermissionError:
+        raise SourceError(
+            "unreadable", "permission denied", location=path, remedy="grant read access to the user of the run"
+        ) from None
+    except (EOFError, OSError) as error:
+        if getattr(error, "errno", None):  # the system's fault; an unpacker complains of the content without a number
+            raise SourceError(
+                "unreadable",
+                f"reading failed: {error.args[-1]}",
+                location=path,
+                remedy="look after the disk or the network; the next run tries again",
+            ) from error
+        raise SourceError(
+            "corrupt", f"reading failed: {error}", location=path, remedy="deliver the whole file again"
+        ) from error

@@ -29,7 +29,8 @@ def _exact_text(column: Column) -> pl.Expr:
     value = pl.col(column.name)
     match column.dtype:
         case "number":
-            return (value + 0.0).reinterpret(signed=True).cast(pl.String)  # + 0.0 makes -0.0 and 0.0 one content
+            one_zero = pl.when(value == 0).then(0.0).otherwise(value)  # -0.0 and 0.0 are one content
+            return one_zero.reinterpret(dtype=pl.Int64).cast(pl.String)
         case "instant":
             return value.dt.epoch("us").cast(pl.String)
         case "date":

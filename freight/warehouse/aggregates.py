@@ -51,7 +51,7 @@ def _refresh_days(connection: sa.Connection, days: Sequence[int], marks: set[tup
 
 
 def same_stats(one: tuple[object, ...] | None, other: tuple[object, ...] | None) -> bool:
-    """Whether two statistics agree; a sum of doubles depends on the order of its terms, so volumes may differ by 1e-9."""
+    """Whether two statistics agree; a sum of doubles depends on the order of its terms, so 1e-9 is no difference."""
     if one is None or other is None:
         return one is other
     return all(a == b or _close(a, b) for a, b in zip(one, other, strict=True))

@@ -57,7 +57,7 @@ def transaction(engine: Engine) -> Iterator[sa.Connection]:
         TransientError: retrying the whole transaction may succeed.
         ConfigurationError: the warehouse cannot be written to as it is set up.
     """
-    with _translated(), engine.begin() as connection:
+    with _translated(engine), engine.begin() as connection:
         yield connection
 
 
@@ -67,7 +67,7 @@ def reading(engine: Engine) -> Iterator[sa.Connection]:
     options: dict[str, Any] = {READ_ONLY: True}
     if engine.dialect.name == "postgresql":
         options["isolation_level"] = "REPEATABLE READ"
-    with _translated(), engine.connect() as connection:
+    with _translated(engine), engine.connect() as connection:
         yield connection.execution_options(**options)
 
 
@@ -117,33 +117,33 @@ def _postgresql(url: sa.URL) -> Engine:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(engine: Engine) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        translated = _translate(error)
+        translated = _translate(error, f"the warehouse {engine.url.render_as_string(hide_password=True)}")
         if translated is None:
             raise
         raise translated from error
 
 
-def _translate(error: DBAPIError) -> DpaError | None:
+def _translate(error: DBAPIError, warehouse: str) -> DpaError | None:
     """Return what a driver's error means for us, or None where it is a mistake of the program."""
     state = getattr(error.orig, "sqlstate", None)
     message = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
     lowered = message.lower()
     if any(word in lowered for word in SQLITE_REFUSED):
-        return ConfigurationError(f"the warehouse cannot be used: {message}")
+        return ConfigurationError(f"{warehouse} cannot be used: {message}")
     if state in ("28P01", "28000", "3D000", "42501"):
-        return ConfigurationError(f"the warehouse refuses us: {message}")
+        return ConfigurationError(f"{warehouse} refuses us: {message}")
     if error.connection_invalidated or any(word in lowered for word in (*SQLITE_TRANSIENT, "disk is full", "disk i/o")):
-        return TransientError(f"the warehouse is not ready: {message}")
+        return TransientError(f"{warehouse} is not ready: {message}")
     if state and (state.startswith(TRANSIENT_CLASSES) or state in TRANSIENT_STATES):
-        return TransientError(f"the warehouse is not ready: {message} ({state})")
+        return TransientError(f"{warehouse} is not ready: {message} ({state})")
     if (
         state is None
         and isinstance(error, (OperationalError, InterfaceError))
         and not isinstance(error.orig, sqlite3.Error)
     ):
-        return TransientError(f"the warehouse cannot be reached: {message}")
+        return TransientError(f"{warehouse} cannot be reached: {message}")
     return None

@@ -15,39 +15,43 @@ from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import dim_machines, dirty_marks, metadata, station_aliases
 from freight.warehouse.upsert import Frames, UpsertCounts, upsert
 
-Writer = Callable[[sa.Connection, Contract, Frames, int, BatchId], UpsertCounts]
 
+@dataclass(frozen=True)
+class Batch:
+    """The rows of a batch on their way into a table.
 
-def write_rows(
-    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
-) -> UpsertCounts:
-    """Write the rows of a batch in the caller's transaction, and everything that follows from them.
-
-    Args:
-        connection: inside a transaction.
+    Attributes:
+        batch_id: the batch.
         contract: the dataset.
         frames: conformed rows with origin columns, each time from the start; a key occurs once.
         rows: number of rows that `frames` gives.
-        batch_id: the batch.
     """
-    return WRITERS.get(contract.dataset, _write_plain)(connection, contract, frames, rows, batch_id)
+
+    batch_id: BatchId
+    contract: Contract
+    frames: Frames
+    rows: int
 
 
-def _write_plain(
-    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
-) -> UpsertCounts:
-    return upsert(connection, contract, frames, rows)
+Writer = Callable[[sa.Connection, Batch], UpsertCounts]
 
 
-def _write_stations(
-    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
-) -> UpsertCounts:
+def write_rows(connection: sa.Connection, batch: Batch) -> UpsertCounts:
+    """Write the rows of a batch in the caller's transaction, and everything that follows from them."""
+    return WRITERS.get(batch.contract.dataset, _write_plain)(connection, batch)
+
+
+def _write_plain(connection: sa.Connection, batch: Batch) -> UpsertCounts:
+    return upsert(connection, batch.contract, batch.frames, batch.rows)
+
+
+def _write_stations(connection: sa.Connection, batch: Batch) -> UpsertCounts:
     """Stations give machines the names of their sites, so a change of a station may re-site facts."""
     machine_history.lock_history(connection)
-    counts = upsert(connection, contract, frames, rows)
+    counts = _write_plain(connection, batch)
     if counts.inserted or counts.updated:
         _write_aliases(connection)
-        machine_history.refresh(connection, batch_id)
+        machine_history.refresh(connection, batch.batch_id)
     return counts
 
 
@@ -63,27 +67,23 @@ def _write_aliases(connection: sa.Connection) -> None:
         connection.execute(station_aliases.insert(), [{"alias": a, "station_code": c} for a, c in aliases.items()])
 
 
-def _write_machines(
-    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
-) -> UpsertCounts:
-    stated = [frame.with_columns(pl.lit(batch_id).alias("batch_id")) for frame in frames()]
+def _write_machines(connection: sa.Connection, batch: Batch) -> UpsertCounts:
+    stated = list(batch.frames())
     if not stated:
         return UpsertCounts()
     snapshot = pl.concat(stated)
     counts = machine_history.observe(connection, snapshot)
-    machine_history.refresh(connection, batch_id, snapshot["machine_id"].to_list())
+    machine_history.refresh(connection, batch.batch_id, snapshot["machine_id"].to_list())
     return counts
 
 
-def _write_transactions(
-    connection: sa.Connection, contract: Contract, frames: Frames, rows: int, batch_id: BatchId
-) -> UpsertCounts:
+def _write_transactions(connection: sa.Connection, batch: Batch) -> UpsertCounts:
     """Facts take the site that their machine had at the time; what changes is marked for the aggregates."""
     sites = _SiteHistory.read(connection)
     touched: set[tuple[int, str]] = set()
 
     def sited() -> Iterable[pl.DataFrame]:
-        return map(site, frames())
+        return map(site, batch.frames())
 
     def site(frame: pl.DataFrame) -> pl.DataFrame:
         with_site = sites.join(frame)
@@ -91,26 +91,27 @@ def _write_transactions(
         return with_site
 
     def mark_left(connection: sa.Connection, staging: str) -> None:
-        _mark_rows_that_change(connection, contract, staging, batch_id)
+        _mark_rows_that_change(connection, batch, staging)
 
-    counts = upsert(connection, contract, sited, rows, before_change=mark_left)
+    counts = upsert(connection, batch.contract, sited, batch.rows, before_change=mark_left)
     if counts.writes:
         marks = pl.DataFrame(sorted(touched), schema=["day_number", "site_location"], orient="row")
-        append(connection, dirty_marks.name, [marks.with_columns(pl.lit(batch_id).alias("batch_id"))])
+        append(connection, dirty_marks.name, [marks.with_columns(pl.lit(batch.batch_id).alias("batch_id"))])
     return counts
 
 
-def _mark_rows_that_change(connection: sa.Connection, contract: Contract, staging: str, batch_id: BatchId) -> None:
+def _mark_rows_that_change(connection: sa.Connection, batch: Batch, staging: str) -> None:
     """Mark the days and sites that stored rows may leave."""
     connection.execute(
         sa.text(
             "INSERT INTO dirty_marks (batch_id, day_number, site_location) "
             "SELECT DISTINCT CAST(:batch_id AS BIGINT), t.day_number, t.site_location "
-            f"FROM {contract.table} AS t JOIN {staging} AS s ON s.transaction_id = t.transaction_id "
-            "WHERE s.content_hash <> t.content_hash AND (s.day_number <> t.day_number OR s.site_location <> t.site_location) "
+            f"FROM {batch.contract.table} AS t JOIN {staging} AS s ON s.transaction_id = t.transaction_id "
+            "WHERE s.content_hash <> t.content_hash "
+            "AND (s.day_number <> t.day_number OR s.site_location <> t.site_location) "
             "AND (s.origin_us, s.origin_seq, s.content_hash) > (t.origin_us, t.origin_seq, t.content_hash)"
         ),
-        {"batch_id": batch_id},
+        {"batch_id": batch.batch_id},
     )
 
 
@@ -127,11 +128,11 @@ class _SiteHistory:
             connection.execute(sa.text("LOCK TABLE dim_machines IN SHARE MODE"))
         names = ("machine_id", "valid_from", "site_location", "installation_year")
         rows = connection.execute(sa.select(*(dim_machines.c[name] for name in names))).all()
-        schema = {
-            "machine_id": pl.String,
+        schema: dict[str, pl.DataType] = {
+            "machine_id": pl.String(),
             "valid_from": pl.Datetime("us", "UTC"),
-            "site_location": pl.String,
-            "installation_year": pl.Int64,
+            "site_location": pl.String(),
+            "installation_year": pl.Int64(),
         }
         return cls(pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row").sort("valid_from"))
 

@@ -25,6 +25,8 @@ from freight.warehouse.schema import (
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What the place did, not the content: the same content may well load next time, so it is not parked.
+PASSING_FAULTS = ("missing", "unreadable", "changed_while_reading")
 ATTEMPT_ROWS = 100  # bad rows kept of a refused unit: enough to see the fault, no second copy of the file
 
 COUNT_NAMES = ("read_rows", "inserted", "updated", "unchanged", "superseded", "quarantined")
@@ -97,7 +99,7 @@ def position_of(connection: sa.Connection, source: str, location: str) -> FilePo
     return FilePosition(*row) if row else None
 
 
-def open_batch(connection: sa.Connection, unit: LoadUnit, now: datetime) -> BatchId:
+def open_batch(connection: sa.Connection, unit: LoadUnit, decimal_mark: str, now: datetime) -> BatchId:
     """Make the lineage row of a unit; its counts are filled in by `close_batch`."""
     values = {
         "run_id": unit.run_id,
@@ -109,6 +111,7 @@ def open_batch(connection: sa.Connection, unit: LoadUnit, now: datetime) -> Batc
         "file_hash": unit.file_hash,
         "size_bytes": unit.size_bytes,
         "as_of": unit.as_of,
+        "decimal_mark": decimal_mark,
         "simulated": unit.simulated,
         "loaded_at": now,
         **dict.fromkeys(COUNT_NAMES, 0),
@@ -228,6 +231,7 @@ def is_parked(connection: sa.Connection, unit: LoadUnit) -> bool:
         load_attempts.c.file_hash == unit.file_hash,
         load_attempts.c.contract_version == unit.contract_version,
         load_attempts.c.released_at.is_(None),
+        load_attempts.c.fault.not_in(PASSING_FAULTS),
     )
     return bool(unit.file_hash) and connection.execute(found.limit(1)).first() is not None
 

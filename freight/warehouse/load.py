@@ -1,6 +1,6 @@
 """The transactional load: a unit's rows, quarantine, lineage and position are committed together, or not at all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from freight.contracts import Contract
 from freight.errors import InvariantViolated
 from freight.types import BatchId, LoadCounts
-from freight.warehouse.connect import transaction
-from freight.warehouse.datasets import write_rows
+from freight.warehouse.connect import Engine, transaction
+from freight.warehouse.datasets import Batch, write_rows
 from freight.warehouse.ledger import (
     FilePosition,
     LoadUnit,
@@ -20,6 +20,7 @@ from freight.warehouse.ledger import (
     open_batch,
     write_quarantine,
 )
+from freight.warehouse.quarantine import mark_replayed
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class UnitContent:
         read: rows that the source had.
         superseded: rows left out because the unit itself holds a newer version of their key.
         row_range: first and last row number, if there is any row.
+        decimal_mark: how numbers were read; a replay reads them the same way.
     """
 
     frames: Callable[[], Iterable[pl.DataFrame]]
@@ -41,10 +43,11 @@ class UnitContent:
     read: int
     superseded: int
     row_range: tuple[int, int] | None
+    decimal_mark: str = "."
 
 
 def load_unit(
-    engine: sa.Engine,
+    engine: Engine,
     unit: LoadUnit,
     contract: Contract,
     content: UnitContent,
@@ -66,8 +69,29 @@ def load_unit(
         TransientError: the whole call may be retried; nothing was written, or all of it (then the retry is fenced).
     """
     with transaction(engine) as connection:
-        batch_id = open_batch(connection, unit, now)
+        batch_id = open_batch(connection, unit, content.decimal_mark, now)
         advance(connection, unit, expected, batch_id)
+        counts = _write(connection, unit, contract, content, batch_id)
+        close_batch(connection, batch_id, counts, content.row_range)
+    return counts
+
+
+def load_replay(
+    engine: Engine,
+    unit: LoadUnit,
+    contract: Contract,
+    content: UnitContent,
+    quarantine_ids: Sequence[int],
+    now: datetime,
+) -> LoadCounts:
+    """Load rows that come back from quarantine, and mark them as replayed, in one transaction.
+
+    Raises:
+        PositionFenced: another replay has taken one of them; nothing was written.
+    """
+    with transaction(engine) as connection:
+        batch_id = open_batch(connection, unit, content.decimal_mark, now)
+        mark_replayed(connection, quarantine_ids, batch_id)
         counts = _write(connection, unit, contract, content, batch_id)
         close_batch(connection, batch_id, counts, content.row_range)
     return counts
@@ -79,7 +103,7 @@ def _write(
     def with_origin() -> Iterable[pl.DataFrame]:
         return (_with_origin(frame, unit, batch_id) for frame in content.frames())
 
-    written = write_rows(connection, contract, with_origin, content.rows, batch_id)
+    written = write_rows(connection, Batch(batch_id, contract, with_origin, content.rows))
     counts = LoadCounts(
         read=content.read,
         inserted=written.inserted,

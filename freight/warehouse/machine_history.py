@@ -7,7 +7,8 @@ made again for the machines that a load touches, so the order in which snapshots
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import batched, groupby
+from itertools import batched, groupby, pairwise
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
@@ -86,7 +87,7 @@ def _versions(seen: Sequence[Observation], site_names: Mapping[str, str], newest
             versions[-1] = replace(version, valid_from=versions[-1].valid_from)
         else:
             versions.append(version if versions else replace(version, valid_from=BEGINNING))
-    closed = [replace(v, valid_to=after.valid_from) for v, after in zip(versions, versions[1:], strict=False)]
+    closed = [replace(v, valid_to=after.valid_from) for v, after in pairwise(versions)]
     return [*closed, replace(versions[-1], is_current=True, is_absent=seen[-1].origin_us < newest_us)]
 
 
@@ -195,14 +196,16 @@ def _stored(connection: sa.Connection, machine_ids: Sequence[str] | None) -> lis
 
 
 def _of_machines(
-    connection: sa.Connection, columns: Sequence[sa.Column[object]], machine_ids: Sequence[str] | None
-) -> list[sa.Row[tuple[object, ...]]]:
+    connection: sa.Connection, columns: Sequence[sa.Column[Any]], machine_ids: Sequence[str] | None
+) -> list[tuple[Any, ...]]:
     query = sa.select(*columns)
     if machine_ids is None:
-        return list(connection.execute(query))
+        return [tuple(row) for row in connection.execute(query)]
     key = columns[0]
     return [
-        row for ids in batched(machine_ids, IDS_PER_STATEMENT) for row in connection.execute(query.where(key.in_(ids)))
+        tuple(row)
+        for ids in batched(machine_ids, IDS_PER_STATEMENT)
+        for row in connection.execute(query.where(key.in_(ids)))
     ]
 
 
@@ -211,7 +214,7 @@ def _site_names(connection: sa.Connection) -> dict[str, str]:
     query = sa.select(station_aliases.c.alias, stations.c.station_name).join(
         stations, stations.c.station_code == station_aliases.c.station_code
     )
-    return {alias: name for alias, name in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _replace(connection: sa.Connection, versions: Sequence[MachineVersion], machine_ids: Iterable[str]) -> None:
@@ -247,7 +250,7 @@ def _resite_facts(connection: sa.Connection, batch_id: BatchId, machine_ids: Seq
         "UPDATE fact_transactions AS t SET site_location = m.site_location, installation_year = m.installation_year "
         f"FROM dim_machines AS m WHERE {at_the_time}"
     )
-    ids = sa.bindparam("ids", expanding=True)
+    ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
     for site in ("t.site_location", "m.site_location"):
         statement = sa.text(marks.format(site=site)).bindparams(ids)
         connection.execute(statement, {"ids": list(machine_ids), "batch_id": batch_id})

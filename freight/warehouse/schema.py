@@ -109,6 +109,7 @@ batches = sa.Table(
     sa.Column("as_of", UtcInstant, nullable=False),
     sa.Column("first_row", BigInt),
     sa.Column("last_row", BigInt),
+    sa.Column("decimal_mark", sa.Text, nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
     sa.Column("read_rows", BigInt, nullable=False),
     sa.Column("inserted", BigInt, nullable=False),

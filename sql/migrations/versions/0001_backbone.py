@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("as_of", INSTANT, nullable=False),
         sa.Column("first_row", BIG),
         sa.Column("last_row", BIG),
+        sa.Column("decimal_mark", sa.Text(), nullable=False),
         sa.Column("simulated", sa.Boolean(), nullable=False),
         sa.Column("read_rows", BIG, nullable=False),
         sa.Column("inserted", BIG, nullable=False),

@@ -1,0 +1,56 @@
+"""The data dictionary, written from the contracts: `python -m freight.dictionary > docs/data-dictionary.md`."""
+
+from freight.contracts import Column, Contract, contracts
+
+INTRODUCTION = """# Data dictionary
+
+Written from the contracts; a test compares. Instants are UTC; a day is a local day of Africa/Douala. Besides its
+columns every row carries `batch_id` (joins `batches`: file, run, contract version), `origin_us` and `origin_seq`
+(the instant its file speaks for, in microseconds since 1970, and its row number) and `content_hash`.
+"""
+
+
+def render() -> str:
+    """Return the dictionary as Markdown."""
+    return "\n".join([INTRODUCTION, *(_dataset(contract) for contract in contracts().values())])
+
+
+def _dataset(contract: Contract) -> str:
+    lines = [
+        f"## {contract.dataset}: `{contract.table}`",
+        "",
+        f"Key: {', '.join(f'`{name}`' for name in contract.business_key)}. "
+        f"Stale after {contract.freshness_s // 3_600} hours. Contract version {contract.version}.",
+        "",
+        "| column | type | unit | rules | meaning | headers understood |",
+        "|---|---|---|---|---|---|",
+        *(_row(column) for column in contract.columns),
+        *(_row(column, derived=True) for column in contract.derived),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(column: Column, *, derived: bool = False) -> str:
+    headers = "derived" if derived else ", ".join(f"`{alias}`" for alias in column.aliases)
+    cells = (f"`{column.name}`", column.dtype, column.unit, _rules(column), column.description, headers)
+    return f"| {' | '.join(cells)} |"
+
+
+def _rules(column: Column) -> str:
+    rules = [
+        "required" if column.required else "may be empty",
+        "header may be absent" if column.optional else "",
+        f"{column.minimum:g} to {column.maximum:g}"
+        if column.minimum is not None and column.maximum is not None
+        else "",
+        f"one of {', '.join(column.allowed)}" if column.allowed else "",
+        f"like `{column.pattern}`" if column.pattern else "",
+        f"from {column.not_before}" if column.not_before else "",
+        f"at most {column.future_limit_s // 3_600} h ahead" if column.future_limit_s is not None else "",
+    ]
+    return "; ".join(rule for rule in rules if rule)
+
+
+if __name__ == "__main__":
+    print(render(), end="")

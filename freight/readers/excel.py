@@ -1,5 +1,0 @@
-from freight.readers.raw import RawTable
-
-
-def read_excel(file, contract, options) -> RawTable:
-    raise NotImplementedError

@@ -1,0 +1,77 @@
+"""Retention: what may be deleted after a while, and the totals that stay so that reconcile can still prove the rest."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from freight.types import LoadCounts
+from freight.warehouse.connect import Engine, transaction
+from freight.warehouse.ledger import COUNT_NAMES, record_purge
+from freight.warehouse.schema import (
+    batches,
+    file_positions,
+    load_attempt_reasons,
+    load_attempt_rows,
+    load_attempts,
+    quarantine,
+    runs,
+)
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long things are kept, in days."""
+
+    quarantine_days: int = 180
+    lineage_days: int = 730
+
+
+def purge(engine: Engine, retention: Retention, now: datetime) -> dict[str, int]:
+    """Delete what is older than its retention, in one transaction; return the deleted rows by table."""
+    with transaction(engine) as connection:
+        return {
+            "quarantine": _purge_quarantine(connection, now - timedelta(days=retention.quarantine_days), now),
+            "load_attempts": _purge_attempts(connection, now - timedelta(days=retention.quarantine_days)),
+            "batches": _purge_batches(connection, now - timedelta(days=retention.lineage_days), now),
+            "runs": _purge_runs(connection, now - timedelta(days=retention.lineage_days)),
+        }
+
+
+def _purge_quarantine(connection: sa.Connection, before: datetime, now: datetime) -> int:
+    old = sa.select(batches.c.batch_id).where(batches.c.loaded_at < before)
+    groups = connection.execute(
+        sa.select(quarantine.c.source, quarantine.c.dataset, sa.func.count())
+        .where(quarantine.c.batch_id.in_(old))
+        .group_by(quarantine.c.source, quarantine.c.dataset)
+    ).all()
+    for source, dataset, rows in groups:
+        record_purge(connection, "quarantine", source, dataset, "load", rows, LoadCounts(), now)
+    return connection.execute(quarantine.delete().where(quarantine.c.batch_id.in_(old))).rowcount
+
+
+def _purge_attempts(connection: sa.Connection, before: datetime) -> int:
+    old = sa.select(load_attempts.c.attempt_id).where(load_attempts.c.attempted_at < before)
+    for table in (load_attempt_rows, load_attempt_reasons):
+        connection.execute(table.delete().where(table.c.attempt_id.in_(old)))
+    return connection.execute(load_attempts.delete().where(load_attempts.c.attempted_at < before)).rowcount
+
+
+def _purge_batches(connection: sa.Connection, before: datetime, now: datetime) -> int:
+    """Fold the counts of old batches into one row per source; positions and quarantine keep their batches."""
+    old = (
+        (batches.c.loaded_at < before)
+        & batches.c.batch_id.not_in(sa.select(file_positions.c.batch_id))
+        & batches.c.batch_id.not_in(sa.select(quarantine.c.batch_id))
+    )
+    names = (batches.c.source, batches.c.dataset, batches.c.cause)
+    sums = [sa.func.sum(batches.c[name]) for name in COUNT_NAMES]
+    groups = connection.execute(sa.select(*names, sa.func.count(), *sums).where(old).group_by(*names)).all()
+    for source, dataset, cause, rows, *counts in groups:
+        record_purge(connection, "batches", source, dataset, cause, rows, LoadCounts(*map(int, counts)), now)
+    return connection.execute(batches.delete().where(old)).rowcount
+
+
+def _purge_runs(connection: sa.Connection, before: datetime) -> int:
+    old = (runs.c.started_at < before) & runs.c.run_id.not_in(sa.select(batches.c.run_id))
+    return connection.execute(runs.delete().where(old)).rowcount

@@ -1,0 +1,154 @@
+"""Prove the ledger against the tables: what was counted must be there, and nothing else."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+import sqlalchemy as sa
+
+from freight.contracts import Contract, contracts
+from freight.warehouse.aggregates import recompute, same_stats, stored_stats
+from freight.warehouse.schema import dirty_marks, metadata
+
+FRAME_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that does not hold."""
+
+    check: str
+    subject: str
+    expected: object
+    found: object
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.subject}: expected {self.expected}, found {self.found}"
+
+
+def check_ledger(connection: sa.Connection) -> list[Finding]:
+    """Return what does not hold between ledger, tables, positions and statistics; an empty list is the proof."""
+    return [
+        *_unbalanced_batches(connection),
+        *_row_totals(connection),
+        *_quarantine_totals(connection),
+        *_positions(connection),
+        *_statistics(connection),
+        *_sites(connection),
+    ]
+
+
+def stored_frames(connection: sa.Connection, contract: Contract) -> Iterator[pl.DataFrame]:
+    """Give the stored business columns and content hash of a dataset, typed as conformed frames are."""
+    table = metadata.tables["machine_observations" if contract.dataset == "machines" else contract.table]
+    names = [name for name in (*contract.stored_names, "content_hash") if name in table.c]
+    rows = connection.execute(sa.select(*(table.c[name] for name in names)))
+    schema = {name: _polars_type(contract, name) for name in names}
+    for part in rows.partitions(FRAME_ROWS):
+        yield pl.DataFrame([tuple(row) for row in part], schema=schema, orient="row")
+
+
+def _polars_type(contract: Contract, name: str) -> pl.DataType:
+    kinds: dict[str, pl.DataType] = {
+        "text": pl.String(),
+        "integer": pl.Int64(),
+        "number": pl.Float64(),
+        "instant": pl.Datetime("us", "UTC"),
+        "date": pl.Date(),
+        "boolean": pl.Boolean(),
+    }
+    dtypes = {column.name: column.dtype for column in (*contract.columns, *contract.derived)}
+    return kinds[dtypes.get(name, "integer")]
+
+
+def _unbalanced_batches(connection: sa.Connection) -> list[Finding]:
+    outcome = "inserted + updated + unchanged + superseded + quarantined"
+    query = f"SELECT batch_id, source, location, read_rows, {outcome} FROM batches WHERE read_rows <> {outcome}"
+    return [
+        Finding("a batch accounts for every row read", f"batch {batch} ({source} {location})", read, accounted)
+        for batch, source, location, read, accounted in connection.execute(sa.text(query))
+    ]
+
+
+def _row_totals(connection: sa.Connection) -> list[Finding]:
+    """Inserted rows of all causes, carried totals of purged batches included, less purged rows, are in the table."""
+    findings = []
+    for contract in contracts().values():
+        key = ", ".join(contract.business_key)
+        found = _scalar(connection, f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {contract.table}) AS keys")
+        inserted = _sum_of(connection, "inserted", dataset=contract.dataset)
+        purged = _scalar(
+            connection,
+            "SELECT COALESCE(SUM(purged_rows), 0) FROM purges WHERE table_name = :table",
+            table=contract.table,
+        )
+        if found != inserted - purged:
+            findings.append(Finding("inserted rows are in the table", contract.table, inserted - purged, found))
+    return findings
+
+
+def _quarantine_totals(connection: sa.Connection) -> list[Finding]:
+    query = (
+        "SELECT source, SUM(counted), SUM(stored) FROM ("
+        "SELECT source, quarantined AS counted, 0 AS stored FROM batches UNION ALL "
+        "SELECT source, quarantined, 0 FROM purges WHERE table_name = 'batches' UNION ALL "
+        "SELECT source, 0 - purged_rows, 0 FROM purges WHERE table_name = 'quarantine' UNION ALL "
+        "SELECT source, 0, 1 FROM quarantine) AS parts GROUP BY source HAVING SUM(counted) <> SUM(stored)"
+    )
+    return [
+        Finding("quarantined rows are in quarantine", source, int(counted), int(stored))
+        for source, counted, stored in connection.execute(sa.text(query))
+    ]
+
+
+def _positions(connection: sa.Connection) -> list[Finding]:
+    query = (
+        "SELECT p.source, p.location, p.batch_id, b.file_hash, newest.batch_id FROM file_positions AS p "
+        "LEFT JOIN batches AS b ON b.batch_id = p.batch_id AND b.file_hash = p.file_hash "
+        "AND b.contract_version = p.contract_version AND b.source = p.source AND b.location = p.location "
+        "LEFT JOIN (SELECT source, location, MAX(batch_id) AS batch_id FROM batches WHERE cause = 'load' "
+        "GROUP BY source, location) AS newest ON newest.source = p.source AND newest.location = p.location"
+    )
+    return [
+        Finding("a position is that of the newest batch", f"{source} {location}", newest, batch)
+        for source, location, batch, file_hash, newest in connection.execute(sa.text(query))
+        if file_hash is None or newest != batch
+    ]
+
+
+def _statistics(connection: sa.Connection) -> list[Finding]:
+    wanted, stored = recompute(connection), stored_stats(connection)
+    marks = connection.execute(sa.select(dirty_marks.c.day_number, dirty_marks.c.site_location))
+    marked = {(day, site) for day, site in marks}
+    return [
+        Finding("daily statistics follow from the facts", f"day {key[0]}, {key[1]}", wanted.get(key), stored.get(key))
+        for key in sorted(wanted.keys() | stored.keys())
+        if key not in marked and not same_stats(wanted.get(key), stored.get(key))
+    ]
+
+
+def _sites(connection: sa.Connection) -> list[Finding]:
+    query = (
+        "SELECT t.transaction_id, COALESCE(m.site_location, 'UNKNOWN'), t.site_location FROM fact_transactions AS t "
+        "LEFT JOIN dim_machines AS m ON m.machine_id = t.machine_id AND t.transaction_at >= m.valid_from "
+        "AND (m.valid_to IS NULL OR t.transaction_at < m.valid_to) "
+        "WHERE t.site_location <> COALESCE(m.site_location, 'UNKNOWN') "
+        "OR COALESCE(t.installation_year, -1) <> COALESCE(m.installation_year, -1) ORDER BY 1 LIMIT 20"
+    )
+    return [
+        Finding("a fact has the site of its machine at the time", key, wanted, stored)
+        for key, wanted, stored in connection.execute(sa.text(query))
+    ]
+
+
+def _sum_of(connection: sa.Connection, count: str, *, dataset: str) -> int:
+    return _scalar(
+        connection,
+        f"SELECT COALESCE(SUM({count}), 0) FROM (SELECT dataset, {count} FROM batches UNION ALL "
+        f"SELECT dataset, {count} FROM purges WHERE table_name = 'batches') AS parts WHERE dataset = :dataset",
+        dataset=dataset,
+    )
+
+
+def _scalar(connection: sa.Connection, query: str, **values: object) -> int:
+    return int(connection.execute(sa.text(query), values).scalar_one())

@@ -1,0 +1,74 @@
+"""`dpa` in processes of its own, as an operator runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from freight.settings import PROJECT_ROOT
+from tests.conftest import WarehouseUnderTest
+from tests.lib.corridor import Corridor, nightly
+
+
+@pytest.fixture
+def corridor(tmp_path: Path, warehouse: WarehouseUnderTest) -> Corridor:
+    corridor = nightly(tmp_path, warehouse.engine)
+    corridor.write_transactions("erp_20260202.csv", ["TRX-1,MCH-001,2026-02-01 10:00:00,30,OK"])
+    corridor.load()
+    return corridor
+
+
+@pytest.fixture
+def dpa(tmp_path: Path, warehouse: WarehouseUnderTest) -> "Dpa":
+    return Dpa(tmp_path, warehouse.url)
+
+
+class Dpa:
+    def __init__(self, home: Path, url: str) -> None:
+        self.environment = {**os.environ, "DPA_HOME": str(home), "DPA_WAREHOUSE_URL": url}
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "freight.cli", *arguments],
+            env=self.environment,
+            cwd=PROJECT_ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.mark.usefixtures("corridor")
+def test_reconcile_exits_0_when_all_agrees_and_explain_names_file_and_row(dpa: Dpa) -> None:
+    done = dpa("reconcile")
+    assert (done.returncode, done.stdout) == (0, "The ledger and the tables agree\n")
+    told = dpa("explain", "fact_transactions", "TRX-1").stdout
+    assert "erp_20260202.csv" in told
+    assert "tester@here" in told
+
+
+@pytest.mark.usefixtures("corridor")
+def test_retry_replay_and_purge_have_nothing_to_do_on_a_clean_warehouse(dpa: Dpa) -> None:
+    assert "0 parked files" in dpa("retry").stdout
+    assert "0 rows replayed" in dpa("replay").stdout
+    assert "batches: 0 rows deleted" in dpa("purge").stdout
+
+
+def test_reset_empties_the_warehouse(dpa: Dpa, corridor: Corridor) -> None:
+    assert dpa("reset", "--yes").returncode == 0
+    assert corridor.rows("fact_transactions", "transaction_id", "1") == []
+
+
+def test_an_error_is_one_line_without_a_traceback(dpa: Dpa) -> None:
+    done = dpa("explain", "batches", "1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: 'batches' is not a table of a dataset")
+    assert "Traceback" not in done.stderr
+
+
+def test_demo_fills_the_landing_folder_of_a_simulated_catalog_once(tmp_path: Path, dpa: Dpa) -> None:
+    (tmp_path / "catalog.yaml").write_text((PROJECT_ROOT / "catalog.yaml").read_text(encoding="utf-8"))
+    assert "Simulated 28,002 rows in 17 files" in dpa("demo").stdout
+    assert dpa("demo").stdout == ""

@@ -1,0 +1,26 @@
+"""One Prefect server for all flow tests, and an installation folder for each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from tasks import load as steps
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installation of its own, with an embedded warehouse."""
+    monkeypatch.setenv("DPA_HOME", str(tmp_path))
+    monkeypatch.delenv("DPA_WAREHOUSE_URL", raising=False)
+    steps.warehouse.cache_clear()
+    yield tmp_path
+    steps.warehouse().dispose()
+    steps.warehouse.cache_clear()

@@ -1,0 +1,100 @@
+"""The nightly flow on a real Prefect server."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import State
+from prefect.artifacts import Artifact
+
+from flows.load_nightly import load_nightly
+from freight.errors import TransientError
+from freight.pipeline import RunReport
+from freight.reconcile import reconcile
+from freight.warehouse.migrate import migrate
+from tasks import load as steps
+from tests.lib.corridor import Corridor, nightly
+
+pytestmark = pytest.mark.xdist_group("prefect")  # one server is enough
+
+GOOD = "TRX-1,MCH-001,2026-02-01 10:00:00,30,OK"
+
+
+@pytest.fixture
+def corridor(home: Path) -> Corridor:
+    migrate(steps.warehouse())
+    corridor = nightly(home, steps.warehouse())
+    corridor.write_transactions("erp_20260202.csv", [GOOD])
+    assert corridor.catalog.sources
+    return corridor
+
+
+def run_flow() -> State[Any]:
+    state = load_nightly(return_state=True)
+    assert isinstance(state, State)
+    return state
+
+
+@pytest.mark.usefixtures("corridor")
+def test_the_flow_loads_every_source_and_publishes_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    state = run_flow()
+    assert state.is_completed()
+    report = state.result()
+    assert isinstance(report, RunReport)
+    assert (report.counts("erp").inserted, report.counts("machines").inserted) == (1, 2)
+    assert "3 rows read: 3 changed the warehouse, 0 quarantined" in capsys.readouterr().out
+    artifact = Artifact.get("load-nightly-summary")
+    assert isinstance(artifact, Artifact)
+    assert "3 rows read" in str(artifact.description)
+    assert reconcile(steps.warehouse()) == []
+
+
+@pytest.mark.usefixtures("corridor")
+def test_a_second_run_changes_nothing_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    run_flow()
+    assert run_flow().is_completed()
+    assert "Nothing to do: every file was loaded before" in capsys.readouterr().out
+
+
+def test_a_bad_file_fails_the_flow_with_a_clear_message_and_the_others_load(corridor: Corridor) -> None:
+    corridor.write_transactions("erp_20260203.csv", ["TRX-2,MCH-001,never,1,OK"])
+    state = run_flow()
+    assert state.is_failed()
+    assert "erp_20260203.csv: 1 of 1 rows break the contract" in str(state.message)
+    assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-1", 1)]
+
+
+def test_the_log_file_tells_who_ran_what_and_why_rows_were_quarantined(corridor: Corridor, home: Path) -> None:
+    rows = [GOOD.replace("TRX-1", f"TRX-{i}") for i in range(5)]
+    corridor.write_transactions("erp_20260203.csv", [*rows, "TRX-9,MCH-001,2026-02-01 10:00:00,-1,OK"])
+    run_flow()
+    log = (home / "logs" / "dpa.log").read_text(encoding="utf-8")
+    assert "started by" in log
+    assert "erp_20260203.csv (sha256 " in log
+    assert "quarantined erp_20260203.csv row 7 column volume_transferred_t: volume_transferred_t: out_of_range" in log
+
+
+@pytest.mark.usefixtures("corridor")
+def test_a_step_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def failing_once(*arguments: Any) -> int:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise TransientError("the warehouse is not ready: connection lost")
+        return 1
+
+    monkeypatch.setattr("tasks.load.aggregates.refresh_aggregates", failing_once)
+    monkeypatch.setattr(steps.refresh_aggregates, "retry_delay_seconds", [0, 0, 0, 0])
+    assert run_flow().is_completed()
+    assert len(calls) == 2
+
+
+def test_simulated_and_real_data_never_mix(corridor: Corridor) -> None:
+    run_flow()
+    for source in corridor.sources:
+        source["simulated"] = True
+    assert corridor.catalog.simulated
+    state = run_flow()
+    assert state.is_failed()
+    assert "the warehouse holds real data and the catalog brings simulated data" in str(state.message)
