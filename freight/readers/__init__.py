@@ -6,6 +6,7 @@ from typing import Any
 from freight.contracts import Contract
 from freight.errors import ConfigurationError
 from freight.readers.delimited import read_delimited
+from freight.readers.excel import read_excel
 from freight.readers.json_records import read_json, read_jsonl
 from freight.readers.locations import SourceFile, find_files
 from freight.readers.raw import RawBatch, RawTable
@@ -16,6 +17,7 @@ Reader = Callable[[SourceFile, Contract, Mapping[str, Any]], RawTable]
 
 READERS: dict[str, Reader] = {
     "csv": read_delimited,
+    "excel": read_excel,
     "json": read_json,
     "jsonl": read_jsonl,
 }

@@ -44,8 +44,7 @@ def test_the_flow_loads_every_source_and_publishes_a_summary(capsys: pytest.Capt
     assert (report.counts("erp").inserted, report.counts("machines").inserted) == (1, 2)
     assert "3 rows read: 3 changed the warehouse, 0 quarantined" in capsys.readouterr().out
     artifact = Artifact.get("load-nightly-summary")
-    assert isinstance(artifact, Artifact)
-    assert "3 rows read" in str(artifact.description)
+    assert "3 rows read" in str(getattr(artifact, "description", None))
     assert reconcile(steps.warehouse()) == []
 
 
