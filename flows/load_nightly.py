@@ -22,6 +22,7 @@ from freight.summary import headline, print_summary, summary_rows
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
 from tasks import load as steps
+from tasks.report import write_report
 
 
 @flow(name="load-nightly")
@@ -42,7 +43,11 @@ def load_nightly(catalog: Path | None = None) -> State[Any]:
     report = RunReport(run_id, tuple(_load_sources(sources, run_id)), steps.refresh_aggregates())
     steps.finish_run(report)
     _publish(report)
-    places: dict[str, Path | str] = {"warehouse": safe_url(settings.warehouse_url), "log": log}
+    places = {
+        "warehouse": safe_url(settings.warehouse_url),
+        "report": write_report(simulated=sources.simulated),
+        "log": log,
+    }
     print_summary(Console(), report, simulated=sources.simulated, places=places)
     message = headline(report)
     return Failed(message=_failure(report)) if report.failures else Completed(message=message, data=report)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Literal
 
@@ -136,15 +136,15 @@ def run_catalog(
     Raises:
         ConfigurationError: the warehouse has another schema version, or holds data of the other kind.
     """
-    begin_run(engine, catalog, run_id, started_by, clock())
+    with_retries(lambda: begin_run(engine, catalog, run_id, started_by, clock()))
     outcomes: list[UnitOutcome] = []
     for source in catalog.sources:
-        plan = plan_source(engine, catalog, source, run_id, clock())
+        plan = with_retries(partial(plan_source, engine, catalog, source, run_id, clock()))
         outcomes += plan.ended
         outcomes += [load_planned(engine, planned, spool_folder(spool, planned), clock) for planned in plan.units]
     changed = with_retries(lambda: refresh_aggregates(engine))
     report = RunReport(run_id, tuple(outcomes), changed)
-    finish_run(engine, report, clock())
+    with_retries(lambda: finish_run(engine, report, clock()))
     return report
 
 

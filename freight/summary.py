@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from freight.pipeline import RunReport
 
+NARROWEST = 100  # columns that the table needs; a cut-off number would be a wrong number
 HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
 
 
@@ -47,7 +49,7 @@ def headline(report: RunReport) -> str:
 
 def print_summary(console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str]) -> None:
     """Print the summary of a run; failures first, so that nobody has to look for them."""
-    console.print(_table(report))
+    console.print(_table(report), width=max(console.width, NARROWEST))
     for outcome in report.outcomes:
         if outcome.state in ("failed", "parked"):
             console.print(f"{outcome.state.upper()} {outcome.source}: {outcome.message}", markup=False, highlight=False)
@@ -59,9 +61,9 @@ def print_summary(console: Console, report: RunReport, *, simulated: bool, place
 
 
 def _table(report: RunReport) -> Table:
-    table = Table(title=f"Run {report.run_id}", title_justify="left")
+    table = Table(title=f"Run {report.run_id}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("source", "note") else "right")
+        table.add_column(heading, justify="left" if heading in ("source", "note") else "right", no_wrap=True)
     for row in summary_rows(report):
         table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
     return table

@@ -89,6 +89,19 @@ def test_a_step_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.Monke
     assert len(calls) == 2
 
 
+def test_the_report_is_written_and_its_failure_never_harms_the_load(
+    corridor: Corridor, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_flow().is_completed()
+    report = home / "reports" / "supply_chain_report.xlsx"
+    assert report.stat().st_size > 0
+    report.unlink()
+    report.mkdir()  # nothing can be put in its place
+    corridor.write_transactions("erp_20260203.csv", [GOOD.replace("TRX-1", "TRX-2")])
+    assert run_flow().is_completed()
+    assert "not written" in capsys.readouterr().out
+
+
 def test_simulated_and_real_data_never_mix(corridor: Corridor) -> None:
     run_flow()
     for source in corridor.sources:

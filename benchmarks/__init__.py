@@ -1,0 +1,1 @@
+"""Speed and memory against limits and peers, measured side by side in one run."""

@@ -1,0 +1,73 @@
+"""Write values into cells of a workbook so that what people see is what the warehouse holds, and nothing else.
+
+Text never becomes a formula, a broken file or a silently shorter text.
+"""
+
+import math
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from openpyxl.cell import Cell
+
+CELL_LIMIT = 32_767  # UTF-16 code units, as Excel counts
+SHEET_ROWS = 1_048_576
+
+_LIVE_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_LOOKS_ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+_CONTROL_PICTURES = 0x2400
+_LONGEST_ESCAPE = len("_x005F_")
+
+CellValue = str | int | float | Decimal | bool | date | datetime | bytes | None
+
+
+def set_cell(cell: Cell, value: CellValue, number_format: str = "") -> None:
+    """Write a value: text as text, an instant as UTC, bytes as their text, no value as an empty cell."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="backslashreplace")
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        value = str(value)
+    if isinstance(value, str):
+        set_text(cell, value)
+        return
+    if isinstance(value, datetime):
+        value = value.astimezone(UTC).replace(tzinfo=None)  # Excel knows no time zones
+    cell.value = value
+    if number_format and value is not None:
+        cell.number_format = number_format
+
+
+def set_text(cell: Cell, text: str) -> None:
+    """Write text that stays text; the quote prefix keeps it so when somebody edits the cell."""
+    cell.value = _encoded(_fitting(_ILLEGAL.sub(_visible, text)))
+    cell.data_type = "s"
+    if text.startswith(_LIVE_STARTS):
+        cell.quotePrefix = True
+
+
+def _visible(match: re.Match[str]) -> str:
+    """Return a picture of a control character, and a replacement mark for what is no character at all."""
+    code = ord(match.group())
+    return chr(_CONTROL_PICTURES + code) if code < ord(" ") else "\N{REPLACEMENT CHARACTER}"
+
+
+def _fitting(text: str) -> str:
+    """Cut text that no cell can hold, and say so in its last words."""
+    if _units(_encoded(text)) <= CELL_LIMIT:
+        return text
+    mark = f" … [cut here: {len(text):,} characters in all]"
+    limit = CELL_LIMIT - _units(mark)
+    if _units(_encoded(text[:limit])) > limit:
+        # Rare: text of wide characters or of escapes. The longest escape bounds what the kept part can grow to.
+        limit //= _LONGEST_ESCAPE
+    return text[:limit] + mark
+
+
+def _encoded(text: str) -> str:
+    """Escape what a workbook would read as something else: `_x000D_` stands for CR there, and a bare CR for LF."""
+    return _LOOKS_ESCAPED.sub("_x005F_", text).replace("\r", "_x000D_")
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", errors="surrogatepass")) // 2

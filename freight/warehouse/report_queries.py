@@ -1,0 +1,205 @@
+"""What the reports ask of the warehouse: mostly the views that analysts read, typed alike on both engines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from freight.warehouse.connect import Engine, reading
+from freight.warehouse.schema import UtcInstant, quarantine
+
+TOP_MACHINES = 10
+QUARANTINE_ROWS = 1_000
+
+# SQLite tells no types for the columns of a view: these are named here, the others arrive as they should.
+_VIEW_TYPES: Mapping[str, type[sa.types.TypeEngine[Any]]] = {
+    "transaction_date": sa.Date,
+    "first_date": sa.Date,
+    "last_date": sa.Date,
+    "as_of": UtcInstant,
+    "newest_as_of": UtcInstant,
+    "last_loaded_at": UtcInstant,
+    "last_failed_at": UtcInstant,
+}
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """Rows of one question: `columns` name the values of each row; instants are aware UTC, dates are local days."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def column(self, name: str) -> list[Any]:
+        """Return the values of a column, in the order of the rows."""
+        position = self.columns.index(name)
+        return [row[position] for row in self.rows]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return each row by column name."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that a report shows, read from one state of the warehouse.
+
+    Attributes:
+        first_date, last_date, days: the reporting window (local days); None and 0 while nothing is loaded.
+        as_of: the instant that the newest content speaks for, of any source; None while nothing is loaded.
+        transactions: number of facts in the warehouse, of all time.
+        daily_sites: `v_daily_site_stats`, newest day first.
+        stations: `v_hub_classification` with the active days, most volume first.
+        top_machines: `v_machine_activity` down to rank 10, ties included.
+        quarantine: newest bad rows; `raw` holds bytes.
+        quarantined_rows: number of rows in quarantine, those in `quarantine` included.
+        data_quality: `v_data_quality`.
+    """
+
+    first_date: date | None
+    last_date: date | None
+    days: int
+    as_of: datetime | None
+    transactions: int
+    daily_sites: ReportTable
+    stations: ReportTable
+    top_machines: ReportTable
+    quarantine: ReportTable
+    quarantined_rows: int
+    data_quality: ReportTable
+
+
+def read_report(engine: Engine) -> ReportData:
+    """Read one consistent state of the warehouse.
+
+    Raises:
+        TransientError: the warehouse is not ready.
+        ConfigurationError: the warehouse refuses us.
+    """
+    with reading(engine) as connection:
+        first_date, last_date, days = _window(connection)
+        quality = _data_quality(connection)
+        return ReportData(
+            first_date=first_date,
+            last_date=last_date,
+            days=days,
+            as_of=max((instant for instant in quality.column("newest_as_of") if instant), default=None),
+            transactions=_count(connection, "fact_transactions"),
+            daily_sites=_daily_sites(connection),
+            stations=_stations(connection),
+            top_machines=_top_machines(connection),
+            quarantine=_newest_quarantined(connection),
+            quarantined_rows=_count(connection, "quarantine"),
+            data_quality=quality,
+        )
+
+
+def _window(connection: sa.Connection) -> tuple[date | None, date | None, int]:
+    found = _view(connection, "v_reporting_window", ("first_date", "last_date", "days"), order_by="days").rows
+    return found[0] if found else (None, None, 0)
+
+
+def _daily_sites(connection: sa.Connection) -> ReportTable:
+    names = (
+        "transaction_date",
+        "iso_week",
+        "site_location",
+        "station_code",
+        "region",
+        "total_transactions",
+        "total_volume",
+        "total_alerts",
+        "alert_share",
+        "active_machines",
+        "as_of",
+    )
+    return _view(connection, "v_daily_site_stats", names, order_by="day_number DESC, site_location")
+
+
+def _stations(connection: sa.Connection) -> ReportTable:
+    names = (
+        "site_location",
+        "station_code",
+        "region",
+        "corridor_km",
+        "hub_class",
+        "reliability",
+        "volume_share",
+        "volume_t",
+        "transactions",
+        "alerts",
+        "min_volume_share",
+        "min_reliability",
+    )
+    order = "ROUND(CAST(volume_t AS NUMERIC), 3) DESC, transactions DESC, corridor_km, station_code, site_location"
+    return _view(connection, "v_hub_classification", names, order_by=order)
+
+
+def _top_machines(connection: sa.Connection) -> ReportTable:
+    names = (
+        "volume_rank",
+        "machine_id",
+        "machine_type",
+        "site_location",
+        "transactions",
+        "volume_t",
+        "alerts",
+        "alert_share",
+        "active_days",
+        "utilisation",
+    )
+    best = sa.column("volume_rank") <= TOP_MACHINES
+    return _view(connection, "v_machine_activity", names, order_by="volume_rank, machine_id", where=best)
+
+
+def _data_quality(connection: sa.Connection) -> ReportTable:
+    names = (
+        "source",
+        "dataset",
+        "files",
+        "read_rows",
+        "inserted",
+        "updated",
+        "unchanged",
+        "superseded",
+        "quarantined",
+        "balance",
+        "quarantined_share",
+        "waiting_rows",
+        "last_loaded_at",
+        "newest_as_of",
+        "failed_attempts",
+        "last_failed_at",
+        "last_fault",
+        "last_message",
+    )
+    return _view(connection, "v_data_quality", names, order_by="read_rows DESC, source, dataset")
+
+
+def _newest_quarantined(connection: sa.Connection) -> ReportTable:
+    names = ("source", "location", "row_number", "column_name", "reason", "detail", "raw", "replayed_batch_id")
+    query = sa.select(*(quarantine.c[name] for name in names)).order_by(quarantine.c.quarantine_id.desc())
+    return _table(connection, names, query.limit(QUARANTINE_ROWS))
+
+
+def _view(
+    connection: sa.Connection,
+    view: str,
+    names: Sequence[str],
+    *,
+    order_by: str,
+    where: sa.ColumnElement[bool] | None = None,
+) -> ReportTable:
+    columns = [sa.column(name, _VIEW_TYPES.get(name, sa.types.NullType)()) for name in names]
+    query = sa.select(*columns).select_from(sa.table(view)).order_by(sa.text(order_by))
+    return _table(connection, names, query if where is None else query.where(where))
+
+
+def _table(connection: sa.Connection, names: Sequence[str], query: sa.Select[Any]) -> ReportTable:
+    return ReportTable(tuple(names), tuple(tuple(row) for row in connection.execute(query)))
+
+
+def _count(connection: sa.Connection, table: str) -> int:
+    return int(connection.execute(sa.text(f"SELECT COUNT(*) FROM {table}")).scalar_one())

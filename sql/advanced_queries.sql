@@ -1,0 +1,272 @@
+-- Questions that the corridor's analysts ask, ready to run.
+--
+-- How to use it: open this file in DBeaver, choose the connection of the warehouse (the SQLite file or PostgreSQL, the
+-- text is the same for both), put the cursor into a query and press Ctrl+Enter. Alt+X runs them all.
+-- Days are local days (Africa/Douala), volumes are tonnes, percentages lie between 0 and 100. "The window" is the one of
+-- v_reporting_window, the 30 days up to the newest day in the data. What the views hold is told in docs/analyst-guide.md.
+-- The site UNKNOWN stands for machines without a site. It is part of every answer, so totals always add up.
+--
+-- For whoever changes a query: ROUND(CAST(x + 0.000000001 AS NUMERIC), n) rounds alike on both engines, the small term
+-- lifts what lies exactly between two values, where a double may lie a hair below. Every ORDER BY ends in a key, so that
+-- the order of rows is the same everywhere. No empty line inside a query, DBeaver would cut it there.
+
+-- 1. Day-over-day change of alerts per site
+-- Business question: where did alerts rise or fall against the day before?
+-- How to read it: change_pct 50 means half as many alerts again as the day before, -100 means that they are all gone.
+-- It is empty where a percentage has no meaning. `note` tells why: no data for the day before, or no alerts on it.
+SELECT
+    d.transaction_date,
+    d.site_location,
+    d.total_alerts,
+    b.total_alerts AS alerts_the_day_before,
+    ROUND(
+        CAST(
+            100 * CAST(d.total_alerts - b.total_alerts AS DOUBLE PRECISION) / NULLIF(b.total_alerts, 0) + 0.000000001
+            AS NUMERIC
+        ),
+        2
+    ) AS change_pct,
+    CASE
+        WHEN b.total_alerts IS NULL THEN 'no data the day before'
+        WHEN b.total_alerts = 0 AND d.total_alerts > 0 THEN 'no alerts the day before'
+        WHEN b.total_alerts = 0 THEN 'no alerts on both days'
+    END AS note
+FROM v_daily_site_stats AS d
+LEFT JOIN v_daily_site_stats AS b ON b.site_location = d.site_location AND b.day_number = d.day_number - 1
+ORDER BY d.day_number DESC, d.site_location;
+
+-- 2. Stations ranked by reliability
+-- Business question: which stations move freight without alerts, and which do not?
+-- How to read it: rank 1 is the most reliable, equal reliability shares a rank. reliability_pct 95 means alerts in 5 of
+-- 100 transactions of the window. Stations without traffic and sites that are no station stand last, without a rank.
+SELECT
+    CASE
+        WHEN r.station_code IS NOT NULL AND r.reliability IS NOT NULL
+            THEN RANK() OVER (
+                PARTITION BY CASE WHEN r.station_code IS NOT NULL AND r.reliability IS NOT NULL THEN 1 ELSE 0 END
+                ORDER BY r.reliability DESC
+            )
+    END AS reliability_rank,
+    r.station_code,
+    r.site_location,
+    r.transactions,
+    r.alerts,
+    ROUND(CAST(100 * r.reliability + 0.000000001 AS NUMERIC), 2) AS reliability_pct,
+    ROUND(CAST(100 * r.volume_share + 0.000000001 AS NUMERIC), 2) AS volume_share_pct
+FROM v_station_reliability AS r
+ORDER BY
+    CASE WHEN r.station_code IS NULL THEN 2 WHEN r.reliability IS NULL THEN 1 ELSE 0 END,
+    r.reliability DESC,
+    r.station_code,
+    r.site_location;
+
+-- 3. Hub Logistics Classification
+-- Business question: which stations carry the corridor, and can we rely on them?
+-- How to read it: two thresholds make the class (both are shown). A STRATEGIC HUB carries a big share and is reliable, a
+-- HUB AT RISK carries a big share with too many alerts (act here first), a RELIABLE FEEDER is small and could take more,
+-- a FRAGILE STOP is small and needs repair before it does. NO TRAFFIC and NOT A STATION speak for themselves.
+SELECT
+    h.hub_class,
+    h.station_code,
+    h.site_location,
+    h.region,
+    ROUND(CAST(h.volume_t + 0.000000001 AS NUMERIC), 3) AS volume_t,
+    ROUND(CAST(100 * h.volume_share + 0.000000001 AS NUMERIC), 2) AS volume_share_pct,
+    ROUND(CAST(100 * h.reliability + 0.000000001 AS NUMERIC), 2) AS reliability_pct,
+    ROUND(CAST(100 * h.min_volume_share + 0.000000001 AS NUMERIC), 2) AS big_from_pct,
+    ROUND(CAST(100 * h.min_reliability + 0.000000001 AS NUMERIC), 2) AS reliable_from_pct
+FROM v_hub_classification AS h
+ORDER BY
+    CASE h.hub_class
+        WHEN 'HUB AT RISK' THEN 1
+        WHEN 'STRATEGIC HUB' THEN 2
+        WHEN 'FRAGILE STOP' THEN 3
+        WHEN 'RELIABLE FEEDER' THEN 4
+        WHEN 'NOT A STATION' THEN 5
+        ELSE 6
+    END,
+    ROUND(CAST(h.volume_t AS NUMERIC), 3) DESC,
+    h.station_code,
+    h.site_location;
+
+-- 4. Top 10 machines
+-- Business question: which machines move most of the freight, how often do they fail, and how busy are they?
+-- How to read it: ranked by the volume of the window. Machines of equal volume share a rank, so there can be more than 10.
+-- utilisation_pct 50 means transactions on half of the days of the window. The site is the one where the machine is now.
+SELECT
+    a.volume_rank,
+    a.machine_id,
+    a.machine_type,
+    a.site_location,
+    a.transactions,
+    ROUND(CAST(a.volume_t + 0.000000001 AS NUMERIC), 3) AS volume_t,
+    a.alerts,
+    ROUND(CAST(100 * a.alert_share + 0.000000001 AS NUMERIC), 2) AS alert_pct,
+    a.active_days,
+    ROUND(CAST(100 * a.utilisation + 0.000000001 AS NUMERIC), 2) AS utilisation_pct
+FROM v_machine_activity AS a
+WHERE a.volume_rank <= 10
+ORDER BY a.volume_rank, a.machine_id;
+
+-- 5. Rolling 7-day volume per site
+-- Business question: does a site carry more or less than it used to, weekdays and single bad days put aside?
+-- How to read it: volume_7_days_t is the volume of that day and the six calendar days before it. A day without data
+-- counts as zero, it does not pull an eighth day in. days_with_data below 7 tells that some are missing.
+SELECT
+    d.transaction_date,
+    d.site_location,
+    ROUND(CAST(d.total_volume + 0.000000001 AS NUMERIC), 3) AS volume_t,
+    ROUND(
+        CAST(
+            SUM(d.total_volume) OVER (
+                PARTITION BY d.site_location
+                ORDER BY d.day_number
+                RANGE BETWEEN 6 PRECEDING AND CURRENT ROW
+            ) + 0.000000001
+            AS NUMERIC
+        ),
+        3
+    ) AS volume_7_days_t,
+    COUNT(*) OVER (
+        PARTITION BY d.site_location
+        ORDER BY d.day_number
+        RANGE BETWEEN 6 PRECEDING AND CURRENT ROW
+    ) AS days_with_data
+FROM v_daily_site_stats AS d
+ORDER BY d.day_number DESC, d.site_location;
+
+-- 6. Data quality per source
+-- Business question: can I trust what was delivered, and is it up to date?
+-- How to read it: balance must be 0, every row read is accounted for. quarantined_pct is the share of rows that broke
+-- the contract. superseded rows are older versions of rows that we have. A last_failed_at later than last_loaded_at
+-- means that the newest delivery did not load. hours_behind compares a source with the freshest one.
+SELECT
+    q.source,
+    q.dataset,
+    q.files,
+    q.read_rows,
+    q.quarantined,
+    ROUND(CAST(100 * q.quarantined_share + 0.000000001 AS NUMERIC), 2) AS quarantined_pct,
+    q.waiting_rows,
+    q.superseded,
+    q.balance,
+    q.last_loaded_at,
+    q.newest_as_of,
+    ROUND(CAST(q.hours_behind + 0.000000001 AS NUMERIC), 1) AS hours_behind,
+    q.failed_attempts,
+    q.last_failed_at,
+    q.last_fault
+FROM v_data_quality AS q
+ORDER BY q.quarantined DESC, q.read_rows DESC, q.source, q.dataset;
+
+-- 7. Missing and late days per site
+-- Business question: which days lack data, and which came late?
+-- How to read it: MISSING is a run of days without any transaction between a site's first day and the newest day of all
+-- sites, days tells how long it is. LATE is a day with rows whose file speaks for more than one day after it, rows tells
+-- how many and days how late the latest of them was. A correction that was delivered later counts as late, too.
+WITH newest AS (
+    SELECT MAX(day_number) AS day_number FROM aggr_daily_site_stats
+),
+followed AS (
+    SELECT
+        d.site_location,
+        d.day_number,
+        LEAD(d.day_number, 1, n.day_number + 1) OVER (PARTITION BY d.site_location ORDER BY d.day_number) AS next_day
+    FROM aggr_daily_site_stats AS d
+    CROSS JOIN newest AS n
+),
+delivered AS (
+    SELECT t.site_location, t.day_number, t.origin_us / 86400000000 - t.day_number AS days_after
+    FROM fact_transactions AS t
+),
+findings AS (
+    SELECT 'MISSING' AS finding, site_location, day_number + 1 AS first_day, next_day - 1 AS last_day,
+        next_day - day_number - 1 AS days, 0 AS late_rows
+    FROM followed
+    WHERE next_day - day_number > 1
+    UNION ALL
+    SELECT 'LATE', site_location, day_number, day_number, MAX(days_after), COUNT(*)
+    FROM delivered
+    WHERE days_after > 1
+    GROUP BY site_location, day_number
+)
+SELECT
+    f.finding,
+    f.site_location,
+    s.station_code,
+    first_date.calendar_date AS first_date,
+    last_date.calendar_date AS last_date,
+    f.days,
+    f.late_rows
+FROM findings AS f
+LEFT JOIN v_station_of_site AS s ON s.site_location = f.site_location
+LEFT JOIN dim_calendar AS first_date ON first_date.day_number = f.first_day
+LEFT JOIN dim_calendar AS last_date ON last_date.day_number = f.last_day
+ORDER BY f.first_day DESC, f.finding, f.site_location;
+
+-- 8. Machines that moved, and their volume before and after
+-- Business question: did it pay to move a machine?
+-- How to read it: one row per move. The figures before reach back to the move before it (or to the first transaction),
+-- those after reach to the next move (or to today). Compare the volumes per active day, the stays differ in length.
+-- change_pct is empty where the machine carried nothing before. A machine whose site became known only later comes
+-- from UNKNOWN.
+WITH stays AS (
+    SELECT
+        machine_id,
+        valid_from,
+        site_location,
+        LAG(site_location) OVER (PARTITION BY machine_id ORDER BY valid_from) AS site_before
+    FROM dim_machines
+),
+moves AS (
+    SELECT
+        machine_id,
+        valid_from AS moved_at,
+        site_before,
+        site_location AS site_after,
+        LAG(valid_from) OVER (PARTITION BY machine_id ORDER BY valid_from) AS move_before,
+        LEAD(valid_from) OVER (PARTITION BY machine_id ORDER BY valid_from) AS move_after
+    FROM stays
+    WHERE site_before <> site_location
+),
+carried AS (
+    SELECT
+        m.machine_id,
+        m.moved_at,
+        m.site_before,
+        m.site_after,
+        COALESCE(SUM(CASE WHEN t.transaction_at < m.moved_at THEN t.volume_transferred_t END), 0.0) AS volume_before_t,
+        COALESCE(SUM(CASE WHEN t.transaction_at >= m.moved_at THEN t.volume_transferred_t END), 0.0) AS volume_after_t,
+        COUNT(DISTINCT CASE WHEN t.transaction_at < m.moved_at THEN t.day_number END) AS days_before,
+        COUNT(DISTINCT CASE WHEN t.transaction_at >= m.moved_at THEN t.day_number END) AS days_after
+    FROM moves AS m
+    LEFT JOIN fact_transactions AS t
+        ON t.machine_id = m.machine_id
+        AND (m.move_before IS NULL OR t.transaction_at >= m.move_before)
+        AND (m.move_after IS NULL OR t.transaction_at < m.move_after)
+    GROUP BY m.machine_id, m.moved_at, m.site_before, m.site_after
+),
+per_day AS (
+    SELECT
+        c.*,
+        c.volume_before_t / NULLIF(c.days_before, 0) AS daily_before_t,
+        c.volume_after_t / NULLIF(c.days_after, 0) AS daily_after_t
+    FROM carried AS c
+)
+SELECT
+    p.machine_id,
+    p.moved_at,
+    p.site_before,
+    p.site_after,
+    ROUND(CAST(p.volume_before_t + 0.000000001 AS NUMERIC), 3) AS volume_before_t,
+    ROUND(CAST(p.volume_after_t + 0.000000001 AS NUMERIC), 3) AS volume_after_t,
+    p.days_before,
+    p.days_after,
+    ROUND(CAST(p.daily_before_t + 0.000000001 AS NUMERIC), 3) AS daily_before_t,
+    ROUND(CAST(p.daily_after_t + 0.000000001 AS NUMERIC), 3) AS daily_after_t,
+    ROUND(
+        CAST(100 * (p.daily_after_t - p.daily_before_t) / NULLIF(p.daily_before_t, 0) + 0.000000001 AS NUMERIC),
+        2
+    ) AS change_pct
+FROM per_day AS p
+ORDER BY p.moved_at DESC, p.machine_id;

@@ -1,0 +1,15 @@
+-- The station that a site is. Facts and machines name their site by the station's name; where two stations share one
+-- name, the smaller code has the site (as the load decides it too), so a join never doubles a fact.
+SELECT
+    s.station_name AS site_location,
+    s.station_code,
+    s.region,
+    s.latitude_deg,
+    s.longitude_deg,
+    s.corridor_km
+FROM dim_stations AS s
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM dim_stations AS smaller
+    WHERE smaller.station_name = s.station_name AND smaller.station_code < s.station_code
+)

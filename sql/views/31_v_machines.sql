@@ -1,0 +1,15 @@
+-- Every machine as it is now. `valid_from` tells since when it has this site, year and type (1900-01-01 means always as
+-- far as we know), `is_absent` is 1 where the newest machines file no longer lists it.
+SELECT
+    m.machine_id,
+    m.machine_type,
+    m.installation_year,
+    m.site_location,
+    s.station_code,
+    s.region,
+    s.corridor_km,
+    CASE WHEN m.is_absent THEN 1 ELSE 0 END AS is_absent,
+    m.valid_from
+FROM dim_machines AS m
+LEFT JOIN v_station_of_site AS s ON s.site_location = m.site_location
+WHERE m.is_current

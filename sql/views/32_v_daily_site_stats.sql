@@ -1,0 +1,23 @@
+-- One row per local day and site with traffic. Sites that are no station (UNKNOWN among them) have a row of their own,
+-- with empty station columns. Volumes in tonnes; shares are 0 to 1.
+SELECT
+    d.day_number,
+    d.transaction_date,
+    c.calendar_year,
+    c.calendar_month,
+    c.iso_year,
+    c.iso_week,
+    c.iso_weekday,
+    d.site_location,
+    s.station_code,
+    s.region,
+    s.corridor_km,
+    d.total_transactions,
+    d.total_volume,
+    d.total_alerts,
+    CAST(d.total_alerts AS DOUBLE PRECISION) / NULLIF(d.total_transactions, 0) AS alert_share,
+    d.active_machines,
+    d.as_of
+FROM aggr_daily_site_stats AS d
+LEFT JOIN dim_calendar AS c ON c.day_number = d.day_number
+LEFT JOIN v_station_of_site AS s ON s.site_location = d.site_location

@@ -1,0 +1,26 @@
+"""The workbook as a task. A report that cannot be written never harms the load."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from freight.errors import DpaError
+from freight.reports.workbook import WORKBOOK_NAME, write_workbook
+from freight.settings import load_settings
+from tasks.load import warehouse
+
+
+@task(name="write-report", cache_policy=NO_CACHE)
+def write_report(*, simulated: bool) -> Path | str:
+    """Write the workbook of the warehouse; return its path, or why there is none."""
+    path = load_settings().reports / WORKBOOK_NAME
+    try:
+        return write_workbook(warehouse(), path, simulated=simulated, now=datetime.now(UTC))
+    except DpaError as error:
+        get_run_logger().error("no report was written: %s", error)
+        return f"not written: {error}"
+    except Exception as error:  # the data is loaded and proved; a fault in drawing it must not fail the run
+        get_run_logger().exception("no report was written")
+        return f"not written: {type(error).__name__}: {error}"
