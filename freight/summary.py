@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from freight.pipeline import RunReport
 
-NARROWEST = 100  # columns that the table needs; a cut-off number would be a wrong number
 HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
 
 
@@ -49,7 +47,10 @@ def headline(report: RunReport) -> str:
 
 def print_summary(console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str]) -> None:
     """Print the summary of a run; failures first, so that nobody has to look for them."""
-    console.print(_table(report), width=max(console.width, NARROWEST))
+    console.print(_table(report))
+    for row in summary_rows(report):
+        if row["note"]:
+            console.print(f"{row['source']}: {row['note']}", markup=False, highlight=False)
     for outcome in report.outcomes:
         if outcome.state in ("failed", "parked"):
             console.print(f"{outcome.state.upper()} {outcome.source}: {outcome.message}", markup=False, highlight=False)
@@ -61,9 +62,15 @@ def print_summary(console: Console, report: RunReport, *, simulated: bool, place
 
 
 def _table(report: RunReport) -> Table:
-    table = Table(title=f"Run {report.run_id}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("source", "note") else "right", no_wrap=True)
+    """Return the counts of each source; without borders it fits 80 columns, since a cut-off number is a wrong one."""
+    table = Table(title=f"Run {report.run_id}", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    counted = HEADINGS[:-1]
+    for heading in counted:
+        table.add_column(heading, justify="left" if heading == "source" else "right", no_wrap=True)
     for row in summary_rows(report):
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+        table.add_row(*(_shown(row[heading]) for heading in counted))
     return table
+
+
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

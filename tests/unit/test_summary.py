@@ -1,0 +1,36 @@
+"""The summary that a person reads at the end of a run."""
+
+import io
+
+from rich.console import Console
+
+from freight.pipeline import RunReport, UnitOutcome
+from freight.summary import print_summary
+from freight.types import LoadCounts, RunId
+
+MILLION = LoadCounts(read=1_000_000, inserted=899_999, unchanged=100_000, quarantined=1)
+
+
+def summary(*outcomes: UnitOutcome, simulated: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    print_summary(console, RunReport(RunId("run-1"), outcomes), simulated=simulated, places={"log": "logs/dpa.log"})
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_no_number_is_cut_off_on_a_terminal_of_80_columns() -> None:
+    text = summary(UnitOutcome("erp_csv", "a.csv", "loaded", MILLION))
+    assert "…" not in text
+    assert all(number in text for number in ("1,000,000", "899,999", "100,000"))
+
+
+def test_a_failed_file_is_told_with_its_message_and_the_others_count() -> None:
+    bad = UnitOutcome("erp", "b.csv", "failed", message="b.csv: the file is empty [empty]. Remedy: deliver it again")
+    text = summary(UnitOutcome("erp", "a.csv", "loaded", MILLION), bad)
+    assert "FAILED erp: b.csv: the file is empty" in text
+    assert "1 of 2 files failed; the others are loaded" in text
+
+
+def test_simulated_data_is_never_taken_for_real() -> None:
+    assert "SIMULATED" in summary(UnitOutcome("erp", "a.csv", "loaded", MILLION), simulated=True)
+    assert "SIMULATED" not in summary(UnitOutcome("erp", "a.csv", "loaded", MILLION))
