@@ -29,6 +29,8 @@ NAIVE_FORMATS = (
 OFFSET_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
 DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y")
 
+SPACE = r"[ \u00A0\u202F]"
+THOUSANDS_BY_SPACE = rf"^-?[0-9]{{1,3}}(?:{SPACE}[0-9]{{3}})+(?:,[0-9]+)?$"  # 1 234,5 but not 1 2
 CONTROL_CHARACTERS = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
 QUARANTINE_SCHEMA = pl.Schema(
     {ROW_NUMBER: pl.Int64, "column_name": pl.String, "reason": pl.String, "detail": pl.String, "raw": pl.Binary}
@@ -111,7 +113,8 @@ def _plain_numbers(text: pl.Series, locale: Locale) -> pl.Series:
     """Rewrite `1 234,5` as `1234.5` under a decimal comma; a point is refused there, since it could mean thousands."""
     if locale.decimal == ".":
         return text
-    bare = text.str.replace_all(r"[ \u00A0\u202F]", "")
+    grouped = text.str.contains(THOUSANDS_BY_SPACE).fill_null(value=False)
+    bare = text.str.replace_all(SPACE, "").zip_with(grouped, text)
     return bare.set(bare.str.contains(".", literal=True), None).str.replace(",", ".", literal=True)
 
 
