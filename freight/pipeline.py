@@ -26,12 +26,13 @@ from freight.errors import (
     SourceError,
     TransientError,
 )
+from freight.frames import ROW_NUMBER, DecimalMark
 from freight.readers import RawBatch, SourceFile, find_files, reader_for
 from freight.spool import read_spool, write_spool
 from freight.transforms import derive
 from freight.transforms.versions import with_content_hash
-from freight.types import LoadCounts, RunId
-from freight.validation import ROW_NUMBER, Locale, split
+from freight.types import LoadCounts, RunId, instant_of
+from freight.validation import Locale, split
 from freight.warehouse import ledger
 from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import Engine, reading, transaction
@@ -47,7 +48,6 @@ DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12
 LOGGED_BAD_ROWS = 20
 RETRIES = 4
 FIRST_RETRY_S = 1.0
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class RawSpool:
     folder: Path
     rows: int
     faults: int
-    decimal: Literal[".", ","]
+    decimal: DecimalMark
 
 
 @dataclass(frozen=True)
@@ -237,10 +237,10 @@ def _as_of(file: SourceFile, file_hash: str, position: FilePosition | None) -> d
     A later delivery at the same place corrects the earlier one, so it has to count as newer even if both names say
     the same day.
     """
-    named = _date_in_name(file) or EPOCH + timedelta(microseconds=file.modified_us)
+    named = _date_in_name(file) or instant_of(file.modified_us)
     if position is None:
         return named
-    before = EPOCH + timedelta(microseconds=position.origin_us)
+    before = instant_of(position.origin_us)
     return before if position.file_hash == file_hash else max(named, before + timedelta(microseconds=1))
 
 

@@ -9,10 +9,11 @@ import polars as pl
 
 from freight.catalog import Catalog, Source
 from freight.errors import ConfigurationError
+from freight.frames import ROW_NUMBER
 from freight.transforms import derive
 from freight.transforms.versions import with_content_hash
 from freight.types import LoadCounts, RunId
-from freight.validation import ROW_NUMBER, Locale, split
+from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.load import UnitContent, load_replay

@@ -1,10 +1,13 @@
 """Small types that cross module borders."""
 
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NewType, Self
 
 RunId = NewType("RunId", str)
 BatchId = NewType("BatchId", int)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Cause = Literal["load", "replay", "import"]
 
@@ -48,3 +51,13 @@ class LoadCounts:
     def changed(self) -> int:
         """Rows that changed the content of the warehouse."""
         return self.inserted + self.updated
+
+
+def instant_of(origin_us: int) -> datetime:
+    """Return the instant of an origin, in microseconds since 1970 UTC."""
+    return EPOCH + timedelta(microseconds=origin_us)
+
+
+def origin_us_of(instant: datetime) -> int:
+    """Return an instant in microseconds since 1970 UTC, exactly: a float of seconds would round."""
+    return (instant - EPOCH) // timedelta(microseconds=1)

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
-from typing import Literal
 
 import polars as pl
 
 from freight.contracts import LOCAL_ZONE, Column, Contract
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark
 from freight.types import ReasonCode
-
-ROW_NUMBER = "row_number"
 
 NAIVE_FORMATS = (
     "%Y-%m-%d %H:%M:%S",
@@ -32,16 +30,13 @@ DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y")
 SPACE = r"[ \u00A0\u202F]"
 THOUSANDS_BY_SPACE = rf"^-?[0-9]{{1,3}}(?:{SPACE}[0-9]{{3}})+(?:,[0-9]+)?$"  # 1 234,5 but not 1 2
 CONTROL_CHARACTERS = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
-QUARANTINE_SCHEMA = pl.Schema(
-    {ROW_NUMBER: pl.Int64, "column_name": pl.String, "reason": pl.String, "detail": pl.String, "raw": pl.Binary}
-)
 
 
 @dataclass(frozen=True)
 class Locale:
     """How a source writes numbers and local times."""
 
-    decimal: Literal[".", ","] = "."
+    decimal: DecimalMark = "."
     zone: str = LOCAL_ZONE
 
 
@@ -79,7 +74,7 @@ def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime)
     checks = [check for column in contract.columns for check in _checks(column, cleaned[column.name], now)]
     failing = typed.select(reduce(pl.Expr.or_, (check.fails for check in checks)).alias("fails")).to_series()
     if not failing.any():
-        return Split(typed, pl.DataFrame(schema=QUARANTINE_SCHEMA))
+        return Split(typed, pl.DataFrame(schema=BAD_ROWS_SCHEMA))
     marked = typed.select(check.fails.alias(str(i)) for i, check in enumerate(checks)).filter(failing)
     return Split(typed.filter(~failing), _quarantined(rows.filter(failing), marked, checks))
 

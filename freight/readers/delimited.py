@@ -18,8 +18,9 @@ import pyarrow.csv as pacsv
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
 from freight.errors import ConfigurationError, SourceError
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
-from freight.readers.raw import FAULTS_SCHEMA, ROW_NUMBER, DecimalMark, RawBatch, RawTable, fault_row
+from freight.readers.raw import RawBatch, RawTable, fault_row
 
 DELIMITERS = ",;\t|"
 SAMPLE_CHARS = 1 << 16
@@ -347,7 +348,7 @@ class _RowNumbers:
         return self._frame(self._faults)
 
     def _frame(self, faults: list[dict[str, object]]) -> pl.DataFrame:
-        return pl.DataFrame(faults, schema=FAULTS_SCHEMA).filter(pl.col(ROW_NUMBER) > self.header_number)
+        return pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA).filter(pl.col(ROW_NUMBER) > self.header_number)
 
 
 def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) -> RawBatch:
@@ -373,7 +374,7 @@ def _decode_cells(frame: pl.DataFrame, names: list[str]) -> tuple[pl.DataFrame, 
         fault_row(row[-1], None, "bad_encoding", "bytes that are not UTF-8", "\x1f".join(row[:-1]).encode("latin-1"))
         for row in frame.filter(broken).select(*names, ROW_NUMBER).iter_rows()
     ]
-    return decoded.filter(~broken), pl.DataFrame(faults, schema=FAULTS_SCHEMA, orient="row")
+    return decoded.filter(~broken), pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA, orient="row")
 
 
 def _utf8(latin1: str) -> str | None:

@@ -20,8 +20,9 @@ import pyarrow.ipc as ipc
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers
 from freight.errors import SourceError, SourceFault
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
-from freight.readers.raw import FAULTS_SCHEMA, ROW_NUMBER, RawBatch, RawTable, fault_row
+from freight.readers.raw import RawBatch, RawTable, fault_row
 
 OLE_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of an .xls, and of a workbook behind a password
 ENCRYPTED_PART = "EncryptedPackage".encode("utf-16-le")
@@ -169,4 +170,4 @@ def _faults(path: Path) -> pl.DataFrame:
         fault_row(fault["row"], fault["column"], fault["reason"], fault["detail"], fault["raw"].encode())
         for fault in map(json.loads, lines)
     ]
-    return pl.DataFrame(rows, schema=FAULTS_SCHEMA)
+    return pl.DataFrame(rows, schema=BAD_ROWS_SCHEMA)

@@ -12,8 +12,9 @@ import polars as pl
 
 from freight.contracts import Contract
 from freight.errors import SourceError
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.readers.locations import SourceFile
-from freight.readers.raw import FAULTS_SCHEMA, ROW_NUMBER, RawBatch, RawTable, fault_row
+from freight.readers.raw import RawBatch, RawTable, fault_row
 
 LIST_LIMIT_BYTES = 64 << 20
 BATCH_ROWS = 50_000
@@ -115,7 +116,7 @@ def _raw_batch(rows: Sequence[Numbered], header: tuple[str, ...], path: str) -> 
     cells = {str(i): [_text(record.get(key)) for _, record in good] for i, key in enumerate(header)}
     schema = {**dict.fromkeys(cells, pl.String), ROW_NUMBER: pl.Int64}
     frame = pl.DataFrame({**cells, ROW_NUMBER: [number for number, _ in good]}, schema=schema)
-    return RawBatch(frame, pl.DataFrame(faults, schema=FAULTS_SCHEMA))
+    return RawBatch(frame, pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA))
 
 
 def _fault(number: int, record: object) -> dict[str, object] | None:

@@ -2,23 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import polars as pl
 
-ROW_NUMBER = "row_number"
-
-FAULTS_SCHEMA = pl.Schema(
-    {
-        ROW_NUMBER: pl.Int64,
-        "column_name": pl.String,
-        "reason": pl.String,
-        "detail": pl.String,
-        "raw": pl.Binary,
-    }
-)
-
-DecimalMark = Literal[".", ","]
+from freight.frames import ROW_NUMBER, DecimalMark
 
 
 @dataclass(frozen=True)
@@ -27,7 +14,7 @@ class RawBatch:
 
     Attributes:
         rows: `row_number` and one text column per header cell, named by its position ("0", "1", ...).
-        faults: rows that could not be cut into cells, as `FAULTS_SCHEMA`; they are not in `rows`.
+        faults: rows that could not be cut into cells, as `BAD_ROWS_SCHEMA`; they are not in `rows`.
     """
 
     rows: pl.DataFrame
@@ -49,11 +36,6 @@ class RawTable:
     decimal: DecimalMark = "."
 
 
-def no_faults() -> pl.DataFrame:
-    """Return an empty frame of faults."""
-    return pl.DataFrame(schema=FAULTS_SCHEMA)
-
-
 def fault_row(row_number: int, column: str | None, reason: str, detail: str, raw: bytes) -> dict[str, object]:
-    """Return one row of `FAULTS_SCHEMA`."""
+    """Return one row of `BAD_ROWS_SCHEMA`."""
     return {ROW_NUMBER: row_number, "column_name": column, "reason": reason, "detail": detail, "raw": raw}

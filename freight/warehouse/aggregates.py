@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import batched
 
 import sqlalchemy as sa
 
+from freight.types import instant_of
 from freight.warehouse.connect import is_postgresql, transaction
 from freight.warehouse.schema import aggr_daily_site_stats, dim_calendar, dirty_marks, metadata
 
@@ -78,7 +79,7 @@ def recompute(connection: sa.Connection, days: Sequence[int] | None = None) -> S
     ).group_by(facts.c.day_number, facts.c.site_location)
     if days is not None:
         query = query.where(facts.c.day_number.in_(days))
-    return {(row[0], row[1]): (*row[2:6], _instant(row[6])) for row in connection.execute(query)}
+    return {(row[0], row[1]): (*row[2:6], instant_of(row[6])) for row in connection.execute(query)}
 
 
 def stored_stats(connection: sa.Connection, days: Sequence[int] | None = None) -> Stats:
@@ -112,10 +113,6 @@ def _stats_row(key: tuple[int, str], row: tuple[object, ...]) -> dict[str, objec
 def day_of(day_number: int) -> date:
     """Return the date of a day number (days since 1970-01-01)."""
     return EPOCH_DAY + timedelta(days=day_number)
-
-
-def _instant(origin_us: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=origin_us)
 
 
 def _ensure_calendar(connection: sa.Connection, first: int, last: int) -> None:

@@ -5,13 +5,13 @@ Functions that write take a connection inside the transaction that also writes t
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 import sqlalchemy as sa
 
 from freight.errors import PositionFenced
-from freight.types import BatchId, Cause, LoadCounts, RunId
+from freight.types import BatchId, Cause, LoadCounts, RunId, origin_us_of
 from freight.warehouse.bulk import append
 from freight.warehouse.schema import (
     batches,
@@ -24,7 +24,6 @@ from freight.warehouse.schema import (
     runs,
 )
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # What the place did, not the content: the same content may well load next time, so it is not parked.
 PASSING_FAULTS = ("missing", "unreadable", "changed_while_reading")
 ATTEMPT_ROWS = 100  # bad rows kept of a refused unit: enough to see the fault, no second copy of the file
@@ -63,7 +62,7 @@ class LoadUnit:
     @property
     def origin_us(self) -> int:
         """`as_of` in microseconds since 1970, UTC."""
-        return (self.as_of - EPOCH) // timedelta(microseconds=1)
+        return origin_us_of(self.as_of)
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def counts_of(connection: sa.Connection, batch_id: BatchId) -> tuple[str, LoadCo
 def write_quarantine(
     connection: sa.Connection, unit: LoadUnit, batch_id: BatchId, frames: Iterable[pl.DataFrame]
 ) -> int:
-    """Store bad rows (columns of `validation.QUARANTINE_SCHEMA`); return their number."""
+    """Store bad rows (columns of `frames.BAD_ROWS_SCHEMA`); return their number."""
     named = (
         frame.with_columns(
             pl.lit(batch_id).alias("batch_id"),

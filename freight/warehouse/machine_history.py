@@ -6,7 +6,7 @@ made again for the machines that a load touches, so the order in which snapshots
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import batched, groupby, pairwise
 from typing import Any
 
@@ -14,14 +14,13 @@ import polars as pl
 import sqlalchemy as sa
 
 from freight.contracts.headers import fold
-from freight.types import BatchId
+from freight.types import BatchId, instant_of
 from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import dim_machines, machine_observations, metadata, station_aliases
 from freight.warehouse.upsert import UpsertCounts
 
 # A machine's first version is valid since the beginning of time: what it moved before we heard of it has a site too.
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_SITE = "UNKNOWN"
 IDS_PER_STATEMENT = 1_000
 
@@ -99,7 +98,7 @@ def _version(observation: Observation, site_names: Mapping[str, str]) -> Machine
     site = observation.site_location
     return MachineVersion(
         machine_id=observation.machine_id,
-        valid_from=EPOCH + timedelta(microseconds=observation.origin_us),
+        valid_from=instant_of(observation.origin_us),
         valid_to=None,
         is_current=False,
         is_absent=False,

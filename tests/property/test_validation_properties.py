@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freight.contracts import contract_for
+from freight.frames import ROW_NUMBER
 from freight.transforms.versions import with_content_hash
-from freight.validation import ROW_NUMBER, Locale, split
+from freight.validation import Locale, split
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CONTRACT = contract_for("transactions")

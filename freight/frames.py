@@ -1,0 +1,14 @@
+"""Names and shapes of frames that pass between readers, validation and the warehouse."""
+
+from typing import Literal
+
+import polars as pl
+
+ROW_NUMBER = "row_number"
+
+# A row that cannot be used: where it was, the column and reason code, all reasons, and its text as bytes.
+BAD_ROWS_SCHEMA = pl.Schema(
+    {ROW_NUMBER: pl.Int64, "column_name": pl.String, "reason": pl.String, "detail": pl.String, "raw": pl.Binary}
+)
+
+DecimalMark = Literal[".", ","]
