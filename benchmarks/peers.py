@@ -1,13 +1,80 @@
-"""The peer: dlt, merging by the upsert strategy, fed with rows or with Arrow."""
+"""The limits, and what one would use instead: COPY, executemany, pandas, dlt."""
 
 import csv
+import io
+import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dlt
+import pandas as pd
+import psycopg
 import pyarrow.csv as pacsv
+import sqlalchemy as sa
+
+TABLE = "fact_transactions"
+
+
+def ready_rows(url: str) -> bytes:
+    """Return the facts of a PostgreSQL warehouse as COPY writes them."""
+    buffer = io.BytesIO()
+    with (
+        psycopg.connect(url) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY {TABLE} TO STDOUT (FORMAT csv)") as copy,
+    ):
+        for block in copy:
+            buffer.write(block)
+    return buffer.getvalue()
+
+
+def copy_ready_rows(url: str, ready: bytes) -> float:
+    """COPY ready rows into an empty table with a primary key: the limit of any load."""
+    with psycopg.connect(url) as connection:
+        connection.execute("DROP TABLE IF EXISTS raw_limit")
+        connection.execute(f"CREATE TABLE raw_limit (LIKE {TABLE})")
+        connection.execute("ALTER TABLE raw_limit ADD PRIMARY KEY (transaction_id)")
+        connection.commit()
+        started = time.perf_counter()
+        with connection.cursor() as cursor, cursor.copy("COPY raw_limit FROM STDIN (FORMAT csv)") as copy:
+            copy.write(ready)
+        connection.commit()
+        return time.perf_counter() - started
+
+
+def stored_rows(warehouse: Path) -> tuple[str, list[tuple[object, ...]]]:
+    """Return the definition of the fact table of a SQLite warehouse, and its rows."""
+    with sqlite3.connect(warehouse) as connection:
+        definition = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", [TABLE]).fetchone()[0]
+        return definition, connection.execute(f"SELECT * FROM {TABLE}").fetchall()
+
+
+def execute_many(target: Path, definition: str, rows: list[tuple[object, ...]]) -> float:
+    """Upsert ready rows into an empty SQLite file by one `executemany`: the limit of any load from Python."""
+    target.unlink(missing_ok=True)
+    marks = ", ".join("?" * len(rows[0]))
+    with sqlite3.connect(target) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(definition)
+        started = time.perf_counter()
+        connection.executemany(
+            f"INSERT INTO {TABLE} VALUES ({marks}) ON CONFLICT (transaction_id) DO UPDATE SET "
+            "volume_transferred_t = excluded.volume_transferred_t",
+            rows,
+        )
+        connection.commit()
+        return time.perf_counter() - started
+
+
+def load_by_pandas(url: str, erp: Path) -> None:
+    """Append by `DataFrame.to_sql`, which neither validates nor upserts."""
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    pd.read_csv(erp).to_sql("by_pandas", engine, if_exists="replace", index=False)
+    engine.dispose()
 
 
 def load_by_dlt_from_rows(url: str, erp: Path) -> None:
@@ -38,7 +105,6 @@ def _merge(url: str, data: Any) -> None:
             pipelines_dir=folder,
             # the server of the benchmark trusts everybody, but dlt insists on a password
             destination=dlt.destinations.postgres(url.replace("postgres@", "postgres:unused@")),
-            dataset_name="peer",
-            dev_mode=True,  # a schema of its own each time: the target is empty
+            dataset_name=f"peer_{uuid4().hex}",  # a schema of its own each time: the target is empty
         )
         pipeline.run(resource)

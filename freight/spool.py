@@ -6,8 +6,11 @@ retried or inspected alone.
 
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import polars as pl
 import pyarrow as pa
@@ -18,35 +21,55 @@ from freight.errors import TransientError
 COMPRESSION = ipc.IpcWriteOptions(compression="lz4")
 
 
-def write_spool(path: Path, frames: Iterable[pl.DataFrame]) -> int:
-    """Write frames of one schema; return the number of rows. Empty frames are left out; without rows no file is made.
+class SpoolWriter:
+    """Writes frames of one schema to a spool file; empty frames are left out, and without rows no file is made.
 
     Raises:
         TransientError: the folder cannot be written, for instance because the disk is full.
     """
-    try:
-        return _write(path, frames)
-    except OSError as error:
-        raise TransientError(f"the spool folder {path.parent} cannot be used: {error}") from error
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self._writer: ipc.RecordBatchFileWriter | None = None
+
+    def __enter__(self) -> Self:
+        with self._named_faults():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.unlink(missing_ok=True)  # of an earlier try
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer:
+            with self._named_faults():
+                self._writer.close()
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Append the rows of a frame."""
+        if frame.is_empty():
+            return
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        with self._named_faults():
+            self._writer = self._writer or ipc.new_file(self.path, table.schema, options=COMPRESSION)
+            self._writer.write_table(table)
+        self.rows += frame.height
+
+    @contextmanager
+    def _named_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TransientError(f"the spool folder {self.path.parent} cannot be used: {error}") from error
 
 
-def _write(path: Path, frames: Iterable[pl.DataFrame]) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # of an earlier try
-    writer: ipc.RecordBatchFileWriter | None = None
-    rows = 0
-    try:
+def write_spool(path: Path, frames: Iterable[pl.DataFrame]) -> int:
+    """Write frames of one schema; return the number of rows."""
+    with SpoolWriter(path) as writer:
         for frame in frames:
-            if frame.is_empty():
-                continue
-            table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-            writer = writer or ipc.new_file(path, table.schema, options=COMPRESSION)
-            writer.write_table(table)
-            rows += frame.height
-    finally:
-        if writer:
-            writer.close()
-    return rows
+            writer.write(frame)
+    return writer.rows
 
 
 def read_spool(path: Path) -> Iterator[pl.DataFrame]:

@@ -1,27 +1,33 @@
-"""Write frames into tables as fast as each engine can: COPY on PostgreSQL, executemany on SQLite."""
+"""Write frames into tables as fast as each engine can: binary COPY on PostgreSQL, executemany on SQLite."""
 
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
+import pyarrow as pa
 import sqlalchemy as sa
+from pgpq import ArrowToPostgresBinaryEncoder
 from sqlalchemy.exc import IntegrityError
 
+from freight.ahead import ahead
 from freight.warehouse.connect import is_postgresql
 
-POSTGRES_INSTANT = "%Y-%m-%d %H:%M:%S%.6f+00"
 SQLITE_INSTANT = "%Y-%m-%d %H:%M:%S%.6f"
+SQLITE_SLICE_ROWS = 5_000  # rows as Python objects at a time: few enough to stay in the processor's cache
 
 
 def append(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
-    """Append frames whose columns are columns of the table; return the number of rows.
+    """Append frames of one schema, whose columns are columns of the table; return the number of rows.
+
+    The frames are taken in a second thread, so making them must not use the connection.
 
     Raises:
         IntegrityError: a key is there already; the transaction (or savepoint) must be rolled back.
     """
     write = _copy if is_postgresql(connection) else _execute_many
-    return sum(write(connection, table, frame) for frame in frames)
+    return write(connection, table, frames)
 
 
 def append_new(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int | None:
@@ -54,24 +60,35 @@ def columns_list(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _copy(connection: sa.Connection, table: str, frame: pl.DataFrame) -> int:
-    buffer = io.BytesIO()
-    hexed = [
-        pl.concat_str(pl.lit("\\x"), pl.col(n).bin.encode("hex")).alias(n)
-        for n, k in frame.schema.items()
-        if k == pl.Binary
-    ]
-    frame.with_columns(hexed).write_csv(
-        buffer, include_header=False, datetime_format=POSTGRES_INSTANT, quote_style="necessary"
-    )
-    statement = f"COPY {table} ({columns_list(frame.columns)}) FROM STDIN (FORMAT csv)"
+def _copy(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
+    tables = map(_as_sent_to_postgresql, frames)
+    first = next(tables, None)
+    if first is None:
+        return 0
+    statement = f"COPY {table} ({columns_list(first.column_names)}) FROM STDIN (FORMAT binary)"
     driver: Any = connection.connection.driver_connection
     try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(buffer.getbuffer())
+        with driver.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                for block in ahead(_encoded(first.schema, chain([first], tables))):
+                    copy.write(block)
+            return int(cursor.rowcount)
     except driver_errors() as error:
         raise _as_sqlalchemy(statement, error) from error
-    return frame.height
+
+
+def _as_sent_to_postgresql(frame: pl.DataFrame) -> pa.Table:
+    """Return a frame as Arrow; all our integer columns are BIGINT, and a binary COPY converts nothing."""
+    return frame.with_columns(cs.integer().cast(pl.Int64)).to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _encoded(schema: pa.Schema, tables: Iterable[pa.Table]) -> Iterator[bytes]:
+    """Give the bytes of a binary COPY; PostgreSQL takes them in half the time that text costs it."""
+    encoder = ArrowToPostgresBinaryEncoder(schema)
+    yield encoder.write_header()
+    for table in tables:
+        yield from map(encoder.write_batch, table.to_batches())
+    yield encoder.finish()
 
 
 def driver_errors() -> type[Exception]:
@@ -89,10 +106,18 @@ def _as_sqlalchemy(statement: str, error: Exception) -> Exception:
     )
 
 
-def _execute_many(connection: sa.Connection, table: str, frame: pl.DataFrame) -> int:
+def _execute_many(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
+    rows = 0
+    for frame in ahead(map(_as_stored_in_sqlite, frames)):
+        marks = ", ".join("?" for _ in frame.columns)
+        statement = f"INSERT INTO {table} ({columns_list(frame.columns)}) VALUES ({marks})"
+        for part in frame.iter_slices(SQLITE_SLICE_ROWS):
+            connection.exec_driver_sql(statement, part.rows())
+        rows += frame.height
+    return rows
+
+
+def _as_stored_in_sqlite(frame: pl.DataFrame) -> pl.DataFrame:
     instants = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     days = [name for name, kind in frame.schema.items() if kind == pl.Date]
-    plain = frame.with_columns(pl.col(instants).dt.strftime(SQLITE_INSTANT), pl.col(days).dt.strftime("%Y-%m-%d"))
-    marks = ", ".join("?" for _ in plain.columns)
-    connection.exec_driver_sql(f"INSERT INTO {table} ({columns_list(plain.columns)}) VALUES ({marks})", plain.rows())
-    return plain.height
+    return frame.with_columns(pl.col(instants).dt.strftime(SQLITE_INSTANT), pl.col(days).dt.strftime("%Y-%m-%d"))

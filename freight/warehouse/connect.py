@@ -21,6 +21,7 @@ READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not tak
 
 # SQLSTATE classes and codes after which the same transaction may succeed.
 TRANSIENT_CLASSES = ("08", "53", "57")
+PROTOCOL_VIOLATION = "08P01"  # a mistake of the program, although its class is that of lost connections
 TRANSIENT_STATES = ("40001", "40P01", "55P03", "25006", "25P03")
 SQLITE_TRANSIENT = ("locked", "busy")
 SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
@@ -138,6 +139,8 @@ def _translate(error: DBAPIError, warehouse: str) -> DpaError | None:
         return ConfigurationError(f"{warehouse} refuses us: {message}")
     if error.connection_invalidated or any(word in lowered for word in (*SQLITE_TRANSIENT, "disk is full", "disk i/o")):
         return TransientError(f"{warehouse} is not ready: {message}")
+    if state == PROTOCOL_VIOLATION:
+        return None
     if state and (state.startswith(TRANSIENT_CLASSES) or state in TRANSIENT_STATES):
         return TransientError(f"{warehouse} is not ready: {message} ({state})")
     if (

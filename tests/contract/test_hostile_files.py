@@ -13,9 +13,8 @@ import pytest
 import sqlalchemy as sa
 from fsspec.implementations.local import LocalFileSystem
 
-from freight import pipeline
 from freight.contracts import Contract
-from freight.pipeline import UnitOutcome
+from freight.pipeline import UnitOutcome, extract
 from freight.readers import RawTable, SourceFile, reader_for
 from freight.types import LoadCounts
 from freight.warehouse.connect import reading
@@ -404,7 +403,7 @@ def while_being_read(monkeypatch: pytest.MonkeyPatch, meddle: Any) -> Iterator[N
         return read
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "reader_for", meddling_reader_for)
+        patched.setattr(extract, "reader_for", meddling_reader_for)
         yield
 
 

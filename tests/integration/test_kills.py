@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from freight import pipeline
+from freight import retry
 from freight.catalog import read_catalog
 from freight.errors import ConfigurationError, TransientError
 from freight.pipeline import RunReport, run_catalog
@@ -58,7 +58,7 @@ def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr(retry, "FIRST_RETRY_S", 0.05)
 
 
 def run(engine: Engine, folder: Path, run_id: str) -> RunReport:
@@ -129,7 +129,7 @@ def test_two_loads_of_the_same_files_at_once_do_no_harm(warehouse: WarehouseUnde
 def test_a_database_that_restarts_during_a_load_costs_a_retry(
     tmp_path_factory: pytest.TempPathFactory, landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "FIRST_RETRY_S", 0.5)
+    monkeypatch.setattr(retry, "FIRST_RETRY_S", 0.5)
     with PostgresServer(tmp_path_factory.mktemp("restarted")) as server:
         engine = open_engine(durable_database(server))
         migrate(engine)
@@ -278,7 +278,7 @@ def test_a_database_that_stays_busy_ends_the_run_and_the_next_one_completes_it(
     def always_busy(*_: Any) -> None:
         raise TransientError("the warehouse is not ready: busy")
 
-    monkeypatch.setattr(pipeline, "FIRST_RETRY_S", 0)
+    monkeypatch.setattr(retry, "FIRST_RETRY_S", 0)
     with monkeypatch.context() as busy:
         busy.setattr("freight.warehouse.load.close_batch", always_busy)
         with pytest.raises(TransientError, match="busy"):

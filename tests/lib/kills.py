@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pytest
 import sqlalchemy as sa
 
-from freight import pipeline
+from freight import retry
 from freight.catalog import read_catalog
 from freight.errors import TransientError
 from freight.pipeline import run_catalog
@@ -201,7 +201,7 @@ def _die_at_commit(engine: Engine, when: str, number: int) -> None:
 
 def main(url: str, folder: str, run_id: str, when: str = "", number: str = "0") -> None:
     """Load the catalog of a folder; exit 75 when a retry may help."""
-    pipeline.FIRST_RETRY_S = 0.2
+    retry.FIRST_RETRY_S = 0.2
     engine = open_engine(url)
     if when:
         _die_at_commit(engine, when, int(number))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from freight import pipeline
 from freight.errors import InvariantViolated
+from freight.pipeline import load_conformed, run
 from freight.reconcile import reconcile
 from freight.types import BatchId
 from freight.warehouse import load, upsert
@@ -48,7 +48,7 @@ def assert_all_checks_are_silent(engine: Engine) -> None:
 
 def load_twice_at_once(corridor: Corridor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a second run load everything between the plan of the first run and its load."""
-    honest = pipeline.load_conformed
+    honest = load_conformed
     overtaken = False
 
     def overtaken_once(*arguments: Any) -> Any:
@@ -58,7 +58,7 @@ def load_twice_at_once(corridor: Corridor, monkeypatch: pytest.MonkeyPatch) -> N
             corridor.load()
         return honest(*arguments)
 
-    monkeypatch.setattr(pipeline, "load_conformed", overtaken_once)
+    monkeypatch.setattr(run, "load_conformed", overtaken_once)
     corridor.load()
 
 

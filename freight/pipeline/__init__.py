@@ -1,0 +1,30 @@
+"""The batch load: plan, extract, transform, load. Prefect tasks call these steps; `run_catalog` composes them bare.
+
+Each step is safe to repeat. A step that fails with a `SourceError` ends its unit only; a `TransientError` is worth a
+retry of the step.
+"""
+
+from freight.pipeline.extract import extract_unit, spool_folder
+from freight.pipeline.load import fail_unit, load_conformed
+from freight.pipeline.plan import plan_source
+from freight.pipeline.run import RunReport, begin_run, finish_run, run_catalog
+from freight.pipeline.transform import transform_unit
+from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome
+
+__all__ = [
+    "ConformedSpool",
+    "PlannedUnit",
+    "RawSpool",
+    "RunReport",
+    "SourcePlan",
+    "UnitOutcome",
+    "begin_run",
+    "extract_unit",
+    "fail_unit",
+    "finish_run",
+    "load_conformed",
+    "plan_source",
+    "run_catalog",
+    "spool_folder",
+    "transform_unit",
+]

@@ -1,0 +1,61 @@
+"""Extract: a file becomes text columns in a spool file; rows that cannot be cut into cells are kept beside them."""
+
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from freight.ahead import ahead
+from freight.contracts.headers import match_header
+from freight.errors import DpaError, SourceError, TransientError
+from freight.pipeline.units import PlannedUnit, RawSpool
+from freight.readers import reader_for
+from freight.spool import SpoolWriter
+
+log = logging.getLogger("freight")
+
+
+def spool_folder(root: Path, planned: PlannedUnit) -> Path:
+    """Return the folder of a unit's spool files; one run loads a content of a source once."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.file.path).name)
+    return root / planned.unit.run_id / f"{planned.source.name}-{name}-{planned.unit.file_hash[:12]}"
+
+
+def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
+    """Read the file as text into the spool.
+
+    Raises:
+        SourceError: the file cannot be used.
+        TransientError: the spool cannot be written.
+    """
+    try:
+        raw = _extract(planned, folder)
+    except DpaError:
+        raise
+    except OSError as error:
+        raise TransientError(f"{planned.file.path} cannot be extracted: {error}") from error
+    except Exception as error:
+        # Whatever a parser raises over a broken file must end that file, not the run.
+        log.exception("reader %s failed over %s", planned.source.reader, planned.file.path)
+        raise SourceError(
+            "corrupt",
+            f"the reader {planned.source.reader!r} cannot read it: {type(error).__name__}: {error}",
+            location=planned.file.path,
+            remedy="deliver the file again, or in another format",
+        ) from error
+    planned.file.refuse_if_changed()
+    return raw
+
+
+def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
+    contract, source = planned.source.contract, planned.source
+    table = reader_for(source.reader)(planned.file, contract, source.options)
+    names = {str(position): name for position, name in enumerate(match_header(table.header, contract))}
+    raw = RawSpool(folder, 0, 0, table.decimal)
+    with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
+        for batch in ahead(table.batches):
+            rows.write(batch.rows.rename(names))
+            faults.write(batch.faults)
+    if rows.rows + faults.rows == 0:
+        raise SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
+    return replace(raw, rows=rows.rows, faults=faults.rows)

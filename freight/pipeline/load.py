@@ -1,0 +1,111 @@
+"""Load: a transformed file goes into the warehouse in one transaction, or its failure is written down."""
+
+import logging
+from datetime import datetime
+
+from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
+from freight.frames import ROW_NUMBER
+from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome
+from freight.retry import with_retries
+from freight.spool import read_spool
+from freight.warehouse import ledger
+from freight.warehouse.connect import Engine, reading, transaction
+from freight.warehouse.ledger import LoadUnit
+from freight.warehouse.load import UnitContent, load_unit
+
+log = logging.getLogger("freight")
+
+LOGGED_BAD_ROWS = 20
+
+
+def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, now: datetime) -> UnitOutcome:
+    """Load a transformed file in one transaction.
+
+    Raises:
+        QuarantineLimitExceeded: too many bad rows; nothing was loaded.
+        TransientError: worth a retry.
+    """
+    _refuse_above_limit(planned, spool)
+    content = UnitContent(
+        frames=lambda: read_spool(spool.conformed_path),
+        rows=spool.rows,
+        quarantined=spool.bad_rows,
+        read=spool.read,
+        superseded=spool.superseded,
+        row_range=spool.row_range,
+        decimal_mark=spool.raw.decimal,
+    )
+    unit = planned.unit
+    try:
+        counts = load_unit(engine, unit, planned.source.contract, content, planned.expected, now)
+    except PositionFenced:
+        return _outcome_of_the_other(engine, planned)
+    log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, unit.file_hash, counts)
+    _log_bad_rows(unit, spool)
+    return UnitOutcome(unit.source, unit.location, "loaded", counts, reason_counts=spool.reason_counts)
+
+
+def _log_bad_rows(unit: LoadUnit, spool: ConformedSpool) -> None:
+    """Name the first bad rows; their values stay in the warehouse, which has access rights and a retention."""
+    for row in spool.first_bad_rows.head(LOGGED_BAD_ROWS).iter_rows(named=True):
+        place = (unit.location, row[ROW_NUMBER], row["column_name"])
+        log.warning("quarantined %s row %s column %s: %s", *place, row["detail"] or row["reason"])
+    if spool.quarantined > LOGGED_BAD_ROWS:
+        log.warning("quarantined %s: %d rows in all, %s", unit.location, spool.quarantined, dict(spool.reason_counts))
+
+
+def _refuse_above_limit(planned: PlannedUnit, spool: ConformedSpool) -> None:
+    limit = planned.source.quarantine_limit
+    if spool.quarantined <= limit * spool.read:
+        return
+    reasons = ", ".join(f"{reason} {count}" for reason, count in spool.reason_counts.items())
+    raise QuarantineLimitExceeded(
+        f"{spool.quarantined} of {spool.read} rows break the contract, the limit is {limit:.0%}: {reasons}",
+        location=planned.unit.location,
+        read_rows=spool.read,
+        reason_counts=spool.reason_counts,
+        first_bad_rows=spool.first_bad_rows,
+    )
+
+
+def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
+    """Tell how a unit ended whose position had moved: loaded by our own commit that seemed lost, or by another run."""
+    unit = planned.unit
+    with reading(engine) as connection:
+        position = ledger.position_of(connection, unit.source, unit.location)
+        if position is None or position.file_hash != unit.file_hash:
+            raise TransientError(
+                f"{unit.location}: another run loaded another version of the file; the next run looks again"
+            )
+        run_id, counts = ledger.counts_of(connection, position.batch_id)
+    if run_id == unit.run_id:
+        return UnitOutcome(unit.source, unit.location, "loaded", counts)
+    return UnitOutcome(unit.source, unit.location, "unchanged", message=f"loaded by run {run_id} meanwhile")
+
+
+def fail_unit(engine: Engine, unit: LoadUnit, error: SourceError, now: datetime) -> UnitOutcome:
+    """Record that nothing of a unit was loaded, and why."""
+    refused = error if isinstance(error, QuarantineLimitExceeded) else None
+
+    def record() -> None:
+        with transaction(engine) as connection:
+            ledger.record_attempt(
+                connection,
+                unit,
+                fault=error.fault,
+                message=str(error),
+                now=now,
+                read_rows=refused.read_rows if refused else 0,
+                reason_counts=refused.reason_counts if refused else {},
+                first_bad_rows=refused.first_bad_rows if refused else None,
+            )
+
+    with_retries(record)
+    log.error("failed %s %s", unit.source, error)
+    return UnitOutcome(
+        unit.source,
+        unit.location,
+        "failed",
+        message=str(error),
+        reason_counts=refused.reason_counts if refused else {},
+    )

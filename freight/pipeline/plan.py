@@ -1,0 +1,94 @@
+"""Plan: find the files of a source, and tell those that must be loaded from those that ended already."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from freight.catalog import Catalog, Source
+from freight.errors import SourceError
+from freight.pipeline.load import fail_unit
+from freight.pipeline.units import PlannedUnit, SourcePlan, UnitOutcome
+from freight.readers import SourceFile, find_files
+from freight.types import RunId, instant_of
+from freight.warehouse import ledger
+from freight.warehouse.connect import Engine, reading
+from freight.warehouse.ledger import FilePosition, LoadUnit
+
+DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+
+
+def plan_source(engine: Engine, catalog: Catalog, source: Source, run_id: RunId, now: datetime) -> SourcePlan:
+    """Find the files of a source, and tell those that must be loaded from those that ended already."""
+    try:
+        files = find_files(source.location, catalog.folder)
+    except SourceError as error:
+        return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
+    plan = SourcePlan([], [])
+    for file in files:
+        planned = _plan_file(engine, source, file, run_id, now)
+        (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
+    return plan
+
+
+def _plan_file(
+    engine: Engine, source: Source, file: SourceFile, run_id: RunId, now: datetime
+) -> PlannedUnit | UnitOutcome:
+    version = source.contract.version
+    with reading(engine) as connection:
+        position = ledger.position_of(connection, source.name, file.path)
+    if position and (position.size_bytes, position.modified_us, position.contract_version) == (
+        file.size_bytes,
+        file.modified_us,
+        version,
+    ):
+        return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
+    try:
+        unit = _unit(source, file, file.sha256(), run_id, position)
+    except SourceError as error:
+        return fail_unit(engine, _unit(source, file, "", run_id), error, now)
+    if position and (position.file_hash, position.contract_version) == (unit.file_hash, version):
+        return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
+    with reading(engine) as connection:
+        if ledger.is_parked(connection, unit):
+            return UnitOutcome(source.name, file.path, "parked", message="failed before; `dpa retry` lets it try again")
+    return PlannedUnit(source, file, unit, position)
+
+
+def _unit(
+    source: Source, file: SourceFile, file_hash: str, run_id: RunId, position: FilePosition | None = None
+) -> LoadUnit:
+    return LoadUnit(
+        run_id=run_id,
+        source=source.name,
+        dataset=source.dataset,
+        location=file.path,
+        file_hash=file_hash,
+        size_bytes=file.size_bytes,
+        modified_us=file.modified_us,
+        as_of=_as_of(file, file_hash, position),
+        contract_version=source.contract.version,
+        simulated=source.simulated,
+    )
+
+
+def _as_of(file: SourceFile, file_hash: str, position: FilePosition | None) -> datetime:
+    """Return the instant a file speaks for.
+
+    A later delivery at the same place corrects the earlier one, so it has to count as newer even if both names say
+    the same day.
+    """
+    named = _date_in_name(file) or instant_of(file.modified_us)
+    if position is None:
+        return named
+    before = instant_of(position.origin_us)
+    return before if position.file_hash == file_hash else max(named, before + timedelta(microseconds=1))
+
+
+def _date_in_name(file: SourceFile) -> datetime | None:
+    """Return the last date in a file's name as 00:00 UTC."""
+    for year, month, day in reversed(DATE_IN_NAME.findall(Path(file.path).name)):
+        try:
+            return datetime(int(year), int(month), int(day), tzinfo=UTC)
+        except ValueError:
+            continue  # digits that look like a date but are none, such as 20260230
+    return None

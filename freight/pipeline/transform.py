@@ -1,0 +1,111 @@
+"""Transform: the contract types the text and parts good rows from bad ones; of a key the file's last row is kept."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from freight.ahead import ahead
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool
+from freight.spool import SpoolWriter, read_spool, write_spool
+from freight.transforms import derive
+from freight.transforms.versions import with_content_hash
+from freight.validation import Locale, split
+from freight.warehouse.ledger import ATTEMPT_ROWS
+
+
+def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> ConformedSpool:
+    """Type, validate and derive into the spool, without the versions of a row that the file itself supersedes."""
+    contract, locale = planned.source.contract, Locale(raw.decimal, planned.source.time_zone)
+    keys, bad, rows = _KeyVersions(contract.business_key), _BadRows(), _RowRange()
+    spool = ConformedSpool(raw, 0, 0, 0, {}, bad.first, None)
+    halves = (split(rows, contract, locale, now) for rows in read_spool(raw.rows_path))
+    with SpoolWriter(spool.conformed_path) as conformed, SpoolWriter(spool.quarantined_path) as quarantined:
+        for half in ahead(halves):
+            conformed.write(with_content_hash(derive(half.valid, contract), contract))
+            quarantined.write(half.quarantined)
+            keys.note(half.valid)
+            rows.note(half.valid)
+    for frame in spool.bad_rows():
+        bad.note(frame)
+        rows.note(frame)
+    outdated = keys.outdated(lambda: read_spool(spool.conformed_path))
+    return replace(
+        spool,
+        rows=_drop_rows(spool.conformed_path, outdated) if outdated.len() else conformed.rows,
+        superseded=outdated.len(),
+        quarantined=raw.faults + quarantined.rows,
+        reason_counts=bad.reason_counts,
+        first_bad_rows=bad.first,
+        row_range=rows.ends,
+    )
+
+
+class _BadRows:
+    """Counts bad rows by reason, and keeps the first ones."""
+
+    def __init__(self) -> None:
+        self._reasons: Counter[str] = Counter()
+        self.first = pl.DataFrame(schema=BAD_ROWS_SCHEMA)
+
+    def note(self, frame: pl.DataFrame) -> None:
+        """Take in some bad rows."""
+        self._reasons.update(dict(frame["reason"].value_counts().iter_rows()))
+        self.first = pl.concat([self.first, frame]).sort(ROW_NUMBER).head(ATTEMPT_ROWS)
+
+    @property
+    def reason_counts(self) -> dict[str, int]:
+        """Bad rows by reason code, the most frequent first."""
+        return dict(self._reasons.most_common())
+
+
+class _RowRange:
+    """The first and the last row number seen; None as long as there is none."""
+
+    def __init__(self) -> None:
+        self.ends: tuple[int, int] | None = None
+
+    def note(self, frame: pl.DataFrame) -> None:
+        """Take in some rows."""
+        if frame.is_empty():
+            return
+        first, last = frame.select(pl.col(ROW_NUMBER).min(), last=pl.col(ROW_NUMBER).max()).row(0)
+        low, high = self.ends or (first, last)
+        self.ends = (min(low, first), max(high, last))
+
+
+class _KeyVersions:
+    """Finds keys that occur more than once in a file with 8 bytes a row in memory, however long the keys are."""
+
+    def __init__(self, business_key: tuple[str, ...]) -> None:
+        self._key = list(business_key)
+        self._hashes: list[pl.Series] = []
+
+    def note(self, frame: pl.DataFrame) -> None:
+        """Take in the keys of some rows."""
+        self._hashes.append(self._hash(frame))
+
+    def outdated(self, frames: Callable[[], Iterator[pl.DataFrame]]) -> pl.Series:
+        """Return the row numbers that a later row of the same key supersedes."""
+        hashes = pl.concat([pl.Series([], dtype=pl.UInt64), *self._hashes]).sort()  # a hash table takes ten times more
+        repeated = hashes.filter(hashes == hashes.shift()).unique()
+        if repeated.is_empty():
+            return pl.Series(ROW_NUMBER, [], dtype=pl.Int64)
+        columns = [*self._key, ROW_NUMBER]
+        suspects = pl.concat(f.filter(self._hash(f).is_in(repeated.implode())).select(columns) for f in frames())
+        return suspects.filter(pl.col(ROW_NUMBER) < pl.col(ROW_NUMBER).max().over(self._key))[ROW_NUMBER]
+
+    def _hash(self, frame: pl.DataFrame) -> pl.Series:
+        return frame.select(pl.struct(self._key).hash()).to_series()
+
+
+def _drop_rows(path: Path, row_numbers: pl.Series) -> int:
+    kept = path.with_suffix(".kept")
+    without = (f.filter(~f[ROW_NUMBER].is_in(row_numbers.implode())) for f in read_spool(path))
+    rows = write_spool(kept, without)
+    kept.replace(path)
+    return rows

@@ -1,0 +1,110 @@
+"""What passes between the steps of a load: small descriptions; the rows themselves lie in spool files."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from freight.catalog import Source
+from freight.frames import DecimalMark
+from freight.readers import SourceFile
+from freight.spool import read_spool
+from freight.types import LoadCounts
+from freight.warehouse.ledger import FilePosition, LoadUnit
+
+UnitState = Literal["loaded", "unchanged", "parked", "failed"]
+
+
+@dataclass(frozen=True)
+class PlannedUnit:
+    """A file that has to be loaded, and what was loaded from its location before."""
+
+    source: Source
+    file: SourceFile
+    unit: LoadUnit
+    expected: FilePosition | None
+
+
+@dataclass(frozen=True)
+class UnitOutcome:
+    """How one file ended; `message` says why it failed or was left alone."""
+
+    source: str
+    location: str
+    state: UnitState
+    counts: LoadCounts = field(default_factory=LoadCounts)
+    message: str = ""
+    reason_counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """What there is to do for a source: units to load, and files that ended already."""
+
+    units: list[PlannedUnit]
+    ended: list[UnitOutcome]
+
+
+@dataclass(frozen=True)
+class RawSpool:
+    """An extracted file: text columns named as in the contract, and rows that could not be cut into cells."""
+
+    folder: Path
+    rows: int
+    faults: int
+    decimal: DecimalMark
+
+    @property
+    def rows_path(self) -> Path:
+        """Spool file of the text columns."""
+        return self.folder / "raw.arrow"
+
+    @property
+    def faults_path(self) -> Path:
+        """Spool file of the rows that could not be cut, as `BAD_ROWS_SCHEMA`."""
+        return self.folder / "faults.arrow"
+
+
+@dataclass(frozen=True)
+class ConformedSpool:
+    """A transformed file: typed rows with derived columns, a key once, and bad rows.
+
+    Attributes:
+        raw: what was transformed; its faults are bad rows, too.
+        rows: rows to load.
+        superseded: rows left out because a later row of the file has the same key.
+        quarantined: bad rows.
+        reason_counts: bad rows by reason code.
+        first_bad_rows: the first bad rows of the file, for people; `BAD_ROWS_SCHEMA`.
+        row_range: first and last row number.
+    """
+
+    raw: RawSpool
+    rows: int
+    superseded: int
+    quarantined: int
+    reason_counts: Mapping[str, int]
+    first_bad_rows: pl.DataFrame = field(repr=False, compare=False)
+    row_range: tuple[int, int] | None
+
+    @property
+    def read(self) -> int:
+        """Rows that the file has."""
+        return self.raw.rows + self.raw.faults
+
+    @property
+    def conformed_path(self) -> Path:
+        """Spool file of the rows to load."""
+        return self.raw.folder / "conformed.arrow"
+
+    @property
+    def quarantined_path(self) -> Path:
+        """Spool file of the rows that break the contract."""
+        return self.raw.folder / "quarantined.arrow"
+
+    def bad_rows(self) -> Iterator[pl.DataFrame]:
+        """Read all bad rows: those that could not be cut, and those that break the contract."""
+        return chain(read_spool(self.raw.faults_path), read_spool(self.quarantined_path))
