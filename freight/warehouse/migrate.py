@@ -1,6 +1,7 @@
 """Bring a warehouse to the schema version of this release, and refuse one of another version."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -8,6 +9,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.exc import DBAPIError
 
 from freight.errors import ConfigurationError
 from freight.warehouse.connect import Engine, is_postgresql, reading, transaction
@@ -15,6 +18,7 @@ from freight.warehouse.schema import metadata, schema_views
 
 SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
 MIGRATION_LOCK = 0x44504102
+DEPENDENT_OBJECTS = "2BP01"  # PostgreSQL's SQLSTATE when something still needs what is to be dropped
 
 
 def migrate(engine: Engine) -> str:
@@ -28,8 +32,6 @@ def migrate(engine: Engine) -> str:
         found = _version(connection)
         if found != _newest():
             _drop_views(connection)  # a table that a view reads cannot be altered
-            if found:
-                connection.execute(schema_views.delete())
             command.upgrade(_config(connection), "head")
         _make_views(connection)
     return _newest()
@@ -68,31 +70,64 @@ def _version(connection: sa.Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _view_files() -> list[Path]:
-    """Return the views in the order of their numbers: a later one may read an earlier one."""
-    return sorted((SQL_FOLDER / "views").glob("*.sql"))
+def _views() -> dict[str, str]:
+    """Return the text of each view of this release, in the order of their numbers: a later one may read an earlier."""
+    files = sorted((SQL_FOLDER / "views").glob("*.sql"))
+    return {file.stem.partition("_")[2]: file.read_text(encoding="utf-8") for file in files}
 
 
-def _view_name(file: Path) -> str:
-    return file.stem.partition("_")[2]
+def _made_views(connection: sa.Connection) -> dict[str, str]:
+    """Return the fingerprint of each view that was made."""
+    columns = {column["name"] for column in _columns_of(connection, schema_views.name)}
+    if "view_name" not in columns:  # before schema version 0003
+        return {}
+    return {row.view_name: row.fingerprint for row in connection.execute(sa.select(schema_views))}
+
+
+def _columns_of(connection: sa.Connection, table: str) -> Sequence[ReflectedColumn]:
+    inspector = sa.inspect(connection)
+    return inspector.get_columns(table) if inspector.has_table(table) else []
 
 
 def _drop_views(connection: sa.Connection) -> None:
-    for file in reversed(_view_files()):
-        connection.execute(sa.text(f"DROP VIEW IF EXISTS {_view_name(file)}"))
+    """Drop the views of this release and those that an earlier one made.
+
+    Raises:
+        ConfigurationError: somebody's own view reads one of them.
+    """
+    made = _made_views(connection)
+    names = [*made, *(name for name in _views() if name not in made)]
+    # PostgreSQL drops views that read each other in one statement only; SQLite takes one view a statement, in any order
+    for dropped in [", ".join(names)] if is_postgresql(connection) else names:
+        _drop(connection, dropped)
+    if made:
+        connection.execute(schema_views.delete())
+
+
+def _drop(connection: sa.Connection, views: str) -> None:
+    try:
+        connection.execute(sa.text(f"DROP VIEW IF EXISTS {views}"))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != DEPENDENT_OBJECTS:
+            raise
+        detail = getattr(error.orig, "diag", None)
+        raise ConfigurationError(
+            "the views cannot be made again, because views of your own read them: "
+            f"{getattr(detail, 'message_detail', '')} Drop those first, and make them again after `dpa migrate`"
+        ) from None
 
 
 def _make_views(connection: sa.Connection) -> None:
-    """Make the views again where their text has changed; a view that people read is not dropped for nothing."""
-    queries = {_view_name(file): file.read_text(encoding="utf-8") for file in _view_files()}
-    fingerprint = hashlib.sha256("\0".join(queries.values()).encode()).hexdigest()
-    if connection.execute(sa.select(schema_views.c.fingerprint)).scalar_one_or_none() == fingerprint:
+    """Make the views again where the text of one has changed; views that people read are not dropped for nothing."""
+    queries = _views()
+    wanted = {name: hashlib.sha256(query.encode()).hexdigest() for name, query in queries.items()}
+    if _made_views(connection) == wanted:
         return
     _drop_views(connection)
     for name, query in queries.items():
         connection.exec_driver_sql(f"CREATE VIEW {name} AS\n{query.rstrip().rstrip(';')}")
-    connection.execute(schema_views.delete())
-    connection.execute(schema_views.insert().values(fingerprint=fingerprint))
+    rows = [{"view_name": name, "fingerprint": fingerprint} for name, fingerprint in wanted.items()]
+    connection.execute(schema_views.insert(), rows)
 
 
 def drop_everything(engine: Engine) -> None:

@@ -277,8 +277,13 @@ dirty_marks = sa.Table(
     sa.Column("site_location", sa.Text, nullable=False),
 )
 
-# What the views looked like when they were made; see migrate.
-schema_views = sa.Table("schema_views", metadata, sa.Column("fingerprint", sa.Text, primary_key=True))
+# The views that were made, and what their text was; see migrate.
+schema_views = sa.Table(
+    "schema_views",
+    metadata,
+    sa.Column("view_name", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+)
 
 for _contract in contracts().values():
     dataset_table(_contract)  # dim_machines is declared above: it keeps history
