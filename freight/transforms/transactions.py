@@ -18,6 +18,5 @@ def derive(frame: pl.DataFrame) -> pl.DataFrame:
     low = pl.col("volume_transferred_t") < ALERT_BELOW_T
     return frame.with_columns(
         transaction_date=local_day,
-        day_number=local_day.to_physical().cast(pl.Int64),
         critical_alert=pl.col("status_code").is_in(ALERT_STATUSES) & low.fill_null(value=False),
-    )
+    ).with_columns(day_number=pl.col("transaction_date").to_physical().cast(pl.Int64))

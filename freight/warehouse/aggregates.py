@@ -68,15 +68,16 @@ def recompute(connection: sa.Connection, days: Sequence[int] | None = None) -> S
     The value holds total_transactions, total_volume (tonnes), total_alerts, active_machines, as_of.
     """
     facts = metadata.tables["fact_transactions"]
-    # Grouped by machine first: counting distinct machines of millions of facts would sort them all.
-    group = (facts.c.day_number, facts.c.site_location)
+    # Grouped by machine first: to count the distinct machines of millions of facts, PostgreSQL would sort them all.
+    # SQLite sorts anyway, fastest by the column that differs most.
+    group = (facts.c.machine_id, facts.c.site_location, facts.c.day_number)
     by_machine = sa.select(
         *group,
         sa.func.count().label("transactions"),
         sa.func.sum(facts.c.volume_transferred_t).label("volume"),
         sa.func.sum(sa.case((facts.c.critical_alert, 1), else_=0)).label("alerts"),
         sa.func.max(facts.c.origin_us).label("origin_us"),
-    ).group_by(*group, facts.c.machine_id)
+    ).group_by(*group)
     if days is not None:
         by_machine = by_machine.where(facts.c.day_number.in_(days))
     part = by_machine.subquery().c

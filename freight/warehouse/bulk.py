@@ -1,4 +1,4 @@
-"""Write frames into tables as fast as each engine can: binary COPY on PostgreSQL, executemany on SQLite."""
+"""Write frames into tables as fast as each engine can: binary COPY on PostgreSQL, inserts of many rows on SQLite."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -15,7 +15,8 @@ from freight.ahead import ahead
 from freight.warehouse.connect import is_postgresql
 
 SQLITE_INSTANT = "%Y-%m-%d %H:%M:%S%.6f"
-SQLITE_SLICE_ROWS = 5_000  # rows as Python objects at a time: few enough to stay in the processor's cache
+SQLITE_STATEMENT_ROWS = 500
+SQLITE_VARIABLES = 32_766  # of one statement, at most
 
 
 def append(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
@@ -26,7 +27,7 @@ def append(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]
     Raises:
         IntegrityError: a key is there already; the transaction (or savepoint) must be rolled back.
     """
-    write = _copy if is_postgresql(connection) else _execute_many
+    write = _copy if is_postgresql(connection) else _insert
     return write(connection, table, frames)
 
 
@@ -106,13 +107,14 @@ def _as_sqlalchemy(statement: str, error: Exception) -> Exception:
     )
 
 
-def _execute_many(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
+def _insert(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
+    """Insert many rows by each statement: to start one costs the driver more than to store a row."""
     rows = 0
     for frame in ahead(map(_as_stored_in_sqlite, frames)):
-        marks = ", ".join("?" for _ in frame.columns)
-        statement = f"INSERT INTO {table} ({columns_list(frame.columns)}) VALUES ({marks})"
-        for part in frame.iter_slices(SQLITE_SLICE_ROWS):
-            connection.exec_driver_sql(statement, part.rows())
+        marks = f"({', '.join('?' for _ in frame.columns)})"
+        for part in frame.iter_slices(min(SQLITE_STATEMENT_ROWS, SQLITE_VARIABLES // frame.width)):
+            statement = f"INSERT INTO {table} ({columns_list(frame.columns)}) VALUES {', '.join([marks] * part.height)}"
+            connection.exec_driver_sql(statement, tuple(chain.from_iterable(part.rows())))
         rows += frame.height
     return rows
 

@@ -15,7 +15,9 @@ from freight.errors import ConfigurationError, DpaError, TransientError
 __all__ = ["Engine", "is_postgresql", "open_engine", "reading", "safe_url", "transaction"]
 
 BUSY_TIMEOUT_S = 30
+SQLITE_PAGE_BYTES = 16 << 10  # loads are faster than with 4 KiB, and a small change still writes little
 LOCK_TIMEOUT = "60s"  # a load waits this long for another one; a wait beyond it is retried as a whole
+WORK_MEMORY = "64MB"  # for the joins of a staged load; the server's 4 MB would spill them to disk
 IDLE_IN_TRANSACTION_TIMEOUT = "300s"  # frees locks that a frozen process holds
 READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not take the writer's lock
 
@@ -86,6 +88,7 @@ def _sqlite(url: sa.URL) -> Engine:
     def configure(connection: sqlite3.Connection, _: Any) -> None:
         connection.isolation_level = None  # we begin transactions ourselves, see below
         cursor = connection.cursor()
+        cursor.execute(f"PRAGMA page_size = {SQLITE_PAGE_BYTES}")  # of a new file; before WAL, which fixes it
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA temp_store = FILE")
@@ -108,12 +111,18 @@ def _make_folder(folder: Path) -> None:
 
 
 def _postgresql(url: sa.URL) -> Engine:
-    options = f"-c lock_timeout={LOCK_TIMEOUT} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT}"
+    settings = {
+        "lock_timeout": LOCK_TIMEOUT,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT,
+        "work_mem": WORK_MEMORY,
+        "TimeZone": "UTC",
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         pool_recycle=1_800,
-        connect_args={"options": f"{options} -c TimeZone=UTC", "application_name": "dpa", "connect_timeout": 15},
+        connect_args={"options": options, "application_name": "dpa", "connect_timeout": 15},
     )
 
 
