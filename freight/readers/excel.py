@@ -1,15 +1,21 @@
 """Excel workbooks as people export them: title rows, merged headers, dates as cells or as text, a totals line.
 
-The workbook is parsed by openpyxl in a process of its own (`excel_worker`) with limits of memory and time, so that a
-bomb or a crash costs that file only. openpyxl and not a faster engine, since those turn error cells into empty ones.
+The workbook is parsed in a process of its own (`excel_worker`) with limits of memory and time, so that a bomb or a
+crash costs that file only. openpyxl and not a faster engine, since those turn error cells into empty ones.
 """
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
+import weakref
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,17 +25,24 @@ import pyarrow.ipc as ipc
 
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers
-from freight.errors import SourceError, SourceFault
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.errors import ConfigurationError, SourceError
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
-from freight.readers.raw import RawBatch, RawTable, fault_row
+from freight.readers.options import check_options
+from freight.readers.raw import RawBatch, RawTable
 
+OPTIONS: Mapping[str, type] = {"sheet": str, "header_row": int}
 OLE_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of an .xls, and of a workbook behind a password
 ENCRYPTED_PART = "EncryptedPackage".encode("utf-16-le")
 UNPACKED_LIMIT_BYTES = 2 << 30
 BOMB_RATIO, BOMB_FROM_BYTES = 300, 32 << 20  # sheets of real exports shrink 10 to 50 times
 MEMORY_LIMIT_BYTES = 512 << 20
 BASE_TIME_S, BYTES_PER_SECOND = 30, 50_000
+FOLDER_PREFIX = "dpa-excel-"
+ABANDONED_AFTER_S = 86_400  # no workbook takes a day; a folder this old belongs to a run that was killed
+LAST_WORDS_BYTES = 4_096  # of what a dying parser says
+# What a Python needs to start: Windows finds its libraries and its random numbers by the first. Nothing of ours, and no
+# secret, reaches the parser.
+INTERPRETER_VARIABLES = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 
 def read_excel(file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> RawTable:
@@ -38,21 +51,41 @@ def read_excel(file: SourceFile, contract: Contract, options: Mapping[str, Any])
     Args:
         file: an .xlsx or .xlsm workbook.
         contract: tells which headers to look for.
-        options: `sheet`, where detection should not decide.
+        options: `sheet` and `header_row` (as Excel shows it), where detection should not decide.
 
     Raises:
         SourceError: not a workbook, behind a password, too large, damaged, or without any row.
+        ConfigurationError: an option is wrong.
     """
-    folder = tempfile.TemporaryDirectory(prefix="dpa-excel-")
+    _check_options(file, options)
+    _remove_abandoned_folders()
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    batches = _batches(folder)
+    # The folder goes with the batches, whether or not anybody asks for one.
+    remove_folder = weakref.finalize(batches, shutil.rmtree, folder, ignore_errors=True)
     try:
-        workbook = Path(folder.name) / "workbook.xlsx"
-        _fetch(file, workbook)
-        _refuse_non_workbook(workbook)
-        header = _parse(workbook, contract, options, Path(folder.name), _time_limit_s(file))
+        _fetch(file, folder / "workbook.xlsx")
+        _refuse_non_workbook(folder / "workbook.xlsx")
+        header = _parse(folder, contract, options, _time_limit_s(file))
     except SourceError as error:
-        folder.cleanup()
+        remove_folder()
         raise error.at(file.path) from None
-    return RawTable(tuple(header), _batches(folder, len(header)))
+    return RawTable(tuple(header), batches)
+
+
+def _check_options(file: SourceFile, options: Mapping[str, Any]) -> None:
+    check_options(file, options, OPTIONS)
+    if options.get("header_row", 1) < 1:
+        raise ConfigurationError(f"{file.path}: the option header_row counts from 1, as Excel shows it")
+
+
+def _remove_abandoned_folders() -> None:
+    """Remove what runs have left that were killed while they read the rows of a workbook."""
+    oldest = time.time() - ABANDONED_AFTER_S
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        with suppress(OSError):  # another run may be removing it, or it may be another user's
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder)
 
 
 def _fetch(file: SourceFile, target: Path) -> None:
@@ -100,46 +133,62 @@ def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:
         raise _too_large(f"it would unfold to {unpacked >> 20} MiB")
 
 
-def _parse(
-    workbook: Path, contract: Contract, options: Mapping[str, Any], folder: Path, time_limit_s: int
-) -> list[str]:
-    """Let the worker write rows.arrow and faults.jsonl; return the header that it found."""
+def _parse(folder: Path, contract: Contract, options: Mapping[str, Any], time_limit_s: int) -> list[str]:
+    """Let the worker write rows.arrow and faults.arrow; return the header that it found."""
     task = {
-        "workbook": str(workbook),
-        "folder": str(folder),
         "headers": sorted(known_headers(contract)),
         "sheet": options.get("sheet"),
+        "header_row": options.get("header_row"),
         "memory_limit_bytes": MEMORY_LIMIT_BYTES,
+        "file_limit_bytes": UNPACKED_LIMIT_BYTES,
     }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "freight.readers.excel_worker"],
-            input=json.dumps(task).encode(),
-            capture_output=True,
-            timeout=time_limit_s,
-            check=False,
-            env={"PYTHONPATH": str(Path(__file__).resolve().parents[2])},  # no secret of ours reaches the parser
-        )
-    except subprocess.TimeoutExpired:
-        raise SourceError(
-            "timed_out",
-            f"parsing took longer than {time_limit_s} s",
-            remedy="deliver the sheet alone, or as CSV",
-        ) from None
-    return _header_of(done)
+    (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
+    return _header_of(folder, _run_worker(folder, time_limit_s))
 
 
-def _header_of(done: subprocess.CompletedProcess[bytes]) -> list[str]:
+def _run_worker(folder: Path, time_limit_s: int) -> int:
+    """Return the exit code of the worker; it never outlives this process, since its standard input ends with it."""
+    with (
+        (folder / "stderr.txt").open("wb") as last_words,
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "freight.readers.excel_worker", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=last_words,
+            env=_worker_environment(),
+        ) as worker,
+    ):
+        try:
+            return worker.wait(time_limit_s)
+        except subprocess.TimeoutExpired:
+            raise SourceError(
+                "timed_out", f"parsing took longer than {time_limit_s} s", remedy="deliver the sheet alone, or as CSV"
+            ) from None
+        finally:
+            worker.kill()
+
+
+def _worker_environment() -> dict[str, str]:
+    passed = {name: os.environ[name] for name in INTERPRETER_VARIABLES if name in os.environ}
+    return {**passed, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+def _header_of(folder: Path, exit_code: int) -> list[str]:
     try:
-        answer = json.loads(done.stdout)
-    except ValueError:
-        if done.returncode in (-9, 137) or b"MemoryError" in done.stderr:
+        answer = json.loads((folder / "answer.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        if exit_code in (-9, 137) or b"MemoryError" in _last_words(folder):
             raise _too_large("its parser ran out of memory") from None
-        raise _corrupt(f"its parser died with code {done.returncode}") from None
+        raise _corrupt(f"its parser died with code {exit_code}") from None
     if "header" in answer:
         return [str(cell) for cell in answer["header"]]
-    fault: SourceFault = answer["fault"]
-    raise SourceError(fault, answer["message"], remedy=answer["remedy"])
+    raise SourceError(answer["fault"], answer["message"], remedy=answer["remedy"], row=answer["row"])
+
+
+def _last_words(folder: Path) -> bytes:
+    with (folder / "stderr.txt").open("rb") as said:
+        said.seek(max(0, said.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
+        return said.read()
 
 
 def _corrupt(detail: str) -> SourceError:
@@ -150,24 +199,17 @@ def _too_large(detail: str) -> SourceError:
     return SourceError("too_large", f"the workbook is too large: {detail}", remedy="deliver it in parts, or as CSV")
 
 
-def _batches(folder: "tempfile.TemporaryDirectory[str]", width: int) -> Iterator[RawBatch]:
-    names = [str(position) for position in range(width)]
-    with folder as path:
-        faults = _faults(Path(path) / "faults.jsonl")
-        with pa.OSFile(str(Path(path) / "rows.arrow")) as source, ipc.open_stream(source) as reader:
-            for batch in reader:
-                rows = pl.DataFrame(pl.from_arrow(batch))
-                yield RawBatch(rows.select(*names, ROW_NUMBER), faults)
-                faults = faults.clear()
-    if not faults.is_empty():
-        empty = pl.DataFrame(schema={**dict.fromkeys(names, pl.String), ROW_NUMBER: pl.Int64})
-        yield RawBatch(empty, faults)
+def _batches(folder: Path) -> Iterator[RawBatch]:
+    """Give the rows and the faults side by side, one batch of each in memory."""
+    with (
+        pa.OSFile(str(folder / "rows.arrow")) as rows_file,
+        pa.OSFile(str(folder / "faults.arrow")) as faults_file,
+        ipc.open_stream(rows_file) as rows,
+        ipc.open_stream(faults_file) as faults,
+    ):
+        for some_rows, some_faults in zip_longest(rows, faults):
+            yield RawBatch(_frame(some_rows, rows.schema), _frame(some_faults, faults.schema))
 
 
-def _faults(path: Path) -> pl.DataFrame:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = [
-        fault_row(fault["row"], fault["column"], fault["reason"], fault["detail"], fault["raw"].encode())
-        for fault in map(json.loads, lines)
-    ]
-    return pl.DataFrame(rows, schema=BAD_ROWS_SCHEMA)
+def _frame(batch: pa.RecordBatch | None, schema: pa.Schema) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(schema.empty_table() if batch is None else batch))
