@@ -20,6 +20,7 @@ from freight.contracts.headers import known_headers, normalise
 from freight.errors import ConfigurationError, SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
+from freight.readers.options import check_options
 from freight.readers.raw import RawBatch, RawTable, fault_row
 
 DELIMITERS = ",;\t|"
@@ -28,6 +29,7 @@ HEADER_SEARCH_RECORDS = 30
 PARSE_BLOCK_BYTES = 4 << 20  # bounds memory; also the longest record that can be read
 END_MARK = "\x1eend of file\x1e"  # no contract accepts control characters, so no row of a source reads like this
 CP1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
+OPTIONS: Mapping[str, type] = {"encoding": str, "delimiter": str, "decimal": str}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def read_delimited(file: SourceFile, contract: Contract, options: Mapping[str, A
 
     Raises:
         SourceError: empty, header only, unknown encoding, or not cuttable into records.
+        ConfigurationError: an option is wrong.
     """
+    check_options(file, options, OPTIONS)
     dialect = detect_dialect(file, contract, options)
     return RawTable(dialect.header, _batches(file, dialect), dialect.decimal)
 

@@ -14,6 +14,7 @@ from freight.contracts import Contract
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.readers.locations import SourceFile
+from freight.readers.options import check_options
 from freight.readers.raw import RawBatch, RawTable, fault_row
 
 LIST_LIMIT_BYTES = 64 << 20
@@ -28,7 +29,9 @@ def read_json(file: SourceFile, contract: Contract, options: Mapping[str, Any]) 
 
     Raises:
         SourceError: not JSON, not a list of objects, empty, or larger than the cap.
+        ConfigurationError: there are options; it knows none.
     """
+    check_options(file, options, {})
     content = _read_capped(file)
     if not content.strip():
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
@@ -42,7 +45,9 @@ def read_jsonl(file: SourceFile, contract: Contract, options: Mapping[str, Any])
 
     Raises:
         SourceError: the file is empty, or a later line has a key that the first ones had not.
+        ConfigurationError: there are options; it knows none.
     """
+    check_options(file, options, {})
     first = next(_numbered_lines(file), None)
     if first is None:
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
