@@ -1,7 +1,7 @@
 """Fixtures that every test may use: warehouses on both engines, and a real PostgreSQL that starts itself."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import pytest
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
 from tests.lib.postgres import PostgresServer, server_programs
+
+Measured = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,16 @@ def warehouse(request: pytest.FixtureRequest) -> WarehouseUnderTest:
     found = request.getfixturevalue(name)
     assert isinstance(found, WarehouseUnderTest)
     return found
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Note figures that a test has measured; they close the output of the test run."""
+    return lambda figures: record_property("measured", figures)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured."""
+    for report in terminalreporter.getreports("passed"):
+        for _, figures in report.user_properties:
+            terminalreporter.line(f"{report.nodeid.rpartition('::')[2]}: {figures}")

@@ -20,7 +20,7 @@ from freight.types import LoadCounts
 from freight.warehouse.connect import reading
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import HEADER, Corridor
-from tests.lib.kills import content_of
+from tests.lib.tables import content_of
 
 MEGABYTE = 1 << 20
 AT = "2026-02-01 10:00:00"

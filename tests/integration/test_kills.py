@@ -2,58 +2,44 @@
 
 import random
 import sqlite3
+import time
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
-import yaml
 
 from freight import retry
 from freight.catalog import read_catalog
 from freight.errors import ConfigurationError, TransientError
 from freight.pipeline import RunReport, run_catalog
 from freight.reconcile import reconcile
-from freight.simulator import fill_landing
 from freight.types import LoadCounts, RunId
 from freight.warehouse import bulk
 from freight.warehouse.connect import Engine, open_engine, transaction
 from freight.warehouse.migrate import migrate
-from tests.conftest import WarehouseUnderTest
-from tests.lib.corridor import NOW, Corridor, nightly
+from tests.conftest import Measured, WarehouseUnderTest
+from tests.lib.corridor import NOW, SIMULATED_FILES, Corridor, nightly, simulated_landing
 from tests.lib.kills import (
     EX_TEMPFAIL,
-    Content,
     Death,
     LoadProcess,
-    content_of,
-    contradictions,
-    empty,
-    is_intact,
+    kills_in_words,
     remount,
     small_disk,
     wait_until_left_alone,
 )
 from tests.lib.postgres import PostgresServer
+from tests.lib.tables import assert_sound, content_of, contradictions, empty, is_intact
 
-SOURCES = [
-    {"name": "stations", "dataset": "stations", "reader": "csv", "location": "stations/*.csv"},
-    {"name": "machines", "dataset": "machines", "reader": "json", "location": "machines/*.json"},
-    {"name": "erp", "dataset": "transactions", "reader": "csv", "location": "erp_csv/*.csv"},
-]
-COMMITS = range(1, 9)  # of a run over the landing folder: begin, six files, statistics
+COMMITS = range(1, SIMULATED_FILES + 3)  # of a run over the landing folder: begin, the files, statistics
 
 
 @pytest.fixture(scope="module")
 def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of simulated files with a catalog; some machines move, and some rows break the contract."""
-    folder = tmp_path_factory.mktemp("landing")
-    fill_landing(folder, days=4, rows_per_day=1_500, last_day=date(2026, 2, 24))
-    (folder / "catalog.yaml").write_text(yaml.safe_dump({"sources": SOURCES}))
-    return folder
+    return simulated_landing(tmp_path_factory.mktemp("landing"))
 
 
 @pytest.fixture(autouse=True)
@@ -72,15 +58,9 @@ def run(engine: Engine, folder: Path, run_id: str) -> RunReport:
     )
 
 
-def assert_sound(engine: Engine, clean: Content) -> None:
-    assert content_of(engine) == clean
-    assert contradictions(engine) == []
-    assert is_intact(engine)
-
-
-def kill_again_and_again(warehouse: WarehouseUnderTest, landing: Path, kills: int) -> None:
-    """Kill loads at instants that are spread over a load's duration, and around COMMIT; rerun each time."""
-    engine = warehouse.engine
+def kill_again_and_again(warehouse: WarehouseUnderTest, landing: Path, kills: int) -> str:
+    """Kill loads at instants spread over a load's duration, and around COMMIT; rerun each; return what was counted."""
+    engine, started = warehouse.engine, time.monotonic()
     undisturbed = LoadProcess(warehouse.url, landing, "clean").end()
     assert undisturbed.returncode == 0, undisturbed.said
     clean = content_of(engine)
@@ -103,16 +83,19 @@ def kill_again_and_again(warehouse: WarehouseUnderTest, landing: Path, kills: in
         assert_sound(engine, clean)
     assert killed >= kills * 0.7
     assert reconcile(engine) == []
+    return kills_in_words(kills, killed, time.monotonic() - started)
 
 
-def test_ten_kills_leave_nothing_half_done(warehouse: WarehouseUnderTest, landing: Path) -> None:
-    kill_again_and_again(warehouse, landing, 10)
+def test_ten_kills_leave_nothing_half_done(warehouse: WarehouseUnderTest, landing: Path, measured: Measured) -> None:
+    measured(kill_again_and_again(warehouse, landing, 10))
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1_800)
-def test_a_hundred_kills_leave_nothing_half_done(warehouse: WarehouseUnderTest, landing: Path) -> None:
-    kill_again_and_again(warehouse, landing, 100)
+def test_a_hundred_kills_leave_nothing_half_done(
+    warehouse: WarehouseUnderTest, landing: Path, measured: Measured
+) -> None:
+    measured(kill_again_and_again(warehouse, landing, 100))
 
 
 def test_two_loads_of_the_same_files_at_once_do_no_harm(warehouse: WarehouseUnderTest, landing: Path) -> None:

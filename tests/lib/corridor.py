@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import yaml
 
 from freight.catalog import Catalog, read_catalog
 from freight.pipeline import RunReport, run_catalog
+from freight.simulator import fill_landing
 from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
 
@@ -22,6 +23,12 @@ MACHINES = [
     {"machine_id": "MCH-001", "site_location": "Douala", "installation_year": 2010},
     {"machine_id": "MCH-002", "site_location": "Bélabo", "installation_year": 2012},
 ]
+SIMULATED_SOURCES = [
+    {"name": "stations", "dataset": "stations", "reader": "csv", "location": "stations/*.csv"},
+    {"name": "machines", "dataset": "machines", "reader": "json", "location": "machines/*.json"},
+    {"name": "erp", "dataset": "transactions", "reader": "csv", "location": "erp_csv/*.csv"},
+]
+SIMULATED_FILES = 6
 _run_numbers = count(1)
 
 
@@ -86,3 +93,10 @@ def nightly(folder: Path, engine: Engine) -> Corridor:
     corridor.add_source("erp", "transactions", "csv", "erp*.csv")
     corridor.write_machines("machines_20260101.json")
     return corridor
+
+
+def simulated_landing(folder: Path) -> Path:
+    """Fill a folder with simulated files and a catalog; some machines move, and some rows break the contract."""
+    fill_landing(folder, days=4, rows_per_day=1_500, last_day=date(2026, 2, 24))
+    (folder / "catalog.yaml").write_text(yaml.safe_dump({"sources": SIMULATED_SOURCES}))
+    return folder

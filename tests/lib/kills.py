@@ -1,4 +1,4 @@
-"""Kill and starve loads, and compare what a warehouse holds afterwards.
+"""Kill and starve loads.
 
 Run as a program, this module is the load that gets killed: `python -m tests.lib.kills URL FOLDER RUN_ID [WHEN NUMBER]`.
 """
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -24,76 +24,11 @@ from freight.errors import TransientError
 from freight.pipeline import run_catalog
 from freight.settings import PROJECT_ROOT
 from freight.types import RunId
-from freight.warehouse.connect import Engine, open_engine, reading, transaction
-from freight.warehouse.schema import metadata
+from freight.warehouse.connect import Engine, open_engine, reading
 from tests.lib.corridor import NOW
 
 EX_TEMPFAIL = 75  # what sysexits.h calls "try again later"
 CHILD_LIMIT_S = 120
-
-# Who loaded a row and when differs between two ways to the same tables.
-TECHNICAL = {"batch_id", "loaded_at", "run_id", "quarantine_id", "mark_id", "replayed_batch_id"}
-DATA_TABLES = ("dim_stations", "dim_machines", "fact_transactions", "machine_observations", "quarantine")
-JOURNALS = {"runs", "load_attempts", "load_attempt_reasons", "load_attempt_rows", "purges", "schema_views"}
-LEDGER = {"batches", "file_positions", "quarantine"}
-
-Content = dict[str, list[tuple[Any, ...]]]
-
-
-def content_of(engine: Engine, without: Collection[str] = ()) -> Content:
-    """Return the rows of all tables but the journals, without technical columns and in an order that rows fix."""
-    tables = [table for name, table in metadata.tables.items() if name not in JOURNALS and name not in without]
-    with reading(engine) as connection:
-        return {table.name: sorted(_comparable_rows(connection, table), key=repr) for table in tables}
-
-
-def _comparable_rows(connection: sa.Connection, table: sa.Table) -> Iterator[tuple[Any, ...]]:
-    columns = [column for column in table.c if column.name not in TECHNICAL]
-    for row in connection.execute(sa.select(*columns)):
-        yield tuple(_comparable(value) for value in row)
-
-
-def _comparable(value: object) -> object:
-    if isinstance(value, memoryview):
-        return bytes(value)
-    # The sum of a day depends on the order of its terms; 1e-6 t is far below what any scale weighs.
-    return round(value, 6) if isinstance(value, float) else value
-
-
-def empty(engine: Engine) -> None:
-    """Delete every row, so that a migrated warehouse can be used again."""
-    with transaction(engine) as connection:
-        for table in metadata.tables.values():
-            if table.name != "schema_views":
-                connection.execute(table.delete())
-
-
-def contradictions(engine: Engine) -> list[str]:
-    """Return what a half-done load would have left behind, seen without the code under test."""
-    outcomes = "inserted + updated + unchanged + superseded + quarantined"
-    checks = {
-        "a batch does not balance": f"SELECT batch_id FROM batches WHERE read_rows <> {outcomes}",
-        "a file is loaded twice": "SELECT location FROM batches "
-        "GROUP BY source, location, file_hash HAVING count(*) > 1",
-        "a batch has no position": "SELECT batch_id FROM batches "
-        "WHERE batch_id NOT IN (SELECT batch_id FROM file_positions)",
-        "quarantine is not what was counted": "SELECT batch_id FROM batches AS b WHERE quarantined <> "
-        "(SELECT count(*) FROM quarantine AS q WHERE q.batch_id = b.batch_id)",
-    }
-    for table in (*DATA_TABLES, "file_positions", "dirty_marks"):
-        strays = f"SELECT batch_id FROM {table} WHERE batch_id NOT IN (SELECT batch_id FROM batches)"
-        checks[f"a row of {table} has no batch"] = strays
-    with reading(engine) as connection:
-        found = {check: connection.execute(sa.text(query)).all() for check, query in checks.items()}
-    return [f"{check}: {rows}" for check, rows in found.items() if rows]
-
-
-def is_intact(engine: Engine) -> bool:
-    """Whether SQLite finds its own file sound; PostgreSQL checks itself when it recovers."""
-    if engine.dialect.name != "sqlite":
-        return True
-    with reading(engine) as connection:
-        return bool(connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok")
 
 
 @dataclass(frozen=True)
@@ -144,6 +79,56 @@ class LoadProcess:
         """Wait until the process ends."""
         _, said = self._process.communicate(timeout=CHILD_LIMIT_S)
         return Ended(self._process.returncode, time.monotonic() - self._started, said)
+
+
+class FlowProcess:
+    """The nightly flow in a process of its own, with its own installation folder, on a Prefect server that runs."""
+
+    def __init__(self, home: Path, url: str, catalog: Path, api_url: str) -> None:
+        settings = {
+            "DPA_HOME": str(home),
+            "DPA_WAREHOUSE_URL": url,
+            "DPA_CATALOG": str(catalog),
+            "PREFECT_API_URL": api_url,
+        }
+        self._output = home / "output.txt"
+        with self._output.open("w", encoding="utf-8") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.load_nightly"],
+                cwd=PROJECT_ROOT,
+                env={**os.environ, **settings},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so; the process must not end before."""
+        deadline = time.monotonic() + CHILD_LIMIT_S
+        while not condition():
+            assert self._process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.005)
+
+    def kill_after(self, seconds: float) -> int:
+        """Kill the process some time from now, unless it ends before; return its exit code."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        self._process.kill()
+        return self.end()
+
+    def end(self) -> int:
+        """Wait until the process ends; return its exit code, which is negative if a signal ended it."""
+        return self._process.wait(CHILD_LIMIT_S)
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text(encoding="utf-8")
+
+
+def kills_in_words(kills: int, hits: int, seconds: float) -> str:
+    """Return the figures of kills after each of which the rerun gave the tables of a clean load."""
+    return f"kills {kills}, of a load at work {hits}, lost 0, doubled 0, {seconds:.0f} s"
 
 
 def wait_until_left_alone(engine: Engine) -> None:

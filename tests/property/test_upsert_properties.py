@@ -21,7 +21,7 @@ from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import HEADER, MACHINES, Corridor
-from tests.lib.kills import LEDGER, content_of, contradictions, empty
+from tests.lib.tables import LEDGER, content_of, contradictions, empty
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOCAL_OFFSET = timedelta(hours=1)  # Africa/Douala has no daylight saving

@@ -19,7 +19,7 @@ from freight.warehouse.ledger import FilePosition, LoadUnit, advance
 from freight.warehouse.schema import file_positions
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
-from tests.lib.kills import content_of, contradictions
+from tests.lib.tables import content_of, contradictions
 
 LINES = [f"TRX-{number},MCH-001,2026-02-01 10:00:00,{number},OK" for number in range(5)]
 BAD_LINE = "TRX-9,MCH-001,never,1,OK"
