@@ -4,6 +4,7 @@ Running it again with the same inputs changes nothing. From the shell: `python -
 """
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,22 @@ from rich.console import Console
 from freight.catalog import Catalog, read_catalog
 from freight.errors import ConfigurationError, SourceError
 from freight.log import log_to_file
-from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
+from freight.pipeline import PlannedUnit, RunReport, UnitOutcome, UnitState
 from freight.progress import progress
 from freight.settings import load_settings, started_by
 from freight.summary import headline, print_summary, summary_rows
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
 from tasks import load as steps
+from tasks.log import log_to_prefect
 from tasks.report import write_report
 
 
-@flow(name="load-nightly")
+def _run_name() -> str:
+    return f"load-nightly {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@flow(name="load-nightly", flow_run_name=_run_name)
 def load_nightly(catalog: Path | None = None) -> State[Any]:
     """Load all sources; a bad file is reported and does not stop the others.
 
@@ -37,6 +43,7 @@ def load_nightly(catalog: Path | None = None) -> State[Any]:
     """
     settings = load_settings()
     log = log_to_file(settings.logs)
+    log_to_prefect()
     sources = read_catalog(catalog or settings.catalog)
     run_id = RunId(str(runtime.flow_run.id))
     steps.begin_run(sources, run_id, started_by())
@@ -49,8 +56,9 @@ def load_nightly(catalog: Path | None = None) -> State[Any]:
         "log": log,
     }
     print_summary(Console(), report, simulated=sources.simulated, places=places)
-    message = headline(report)
-    return Failed(message=_failure(report)) if report.failures else Completed(message=message, data=report)
+    if report.failures:
+        return Failed(message="\n".join([headline(report), *_reasons(report, "failed")]))
+    return Completed(message=headline(report), data=report)
 
 
 def _load_sources(catalog: Catalog, run_id: RunId) -> list[UnitOutcome]:
@@ -73,11 +81,15 @@ def _load_unit(planned: PlannedUnit) -> UnitOutcome:
 
 
 def _publish(report: RunReport) -> None:
-    create_table_artifact(summary_rows(report), key="load-nightly-summary", description=headline(report))
+    paragraphs = [headline(report), *_reasons(report, "failed"), *_reasons(report, "parked")]
+    create_table_artifact(summary_rows(report), key="load-nightly-summary", description="\n\n".join(paragraphs))
 
 
-def _failure(report: RunReport) -> str:
-    return "; ".join(f"{outcome.source}: {outcome.message}" for outcome in report.failures)
+def _reasons(report: RunReport, state: UnitState) -> list[str]:
+    """Say of each file in a state why it is."""
+    return [
+        f"{state.upper()} {outcome.source}: {outcome.message}" for outcome in report.outcomes if outcome.state == state
+    ]
 
 
 def main() -> int:

@@ -39,7 +39,7 @@ def warehouse() -> Engine:
     return open_engine(load_settings().warehouse_url)
 
 
-@task(name="begin-run", retry_condition_fn=is_transient, **RETRY)
+@task(name="begin-run", task_run_name="begin-run", retry_condition_fn=is_transient, **RETRY)
 def begin_run(catalog: Catalog, run_id: RunId, started_by: str) -> None:
     """Check that the catalog fits the warehouse, and note the run."""
     pipeline.begin_run(warehouse(), catalog, run_id, started_by, _now())
@@ -78,13 +78,13 @@ def record_failure(planned: PlannedUnit, error: SourceError) -> UnitOutcome:
     return pipeline.fail_unit(warehouse(), planned.unit, error.at(planned.unit.location), _now())
 
 
-@task(name="refresh-aggregates", retry_condition_fn=is_transient, **RETRY)
+@task(name="refresh-aggregates", task_run_name="refresh-aggregates", retry_condition_fn=is_transient, **RETRY)
 def refresh_aggregates() -> int:
     """Recompute the daily statistics that the loads have marked; return how many rows changed."""
     return aggregates.refresh_aggregates(warehouse())
 
 
-@task(name="finish-run", retry_condition_fn=is_transient, **RETRY)
+@task(name="finish-run", task_run_name="finish-run", retry_condition_fn=is_transient, **RETRY)
 def finish_run(report: RunReport) -> None:
     """Note how the run ended, and drop its spool files unless something failed."""
     pipeline.finish_run(warehouse(), report, _now())

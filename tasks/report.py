@@ -12,7 +12,7 @@ from freight.settings import load_settings
 from tasks.load import warehouse
 
 
-@task(name="write-report", cache_policy=NO_CACHE)
+@task(name="write-report", task_run_name="write-report", cache_policy=NO_CACHE)
 def write_report(*, simulated: bool) -> Path | str:
     """Write the workbook of the warehouse; return its path, or why there is none."""
     path = load_settings().reports / WORKBOOK_NAME

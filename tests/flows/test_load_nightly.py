@@ -1,11 +1,16 @@
 """The nightly flow on a real Prefect server."""
 
+import re
+import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
-from prefect import State
+from prefect import State, get_client
 from prefect.artifacts import Artifact
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
 from flows.load_nightly import load_nightly
 from freight.errors import TransientError
@@ -14,8 +19,6 @@ from freight.reconcile import reconcile
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.corridor import Corridor, nightly
-
-pytestmark = pytest.mark.xdist_group("prefect")  # one server is enough
 
 GOOD = "TRX-1,MCH-001,2026-02-01 10:00:00,30,OK"
 
@@ -59,7 +62,10 @@ def test_a_bad_file_fails_the_flow_with_a_clear_message_and_the_others_load(corr
     corridor.write_transactions("erp_20260203.csv", ["TRX-2,MCH-001,never,1,OK"])
     state = run_flow()
     assert state.is_failed()
-    assert "erp_20260203.csv: 1 of 1 rows break the contract" in str(state.message)
+    headline, reason = str(state.message).splitlines()
+    assert headline == "1 of 3 files failed; the others are loaded"  # Prefect shows the beginning only
+    assert "FAILED erp: erp_20260203.csv: 1 of 1 rows break the contract" in reason
+    assert reason in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
     assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-1", 1)]
 
 
@@ -71,6 +77,29 @@ def test_the_log_file_tells_who_ran_what_and_why_rows_were_quarantined(corridor:
     assert "started by" in log
     assert "erp_20260203.csv (sha256 " in log
     assert "quarantined erp_20260203.csv row 7 column volume_transferred_t: volume_transferred_t: out_of_range" in log
+
+
+def test_prefect_shows_a_named_run_with_what_the_core_logged(corridor: Corridor) -> None:
+    corridor.write_transactions("erp_20260203.csv", [GOOD, "TRX-2,MCH-001,2026-02-01 10:00:00,1,OK"])
+    state = run_flow()
+    with get_client(sync_client=True) as prefect:
+        run_id = state.state_details.flow_run_id
+        assert run_id
+        assert re.fullmatch(r"load-nightly [\d-]{10} [\d:]{8} UTC", prefect.read_flow_run(run_id).name)
+        messages = logged_within(prefect, run_id, r"run .* completed")
+    assert [message for message in messages if message.startswith("loaded erp erp_20260203.csv (sha256 ")]
+
+
+def logged_within(prefect: SyncPrefectClient, run_id: UUID, last: str) -> list[str]:
+    """Return what a run logged, once its last line has arrived: Prefect takes logs in batches."""
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        messages = [log.message for log in prefect.read_logs(wanted)]
+        if any(re.match(last, message) for message in messages):
+            return messages
+        time.sleep(0.1)
+    raise AssertionError(f"no log line like {last!r} arrived")
 
 
 @pytest.mark.usefixtures("corridor")
