@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
@@ -71,3 +72,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.getreports("passed"):
         for _, figures in report.user_properties:
             terminalreporter.line(f"{report.nodeid.rpartition('::')[2]}: {figures}")
+
+
+class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out single tests, but those of the flows to one worker: its Prefect server takes seconds to start.
+
+    Marks of `xdist_group` do not do it: pytest 9.2 ignores the names that pytest-xdist 3.8 gives to marked tests.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "flows" if nodeid.startswith("tests/flows/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FlowsTogether:
+    """Distribute the tests over the workers."""
+    return FlowsTogether(config, log)

@@ -1,4 +1,4 @@
-"""One Prefect server for all flow tests, and an installation folder for each."""
+"""One Prefect server for all flow tests, which one worker runs, and an installation folder for each."""
 
 from collections.abc import Iterator
 from pathlib import Path

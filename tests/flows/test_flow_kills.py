@@ -20,8 +20,6 @@ from tests.lib.corridor import SIMULATED_FILES, simulated_landing
 from tests.lib.kills import FlowProcess, kills_in_words, wait_until_left_alone
 from tests.lib.tables import Content, assert_sound, content_of, contradictions, empty, is_intact
 
-pytestmark = pytest.mark.xdist_group("prefect")  # one server is enough
-
 KILLED = -9
 FILE_S = 0.3  # about as long as the flow spends on a file here
 

@@ -12,6 +12,9 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
+from psycopg import sql
+
+PROTECTED_ROLE = "dpa"  # whoever else connects needs no password
 
 # Speed over safety: the data lives as long as the test run.
 SETTINGS = {
@@ -52,6 +55,8 @@ class PostgresServer:
         lines = "".join(f"{name} = '{value}'\n" for name, value in settings.items())
         with (self._folder / "data" / "postgresql.conf").open("a") as config:
             config.write(lines)
+        access = self._folder / "data" / "pg_hba.conf"
+        access.write_text(f"host all {PROTECTED_ROLE} 127.0.0.1/32 scram-sha-256\n{access.read_text()}")
         self.start()
         return self
 
@@ -76,8 +81,18 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name}")
         return self._url(name)
 
-    def _url(self, database: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+    def new_protected_database(self, password: str) -> str:
+        """Make an empty database that lets its owner in by password only; return its URL, without the password."""
+        database = self.new_database().rpartition("/")[2]
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL(f"CREATE ROLE {PROTECTED_ROLE} LOGIN PASSWORD {{}}").format(sql.Literal(password))
+            )
+            connection.execute(f"ALTER DATABASE {database} OWNER TO {PROTECTED_ROLE}")
+        return self._url(database, PROTECTED_ROLE)
+
+    def _url(self, database: str, role: str = "postgres") -> str:
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
 
     def _hand_over_folder(self) -> None:
         """PostgreSQL refuses to run as root: give the folder, and the way to it, to its own user."""

@@ -1,0 +1,208 @@
+"""What the README shows, done as it is shown, in a copy of the repository."""
+
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+from prefect.settings import PREFECT_API_URL
+
+from freight.settings import PROJECT_ROOT
+from tests.lib.corridor import HEADER
+from tests.lib.postgres import PostgresServer
+
+README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+MADE_BY_DPA = {"database", "landing", "logs", "reports", "spool"}
+PASSWORD = "not ours: p@ss"
+SUMMARY = r"^[\d,]+ rows read: [\d,]+ changed the warehouse, [\d,]+ quarantined$"
+NOTHING_TO_DO = "Nothing to do: every file was loaded before, the warehouse is unchanged"
+
+
+class Checkout:
+    """A copy of the repository whose virtual environment borrows the packages of this one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for entry in PROJECT_ROOT.iterdir():
+            if entry.name not in MADE_BY_DPA and not entry.name.startswith("."):
+                copy = shutil.copytree if entry.is_dir() else shutil.copy2
+                copy(entry, folder / entry.name)
+        self._borrow_packages()
+
+    def _borrow_packages(self) -> None:
+        venv.create(self.folder / ".venv", symlinks=True)
+        (packages,) = (self.folder / ".venv").glob("lib/python3*/site-packages")
+        (packages / "borrowed.pth").write_text(next(path for path in sys.path if path.endswith("site-packages")))
+        base = getattr(sys, "_base_executable", sys.executable)
+        finish = f"b._link_project(b.DEV); b._write_stamp(b.DEV, {base!r})"
+        subprocess.run([sys.executable, "-c", f"import bootstrap as b; {finish}"], cwd=self.folder, check=True)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a shell that knows nothing of DPA or Prefect."""
+        ours = ("DPA_", "PREFECT_", "PYTEST", "VIRTUAL_ENV", "PYTHONPATH")
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        return {**plain, "PREFECT_HOME": str(self.folder.with_name("prefect")), **more}
+
+    def run(self, lines: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run shell lines in the copy; output and errors come as one."""
+        return subprocess.run(
+            ["sh", "-e", "-c", lines],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def run_on_terminal(self, line: str, **environment: str) -> tuple[int, str]:
+        """Run a shell line on a pseudo-terminal; return its exit code and all that was shown."""
+        ours, theirs = pty.openpty()
+        shell = self.environment(TERM="xterm", COLUMNS="100", **environment)
+        with subprocess.Popen(
+            ["sh", "-c", line], cwd=self.folder, env=shell, stdin=theirs, stdout=theirs, stderr=theirs
+        ) as process:
+            os.close(theirs)
+            shown = b"".join(_read_all(ours))
+        os.close(ours)
+        return process.returncode, shown.decode()
+
+
+def _read_all(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            part = os.read(terminal, 65_536)
+        except OSError:  # how Linux tells that the other side has closed
+            return
+        if not part:
+            return
+        yield part
+
+
+def block(language: str, containing: str) -> str:
+    """Return the fenced block of the README that contains some text, without comments."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (found,) = (found for found in blocks if containing in found)
+    return re.sub(r" +#.*", "", found)
+
+
+@pytest.fixture(scope="module")
+def server() -> dict[str, str]:
+    """The server of the tests, for all but the first run: each would start one of its own."""
+    return {"PREFECT_API_URL": PREFECT_API_URL.value()}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return Checkout(tmp_path_factory.mktemp("readme") / "dpa")
+
+
+@pytest.fixture(scope="module")
+def first_run(checkout: Checkout) -> "subprocess.CompletedProcess[str]":
+    """`make run` on a fresh checkout, with the server that it starts for itself."""
+    (line,) = (line for line in block("sh", "make test").splitlines() if line.startswith("make run"))
+    return checkout.run(line)
+
+
+def test_make_run_simulates_and_loads_a_corridor_and_ends_with_a_summary(
+    first_run: "subprocess.CompletedProcess[str]", checkout: Checkout
+) -> None:
+    assert first_run.returncode == 0, first_run.stdout
+    assert first_run.stdout.startswith("Simulated 28,002 rows in 17 files")
+    assert re.search(SUMMARY, first_run.stdout, re.MULTILINE)
+    named = re.findall(r"^\| `((?:database|reports|logs|landing)/[^`]*)` \|", README, re.MULTILINE)
+    assert len(named) == 4
+    assert [path for path in named if not (checkout.folder / path).exists()] == []
+
+
+def test_progress_is_plain_lines_without_a_terminal(first_run: "subprocess.CompletedProcess[str]") -> None:
+    lines = re.findall(r"^\[(\d+)/17\] landing/\S+: loaded, \d+ rows$", first_run.stdout, re.MULTILINE)
+    assert lines == [str(number) for number in range(1, 18)]
+    assert "\x1b" not in first_run.stdout
+
+
+@pytest.mark.usefixtures("first_run")
+def test_a_second_make_run_changes_nothing_and_says_so(checkout: Checkout, server: dict[str, str]) -> None:
+    again = checkout.run("make run", **server)
+    assert (again.returncode, NOTHING_TO_DO in again.stdout) == (0, True), again.stdout
+
+
+@pytest.mark.usefixtures("first_run")
+def test_the_powershell_lines_do_the_same_and_progress_is_a_bar_on_a_terminal(
+    checkout: Checkout, server: dict[str, str]
+) -> None:
+    run, test = block("powershell", "py ").splitlines()
+    launcher = checkout.folder.with_name("bin") / "py"  # stands for that of Windows
+    launcher.parent.mkdir()
+    launcher.symlink_to(sys.executable)
+    path = {"PATH": f"{launcher.parent}{os.pathsep}{os.environ['PATH']}"}
+    new = checkout.folder / "landing" / "erp_csv" / "erp_20260315.csv"
+    new.write_text(f"{HEADER}\nTRX-1,MCH-001,2026-03-14 10:00:00,30,OK\n", encoding="utf-8")
+    code, shown = checkout.run_on_terminal(run, **path, **server)
+    assert code == 0, shown
+    assert "━" in shown
+    assert "1/1" in shown
+    assert "1 rows read: 1 changed the warehouse" in shown
+    tests = checkout.run(f"{test} --version", **path)
+    assert (tests.returncode, tests.stdout[:7]) == (0, "pytest "), tests.stdout
+
+
+def test_make_test_runs_the_tests(checkout: Checkout) -> None:
+    done = checkout.run('make test ARGS="tests/unit/test_summary.py -n 0"')
+    assert (done.returncode, " passed in " in done.stdout) == (0, True), done.stdout
+
+
+@pytest.mark.usefixtures("first_run")
+def test_every_dpa_command_works_on_the_first_run(checkout: Checkout, tmp_path: Path) -> None:
+    home = tmp_path / "home"  # `dpa reset` must not harm the other tests
+    home.mkdir()
+    for name in ("database", "landing"):
+        shutil.copytree(checkout.folder / name, home / name)
+    shutil.copy(checkout.folder / "catalog.yaml", home)
+    commands = re.findall(r"^\| `(dpa [^`]+)` \|", README, re.MULTILINE)
+    assert len(commands) == 7
+    for command in commands:
+        done = checkout.run(f".venv/bin/{command}", stdin="y\n", DPA_HOME=str(home))
+        assert done.returncode == 0, f"{command}: {done.stdout}"
+
+
+@pytest.fixture
+def own_files(checkout: Checkout) -> dict[str, Any]:
+    """A catalog and a file beside those of the product, as a user adds them."""
+    source = {"name": "mine", "dataset": "transactions", "reader": "csv", "location": "mine/*.csv"}
+    (checkout.folder / "my-catalog.yaml").write_text(yaml.safe_dump({"sources": [source]}), encoding="utf-8")
+    (checkout.folder / "mine").mkdir(exist_ok=True)
+    mine = checkout.folder / "mine" / "mine_20260202.csv"
+    mine.write_text(f"{HEADER}\nTRX-7,MCH-001,2026-02-01 10:00:00,30,OK\n", encoding="utf-8")
+    return source
+
+
+@pytest.mark.usefixtures("own_files")
+def test_own_files_load_into_postgresql_with_the_password_from_a_file(
+    checkout: Checkout, server: dict[str, str], postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    url = postgres_server.new_protected_database(PASSWORD)
+    lines = block("sh", "DPA_WAREHOUSE_URL").replace("postgresql://dpa@db.example.org/freight", url)
+    assert url in lines
+    passwords = tmp_path / ".pgpass"
+    passwords.write_text("*:*:*:dpa:{}\n".format(PASSWORD.replace(":", r"\:")), encoding="utf-8")
+    passwords.chmod(0o600)
+    at_home = checkout.run(lines, HOME=str(tmp_path), **server)
+    assert at_home.returncode == 0, at_home.stdout
+    assert "1 rows read: 1 changed the warehouse" in at_home.stdout
+    assert PASSWORD not in at_home.stdout
+    elsewhere = checkout.run(lines, PGPASSFILE=str(passwords), **server)
+    assert (elsewhere.returncode, NOTHING_TO_DO in elsewhere.stdout) == (0, True), elsewhere.stdout
+    with psycopg.connect(url, password=PASSWORD) as connection:
+        assert connection.execute("SELECT transaction_id FROM fact_transactions").fetchall() == [("TRX-7",)]
