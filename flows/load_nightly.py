@@ -4,6 +4,7 @@ Running it again with the same inputs changes nothing. From the shell: `python -
 """
 
 import sys
+from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from prefect.states import Completed, Failed
 from rich.console import Console
 
 from freight.catalog import Catalog, read_catalog
-from freight.errors import ConfigurationError, SourceError
+from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.log import log_to_file
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome, UnitState
 from freight.progress import progress
@@ -39,8 +40,16 @@ def load_nightly(catalog: Path | None = None) -> State[Any]:
         catalog: YAML list of sources; the installation's catalog by default.
 
     Returns:
-        Completed with the `RunReport`, or Failed when a file or a source failed; what could be loaded is loaded.
+        Completed with the `RunReport`, or Failed when a file or a source failed; what could be loaded is loaded. Failed
+        with the `DpaError` when the run could not go on.
     """
+    try:
+        return _load_catalog(catalog)
+    except DpaError as error:  # says what to do; the trace of calls would only hide it
+        return Failed(message=str(error), data=error)
+
+
+def _load_catalog(catalog: Path | None) -> State[Any]:
     settings = load_settings()
     log = log_to_file(settings.logs)
     log_to_prefect()
@@ -93,11 +102,13 @@ def _reasons(report: RunReport, state: UnitState) -> list[str]:
 
 
 def main() -> int:
-    """Run the flow in this process; return the exit code."""
-    try:
-        state = load_nightly(return_state=True)
-    except ConfigurationError as error:
+    """Run the flow in this process; return 0 if all is loaded, 2 if a setting is wrong, 1 if anything else failed."""
+    ArgumentParser(description=__doc__).parse_args()
+    state = load_nightly(return_state=True)
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, DpaError):
         print(f"error: {error}", file=sys.stderr)
+    if isinstance(error, ConfigurationError):
         return 2
     return 0 if state.is_completed() else 1
 

@@ -12,7 +12,7 @@ from prefect.artifacts import Artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-from flows.load_nightly import load_nightly
+from flows.load_nightly import load_nightly, main
 from freight.errors import TransientError
 from freight.pipeline import RunReport
 from freight.reconcile import reconcile
@@ -139,3 +139,36 @@ def test_simulated_and_real_data_never_mix(corridor: Corridor) -> None:
     state = run_flow()
     assert state.is_failed()
     assert "the warehouse holds real data and the catalog brings simulated data" in str(state.message)
+
+
+@pytest.fixture
+def _no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["load_nightly"])
+
+
+@pytest.mark.usefixtures("corridor", "_no_arguments")
+def test_the_exit_code_is_0_when_all_is_loaded() -> None:
+    assert main() == 0
+
+
+@pytest.mark.usefixtures("_no_arguments")
+def test_the_exit_code_is_1_when_a_file_failed(corridor: Corridor) -> None:
+    corridor.write_transactions("erp_20260203.csv", ["TRX-2,MCH-001,never,1,OK"])
+    assert main() == 1
+
+
+@pytest.mark.usefixtures("corridor", "_no_arguments")
+def test_a_wrong_setting_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DPA_CATALOG", "nowhere.yaml")
+    assert main() == 2
+    said = capsys.readouterr().err
+    assert re.search(r"^error: the catalog cannot be read: .*nowhere.yaml", said, re.MULTILINE)
+    assert "Traceback" not in said
+
+
+def test_an_argument_that_nobody_reads_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["load_nightly", "--source", "stations"])
+    with pytest.raises(SystemExit, match="2"):
+        main()

@@ -372,9 +372,9 @@ class TestCommands:
         return started
 
     def test_run_simulates_then_loads(self, started: list[list[str]]) -> None:
-        self.exit_codes["flows.load_nightly --source"] = 3
-        assert bootstrap.main(["run", "--source", "stations"]) == 3
-        assert started == [["-m", "freight.cli", "demo"], ["-m", "flows.load_nightly", "--source", "stations"]]
+        self.exit_codes["flows.load_nightly --help"] = 3
+        assert bootstrap.main(["run", "--help"]) == 3
+        assert started == [["-m", "freight.cli", "demo"], ["-m", "flows.load_nightly", "--help"]]
 
     def test_run_stops_when_the_simulation_fails(self, started: list[list[str]]) -> None:
         self.exit_codes["freight.cli demo"] = 4
