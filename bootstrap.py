@@ -477,13 +477,14 @@ def test(args: List[str]) -> int:
 
 
 def check(args: List[str]) -> int:
-    """Lint, check format, types and the layering of imports."""
+    """Lint, check format, types, the layering of imports and the documents."""
     python = str(prepare(DEV))
     checks = {
         "ruff check": [python, "-m", "ruff", "check", *args],
         "ruff format": [python, "-m", "ruff", "format", "--check", *args],
         "mypy": [python, "-m", "mypy", *args],
         "lint-imports": [str(_venv_bin(DEV) / "lint-imports"), "--no-logo"],
+        "documents": [python, "-m", "pytest", "-q", "-n", "0", os.path.join("tests", "unit", "test_docs.py")],
     }
     failed = []
     for name, argv in checks.items():

@@ -386,7 +386,7 @@ class TestCommands:
     ) -> None:
         self.exit_codes = {"ruff check": 1, "mypy": 2}
         assert bootstrap.main(["check"]) == 1
-        assert [argv[1] for argv in started] == ["ruff", "ruff", "mypy", "--no-logo"]
+        assert [argv[1] for argv in started] == ["ruff", "ruff", "mypy", "--no-logo", "pytest"]
         assert capsys.readouterr().out.endswith("Failed: ruff check, mypy\n")
 
     @pytest.mark.parametrize(
