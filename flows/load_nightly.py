@@ -17,7 +17,8 @@ from rich.console import Console
 from freight.catalog import Catalog, read_catalog
 from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.log import log_to_file
-from freight.pipeline import PlannedUnit, RunReport, UnitOutcome, UnitState
+from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
+from freight.pipeline.units import UnitState
 from freight.progress import progress
 from freight.settings import load_settings, started_by
 from freight.summary import headline, print_summary, summary_rows
