@@ -90,6 +90,18 @@ def _read_all(terminal: int) -> Iterator[bytes]:
         yield part
 
 
+def test_no_shell_line_of_the_readme_is_left_out_here() -> None:
+    shown = "".join(re.findall(r"^```(?:sh|powershell)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+    assert set(re.sub(r" +#.*", "", shown).splitlines()) == {
+        "make run",
+        "make test",
+        "py bootstrap.py run",
+        "py bootstrap.py test",
+        "export DPA_CATALOG=my-catalog.yaml",
+        "export DPA_WAREHOUSE_URL=postgresql://dpa@db.example.org/freight",
+    }
+
+
 def block(language: str, containing: str) -> str:
     """Return the fenced block of the README that contains some text, without comments."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)

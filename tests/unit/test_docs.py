@@ -2,29 +2,71 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+import bootstrap
 from freight.cli import app
 from freight.dictionary import render
 from freight.settings import PROJECT_ROOT
 
-DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")])
+WRITTEN_BY_PEOPLE = r"flows|tasks|freight|sql|tests|docs|benchmarks"
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@every_document
 def test_links_lead_to_files(document: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8"))
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_commands_exist(document: Path) -> None:
+@every_document
+def test_files_that_are_named_exist(document: Path) -> None:
+    named = re.findall(rf"`((?:{WRITTEN_BY_PEOPLE})/[^`<>*]*)`", document.read_text(encoding="utf-8"))
+    assert [path for path in named if not (PROJECT_ROOT / path).exists()] == []
+
+
+def options_of_dpa() -> dict[str, set[str]]:
+    """Return the options of each `dpa` command."""
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in commands.items()
+    }
+
+
+@every_document
+def test_dpa_commands_and_their_options_exist(document: Path) -> None:
+    known = options_of_dpa()
+    shown = re.findall(r"(?:^ *|`)(?:\.venv/bin/)?dpa ([a-z]+)([^`\n]*)", document.read_text(encoding="utf-8"), re.M)
+    assert {command for command, _ in shown} <= known.keys()
+    for command, rest in shown:
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known[command], f"dpa {command}{rest}"
+
+
+@every_document
+def test_make_targets_and_bootstrap_commands_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert set(re.findall(r"`(?:\.venv/bin/)?dpa ([a-z]+)", text)) <= commands
     targets = set(re.findall(r"^([a-z]+):", (PROJECT_ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
+    assert set(re.findall(r"bootstrap\.py ([a-z]+)", text)) <= bootstrap.COMMANDS.keys()
+
+
+def test_decisions_are_numbered_and_each_is_in_the_architecture() -> None:
+    names = [path.name for path in DOCUMENTS if path.parent.name == "decisions"]
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    text = (PROJECT_ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\(decisions/([^)]+)\)", text) == names
+
+
+@pytest.mark.parametrize("part", ["Context", "Decision", "Consequences", "Measured"])
+@pytest.mark.parametrize("decision", [d for d in DOCUMENTS if d.parent.name == "decisions"], ids=lambda path: path.stem)
+def test_a_decision_has_each_part(decision: Path, part: str) -> None:
+    assert f"\n**{part}.** " in decision.read_text(encoding="utf-8")
 
 
 def test_folders_that_the_architecture_names_exist() -> None:
@@ -36,3 +78,15 @@ def test_folders_that_the_architecture_names_exist() -> None:
 
 def test_the_dictionary_is_that_of_the_contracts() -> None:
     assert (PROJECT_ROOT / "docs" / "data-dictionary.md").read_text(encoding="utf-8") == render()
+
+
+def test_a_missing_command_would_be_found(tmp_path: Path) -> None:
+    document = tmp_path / "wrong.md"
+    document.write_text("`dpa migrate --fast` and `dpa fly`, `make haste`, `tests/no_such_test.py`", encoding="utf-8")
+    for test in (
+        test_dpa_commands_and_their_options_exist,
+        test_make_targets_and_bootstrap_commands_exist,
+        test_files_that_are_named_exist,
+    ):
+        with pytest.raises(AssertionError):
+            test(document)
