@@ -11,9 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from freight.settings import PROJECT_ROOT
-from freight.warehouse.connect import reading
+from freight.types import RunId
+from freight.warehouse.connect import reading, transaction
+from freight.warehouse.ledger import start_run
 from tests.conftest import WarehouseUnderTest
-from tests.lib.corridor import MACHINES, Corridor, nightly
+from tests.lib.corridor import MACHINES, NOW, Corridor, nightly
 from tests.lib.postgres import server_programs
 from tests.lib.tables import content_of
 
@@ -31,12 +33,14 @@ def blocks(text: str, language: str) -> list[str]:
 
 @pytest.fixture
 def corridor(tmp_path: Path, warehouse: WarehouseUnderTest) -> Corridor:
-    """A loaded corridor with a row in quarantine and a parked file."""
+    """A loaded corridor with a row in quarantine, a parked file, and a run that never ended."""
     corridor = nightly(tmp_path, warehouse.engine)
     rows = [GOOD.replace("TRX-1", f"TRX-{number}") for number in range(3)]
     corridor.write_transactions("erp_20260202.csv", [*rows, BAD])
     corridor.write_transactions("erp_20260203.csv", [BAD])
     assert len(corridor.load().failures) == 1
+    with transaction(corridor.engine) as connection:
+        start_run(connection, RunId("killed"), "tester@here", NOW)
     return corridor
 
 
