@@ -9,7 +9,6 @@ import sys
 import venv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -53,7 +52,7 @@ class Checkout:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return {**plain, "PREFECT_HOME": str(self.folder.with_name("prefect")), **more}
 
-    def run(self, lines: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, lines: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run shell lines in the copy; output and errors come as one."""
         return subprocess.run(
             ["sh", "-e", "-c", lines],
@@ -90,18 +89,6 @@ def _read_all(terminal: int) -> Iterator[bytes]:
         yield part
 
 
-def test_no_shell_line_of_the_readme_is_left_out_here() -> None:
-    shown = "".join(re.findall(r"^```(?:sh|powershell)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
-    assert set(re.sub(r" +#.*", "", shown).splitlines()) == {
-        "make run",
-        "make test",
-        "py bootstrap.py run",
-        "py bootstrap.py test",
-        "export DPA_CATALOG=my-catalog.yaml",
-        "export DPA_WAREHOUSE_URL=postgresql://dpa@db.example.org/freight",
-    }
-
-
 def block(language: str, containing: str) -> str:
     """Return the fenced block of the README that contains some text, without comments."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -121,14 +108,26 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 @pytest.fixture(scope="module")
-def first_run(checkout: Checkout) -> "subprocess.CompletedProcess[str]":
+def first_run(checkout: Checkout) -> subprocess.CompletedProcess[str]:
     """`make run` on a fresh checkout, with the server that it starts for itself."""
     (line,) = (line for line in block("sh", "make test").splitlines() if line.startswith("make run"))
     return checkout.run(line)
 
 
+def test_no_shell_line_of_the_readme_is_left_out_here() -> None:
+    shown = "".join(re.findall(r"^```(?:sh|powershell)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+    assert set(re.sub(r" +#.*", "", shown).splitlines()) == {
+        "make run",
+        "make test",
+        "py bootstrap.py run",
+        "py bootstrap.py test",
+        "export DPA_CATALOG=my-catalog.yaml",
+        "export DPA_WAREHOUSE_URL=postgresql://dpa@db.example.org/freight",
+    }
+
+
 def test_make_run_simulates_and_loads_a_corridor_and_ends_with_a_summary(
-    first_run: "subprocess.CompletedProcess[str]", checkout: Checkout
+    first_run: subprocess.CompletedProcess[str], checkout: Checkout
 ) -> None:
     assert first_run.returncode == 0, first_run.stdout
     assert first_run.stdout.startswith("Simulated 28,002 rows in 17 files")
@@ -138,7 +137,7 @@ def test_make_run_simulates_and_loads_a_corridor_and_ends_with_a_summary(
     assert [path for path in named if not (checkout.folder / path).exists()] == []
 
 
-def test_progress_is_plain_lines_without_a_terminal(first_run: "subprocess.CompletedProcess[str]") -> None:
+def test_progress_is_plain_lines_without_a_terminal(first_run: subprocess.CompletedProcess[str]) -> None:
     lines = re.findall(r"^\[(\d+)/17\] landing/\S+: loaded, \d+ rows$", first_run.stdout, re.MULTILINE)
     assert lines == [str(number) for number in range(1, 18)]
     assert "\x1b" not in first_run.stdout
@@ -190,14 +189,13 @@ def test_every_dpa_command_works_on_the_first_run(checkout: Checkout, tmp_path: 
 
 
 @pytest.fixture
-def own_files(checkout: Checkout) -> dict[str, Any]:
+def own_files(checkout: Checkout) -> None:
     """A catalog and a file beside those of the product, as a user adds them."""
     source = {"name": "mine", "dataset": "transactions", "reader": "csv", "location": "mine/*.csv"}
     (checkout.folder / "my-catalog.yaml").write_text(yaml.safe_dump({"sources": [source]}), encoding="utf-8")
     (checkout.folder / "mine").mkdir(exist_ok=True)
     mine = checkout.folder / "mine" / "mine_20260202.csv"
     mine.write_text(f"{HEADER}\nTRX-7,MCH-001,2026-02-01 10:00:00,30,OK\n", encoding="utf-8")
-    return source
 
 
 @pytest.mark.usefixtures("own_files")
