@@ -49,7 +49,7 @@ def _postgresql(catalog: Catalog, url: str, repeat: int) -> None:
         "dlt merge from Arrow": partial(peers.load_by_dlt_from_arrow, url, erp),
         "dlt merge from rows": partial(peers.load_by_dlt_from_rows, url, erp),
     }
-    print_ratios("PostgreSQL", medians(candidates, repeat), limit)
+    print_ratios("PostgreSQL", medians(candidates, repeat, partial(peers.settle, url)), limit)
 
 
 def _sqlite(catalog: Catalog, folder: Path, repeat: int) -> None:

@@ -1,5 +1,6 @@
 """Repeat measurements in turns, so that a noisy minute does not hit one of them alone, and print their medians."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -8,11 +9,15 @@ Timed = Callable[[], float | None]
 """Does the work once; returns its seconds where only a part of the call counts."""
 
 
-def medians(candidates: Mapping[str, Timed], repeat: int) -> dict[str, float]:
-    """Return the median seconds of each candidate over some rounds."""
+def medians(candidates: Mapping[str, Timed], repeat: int, settle: Callable[[], object] = os.sync) -> dict[str, float]:
+    """Return the median seconds of each candidate over some rounds.
+
+    `settle` is called before each measurement, so that nobody pays for what the one before left to be written to disk.
+    """
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeat):
         for name, work in candidates.items():
+            settle()
             times[name].append(_seconds(work))
     return {name: statistics.median(taken) for name, taken in times.items()}
 

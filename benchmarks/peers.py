@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import sqlite3
 import tempfile
 import time
@@ -17,6 +18,13 @@ import pyarrow.csv as pacsv
 import sqlalchemy as sa
 
 TABLE = "fact_transactions"
+
+
+def settle(url: str) -> None:
+    """Let a PostgreSQL server write down all that it still holds in memory."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    os.sync()
 
 
 def ready_rows(url: str) -> bytes:

@@ -50,7 +50,8 @@ class SpoolWriter:
         """Append the rows of a frame."""
         if frame.is_empty():
             return
-        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        # One piece, which becomes one batch: a filter in several threads leaves many small ones.
+        table = frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
         with self._named_faults():
             self._writer = self._writer or ipc.new_file(self.path, table.schema, options=COMPRESSION)
             self._writer.write_table(table)

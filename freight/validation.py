@@ -69,7 +69,7 @@ def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime)
         locale: how the source writes numbers and times.
         now: the instant against which future dates are judged.
     """
-    cleaned = rows.with_columns(_clean(column, rows) for column in contract.columns)
+    cleaned = _without_empty(rows.with_columns(_clean(column, rows) for column in contract.columns), contract)
     typed = cleaned.select(ROW_NUMBER, *(_typed(cleaned[c.name], c, locale) for c in contract.columns))
     checks = [check for column in contract.columns for check in _checks(column, cleaned[column.name], now)]
     failing = typed.select(reduce(pl.Expr.or_, (check.fails for check in checks)).alias("fails")).to_series()
@@ -80,12 +80,16 @@ def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime)
 
 
 def _clean(column: Column, rows: pl.DataFrame) -> pl.Expr:
-    """Strip outer space, upper-case codes, and read an empty cell as no value."""
+    """Strip outer space, and upper-case codes."""
     if column.name not in rows.columns:
         return pl.lit(None, pl.String).alias(column.name)
     text = pl.col(column.name).str.strip_chars()
-    text = text.str.to_uppercase() if column.allowed else text
-    return pl.when(text != "").then(text).alias(column.name)
+    return text.str.to_uppercase() if column.allowed else text
+
+
+def _without_empty(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Read an empty cell as no value."""
+    return rows.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in contract.column_names)
 
 
 def _typed(text: pl.Series, column: Column, locale: Locale) -> pl.Series:

@@ -26,7 +26,7 @@ from freight.readers.raw import RawBatch, RawTable, fault_row
 DELIMITERS = ",;\t|"
 SAMPLE_CHARS = 1 << 16
 HEADER_SEARCH_RECORDS = 30
-PARSE_BLOCK_BYTES = 4 << 20  # bounds memory; also the longest record that can be read
+PARSE_BLOCK_BYTES = 2 << 20  # bounds memory; also the longest record that can be read
 END_MARK = "\x1eend of file\x1e"  # no contract accepts control characters, so no row of a source reads like this
 CP1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
 OPTIONS: Mapping[str, type] = {"encoding": str, "delimiter": str, "decimal": str}
