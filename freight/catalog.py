@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
+from freight.readers import reader_for
 
 DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is wrong, not the rows
 
@@ -71,10 +72,20 @@ def _checked(catalog: Catalog, path: Path) -> Catalog:
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:
         raise ConfigurationError(f"{path.name}: the source {doubled!r} is there twice")
+    for source in catalog.sources:
+        _check_reader(source, path)
     if len({source.simulated for source in catalog.sources}) > 1:
         raise ConfigurationError(f"{path.name}: simulated and real sources never mix; keep a catalog for each")
     ordered = sorted(catalog.sources, key=lambda source: source.contract.load_order)
     return catalog.model_copy(update={"sources": tuple(ordered)})
+
+
+def _check_reader(source: Source, path: Path) -> None:
+    """Check the reader's name and options here: found only when its turn comes, a mistake would cost half a run."""
+    try:
+        reader_for(source.reader).options.of(source.options)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path.name}: sources > {source.name} > {error}") from None
 
 
 def _first_fault(error: ValidationError, content: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ def log_to_file(folder: Path) -> Path:
     """
     path = folder / "dpa.log"
     core = logging.getLogger("freight")
-    core.propagate = False  # the terminal shows the summary; Prefect takes these lines by its extra loggers
+    core.propagate = False  # the terminal shows the summary
     core.setLevel(logging.INFO)
     present = [handler for handler in core.handlers if isinstance(handler, _ToFile)]
     if not any(handler.path == path for handler in present):

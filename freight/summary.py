@@ -37,12 +37,14 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
 
 def headline(report: RunReport) -> str:
     """Return the run in one sentence."""
-    counts = report.counts()
+    parked = f"; {report.parked} parked" if report.parked else ""
     if report.failures:
-        return f"{len(report.failures)} of {len(report.outcomes)} files failed; the others are loaded"
+        return f"{len(report.failures)} of {len(report.outcomes)} files failed{parked}; the others are loaded"
+    counts = report.counts()
     if counts.read == 0 and report.changed_stats == 0:
-        return "Nothing to do: every file was loaded before, the warehouse is unchanged"
-    return f"{counts.read:,} rows read: {counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined"
+        return f"Nothing to do: no file is new, the warehouse is unchanged{parked}"
+    ended = f"{counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined{parked}"
+    return f"{counts.read:,} rows read: {ended}"
 
 
 def print_summary(console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str]) -> None:
@@ -53,7 +55,8 @@ def print_summary(console: Console, report: RunReport, *, simulated: bool, place
             console.print(f"{row['source']}: {row['note']}", markup=False, highlight=False)
     for outcome in report.outcomes:
         if outcome.state in ("failed", "parked"):
-            console.print(f"{outcome.state.upper()} {outcome.source}: {outcome.message}", markup=False, highlight=False)
+            told = f"{outcome.state.upper()} {outcome.source}: {outcome.message}"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
     console.print(headline(report), style="bold red" if report.failures else "bold green", highlight=False)
     if simulated:
         console.print("The warehouse holds SIMULATED data. `dpa reset` starts clean.", style="yellow", highlight=False)

@@ -42,6 +42,9 @@ class LoadCounts:
     def __add__(self, other: "LoadCounts") -> Self:
         return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
+    def __str__(self) -> str:
+        return ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self))
+
     @property
     def balanced(self) -> bool:
         """Whether every row read is accounted for."""

@@ -50,7 +50,8 @@ def _plan_file(
         return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
     with reading(engine) as connection:
         if ledger.is_parked(connection, unit):
-            return UnitOutcome(source.name, file.path, "parked", message="failed before; `dpa retry` lets it try again")
+            told = f"{file.path}: failed before with the same content; `dpa retry` lets it try again"
+            return UnitOutcome(source.name, file.path, "parked", message=told)
     return PlannedUnit(source, file, unit, position)
 
 

@@ -37,6 +37,11 @@ class RunReport:
         """Files and sources that failed in this run."""
         return [outcome for outcome in self.outcomes if outcome.state == "failed"]
 
+    @property
+    def parked(self) -> int:
+        """Number of files that failed before and wait for `dpa retry`."""
+        return sum(outcome.state == "parked" for outcome in self.outcomes)
+
     def counts(self, source: str | None = None) -> LoadCounts:
         """Return the summed counts of a source, or of all."""
         chosen = (outcome.counts for outcome in self.outcomes if source in (None, outcome.source))

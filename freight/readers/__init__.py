@@ -1,25 +1,48 @@
-"""Readers: one source in, text in batches out. A reader is a function of a file, a contract and its options."""
+"""Readers: one source in, text in batches out."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from freight.contracts import Contract
 from freight.errors import ConfigurationError
-from freight.readers.delimited import read_delimited
-from freight.readers.excel import read_excel
+from freight.readers.delimited import DelimitedOptions, read_delimited
+from freight.readers.excel import ExcelOptions, read_excel
 from freight.readers.json_records import read_json, read_jsonl
 from freight.readers.locations import SourceFile, find_files
+from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 
 __all__ = ["READERS", "RawBatch", "RawTable", "Reader", "SourceFile", "find_files", "reader_for"]
 
-Reader = Callable[[SourceFile, Contract, Mapping[str, Any]], RawTable]
+
+@dataclass(frozen=True)
+class Reader:
+    """How files of a kind are read.
+
+    Attributes:
+        read: a function of a file, a contract and the options below.
+        options: what the catalog may say under `options`.
+    """
+
+    read: Callable[[SourceFile, Contract, Any], RawTable]
+    options: type[ReaderOptions]
+
+    def __call__(self, file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> RawTable:
+        """Read a file with the options of its catalog entry.
+
+        Raises:
+            ConfigurationError: an option is wrong.
+            SourceError: the file cannot be used.
+        """
+        return self.read(file, contract, self.options.of(options))
+
 
 READERS: dict[str, Reader] = {
-    "csv": read_delimited,
-    "excel": read_excel,
-    "json": read_json,
-    "jsonl": read_jsonl,
+    "csv": Reader(read_delimited, DelimitedOptions),
+    "excel": Reader(read_excel, ExcelOptions),
+    "json": Reader(read_json, ReaderOptions),
+    "jsonl": Reader(read_jsonl, ReaderOptions),
 }
 
 
@@ -32,4 +55,4 @@ def reader_for(name: str) -> Reader:
     try:
         return READERS[name]
     except KeyError:
-        raise ConfigurationError(f"unknown reader {name!r}: the readers are {', '.join(READERS)}") from None
+        raise ConfigurationError(f"reader: there is no {name!r}, the readers are {', '.join(READERS)}") from None

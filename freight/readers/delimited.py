@@ -7,20 +7,21 @@ so does one with bytes that are not text. Row numbers count records, the header 
 import codecs
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pacsv
+from pydantic import Field, field_validator
 
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
-from freight.errors import ConfigurationError, SourceError
+from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
-from freight.readers.options import check_options
+from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable, fault_row
 
 DELIMITERS = ",;\t|"
@@ -29,7 +30,23 @@ HEADER_SEARCH_RECORDS = 30
 PARSE_BLOCK_BYTES = 2 << 20  # bounds memory; also the longest record that can be read
 END_MARK = "\x1eend of file\x1e"  # no contract accepts control characters, so no row of a source reads like this
 CP1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
-OPTIONS: Mapping[str, type] = {"encoding": str, "delimiter": str, "decimal": str}
+
+
+class DelimitedOptions(ReaderOptions):
+    """How the file is written, where detection should not decide."""
+
+    encoding: str | None = Field(default=None, description="As Python names it, such as cp1252.")
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Between two cells.")
+    decimal: DecimalMark | None = Field(default=None, description="Decimal mark of numbers.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str | None) -> str | None:
+        try:
+            "".encode(encoding or "utf-8")
+        except LookupError:
+            raise ValueError("there is no such encoding") from None
+        return encoding
 
 
 @dataclass(frozen=True)
@@ -47,35 +64,32 @@ class Dialect:
     decimal: DecimalMark
 
 
-def read_delimited(file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> RawTable:
+def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptions) -> RawTable:
     """Read a delimited file in batches.
 
     Args:
         file: the file; `.gz` is unpacked on the way.
         contract: tells which headers to look for.
-        options: `encoding`, `delimiter`, `decimal` where detection should not decide.
+        options: how it is written, where detection should not decide.
 
     Raises:
         SourceError: empty, header only, unknown encoding, or not cuttable into records.
         ConfigurationError: an option is wrong.
     """
-    check_options(file, options, OPTIONS)
     dialect = detect_dialect(file, contract, options)
     return RawTable(dialect.header, _batches(file, dialect), dialect.decimal)
 
 
-def detect_dialect(file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> Dialect:
+def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptions) -> Dialect:
     """Find encoding, delimiter, header and decimal mark of a file; options override detection."""
-    encoding, stray_bytes = detect_encoding(file, options.get("encoding"))
+    encoding, stray_bytes = detect_encoding(file, options.encoding)
     sample = _sample(file, encoding)
     if not sample.strip("\ufeff \t\r\n\0"):
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
     delimiter, position = _find_header(sample, contract, options)
     records = _records(sample, delimiter)
     header = tuple(records[position])
-    decimal = _option_decimal(options) or _guess_decimal(
-        delimiter, records[position + 1 : -1] or records[position + 1 :]
-    )
+    decimal = options.decimal or _guess_decimal(delimiter, records[position + 1 : -1] or records[position + 1 :])
     return Dialect(encoding, stray_bytes, delimiter, position, header, decimal)
 
 
@@ -162,17 +176,14 @@ class _Utf8Evidence:
 
 
 def _sample(file: SourceFile, encoding: str) -> str:
-    try:
-        with file.open() as stream:
-            return stream.read(SAMPLE_CHARS).decode(encoding, errors="replace")
-    except LookupError:
-        raise ConfigurationError(f"{file.path}: there is no encoding {encoding!r}") from None
+    with file.open() as stream:
+        return stream.read(SAMPLE_CHARS).decode(encoding, errors="replace")
 
 
-def _find_header(sample: str, contract: Contract, options: Mapping[str, Any]) -> tuple[str, int]:
+def _find_header(sample: str, contract: Contract, options: DelimitedOptions) -> tuple[str, int]:
     """Return delimiter and record of the header: where the most cells are headers that the contract knows."""
     known = known_headers(contract)
-    candidates = str(options["delimiter"]) if options.get("delimiter") else DELIMITERS
+    candidates = options.delimiter or DELIMITERS
     scored = [
         (sum(normalise(cell) in known for cell in record), len(record), -position, delimiter)
         for delimiter in candidates
@@ -193,13 +204,6 @@ def _records(sample: str, delimiter: str) -> list[list[str]]:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[: HEADER_SEARCH_RECORDS * 20]
     except csv.Error:  # a cell longer than the csv module takes: the sample up to it tells enough
         return [line.split(delimiter) for line in text.splitlines()[:HEADER_SEARCH_RECORDS]]
-
-
-def _option_decimal(options: Mapping[str, Any]) -> DecimalMark | None:
-    decimal = options.get("decimal")
-    if decimal in (None, ".", ","):
-        return decimal
-    raise ConfigurationError(f"option decimal must be '.' or ',', not {decimal!r}")
 
 
 def _guess_decimal(delimiter: str, records: list[list[str]]) -> DecimalMark:

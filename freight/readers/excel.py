@@ -13,24 +13,24 @@ import tempfile
 import time
 import weakref
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.ipc as ipc
+from pydantic import Field
 
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers
-from freight.errors import ConfigurationError, SourceError
+from freight.errors import SourceError
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
-from freight.readers.options import check_options
+from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 
-OPTIONS: Mapping[str, type] = {"sheet": str, "header_row": int}
 OLE_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of an .xls, and of a workbook behind a password
 ENCRYPTED_PART = "EncryptedPackage".encode("utf-16-le")
 UNPACKED_LIMIT_BYTES = 2 << 30
@@ -45,19 +45,24 @@ LAST_WORDS_BYTES = 4_096  # of what a dying parser says
 INTERPRETER_VARIABLES = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 
-def read_excel(file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> RawTable:
+class ExcelOptions(ReaderOptions):
+    """Where the table is, if detection should not decide."""
+
+    sheet: str | None = Field(default=None, description="Name of the sheet.")
+    header_row: int | None = Field(default=None, ge=1, description="Row of the header, as Excel shows it.")
+
+
+def read_excel(file: SourceFile, contract: Contract, options: ExcelOptions) -> RawTable:
     """Read the sheet whose header fits the contract best; row numbers are those that Excel shows.
 
     Args:
         file: an .xlsx or .xlsm workbook.
         contract: tells which headers to look for.
-        options: `sheet` and `header_row` (as Excel shows it), where detection should not decide.
+        options: where the table is, if detection should not decide.
 
     Raises:
         SourceError: not a workbook, behind a password, too large, damaged, or without any row.
-        ConfigurationError: an option is wrong.
     """
-    _check_options(file, options)
     _remove_abandoned_folders()
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     batches = _batches(folder)
@@ -71,12 +76,6 @@ def read_excel(file: SourceFile, contract: Contract, options: Mapping[str, Any])
         remove_folder()
         raise error.at(file.path) from None
     return RawTable(tuple(header), batches)
-
-
-def _check_options(file: SourceFile, options: Mapping[str, Any]) -> None:
-    check_options(file, options, OPTIONS)
-    if options.get("header_row", 1) < 1:
-        raise ConfigurationError(f"{file.path}: the option header_row counts from 1, as Excel shows it")
 
 
 def _remove_abandoned_folders() -> None:
@@ -133,12 +132,12 @@ def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:
         raise _too_large(f"it would unfold to {unpacked >> 20} MiB")
 
 
-def _parse(folder: Path, contract: Contract, options: Mapping[str, Any], time_limit_s: int) -> list[str]:
+def _parse(folder: Path, contract: Contract, options: ExcelOptions, time_limit_s: int) -> list[str]:
     """Let the worker write rows.arrow and faults.arrow; return the header that it found."""
     task = {
         "headers": sorted(known_headers(contract)),
-        "sheet": options.get("sheet"),
-        "header_row": options.get("header_row"),
+        "sheet": options.sheet,
+        "header_row": options.header_row,
         "memory_limit_bytes": MEMORY_LIMIT_BYTES,
         "file_limit_bytes": UNPACKED_LIMIT_BYTES,
     }

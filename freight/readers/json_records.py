@@ -3,9 +3,8 @@
 A list is parsed whole and so has a size cap; JSON Lines stream and may be of any size.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import batched
-from typing import Any
 
 import orjson
 import polars as pl
@@ -14,7 +13,7 @@ from freight.contracts import Contract
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.readers.locations import SourceFile
-from freight.readers.options import check_options
+from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable, fault_row
 
 LIST_LIMIT_BYTES = 64 << 20
@@ -24,14 +23,12 @@ WRAPPER_KEYS = ("data", "items", "results", "records", "value")
 Numbered = tuple[int, object]  # row number and parsed JSON value
 
 
-def read_json(file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> RawTable:
+def read_json(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
     """Read a JSON list of objects; row numbers count the objects from 1.
 
     Raises:
         SourceError: not JSON, not a list of objects, empty, or larger than the cap.
-        ConfigurationError: there are options; it knows none.
     """
-    check_options(file, options, {})
     content = _read_capped(file)
     if not content.strip():
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
@@ -40,14 +37,12 @@ def read_json(file: SourceFile, contract: Contract, options: Mapping[str, Any]) 
     return RawTable(header, (_raw_batch(part, header, file.path) for part in batched(rows, BATCH_ROWS)))
 
 
-def read_jsonl(file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> RawTable:
+def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
     """Read JSON Lines; row numbers count lines from 1. A line that is not a JSON object becomes a fault.
 
     Raises:
         SourceError: the file is empty, or a later line has a key that the first ones had not.
-        ConfigurationError: there are options; it knows none.
     """
-    check_options(file, options, {})
     first = next(_numbered_lines(file), None)
     if first is None:
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")

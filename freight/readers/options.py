@@ -1,28 +1,31 @@
-"""Options of readers, as the catalog gives them: a mistyped name would otherwise be ignored without a word."""
+"""Options of readers, as the catalog gives them: a mistyped name or value is told, never ignored."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from freight.errors import ConfigurationError
-from freight.readers.locations import SourceFile
-
-TYPE_NAMES = {str: "a text (put it in quotes)", int: "a whole number"}
 
 
-def check_options(file: SourceFile, options: Mapping[str, Any], known: Mapping[str, type]) -> None:
-    """Check the options of a source against the names and types that its reader knows.
+class ReaderOptions(BaseModel):
+    """Options of a reader that has none; others add fields with defaults."""
 
-    Raises:
-        ConfigurationError: a name or a type is wrong; the message names the file, the option and the remedy.
-    """
-    for name, value in options.items():
-        if name not in known:
-            there_are = f"it has {', '.join(sorted(known))}" if known else "it has none"
-            raise ConfigurationError(
-                f"{file.path}: its reader has no option {name!r}: {there_are}; correct `options` in the catalog"
-            )
-        if type(value) is not known[name]:  # not isinstance: a bool is no whole number
-            raise ConfigurationError(
-                f"{file.path}: the option {name} must be {TYPE_NAMES[known[name]]}, not {value!r}; "
-                "correct `options` in the catalog"
-            )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Return the options of a catalog entry.
+
+        Raises:
+            ConfigurationError: a name or a value is wrong; the message names both and what is right.
+        """
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            fault = error.errors()[0]
+        name = fault["loc"][0]
+        if fault["type"] == "extra_forbidden":
+            known = ", ".join(sorted(cls.model_fields)) or "none"
+            raise ConfigurationError(f"options > {name}: unknown to this reader, which knows {known}")
+        raise ConfigurationError(f"options > {name}: {fault['msg']}, not {fault['input']!r}")

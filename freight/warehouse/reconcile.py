@@ -42,9 +42,9 @@ def stored_frames(connection: sa.Connection, contract: Contract) -> Iterator[pl.
     """Give the stored business columns and content hash of a dataset, typed as conformed frames are."""
     table = metadata.tables["machine_observations" if contract.dataset == "machines" else contract.table]
     names = [name for name in (*contract.stored_names, "content_hash") if name in table.c]
-    rows = connection.execute(sa.select(*(table.c[name] for name in names)))
+    query = sa.select(*(table.c[name] for name in names)).execution_options(yield_per=FRAME_ROWS)
     schema = {name: _polars_type(contract, name) for name in names}
-    for part in rows.partitions(FRAME_ROWS):
+    for part in connection.execute(query).partitions():
         yield pl.DataFrame([tuple(row) for row in part], schema=schema, orient="row")
 
 

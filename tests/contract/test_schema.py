@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -59,16 +60,14 @@ def test_a_warehouse_of_the_first_schema_version_is_brought_up_with_its_views(wa
     require_current(warehouse.engine)
 
 
-def test_a_view_of_a_users_own_is_named_before_it_stands_in_the_way(
-    warehouse: WarehouseUnderTest, sql_folder: Path
+def test_a_view_of_a_users_own_is_named_when_postgresql_lets_it_stand_in_the_way(
+    postgres_warehouse: WarehouseUnderTest, sql_folder: Path
 ) -> None:
-    if warehouse.engine.dialect.name == "sqlite":
-        pytest.skip("SQLite lets a view go that others read; theirs works again once it is back")
-    with transaction(warehouse.engine) as connection:
+    with transaction(postgres_warehouse.engine) as connection:
         connection.execute(sa.text("CREATE VIEW my_view AS SELECT * FROM v_ledger"))
     (sql_folder / "views" / "50_v_data_quality.sql").unlink()
     with pytest.raises(ConfigurationError, match=r"views of your own read them: view my_view depends on view v_ledger"):
-        migrate(warehouse.engine)
+        migrate(postgres_warehouse.engine)
 
 
 def test_an_empty_warehouse_is_refused_until_it_is_migrated(warehouse: WarehouseUnderTest) -> None:
@@ -95,3 +94,13 @@ def write_a_run_and_fail(warehouse: WarehouseUnderTest) -> None:
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="no warehouse runs on 'mysql'"):
         open_engine("mysql://somewhere/db")
+
+
+@pytest.mark.parametrize("part", ["database", "username"])
+def test_a_server_that_does_not_know_us_is_a_wrong_setting_and_not_tried_again(
+    postgres_warehouse: WarehouseUnderTest, part: str
+) -> None:
+    unknown: dict[str, Any] = {part: "nowhere"}
+    url = sa.make_url(postgres_warehouse.url).set(**unknown)
+    with pytest.raises(ConfigurationError, match=r'refuses us: .*"nowhere" does not exist'):
+        require_current(open_engine(url.render_as_string(hide_password=False)))

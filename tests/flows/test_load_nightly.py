@@ -55,7 +55,7 @@ def test_the_flow_loads_every_source_and_publishes_a_summary(capsys: pytest.Capt
 def test_a_second_run_changes_nothing_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     run_flow()
     assert run_flow().is_completed()
-    assert "Nothing to do: every file was loaded before" in capsys.readouterr().out
+    assert "Nothing to do: no file is new" in capsys.readouterr().out
 
 
 def test_a_bad_file_fails_the_flow_with_a_clear_message_and_the_others_load(corridor: Corridor) -> None:

@@ -23,7 +23,7 @@ README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
 MADE_BY_DPA = {"database", "landing", "logs", "reports", "spool"}
 PASSWORD = "not ours: p@ss"
 SUMMARY = r"^[\d,]+ rows read: [\d,]+ changed the warehouse, [\d,]+ quarantined$"
-NOTHING_TO_DO = "Nothing to do: every file was loaded before, the warehouse is unchanged"
+NOTHING_TO_DO = "Nothing to do: no file is new, the warehouse is unchanged"
 
 
 class Checkout:

@@ -18,7 +18,7 @@ import pytest
 from openpyxl.chart import BarChart
 
 from freight.contracts import contract_for
-from freight.errors import ConfigurationError, SourceError
+from freight.errors import SourceError
 from freight.readers import excel as excel_reader
 from freight.readers import find_files, reader_for
 from freight.settings import PROJECT_ROOT
@@ -239,13 +239,6 @@ def test_a_named_header_row_may_lie_deep_and_must_not_be_empty(path: Path) -> No
     assert [row[-1] for row in read(path, header_row=41)[1]] == [43]
     error = refused(path, header_row=42)
     assert (error.fault, error.row, "correct header_row" in error.remedy) == ("missing_column", 42, True)
-
-
-@pytest.mark.parametrize("header_row", [0, -1, "4", 4.0, True], ids=repr)
-def test_a_header_row_counts_from_1(path: Path, header_row: object) -> None:
-    save(path, [HEADER, ROW])
-    with pytest.raises(ConfigurationError, match=r"erp\.xlsx: the option header_row "):
-        read(path, header_row=header_row)
 
 
 def test_a_sheet_that_is_not_there_is_answered_with_those_that_are(path: Path) -> None:

@@ -1,34 +1,52 @@
-"""Options that a reader does not know are told, never ignored."""
+"""A reader or an option that does not exist is told when the catalog is read, never ignored."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from freight.contracts import contract_for
+from freight.catalog import read_catalog
 from freight.errors import ConfigurationError
-from freight.readers import READERS, find_files
+
+
+def catalog_with(folder: Path, **changes: Any) -> Path:
+    entry = {"name": "erp", "dataset": "transactions", "reader": "csv", "location": "*.csv", **changes}
+    path = folder / "catalog.yaml"
+    path.write_text(yaml.safe_dump({"sources": [entry]}), encoding="utf-8")
+    return path
 
 
 @pytest.mark.parametrize(
     ("reader", "options", "told"),
     [
-        ("csv", {"delimeter": ";"}, "no option 'delimeter': it has decimal, delimiter, encoding"),
-        ("csv", {"delimiter": 5}, "the option delimiter must be a text (put it in quotes), not 5"),
-        ("csv", {"encoding": None}, "the option encoding must be a text (put it in quotes), not None"),
-        ("excel", {"sheets": "A"}, "no option 'sheets': it has header_row, sheet"),
-        ("excel", {"sheet": 2026}, "the option sheet must be a text (put it in quotes), not 2026"),
-        ("excel", {"header_row": "4"}, "the option header_row must be a whole number, not '4'"),
-        ("json", {"encoding": "utf-8"}, "no option 'encoding': it has none"),
-        ("jsonl", {"encoding": "utf-8"}, "no option 'encoding': it has none"),
+        ("csv", {"delimeter": ";"}, "delimeter: unknown to this reader, which knows decimal, delimiter, encoding"),
+        ("csv", {"delimiter": 5}, "delimiter: Input should be a valid string, not 5"),
+        ("csv", {"delimiter": ";;"}, "delimiter: String should have at most 1 character, not ';;'"),
+        ("csv", {"encoding": "cp9999"}, "encoding: Value error, there is no such encoding, not 'cp9999'"),
+        ("csv", {"encoding": "base64"}, "encoding: Value error, there is no such encoding, not 'base64'"),
+        ("csv", {"decimal": ";"}, "decimal: Input should be '.' or ',', not ';'"),
+        ("excel", {"sheets": "A"}, "sheets: unknown to this reader, which knows header_row, sheet"),
+        ("excel", {"sheet": 2026}, "sheet: Input should be a valid string, not 2026"),
+        ("excel", {"header_row": "4"}, "header_row: Input should be a valid integer, not '4'"),
+        ("excel", {"header_row": 0}, "header_row: Input should be greater than or equal to 1, not 0"),
+        ("json", {"encoding": "utf-8"}, "encoding: unknown to this reader, which knows none"),
+        ("jsonl", {"encoding": "utf-8"}, "encoding: unknown to this reader, which knows none"),
     ],
 )
-def test_a_wrong_option_names_the_file_and_what_to_correct(
+def test_a_wrong_option_names_the_entry_and_what_is_right(
     tmp_path: Path, reader: str, options: dict[str, object], told: str
 ) -> None:
-    path = tmp_path / "delivery"
-    path.touch()
     with pytest.raises(ConfigurationError) as caught:
-        READERS[reader](find_files(str(path), tmp_path)[0], contract_for("transactions"), options)
-    assert str(caught.value).startswith("delivery: ")
-    assert told in str(caught.value)
-    assert str(caught.value).endswith("correct `options` in the catalog")
+        read_catalog(catalog_with(tmp_path, reader=reader, options=options))
+    assert str(caught.value) == f"catalog.yaml: sources > erp > options > {told}"
+
+
+def test_right_options_are_taken(tmp_path: Path) -> None:
+    options = {"delimiter": "\t", "encoding": "latin-1", "decimal": ","}
+    assert read_catalog(catalog_with(tmp_path, options=options)).sources[0].options == options
+
+
+def test_a_reader_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="erp > reader: there is no 'xml', the readers are csv, excel, json"):
+        read_catalog(catalog_with(tmp_path, reader="xml"))

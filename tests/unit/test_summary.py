@@ -31,6 +31,17 @@ def test_a_failed_file_is_told_with_its_message_and_the_others_count() -> None:
     assert "1 of 2 files failed; the others are loaded" in text
 
 
+def test_parked_files_are_not_called_loaded() -> None:
+    parked = UnitOutcome("erp", "b.csv", "parked", message="b.csv: failed before")
+    assert "no file is new, the warehouse is unchanged; 1 parked" in summary(parked)
+    assert "1 of 2 files failed; 1 parked" in summary(parked, UnitOutcome("erp", "c.csv", "failed", message="c.csv"))
+
+
+def test_a_message_is_never_wrapped_within_a_path() -> None:
+    path = "/".join(["folder"] * 30) + "/erp.csv"
+    assert path in summary(UnitOutcome("erp", path, "failed", message=f"{path}: the file is empty"))
+
+
 def test_simulated_data_is_never_taken_for_real() -> None:
     assert "SIMULATED" in summary(UnitOutcome("erp", "a.csv", "loaded", MILLION), simulated=True)
     assert "SIMULATED" not in summary(UnitOutcome("erp", "a.csv", "loaded", MILLION))
