@@ -1,6 +1,6 @@
 """Replay: load quarantined rows that pass the contract by now, once, with the origin they always had."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,7 +17,9 @@ from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.load import UnitContent, load_replay
-from freight.warehouse.quarantine import QuarantinedFile, waiting_files
+from freight.warehouse.quarantine import QuarantinedFile, QuarantinedRow, waiting_files, waiting_rows
+
+SLICE_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ def replay(
 ) -> list[ReplayOutcome]:
     """Try the quarantined rows of a source, or of all, against the contracts of this release.
 
-    Each file is one transaction. Rows that still fail stay in quarantine, as do records that could not be cut into
-    cells; doing it again changes nothing.
+    Up to `SLICE_ROWS` rows of a file are one transaction. Rows that still fail stay in quarantine, as do records that
+    could not be cut into cells; doing it again changes nothing.
 
     Raises:
         ConfigurationError: the catalog has no such source.
@@ -50,11 +52,33 @@ def replay(
 
 
 def _replay_file(engine: Engine, source: Source, file: QuarantinedFile, run_id: RunId, now: datetime) -> ReplayOutcome:
+    counts, seen = LoadCounts(), 0
+    for rows in _slices(engine, file):
+        counts += _replay_rows(engine, source, file, rows, run_id, now)
+        seen += len(rows)
+    return ReplayOutcome(file.source, file.location, counts, seen - counts.read)
+
+
+def _slices(engine: Engine, file: QuarantinedFile) -> Iterator[list[QuarantinedRow]]:
+    """Give the waiting rows of a file, as many at a time as fit into memory."""
+    last_id = 0
+    while True:
+        with reading(engine) as connection:
+            rows = waiting_rows(connection, file.batch_id, last_id, SLICE_ROWS)
+        if not rows:
+            return
+        yield rows
+        last_id = rows[-1].quarantine_id
+
+
+def _replay_rows(
+    engine: Engine, source: Source, file: QuarantinedFile, rows: list[QuarantinedRow], run_id: RunId, now: datetime
+) -> LoadCounts:
     contract = source.contract
     locale = Locale("," if file.decimal_mark == "," else ".", source.time_zone)
-    valid = split(_text_rows(file, contract.column_names), contract, locale, now).valid
+    valid = split(_text_rows(rows, contract.column_names), contract, locale, now).valid
     if valid.is_empty():
-        return ReplayOutcome(file.source, file.location, LoadCounts(), len(file.rows))
+        return LoadCounts()
     passed = set(valid[ROW_NUMBER])
     newest = valid.filter(pl.col(ROW_NUMBER) == pl.col(ROW_NUMBER).max().over(contract.business_key))
     conformed = with_content_hash(derive(newest, contract), contract)
@@ -67,9 +91,8 @@ def _replay_file(engine: Engine, source: Source, file: QuarantinedFile, run_id: 
         row_range=(min(passed), max(passed)),
         decimal_mark=file.decimal_mark,
     )
-    ids = [row.quarantine_id for row in file.rows if row.row_number in passed]
-    counts = load_replay(engine, _unit(file, contract.version, run_id), contract, content, ids, now)
-    return ReplayOutcome(file.source, file.location, counts, len(file.rows) - len(ids))
+    ids = [row.quarantine_id for row in rows if row.row_number in passed]
+    return load_replay(engine, _unit(file, contract.version, run_id), contract, content, ids, now)
 
 
 def _unit(file: QuarantinedFile, contract_version: int, run_id: RunId) -> LoadUnit:
@@ -88,10 +111,10 @@ def _unit(file: QuarantinedFile, contract_version: int, run_id: RunId) -> LoadUn
     )
 
 
-def _text_rows(file: QuarantinedFile, names: Iterable[str]) -> pl.DataFrame:
+def _text_rows(rows: Iterable[QuarantinedRow], names: Iterable[str]) -> pl.DataFrame:
     """Return the rows whose raw bytes are a JSON object of contract columns, as text."""
     wanted = list(names)
-    records = [(row.row_number, _record(row.raw)) for row in file.rows]
+    records = [(row.row_number, _record(row.raw)) for row in rows]
     known = [(number, record) for number, record in records if record.keys() & set(wanted)]
     cells = {name: [record.get(name) for _, record in known] for name in wanted}
     schema = {ROW_NUMBER: pl.Int64, **dict.fromkeys(wanted, pl.String)}

@@ -1,7 +1,7 @@
 """Quarantined rows on their way back: found by file, and marked when they have been replayed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import batched
 
@@ -25,8 +25,9 @@ class QuarantinedRow:
 
 @dataclass(frozen=True)
 class QuarantinedFile:
-    """The bad rows of one batch that wait for a replay, with the origin that a replay keeps."""
+    """A batch that has bad rows which wait for a replay, with the origin that a replay keeps."""
 
+    batch_id: BatchId
     source: str
     dataset: str
     location: str
@@ -35,38 +36,27 @@ class QuarantinedFile:
     as_of: datetime
     decimal_mark: str
     simulated: bool
-    rows: tuple[QuarantinedRow, ...]
 
 
 def waiting_files(connection: sa.Connection, source: str | None = None) -> list[QuarantinedFile]:
     """Return the files that have rows in quarantine which were not replayed yet, oldest batch first."""
     waiting = quarantine.c.replayed_batch_id.is_(None)
-    query = sa.select(batches).where(batches.c.batch_id.in_(sa.select(quarantine.c.batch_id).where(waiting)))
+    columns = [batches.c[field.name] for field in fields(QuarantinedFile)]
+    query = sa.select(*columns).where(batches.c.batch_id.in_(sa.select(quarantine.c.batch_id).where(waiting)))
     if source:
         query = query.where(batches.c.source == source)
-    found = connection.execute(query.order_by(batches.c.batch_id)).all()
-    return [
-        QuarantinedFile(
-            source=batch.source,
-            dataset=batch.dataset,
-            location=batch.location,
-            file_hash=batch.file_hash,
-            size_bytes=batch.size_bytes,
-            as_of=batch.as_of,
-            decimal_mark=batch.decimal_mark,
-            simulated=batch.simulated,
-            rows=_waiting_rows(connection, batch.batch_id),
-        )
-        for batch in found
-    ]
+    return [QuarantinedFile(*row) for row in connection.execute(query.order_by(batches.c.batch_id))]
 
 
-def _waiting_rows(connection: sa.Connection, batch_id: int) -> tuple[QuarantinedRow, ...]:
+def waiting_rows(connection: sa.Connection, batch_id: BatchId, after_id: int, limit: int) -> list[QuarantinedRow]:
+    """Return the next rows of a batch that were not replayed yet, in the order of their ids."""
     query = sa.select(quarantine.c.quarantine_id, quarantine.c.row_number, quarantine.c.raw).where(
-        quarantine.c.batch_id == batch_id, quarantine.c.replayed_batch_id.is_(None)
+        quarantine.c.batch_id == batch_id,
+        quarantine.c.replayed_batch_id.is_(None),
+        quarantine.c.quarantine_id > after_id,
     )
-    rows = connection.execute(query.order_by(quarantine.c.row_number))
-    return tuple(QuarantinedRow(number, row, bytes(raw)) for number, row, raw in rows)
+    rows = connection.execute(query.order_by(quarantine.c.quarantine_id).limit(limit))
+    return [QuarantinedRow(number, row, bytes(raw)) for number, row, raw in rows]
 
 
 def mark_replayed(connection: sa.Connection, quarantine_ids: Sequence[int], batch_id: BatchId) -> None:

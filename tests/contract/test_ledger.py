@@ -102,6 +102,21 @@ def test_a_quarantined_row_is_replayed_once_after_a_fix(corridor: Corridor, monk
     assert ("TRX-90", 9) in corridor.rows("fact_transactions", "transaction_id", "origin_seq")
 
 
+def test_a_file_that_is_replayed_in_slices_ends_in_the_same_rows(
+    corridor: Corridor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = [f"TRX-{key},MCH-001,2026-02-01 10:00:00,{volume},OK" for key, volume in ((7, 6000), (8, 6001), (7, 6002))]
+    good = [f"TRX-{key},MCH-001,2026-02-01 10:00:00,1,OK" for key in range(100, 110)]
+    corridor.write_transactions("erp_20260205.csv", [*bad, *good])
+    corridor.load()
+    widen_volume(monkeypatch)
+    monkeypatch.setattr("freight.replay.SLICE_ROWS", 1)
+    assert run_replay(corridor)[-1] == (LoadCounts(read=3, inserted=2, updated=1), 0)
+    assert ("TRX-7", 6002.0) in corridor.rows("fact_transactions", "transaction_id", "volume_transferred_t")
+    refresh_aggregates(corridor.engine)
+    assert reconcile(corridor.engine) == []
+
+
 def test_a_replayed_row_does_not_overwrite_a_newer_version(corridor: Corridor, monkeypatch: pytest.MonkeyPatch) -> None:
     corridor.write_transactions("erp_20260204.csv", ["TRX-90,MCH-001,2026-02-01 10:00:00,50,OK"])
     corridor.load()
