@@ -230,7 +230,7 @@ def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
     except (pa.ArrowInvalid, UnicodeError) as error:
         raise SourceError(
             "corrupt",
-            f"cannot be cut into records: {error}",
+            f"cannot be cut into records after row {numbering.last}: {error}",
             location=file.path,
             remedy="look for a quote that is opened and never closed, or deliver the file again",
         ) from error
