@@ -78,19 +78,20 @@ def kill_at_work(flow: FlowProcess, engine: Engine, chance: random.Random) -> bo
 def kill_again_and_again(
     engine: Engine, start_flow: Callable[[], FlowProcess], clean: Content, chance: random.Random, kills: int
 ) -> str:
-    """Kill flows at work, and rerun each; return what was counted."""
-    started, hits = time.monotonic(), 0
-    for _ in range(kills):
+    """Kill flows until some were hit at work, and rerun each; return what was counted."""
+    started, tried, hits = time.monotonic(), 0, 0
+    while hits < kills:
+        assert tried < 3 * kills, f"only {hits} of {tried} kills hit a flow at work"
         empty(engine)
+        tried += 1
         hits += kill_at_work(start_flow(), engine, chance)
         assert is_intact(engine)
         assert contradictions(engine) == []
         rerun = start_flow()
         assert rerun.end() == 0, rerun.output
         assert_sound(engine, clean)
-    assert hits >= kills * 0.8
     assert reconcile(engine) == []
-    return kills_in_words(kills, hits, time.monotonic() - started)
+    return kills_in_words(tried, hits, time.monotonic() - started)
 
 
 def test_a_killed_flow_is_completed_by_the_next_one(
