@@ -48,7 +48,7 @@ class Checkout:
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a shell that knows nothing of DPA or Prefect, nor that make started these tests."""
-        ours = ("DPA_", "PREFECT_", "PYTEST", "VIRTUAL_ENV", "PYTHONPATH", "MAKE", "MFLAGS")
+        ours = ("DPA_", "PREFECT_", "PYTEST", "VIRTUAL_ENV", "PYTHONPATH", "MAKE", "MFLAGS", "ARGS")
         plain = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return {**plain, "PREFECT_HOME": str(self.folder.with_name("prefect")), **more}
 
