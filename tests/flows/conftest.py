@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from tasks import load as steps
@@ -13,6 +14,12 @@ from tasks import load as steps
 def _prefect_server() -> Iterator[None]:
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture
+def server() -> dict[str, str]:
+    """The environment of a process that shall use the server of the tests: it would start one of its own."""
+    return {"PREFECT_API_URL": PREFECT_API_URL.value()}
 
 
 @pytest.fixture

@@ -1,92 +1,25 @@
 """What the README shows, done as it is shown, in a copy of the repository."""
 
 import os
-import pty
 import re
 import shutil
 import subprocess
 import sys
-import venv
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 import yaml
-from prefect.settings import PREFECT_API_URL
 
 from freight.settings import PROJECT_ROOT
+from tests.lib.checkout import Checkout
 from tests.lib.corridor import HEADER
 from tests.lib.postgres import PostgresServer
 
 README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
-MADE_BY_DPA = {"database", "landing", "logs", "reports", "spool"}
 PASSWORD = "not ours: p@ss"
 SUMMARY = r"^[\d,]+ rows read: [\d,]+ changed the warehouse, [\d,]+ quarantined$"
 NOTHING_TO_DO = "Nothing to do: no file is new, the warehouse is unchanged"
-
-
-class Checkout:
-    """A copy of the repository whose virtual environment borrows the packages of this one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        for entry in PROJECT_ROOT.iterdir():
-            if entry.name not in MADE_BY_DPA and not entry.name.startswith("."):
-                copy = shutil.copytree if entry.is_dir() else shutil.copy2
-                copy(entry, folder / entry.name)
-        self._borrow_packages()
-
-    def _borrow_packages(self) -> None:
-        venv.create(self.folder / ".venv", symlinks=True)
-        (packages,) = (self.folder / ".venv").glob("lib/python3*/site-packages")
-        (packages / "borrowed.pth").write_text(next(path for path in sys.path if path.endswith("site-packages")))
-        base = getattr(sys, "_base_executable", sys.executable)
-        finish = f"b._link_project(b.DEV); b._write_stamp(b.DEV, {base!r})"
-        subprocess.run([sys.executable, "-c", f"import bootstrap as b; {finish}"], cwd=self.folder, check=True)
-
-    def environment(self, **more: str) -> dict[str, str]:
-        """The environment of a shell that knows nothing of DPA or Prefect, nor that make started these tests."""
-        ours = ("DPA_", "PREFECT_", "PYTEST", "VIRTUAL_ENV", "PYTHONPATH", "MAKE", "MFLAGS", "ARGS")
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return {**plain, "PREFECT_HOME": str(self.folder.with_name("prefect")), **more}
-
-    def run(self, lines: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run shell lines in the copy; output and errors come as one."""
-        return subprocess.run(
-            ["sh", "-e", "-c", lines],
-            cwd=self.folder,
-            env=self.environment(**environment),
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-
-    def run_on_terminal(self, line: str, **environment: str) -> tuple[int, str]:
-        """Run a shell line on a pseudo-terminal; return its exit code and all that was shown."""
-        ours, theirs = pty.openpty()
-        shell = self.environment(TERM="xterm", COLUMNS="100", **environment)
-        with subprocess.Popen(
-            ["sh", "-c", line], cwd=self.folder, env=shell, stdin=theirs, stdout=theirs, stderr=theirs
-        ) as process:
-            os.close(theirs)
-            shown = b"".join(_read_all(ours))
-        os.close(ours)
-        return process.returncode, shown.decode()
-
-
-def _read_all(terminal: int) -> Iterator[bytes]:
-    while True:
-        try:
-            part = os.read(terminal, 65_536)
-        except OSError:  # how Linux tells that the other side has closed
-            return
-        if not part:
-            return
-        yield part
 
 
 def block(language: str, containing: str) -> str:
@@ -94,12 +27,6 @@ def block(language: str, containing: str) -> str:
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     (found,) = (found for found in blocks if containing in found)
     return re.sub(r" +#.*", "", found)
-
-
-@pytest.fixture(scope="module")
-def server() -> dict[str, str]:
-    """The server of the tests, for all but the first run: each would start one of its own."""
-    return {"PREFECT_API_URL": PREFECT_API_URL.value()}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,77 @@
+"""A copy of the repository to try in what the documents show, as on a machine where it was just cloned."""
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+from freight.settings import PROJECT_ROOT
+
+MADE_BY_DPA = {"database", "landing", "logs", "reports", "spool"}
+
+
+class Checkout:
+    """A copy of the repository whose virtual environment borrows the packages of this one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for entry in PROJECT_ROOT.iterdir():
+            if entry.name not in MADE_BY_DPA and not entry.name.startswith("."):
+                copy = shutil.copytree if entry.is_dir() else shutil.copy2
+                copy(entry, folder / entry.name)
+        self._borrow_packages()
+
+    def _borrow_packages(self) -> None:
+        venv.create(self.folder / ".venv", symlinks=True)
+        (packages,) = (self.folder / ".venv").glob("lib/python3*/site-packages")
+        (packages / "borrowed.pth").write_text(next(path for path in sys.path if path.endswith("site-packages")))
+        base = getattr(sys, "_base_executable", sys.executable)
+        finish = f"b._link_project(b.DEV); b._write_stamp(b.DEV, {base!r})"
+        subprocess.run([sys.executable, "-c", f"import bootstrap as b; {finish}"], cwd=self.folder, check=True)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a shell that knows nothing of DPA or Prefect, nor that make started these tests."""
+        ours = ("DPA_", "PREFECT_", "PYTEST", "VIRTUAL_ENV", "PYTHONPATH", "MAKE", "MFLAGS", "ARGS")
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        return {**plain, "PREFECT_HOME": str(self.folder.with_name("prefect")), **more}
+
+    def run(self, lines: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run shell lines in the copy; output and errors come as one."""
+        return subprocess.run(
+            ["sh", "-e", "-c", lines],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def run_on_terminal(self, line: str, **environment: str) -> tuple[int, str]:
+        """Run a shell line on a pseudo-terminal; return its exit code and all that was shown."""
+        ours, theirs = pty.openpty()
+        shell = self.environment(TERM="xterm", COLUMNS="100", **environment)
+        with subprocess.Popen(
+            ["sh", "-c", line], cwd=self.folder, env=shell, stdin=theirs, stdout=theirs, stderr=theirs
+        ) as process:
+            os.close(theirs)
+            shown = b"".join(_read_all(ours))
+        os.close(ours)
+        return process.returncode, shown.decode()
+
+
+def _read_all(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            part = os.read(terminal, 65_536)
+        except OSError:  # how Linux tells that the other side has closed
+            return
+        if not part:
+            return
+        yield part
