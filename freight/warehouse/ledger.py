@@ -14,6 +14,7 @@ from freight.errors import PositionFenced
 from freight.types import BatchId, Cause, LoadCounts, RunId, origin_us_of
 from freight.warehouse.bulk import append
 from freight.warehouse.schema import (
+    COUNT_NAMES,
     batches,
     file_positions,
     load_attempt_reasons,
@@ -27,8 +28,6 @@ from freight.warehouse.schema import (
 # What the place did, not the content: the same content may well load next time, so it is not parked.
 PASSING_FAULTS = ("missing", "unreadable", "changed_while_reading")
 ATTEMPT_ROWS = 100  # bad rows kept of a refused unit: enough to see the fault, no second copy of the file
-
-COUNT_NAMES = ("read_rows", "inserted", "updated", "unchanged", "superseded", "quarantined")
 
 
 @dataclass(frozen=True)
@@ -245,10 +244,9 @@ def release(connection: sa.Connection, source: str | None, now: datetime) -> int
 
 def holds_simulated_data(connection: sa.Connection) -> bool | None:
     """Whether the loaded data is the simulator's; None where nothing is loaded yet."""
+    # A purge leaves the batch of each position, so there is a row as long as anything is loaded.
     row = connection.execute(sa.select(batches.c.simulated).limit(1)).first()
-    if row is None:  # all lineage may be purged: the positions then still tell that something was loaded
-        return None
-    return bool(row[0])
+    return None if row is None else bool(row[0])
 
 
 def record_purge(

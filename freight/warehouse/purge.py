@@ -7,8 +7,9 @@ import sqlalchemy as sa
 
 from freight.types import LoadCounts
 from freight.warehouse.connect import Engine, transaction
-from freight.warehouse.ledger import COUNT_NAMES, record_purge
+from freight.warehouse.ledger import record_purge
 from freight.warehouse.schema import (
+    COUNT_NAMES,
     batches,
     file_positions,
     load_attempt_reasons,

@@ -67,6 +67,22 @@ def origin_columns() -> list[sa.Column[Any]]:
 
 
 ORIGIN_NAMES = tuple(column.name for column in origin_columns())
+COUNT_NAMES = ("read_rows", "inserted", "updated", "unchanged", "superseded", "quarantined")
+
+
+def count_columns() -> list[sa.Column[Any]]:
+    """Return how many rows were read and how they ended; the last five always add up to the first."""
+    return [sa.Column(name, BigInt, nullable=False) for name in COUNT_NAMES]
+
+
+def bad_row_columns() -> list[sa.Column[Any]]:
+    """Return why a row could not be used, and its text as bytes: PostgreSQL refuses NUL in text."""
+    return [
+        sa.Column("column_name", sa.Text),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("detail", sa.Text),
+        sa.Column("raw", sa.LargeBinary, nullable=False),
+    ]
 
 
 def dataset_table(contract: Contract) -> sa.Table:
@@ -111,12 +127,7 @@ batches = sa.Table(
     sa.Column("last_row", BigInt),
     sa.Column("decimal_mark", sa.Text, nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("read_rows", BigInt, nullable=False),
-    sa.Column("inserted", BigInt, nullable=False),
-    sa.Column("updated", BigInt, nullable=False),
-    sa.Column("unchanged", BigInt, nullable=False),
-    sa.Column("superseded", BigInt, nullable=False),
-    sa.Column("quarantined", BigInt, nullable=False),
+    *count_columns(),
     sa.Column("loaded_at", UtcInstant, nullable=False),
 )
 
@@ -142,10 +153,7 @@ quarantine = sa.Table(
     sa.Column("dataset", sa.Text, nullable=False),
     sa.Column("location", sa.Text, nullable=False),
     sa.Column("row_number", BigInt, nullable=False),
-    sa.Column("column_name", sa.Text),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text),
-    sa.Column("raw", sa.LargeBinary, nullable=False),
+    *bad_row_columns(),
     sa.Column("replayed_batch_id", BigInt),
 )
 
@@ -181,10 +189,7 @@ load_attempt_rows = sa.Table(
     metadata,
     sa.Column("attempt_id", BigInt, primary_key=True, autoincrement=False),
     sa.Column("row_number", BigInt, primary_key=True, autoincrement=False),
-    sa.Column("column_name", sa.Text),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text),
-    sa.Column("raw", sa.LargeBinary, nullable=False),
+    *bad_row_columns(),
 )
 
 # What has been deleted on purpose, so that reconcile can still prove the rest.
@@ -197,12 +202,7 @@ purges = sa.Table(
     sa.Column("dataset", sa.Text, nullable=False),
     sa.Column("cause", sa.Text, nullable=False),
     sa.Column("purged_rows", BigInt, nullable=False),
-    sa.Column("read_rows", BigInt, nullable=False),
-    sa.Column("inserted", BigInt, nullable=False),
-    sa.Column("updated", BigInt, nullable=False),
-    sa.Column("unchanged", BigInt, nullable=False),
-    sa.Column("superseded", BigInt, nullable=False),
-    sa.Column("quarantined", BigInt, nullable=False),
+    *count_columns(),
     sa.Column("purged_at", UtcInstant, nullable=False),
 )
 
