@@ -51,7 +51,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table = reader_for(source.reader)(planned.file, contract, source.options)
     names = {str(position): name for position, name in enumerate(match_header(table.header, contract))}
-    raw = RawSpool(folder, 0, 0, table.decimal)
+    raw = RawSpool(folder, table.decimal)
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in ahead(table.batches):
             rows.write(batch.rows.rename(names))

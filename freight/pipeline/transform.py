@@ -21,18 +21,17 @@ from freight.warehouse.ledger import ATTEMPT_ROWS
 def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> ConformedSpool:
     """Type, validate and derive into the spool, without the versions of a row that the file itself supersedes."""
     contract, locale = planned.source.contract, Locale(raw.decimal, planned.source.time_zone)
-    keys, bad, rows = _KeyVersions(contract.business_key), _BadRows(), _RowRange()
-    spool = ConformedSpool(raw, 0, 0, 0, {}, bad.first, None)
+    spool, keys, bad, row_range = ConformedSpool(raw), _KeyVersions(contract.business_key), _BadRows(), _RowRange()
     halves = (split(rows, contract, locale, now) for rows in read_spool(raw.rows_path))
     with SpoolWriter(spool.conformed_path) as conformed, SpoolWriter(spool.quarantined_path) as quarantined:
         for half in ahead(halves):
             conformed.write(with_content_hash(derive(half.valid, contract), contract))
             quarantined.write(half.quarantined)
             keys.note(half.valid)
-            rows.note(half.valid)
+            row_range.note(half.valid)
     for frame in spool.bad_rows():
         bad.note(frame)
-        rows.note(frame)
+        row_range.note(frame)
     outdated = keys.outdated(lambda: read_spool(spool.conformed_path))
     return replace(
         spool,
@@ -41,7 +40,7 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
         quarantined=raw.faults + quarantined.rows,
         reason_counts=bad.reason_counts,
         first_bad_rows=bad.first,
-        row_range=rows.ends,
+        row_range=row_range.ends,
     )
 
 

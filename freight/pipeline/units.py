@@ -53,9 +53,9 @@ class RawSpool:
     """An extracted file: text columns named as in the contract, and rows that could not be cut into cells."""
 
     folder: Path
-    rows: int
-    faults: int
     decimal: DecimalMark
+    rows: int = 0
+    faults: int = 0
 
     @property
     def rows_path(self) -> Path:
@@ -83,12 +83,12 @@ class ConformedSpool:
     """
 
     raw: RawSpool
-    rows: int
-    superseded: int
-    quarantined: int
-    reason_counts: Mapping[str, int]
-    first_bad_rows: pl.DataFrame = field(repr=False, compare=False)
-    row_range: tuple[int, int] | None
+    rows: int = 0
+    superseded: int = 0
+    quarantined: int = 0
+    reason_counts: Mapping[str, int] = field(default_factory=dict)
+    first_bad_rows: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False, compare=False)
+    row_range: tuple[int, int] | None = None
 
     @property
     def read(self) -> int:
