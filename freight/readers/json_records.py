@@ -16,7 +16,7 @@ from freight.readers.locations import SourceFile
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable, fault_row
 
-LIST_LIMIT_BYTES = 64 << 20
+LIST_LIMIT_BYTES = 48 << 20  # parsed it takes seven times as much memory, and 512 MiB have to do
 BATCH_ROWS = 50_000
 WRAPPER_KEYS = ("data", "items", "results", "records", "value")
 

@@ -151,6 +151,7 @@ REFUSED = [
     ),
     Refused("no byte was written", "a.json", b"", "empty"),
     Refused("an empty list", "a.json", b"[]", "header_only"),
+    Refused("a list that memory may not hold", "a.json", b"[" + b" " * 48 * MEGABYTE + b"]", "too_large", "48 MiB"),
     Refused(
         "NaN is no JSON", "a.json", json_of('{"machine_id":"MCH-090","installation_year":NaN}'), "corrupt", "line 1"
     ),
