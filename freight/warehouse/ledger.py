@@ -217,7 +217,7 @@ def record_attempt(
             load_attempt_reasons.insert().values(attempt_id=attempt_id, reason=reason, bad_rows=bad_rows)
         )
     if first_bad_rows is not None and not first_bad_rows.is_empty():
-        kept = first_bad_rows.with_columns(pl.lit(attempt_id).alias("attempt_id"))
+        kept = first_bad_rows.head(ATTEMPT_ROWS).with_columns(pl.lit(attempt_id).alias("attempt_id"))
         append(connection, load_attempt_rows.name, [kept])
 
 
