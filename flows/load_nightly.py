@@ -18,10 +18,9 @@ from freight.catalog import Catalog, read_catalog
 from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.log import log_to_file
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
-from freight.pipeline.units import UnitState
 from freight.progress import progress
 from freight.settings import load_settings, started_by
-from freight.summary import headline, print_summary, summary_rows
+from freight.summary import headline, print_summary, reasons, summary_rows
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
 from tasks import load as steps
@@ -67,7 +66,7 @@ def _load_catalog(catalog: Path | None) -> State[Any]:
     }
     print_summary(Console(), report, simulated=sources.simulated, places=places)
     if report.failures:
-        return Failed(message="\n".join([headline(report), *_reasons(report, "failed")]))
+        return Failed(message="\n".join([headline(report), *reasons(report, "failed")]))
     return Completed(message=headline(report), data=report)
 
 
@@ -91,15 +90,8 @@ def _load_unit(planned: PlannedUnit) -> UnitOutcome:
 
 
 def _publish(report: RunReport) -> None:
-    paragraphs = [headline(report), *_reasons(report, "failed"), *_reasons(report, "parked")]
+    paragraphs = [headline(report), *reasons(report, "failed"), *reasons(report, "parked")]
     create_table_artifact(summary_rows(report), key="load-nightly-summary", description="\n\n".join(paragraphs))
-
-
-def _reasons(report: RunReport, state: UnitState) -> list[str]:
-    """Say of each file in a state why it is."""
-    return [
-        f"{state.upper()} {outcome.source}: {outcome.message}" for outcome in report.outcomes if outcome.state == state
-    ]
 
 
 def main() -> int:

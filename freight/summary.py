@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from freight.pipeline import RunReport
+from freight.pipeline import RunReport, UnitState
 
 HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
 
@@ -47,16 +47,23 @@ def headline(report: RunReport) -> str:
     return f"{counts.read:,} rows read: {ended}"
 
 
+def reasons(report: RunReport, *states: UnitState) -> list[str]:
+    """Say of each file in one of these states why it is."""
+    return [
+        f"{outcome.state.upper()} {outcome.source}: {outcome.message}"
+        for outcome in report.outcomes
+        if outcome.state in states
+    ]
+
+
 def print_summary(console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str]) -> None:
     """Print the summary of a run; failures first, so that nobody has to look for them."""
     console.print(_table(report))
     for row in summary_rows(report):
         if row["note"]:
             console.print(f"{row['source']}: {row['note']}", markup=False, highlight=False)
-    for outcome in report.outcomes:
-        if outcome.state in ("failed", "parked"):
-            told = f"{outcome.state.upper()} {outcome.source}: {outcome.message}"
-            console.print(told, markup=False, highlight=False, soft_wrap=True)
+    for reason in reasons(report, "failed", "parked"):
+        console.print(reason, markup=False, highlight=False, soft_wrap=True)
     console.print(headline(report), style="bold red" if report.failures else "bold green", highlight=False)
     if simulated:
         console.print("The warehouse holds SIMULATED data. `dpa reset` starts clean.", style="yellow", highlight=False)

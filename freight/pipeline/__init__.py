@@ -9,7 +9,7 @@ from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
 from freight.pipeline.run import RunReport, begin_run, finish_run, run_catalog
 from freight.pipeline.transform import transform_unit
-from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome
+from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome, UnitState
 
 __all__ = [
     "ConformedSpool",
@@ -18,6 +18,7 @@ __all__ = [
     "RunReport",
     "SourcePlan",
     "UnitOutcome",
+    "UnitState",
     "begin_run",
     "extract_unit",
     "fail_unit",

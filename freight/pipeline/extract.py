@@ -5,9 +5,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+
 from freight.ahead import ahead
 from freight.contracts.headers import match_header
 from freight.errors import DpaError, SourceError, TransientError
+from freight.frames import ROW_NUMBER
 from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import reader_for
 from freight.spool import SpoolWriter
@@ -51,11 +54,28 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table = reader_for(source.reader)(planned.file, contract, source.options)
     names = {str(position): name for position, name in enumerate(match_header(table.header, contract))}
-    raw = RawSpool(folder, table.decimal)
+    raw, row_range = RawSpool(folder, table.decimal), _RowRange()
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in ahead(table.batches):
             rows.write(batch.rows.rename(names))
             faults.write(batch.faults)
+            row_range.note(batch.rows)
+            row_range.note(batch.faults)
     if rows.rows + faults.rows == 0:
         raise SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
-    return replace(raw, rows=rows.rows, faults=faults.rows)
+    return replace(raw, rows=rows.rows, faults=faults.rows, row_range=row_range.ends)
+
+
+class _RowRange:
+    """The first and the last row number seen; None as long as there is none."""
+
+    def __init__(self) -> None:
+        self.ends: tuple[int, int] | None = None
+
+    def note(self, frame: pl.DataFrame) -> None:
+        """Take in some rows."""
+        if frame.is_empty():
+            return
+        first, last = frame.select(pl.col(ROW_NUMBER).min(), last=pl.col(ROW_NUMBER).max()).row(0)
+        low, high = self.ends or (first, last)
+        self.ends = (min(low, first), max(high, last))

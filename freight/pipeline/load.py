@@ -32,7 +32,7 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
         quarantined=spool.bad_rows,
         read=spool.read,
         superseded=spool.superseded,
-        row_range=spool.row_range,
+        row_range=spool.raw.row_range,
         decimal_mark=spool.raw.decimal,
     )
     unit = planned.unit

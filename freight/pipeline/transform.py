@@ -21,17 +21,16 @@ from freight.warehouse.ledger import ATTEMPT_ROWS
 def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> ConformedSpool:
     """Type, validate and derive into the spool, without the versions of a row that the file itself supersedes."""
     contract, locale = planned.source.contract, Locale(raw.decimal, planned.source.time_zone)
-    spool, keys, bad, row_range = ConformedSpool(raw), _KeyVersions(contract.business_key), _BadRows(), _RowRange()
+    spool, keys, bad = ConformedSpool(raw), _KeyVersions(contract.business_key), _BadRows()
+    for faults in read_spool(raw.faults_path):
+        bad.note(faults)
     halves = (split(rows, contract, locale, now) for rows in read_spool(raw.rows_path))
     with SpoolWriter(spool.conformed_path) as conformed, SpoolWriter(spool.quarantined_path) as quarantined:
         for half in ahead(halves):
             conformed.write(with_content_hash(derive(half.valid, contract), contract))
             quarantined.write(half.quarantined)
             keys.note(half.valid)
-            row_range.note(half.valid)
-    for frame in spool.bad_rows():
-        bad.note(frame)
-        row_range.note(frame)
+            bad.note(half.quarantined)
     outdated = keys.outdated(lambda: read_spool(spool.conformed_path))
     return replace(
         spool,
@@ -40,7 +39,6 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
         quarantined=raw.faults + quarantined.rows,
         reason_counts=bad.reason_counts,
         first_bad_rows=bad.first,
-        row_range=row_range.ends,
     )
 
 
@@ -53,6 +51,8 @@ class _BadRows:
 
     def note(self, frame: pl.DataFrame) -> None:
         """Take in some bad rows."""
+        if frame.is_empty():
+            return
         self._reasons.update(dict(frame["reason"].value_counts().iter_rows()))
         self.first = pl.concat([self.first, frame]).sort(ROW_NUMBER).head(ATTEMPT_ROWS)
 
@@ -60,21 +60,6 @@ class _BadRows:
     def reason_counts(self) -> dict[str, int]:
         """Bad rows by reason code, the most frequent first."""
         return dict(self._reasons.most_common())
-
-
-class _RowRange:
-    """The first and the last row number seen; None as long as there is none."""
-
-    def __init__(self) -> None:
-        self.ends: tuple[int, int] | None = None
-
-    def note(self, frame: pl.DataFrame) -> None:
-        """Take in some rows."""
-        if frame.is_empty():
-            return
-        first, last = frame.select(pl.col(ROW_NUMBER).min(), last=pl.col(ROW_NUMBER).max()).row(0)
-        low, high = self.ends or (first, last)
-        self.ends = (min(low, first), max(high, last))
 
 
 class _KeyVersions:

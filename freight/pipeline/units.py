@@ -50,12 +50,20 @@ class SourcePlan:
 
 @dataclass(frozen=True)
 class RawSpool:
-    """An extracted file: text columns named as in the contract, and rows that could not be cut into cells."""
+    """An extracted file: text columns named as in the contract, and rows that could not be cut into cells.
+
+    Attributes:
+        folder: of the spool files.
+        decimal: decimal mark of the numbers.
+        rows, faults: rows of each kind.
+        row_range: first and last row number.
+    """
 
     folder: Path
     decimal: DecimalMark
     rows: int = 0
     faults: int = 0
+    row_range: tuple[int, int] | None = None
 
     @property
     def rows_path(self) -> Path:
@@ -79,7 +87,6 @@ class ConformedSpool:
         quarantined: bad rows.
         reason_counts: bad rows by reason code.
         first_bad_rows: the first bad rows of the file, for people; `BAD_ROWS_SCHEMA`.
-        row_range: first and last row number.
     """
 
     raw: RawSpool
@@ -88,7 +95,6 @@ class ConformedSpool:
     quarantined: int = 0
     reason_counts: Mapping[str, int] = field(default_factory=dict)
     first_bad_rows: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False, compare=False)
-    row_range: tuple[int, int] | None = None
 
     @property
     def read(self) -> int:

@@ -74,7 +74,6 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
 
     Raises:
         SourceError: empty, header only, unknown encoding, or not cuttable into records.
-        ConfigurationError: an option is wrong.
     """
     dialect = detect_dialect(file, contract, options)
     return RawTable(dialect.header, _batches(file, dialect), dialect.decimal)

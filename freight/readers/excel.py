@@ -1,7 +1,7 @@
 """Excel workbooks as people export them: title rows, merged headers, dates as cells or as text, a totals line.
 
 The workbook is parsed in a process of its own (`excel_worker`) with limits of memory and time, so that a bomb or a
-crash costs that file only. openpyxl and not a faster engine, since those turn error cells into empty ones.
+crash costs that file only. A faster engine would not do: those turn error cells into empty ones.
 """
 
 import json

@@ -26,8 +26,9 @@ TRANSIENT_CLASSES = ("08", "53", "57")
 PROTOCOL_VIOLATION = "08P01"  # a mistake of the program, although its class is that of lost connections
 TRANSIENT_STATES = ("40001", "40P01", "55P03", "25006", "25P03")
 SQLITE_TRANSIENT = ("locked", "busy")
-# What the server says to one that it does not let in; a connection that failed has no SQLSTATE.
-POSTGRESQL_REFUSED = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry")
+REFUSED_STATES = ("28P01", "28000", "3D000", "42501")
+# What PostgreSQL says to one that it does not let in: a connection that failed has no SQLSTATE.
+CONNECTION_REFUSED = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry")
 SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
 
 
@@ -146,9 +147,8 @@ def _translate(error: DBAPIError, warehouse: str) -> DpaError | None:
     lowered = message.lower()
     if any(word in lowered for word in SQLITE_REFUSED):
         return ConfigurationError(f"{warehouse} cannot be used: {message}")
-    if state in ("28P01", "28000", "3D000", "42501"):
-        return ConfigurationError(f"{warehouse} refuses us: {message}")
-    if state is None and isinstance(error, OperationalError) and any(word in lowered for word in POSTGRESQL_REFUSED):
+    unconnected = state is None and isinstance(error, OperationalError)
+    if state in REFUSED_STATES or (unconnected and any(word in lowered for word in CONNECTION_REFUSED)):
         return ConfigurationError(f"{warehouse} refuses us: {message}")
     if error.connection_invalidated or any(word in lowered for word in (*SQLITE_TRANSIENT, "disk is full", "disk i/o")):
         return TransientError(f"{warehouse} is not ready: {message}")
