@@ -1,6 +1,7 @@
 """What a warehouse holds: compare it, empty it, and find in it what a half-done load would leave behind."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,6 +44,47 @@ def empty(engine: Engine) -> None:
         for table in metadata.tables.values():
             if table.name != "schema_views":
                 connection.execute(table.delete())
+
+
+@contextmanager
+def watched_writes(engine: Engine, tables: Sequence[str]) -> Any:
+    """Give a list that holds, at the end, every row of some tables that anybody has written meanwhile."""
+    written: list[Any] = []
+    if engine.dialect.name == "sqlite":
+        yield from _watched_by_triggers(engine, tables, written)
+    else:
+        before = _physical_rows(engine, tables)
+        yield written
+        written += sorted(before ^ _physical_rows(engine, tables))
+
+
+def _watched_by_triggers(engine: Engine, tables: Sequence[str], written: list[Any]) -> Any:
+    """SQLite has no row versions: triggers note every write, even one that stores what was there."""
+    with transaction(engine) as connection:
+        connection.execute(sa.text("CREATE TABLE noted_writes (what TEXT)"))
+        for table in tables:
+            for verb in ("INSERT", "UPDATE", "DELETE"):
+                connection.exec_driver_sql(
+                    f"CREATE TRIGGER noted_{table}_{verb} AFTER {verb} ON {table} "
+                    f"BEGIN INSERT INTO noted_writes VALUES ('{verb} {table}'); END"
+                )
+    yield written
+    with transaction(engine) as connection:
+        written += [row[0] for row in connection.execute(sa.text("SELECT what FROM noted_writes"))]
+        for table in tables:
+            for verb in ("INSERT", "UPDATE", "DELETE"):
+                connection.exec_driver_sql(f"DROP TRIGGER noted_{table}_{verb}")
+        connection.execute(sa.text("DROP TABLE noted_writes"))
+
+
+def _physical_rows(engine: Engine, tables: Sequence[str]) -> set[tuple[str, str, str]]:
+    """PostgreSQL writes a new row version with every change: place and writer of each row tell."""
+    with reading(engine) as connection:
+        return {
+            (table, *row)
+            for table in tables
+            for row in connection.execute(sa.text(f"SELECT CAST(ctid AS TEXT), CAST(xmin AS TEXT) FROM {table}"))
+        }
 
 
 def contradictions(engine: Engine) -> list[str]:

@@ -21,12 +21,13 @@ from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import HEADER, MACHINES, Corridor
-from tests.lib.tables import LEDGER, content_of, contradictions, empty
+from tests.lib.tables import LEDGER, content_of, contradictions, empty, watched_writes
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOCAL_OFFSET = timedelta(hours=1)  # Africa/Douala has no daylight saving
 # The ledger tells the order of loading. The calendar only grows: it may keep a day that its last fact has left.
 ORDER_TELLS = LEDGER | {"dim_calendar"}
+BUSINESS_TABLES = ("fact_transactions", "dim_machines", "machine_observations", "aggr_daily_site_stats")
 BAD_LINE = "TRX-0,MCH-001,yesterday,1,OK"
 
 example_by_example = settings(
@@ -238,54 +239,12 @@ def assert_calendar_has_no_gap(engine: Engine, days: set[date]) -> None:
     assert known == [known[0] + timedelta(days=position) for position in range(len(known))]
 
 
-@contextmanager
-def watched_writes(engine: Engine) -> Any:
-    """Give a list that holds, at the end, every row of the business tables that anybody has written meanwhile."""
-    tables = ("fact_transactions", "dim_machines", "machine_observations", "aggr_daily_site_stats")
-    written: list[Any] = []
-    if engine.dialect.name == "sqlite":
-        yield from _watched_by_triggers(engine, tables, written)
-    else:
-        before = _physical_rows(engine, tables)
-        yield written
-        written += sorted(before ^ _physical_rows(engine, tables))
-
-
-def _watched_by_triggers(engine: Engine, tables: Sequence[str], written: list[Any]) -> Any:
-    """SQLite has no row versions: triggers note every write, even one that stores what was there."""
-    with transaction(engine) as connection:
-        connection.execute(sa.text("CREATE TABLE noted_writes (what TEXT)"))
-        for table in tables:
-            for verb in ("INSERT", "UPDATE", "DELETE"):
-                connection.exec_driver_sql(
-                    f"CREATE TRIGGER noted_{table}_{verb} AFTER {verb} ON {table} "
-                    f"BEGIN INSERT INTO noted_writes VALUES ('{verb} {table}'); END"
-                )
-    yield written
-    with transaction(engine) as connection:
-        written += [row[0] for row in connection.execute(sa.text("SELECT what FROM noted_writes"))]
-        for table in tables:
-            for verb in ("INSERT", "UPDATE", "DELETE"):
-                connection.exec_driver_sql(f"DROP TRIGGER noted_{table}_{verb}")
-        connection.execute(sa.text("DROP TABLE noted_writes"))
-
-
-def _physical_rows(engine: Engine, tables: Sequence[str]) -> set[tuple[str, str, str]]:
-    """PostgreSQL writes a new row version with every change: place and writer of each row tell."""
-    with reading(engine) as connection:
-        return {
-            (table, *row)
-            for table in tables
-            for row in connection.execute(sa.text(f"SELECT CAST(ctid AS TEXT), CAST(xmin AS TEXT) FROM {table}"))
-        }
-
-
 @given(files=deliveries)
 @example_by_example
 def test_loading_twice_writes_no_row(warehouse: WarehouseUnderTest, tmp_path: Path, files: list[Delivery]) -> None:
     with fresh(warehouse, tmp_path) as corridor:
         load(corridor, ranked(files, range(len(files))))
-        with watched_writes(warehouse.engine) as written:
+        with watched_writes(warehouse.engine, BUSINESS_TABLES) as written:
             load(corridor, [])
             load(corridor, [replace(file, rank=50 + position) for position, file in enumerate(files)])  # as copies
             corridor.write_machines("machines_20260101_copy.json")
@@ -297,7 +256,7 @@ def test_loading_twice_writes_no_row(warehouse: WarehouseUnderTest, tmp_path: Pa
 def test_the_watch_over_writes_sees_a_write_that_changes_nothing(warehouse: WarehouseUnderTest, tmp_path: Path) -> None:
     with fresh(warehouse, tmp_path) as corridor:
         load(corridor, [Delivery((Row(1, "MCH-001", 1, 0, 1, "OK"),), 1, True)])
-        with watched_writes(warehouse.engine) as written, transaction(warehouse.engine) as connection:
+        with watched_writes(warehouse.engine, BUSINESS_TABLES) as written, transaction(warehouse.engine) as connection:
             connection.execute(sa.text("UPDATE fact_transactions SET status_code = status_code"))
     assert written != []
 
