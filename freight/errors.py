@@ -6,6 +6,7 @@
     ├── SourceError               this input fails, the others go on
     │   └── QuarantineLimitExceeded   too many bad rows: nothing of the unit loads
     ├── PositionFenced            another run has loaded this input: roll back and look again
+    ├── OffsetGap                 messages are gone that were never read: a person has to accept that
     └── InvariantViolated         crash: the warehouse contradicts itself
 
 Errors carry ids as attributes, never secrets. A `SourceError` always names a remedy.
@@ -95,14 +96,16 @@ class QuarantineLimitExceeded(SourceError):
     """
 
     def __init__(
-        self, message: str, *, location: str, read_rows: int, reason_counts: Mapping[str, int], first_bad_rows: Any
+        self,
+        message: str,
+        *,
+        location: str,
+        read_rows: int,
+        reason_counts: Mapping[str, int],
+        first_bad_rows: Any,
+        remedy: str = "correct the file or the contract, then `dpa retry`; the first bad rows are in load_attempt_rows",
     ) -> None:
-        super().__init__(
-            "quarantine_limit",
-            message,
-            remedy="correct the file or the contract, then `dpa retry`; the first bad rows are in load_attempt_rows",
-            location=location,
-        )
+        super().__init__("quarantine_limit", message, remedy=remedy, location=location)
         self.read_rows = read_rows
         self.reason_counts = reason_counts
         self.first_bad_rows = first_bad_rows
@@ -110,6 +113,22 @@ class QuarantineLimitExceeded(SourceError):
 
 class PositionFenced(DpaError):
     """The stored position moved since it was read: another run has committed this input."""
+
+
+class OffsetGap(DpaError):
+    """Offsets that were never read can be read no more; the message names them and how to accept the gap.
+
+    Attributes:
+        gap_ids: the gaps as the ledger numbers them.
+    """
+
+    def __init__(self, message: str, gap_ids: tuple[int, ...] = ()) -> None:
+        super().__init__(message, gap_ids)
+        self.message = message
+        self.gap_ids = gap_ids
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class InvariantViolated(DpaError):

@@ -11,7 +11,16 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Cause = Literal["load", "replay", "import"]
 
+GapKind = Literal["retention", "recreated", "truncated"]
+
 ReasonCode = Literal[
+    "tombstone",
+    "not_json",
+    "not_object",
+    "unknown_field",
+    "missing_field",
+    "doubled_field",
+    "schema_version",
     "ragged_row",
     "bad_encoding",
     "control_character",

@@ -59,6 +59,7 @@ class Contract:
         freshness_s: age after which the dataset counts as stale, in seconds.
         load_order: datasets with a lower number load first (references before facts).
         snapshot: whether a file states all keys, so that a key that is absent from it is worth a flag.
+        event_time: the instant at which what a row tells happened; a dataset without one cannot be streamed.
     """
 
     dataset: str
@@ -70,6 +71,7 @@ class Contract:
     load_order: int
     derived: tuple[Column, ...] = ()
     snapshot: bool = False
+    event_time: str | None = None
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ CONTRACT = Contract(
     business_key=("transaction_id",),
     freshness_s=36 * 3_600,
     load_order=30,
+    event_time="transaction_at",
     columns=(
         Column(
             "transaction_id",
@@ -67,6 +68,12 @@ CONTRACT = Contract(
             "critical_alert",
             "boolean",
             "Status WARN or ERR and a volume under 20 tonnes; no volume is no alert.",
+            required=True,
+        ),
+        Column(
+            "is_late",
+            "boolean",
+            "Came from a stream more than an hour behind the newest event of its partition; files are never late.",
             required=True,
         ),
     ),

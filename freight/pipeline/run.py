@@ -8,7 +8,7 @@ from functools import partial, reduce
 from pathlib import Path
 
 from freight.catalog import Catalog
-from freight.errors import ConfigurationError, SourceError
+from freight.errors import SourceError
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
@@ -81,13 +81,7 @@ def begin_run(engine: Engine, catalog: Catalog, run_id: RunId, started_by: str, 
     """
     require_current(engine)
     with transaction(engine) as connection:
-        held = ledger.holds_simulated_data(connection)
-        if held is not None and held != catalog.simulated:
-            kind = {True: "simulated", False: "real"}
-            raise ConfigurationError(
-                f"the warehouse holds {kind[held]} data and the catalog brings {kind[catalog.simulated]} data: "
-                "use another warehouse, or `dpa reset` to start clean"
-            )
+        ledger.refuse_to_mix(connection, simulated=catalog.simulated)
         ledger.start_run(connection, run_id, started_by, now)
     log.info("run %s started by %s, sources: %s", run_id, started_by, ", ".join(s.name for s in catalog.sources))
 

@@ -8,7 +8,7 @@ from itertools import batched
 import sqlalchemy as sa
 
 from freight.types import instant_of
-from freight.warehouse.connect import is_postgresql, transaction
+from freight.warehouse.connect import is_postgresql, reading, transaction
 from freight.warehouse.schema import aggr_daily_site_stats, dim_calendar, dirty_marks, metadata
 
 AGGREGATOR_LOCK = 0x44504101  # any number that nothing else locks: one aggregator at a time
@@ -18,14 +18,22 @@ EPOCH_DAY = date(1970, 1, 1)
 Stats = dict[tuple[int, str], tuple[object, ...]]
 
 
-def refresh_aggregates(engine: sa.Engine) -> int:
+def has_marks(engine: sa.Engine) -> bool:
+    """Whether anything is marked as dirty."""
+    with reading(engine) as connection:
+        return connection.execute(sa.select(dirty_marks.c.mark_id).limit(1)).first() is not None
+
+
+def refresh_aggregates(engine: sa.Engine, *, wait: bool = True) -> int:
     """Recompute what is marked as dirty, in one transaction; return how many rows changed.
 
-    Only rows that differ are written, so a second call changes nothing.
+    Only rows that differ are written, so a second call changes nothing. Without `wait` nothing happens while somebody
+    else is doing it.
     """
     with transaction(engine) as connection:
         if is_postgresql(connection):
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(AGGREGATOR_LOCK)))
+            if not _is_alone(connection, wait=wait):
+                return 0
             # Right after a load the planner knows nothing of the new rows and would sort them all to group them.
             connection.execute(sa.text("SET LOCAL enable_sort = off"))
         taken = connection.execute(
@@ -34,6 +42,13 @@ def refresh_aggregates(engine: sa.Engine) -> int:
         marks = {(day, site) for day, site in taken}
         days = sorted({day for day, _ in marks})
         return sum(_refresh_days(connection, part, marks) for part in batched(days, DAYS_PER_STATEMENT))
+
+
+def _is_alone(connection: sa.Connection, *, wait: bool) -> bool:
+    if wait:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(AGGREGATOR_LOCK)))
+        return True
+    return bool(connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(AGGREGATOR_LOCK))).scalar_one())
 
 
 def _refresh_days(connection: sa.Connection, days: Sequence[int], marks: set[tuple[int, str]]) -> int:

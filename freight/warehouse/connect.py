@@ -1,8 +1,9 @@
 """Open a warehouse, run a transaction in it, and say in DPA's words what went wrong."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,58 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from freight.errors import ConfigurationError, DpaError, TransientError
 
-__all__ = ["Engine", "is_postgresql", "open_engine", "reading", "safe_url", "transaction"]
+__all__ = [
+    "BATCH",
+    "Engine",
+    "Patience",
+    "canceller",
+    "is_postgresql",
+    "open_engine",
+    "reading",
+    "safe_url",
+    "transaction",
+]
 
-BUSY_TIMEOUT_S = 30
 SQLITE_PAGE_BYTES = 16 << 10  # loads are faster than with 4 KiB, and a small change still writes little
-LOCK_TIMEOUT = "60s"  # a load waits this long for another one; a wait beyond it is retried as a whole
 WORK_MEMORY = "64MB"  # for the joins of a staged load; the server's 4 MB would spill them to disk
-IDLE_IN_TRANSACTION_TIMEOUT = "300s"  # frees locks that a frozen process holds
+# A server that vanished without a word is noticed within a minute, not after the system's two hours.
+DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not take the writer's lock
 
 # SQLSTATE classes and codes after which the same transaction may succeed.
 TRANSIENT_CLASSES = ("08", "53", "57")
 PROTOCOL_VIOLATION = "08P01"  # a mistake of the program, although its class is that of lost connections
 TRANSIENT_STATES = ("40001", "40P01", "55P03", "25006", "25P03")
-SQLITE_TRANSIENT = ("locked", "busy")
+SQLITE_TRANSIENT = ("locked", "busy", "interrupted")
 REFUSED_STATES = ("28P01", "28000", "3D000", "42501")
 # What PostgreSQL says to one that it does not let in: a connection that failed has no SQLSTATE.
 CONNECTION_REFUSED = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry")
 SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
 
 
-def open_engine(url: str) -> Engine:
+@dataclass(frozen=True)
+class Patience:
+    """How long a connection waits for others, and others for it.
+
+    Attributes:
+        lock_s: for another one's lock; a wait beyond it is retried as a whole.
+        idle_s: until the locks of a process that froze within a transaction are freed (PostgreSQL).
+    """
+
+    lock_s: int = 60
+    idle_s: int = 300
+
+
+BATCH = Patience()
+
+
+def open_engine(url: str, patience: Patience = BATCH, name: str = "dpa") -> Engine:
     """Return an engine for the warehouse at a SQLAlchemy URL (`sqlite:///…` or `postgresql://…`).
+
+    Args:
+        url: where the warehouse is.
+        patience: for locks.
+        name: what the server shows of these connections.
 
     Raises:
         ConfigurationError: the URL names no engine that DPA supports.
@@ -44,9 +75,9 @@ def open_engine(url: str) -> Engine:
         raise ConfigurationError("the warehouse URL cannot be read: expected sqlite:///… or postgresql://…") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return _sqlite(parsed)
+        return _sqlite(parsed, patience)
     if backend == "postgresql":
-        return _postgresql(parsed)
+        return _postgresql(parsed, patience, name)
     raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
 
 
@@ -77,15 +108,21 @@ def reading(engine: Engine) -> Iterator[sa.Connection]:
         yield connection.execution_options(**options)
 
 
+def canceller(connection: sa.Connection) -> Callable[[], None]:
+    """Return what another thread calls to break off the statement that runs on a connection."""
+    driver: Any = connection.connection.driver_connection
+    return driver.cancel if is_postgresql(connection) else driver.interrupt  # type: ignore[no-any-return]
+
+
 def is_postgresql(connection: sa.Connection) -> bool:
     """Whether the warehouse is PostgreSQL (else it is SQLite)."""
     return connection.dialect.name == "postgresql"
 
 
-def _sqlite(url: sa.URL) -> Engine:
+def _sqlite(url: sa.URL, patience: Patience) -> Engine:
     if url.database and url.database != ":memory:":
         _make_folder(Path(url.database).parent)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    engine = sa.create_engine(url, connect_args={"timeout": patience.lock_s, "check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: Any) -> None:
@@ -113,10 +150,10 @@ def _make_folder(folder: Path) -> None:
         raise ConfigurationError(f"the folder of the warehouse cannot be made: {error}") from None
 
 
-def _postgresql(url: sa.URL) -> Engine:
+def _postgresql(url: sa.URL, patience: Patience, name: str) -> Engine:
     settings = {
-        "lock_timeout": LOCK_TIMEOUT,
-        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT,
+        "lock_timeout": f"{patience.lock_s}s",
+        "idle_in_transaction_session_timeout": f"{patience.idle_s}s",
         "work_mem": WORK_MEMORY,
         "TimeZone": "UTC",
     }
@@ -125,7 +162,7 @@ def _postgresql(url: sa.URL) -> Engine:
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         pool_recycle=1_800,
-        connect_args={"options": options, "application_name": "dpa", "connect_timeout": 15},
+        connect_args={"options": options, "application_name": name, "connect_timeout": 15, **DEAD_PEER},
     )
 
 

@@ -1,57 +1,37 @@
 """How the rows of each dataset are written; a dataset that is not named here is upserted as its contract says."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 import sqlalchemy as sa
 
-from freight.contracts import Contract
 from freight.contracts.headers import fold
-from freight.types import BatchId
 from freight.warehouse import machine_history
 from freight.warehouse.bulk import append
 from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import dim_machines, dirty_marks, metadata, station_aliases
-from freight.warehouse.upsert import Frames, UpsertCounts, upsert
+from freight.warehouse.upsert import Batch, CountsByBatch, UpsertCounts, upsert
+
+Writer = Callable[[sa.Connection, Batch], CountsByBatch]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """The rows of a batch on their way into a table.
-
-    Attributes:
-        batch_id: the batch.
-        contract: the dataset.
-        frames: conformed rows with origin columns, each time from the start; a key occurs once.
-        rows: number of rows that `frames` gives.
-    """
-
-    batch_id: BatchId
-    contract: Contract
-    frames: Frames
-    rows: int
-
-
-Writer = Callable[[sa.Connection, Batch], UpsertCounts]
-
-
-def write_rows(connection: sa.Connection, batch: Batch) -> UpsertCounts:
+def write_rows(connection: sa.Connection, batch: Batch) -> CountsByBatch:
     """Write the rows of a batch in the caller's transaction, and everything that follows from them."""
     return WRITERS.get(batch.contract.dataset, _write_plain)(connection, batch)
 
 
-def _write_plain(connection: sa.Connection, batch: Batch) -> UpsertCounts:
-    return upsert(connection, batch.contract, batch.frames, batch.rows)
+def _write_plain(connection: sa.Connection, batch: Batch) -> CountsByBatch:
+    return upsert(connection, batch)
 
 
-def _write_stations(connection: sa.Connection, batch: Batch) -> UpsertCounts:
+def _write_stations(connection: sa.Connection, batch: Batch) -> CountsByBatch:
     """Stations give machines the names of their sites, so a change of a station may re-site facts."""
     machine_history.lock_history(connection)
     counts = _write_plain(connection, batch)
-    if counts.inserted or counts.updated:
+    if any(part.inserted or part.updated for part in counts.values()):
         _write_aliases(connection)
-        machine_history.refresh(connection, batch.batch_id)
+        machine_history.refresh(connection, batch.batch_ids[0])
     return counts
 
 
@@ -67,17 +47,19 @@ def _write_aliases(connection: sa.Connection) -> None:
         connection.execute(station_aliases.insert(), [{"alias": a, "station_code": c} for a, c in aliases.items()])
 
 
-def _write_machines(connection: sa.Connection, batch: Batch) -> UpsertCounts:
+def _write_machines(connection: sa.Connection, batch: Batch) -> CountsByBatch:
+    """A snapshot is stated as a whole, so it is one batch."""
+    (batch_id,) = batch.batch_ids
     stated = list(batch.frames())
     if not stated:
-        return UpsertCounts()
+        return {batch_id: UpsertCounts()}
     snapshot = pl.concat(stated)
     counts = machine_history.observe(connection, snapshot)
-    machine_history.refresh(connection, batch.batch_id, snapshot["machine_id"].to_list())
-    return counts
+    machine_history.refresh(connection, batch_id, snapshot["machine_id"].to_list())
+    return {batch_id: counts}
 
 
-def _write_transactions(connection: sa.Connection, batch: Batch) -> UpsertCounts:
+def _write_transactions(connection: sa.Connection, batch: Batch) -> CountsByBatch:
     """Facts take the site that their machine had at the time; what changes is marked for the aggregates."""
     sites = _SiteHistory.read(connection)
     touched: set[tuple[int, str]] = set()
@@ -93,10 +75,10 @@ def _write_transactions(connection: sa.Connection, batch: Batch) -> UpsertCounts
     def mark_left(connection: sa.Connection, staging: str) -> None:
         _mark_rows_that_change(connection, batch, staging)
 
-    counts = upsert(connection, batch.contract, sited, batch.rows, before_change=mark_left)
-    if counts.writes:
+    counts = upsert(connection, replace(batch, frames=sited), before_change=mark_left)
+    if any(part.writes for part in counts.values()):
         marks = pl.DataFrame(sorted(touched), schema=["day_number", "site_location"], orient="row")
-        append(connection, dirty_marks.name, [marks.with_columns(pl.lit(batch.batch_id).alias("batch_id"))])
+        append(connection, dirty_marks.name, [marks.with_columns(pl.lit(batch.batch_ids[0]).alias("batch_id"))])
     return counts
 
 
@@ -111,7 +93,7 @@ def _mark_rows_that_change(connection: sa.Connection, batch: Batch, staging: str
             "AND (s.day_number <> t.day_number OR s.site_location <> t.site_location) "
             "AND (s.origin_us, s.origin_seq, s.content_hash) > (t.origin_us, t.origin_seq, t.content_hash)"
         ),
-        {"batch_id": batch.batch_id},
+        {"batch_id": batch.batch_ids[0]},
     )
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 import polars as pl
 import sqlalchemy as sa
 
-from freight.errors import PositionFenced
+from freight.errors import ConfigurationError, PositionFenced
 from freight.types import BatchId, Cause, LoadCounts, RunId, origin_us_of
 from freight.warehouse.bulk import append
 from freight.warehouse.schema import (
@@ -158,7 +158,7 @@ def close_batch(
     connection.execute(
         batches.update()
         .where(batches.c.batch_id == batch_id)
-        .values(first_row=first, last_row=last, **_count_values(counts))
+        .values(first_row=first, last_row=last, **count_values(counts))
     )
 
 
@@ -249,6 +249,21 @@ def holds_simulated_data(connection: sa.Connection) -> bool | None:
     return None if row is None else bool(row[0])
 
 
+def refuse_to_mix(connection: sa.Connection, *, simulated: bool) -> None:
+    """Check that data of this kind may go into the warehouse.
+
+    Raises:
+        ConfigurationError: it holds data of the other kind.
+    """
+    held = holds_simulated_data(connection)
+    if held is not None and held != simulated:
+        kind = {True: "simulated", False: "real"}
+        raise ConfigurationError(
+            f"the warehouse holds {kind[held]} data and this would bring {kind[simulated]} data: use another "
+            "warehouse, or `dpa reset` to start clean"
+        )
+
+
 def record_purge(
     connection: sa.Connection,
     table: str,
@@ -268,11 +283,12 @@ def record_purge(
             cause=cause,
             purged_rows=rows,
             purged_at=now,
-            **_count_values(counts),
+            **count_values(counts),
         )
     )
 
 
-def _count_values(counts: LoadCounts) -> dict[str, int]:
+def count_values(counts: LoadCounts) -> dict[str, int]:
+    """Return counts by the names of their columns."""
     values = asdict(counts)
     return {"read_rows": values.pop("read"), **values}

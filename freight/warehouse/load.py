@@ -11,7 +11,7 @@ from freight.contracts import Contract
 from freight.errors import InvariantViolated
 from freight.types import BatchId, LoadCounts
 from freight.warehouse.connect import Engine, transaction
-from freight.warehouse.datasets import Batch, write_rows
+from freight.warehouse.datasets import write_rows
 from freight.warehouse.ledger import (
     FilePosition,
     LoadUnit,
@@ -21,6 +21,7 @@ from freight.warehouse.ledger import (
     write_quarantine,
 )
 from freight.warehouse.quarantine import mark_replayed
+from freight.warehouse.upsert import Batch
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _write(
     def with_origin() -> Iterable[pl.DataFrame]:
         return (_with_origin(frame, unit, batch_id) for frame in content.frames())
 
-    written = write_rows(connection, Batch(batch_id, contract, with_origin, content.rows))
+    written = write_rows(connection, Batch((batch_id,), contract, with_origin, content.rows))[batch_id]
     counts = LoadCounts(
         read=content.read,
         inserted=written.inserted,

@@ -32,7 +32,7 @@ def migrate(engine: Engine) -> str:
         found = _version(connection)
         if found != _newest():
             _drop_views(connection)  # a table that a view reads cannot be altered
-            command.upgrade(_config(connection), "head")
+            command.upgrade(alembic_config(connection), "head")
         _make_views(connection)
     return _newest()
 
@@ -51,7 +51,8 @@ def require_current(engine: Engine) -> None:
         )
 
 
-def _config(connection: sa.Connection | None = None) -> Config:
+def alembic_config(connection: sa.Connection | None = None) -> Config:
+    """Return where Alembic finds the migrations, and the connection on which to run them."""
     config = Config()
     config.set_main_option("script_location", str(SQL_FOLDER / "migrations"))
     config.set_main_option("path_separator", "os")
@@ -60,7 +61,7 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 
 def _newest() -> str:
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if head is None:
         raise ConfigurationError(f"no migrations are in {SQL_FOLDER}")
     return head

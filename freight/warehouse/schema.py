@@ -109,7 +109,8 @@ runs = sa.Table(
     sa.Column("outcome", sa.Text),
 )
 
-# One row for each committed load unit: lineage and counts. `location` names a file as the positions do.
+# Lineage and counts: one row for each committed load unit, a file or some minutes of a partition. `location` names a
+# file as its position does, or `topic/partition`; `file_hash` is the topic_id of a stream.
 batches = sa.Table(
     "batches",
     metadata,
@@ -142,6 +143,92 @@ file_positions = sa.Table(
     sa.Column("modified_us", BigInt, nullable=False),
     sa.Column("origin_us", BigInt, nullable=False),
     sa.Column("batch_id", BigInt, nullable=False),
+)
+
+# Up to where a consumer group has read a partition. A topic made again under its name has another topic_id, and so
+# positions of its own. `newest_event_us` is the newest event time seen, against which lateness is judged.
+stream_positions = sa.Table(
+    "stream_positions",
+    metadata,
+    sa.Column("consumer_group", KeyText, primary_key=True),
+    sa.Column("topic", KeyText, primary_key=True),
+    sa.Column("topic_id", KeyText, primary_key=True),
+    sa.Column("partition_number", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("first_offset", BigInt, nullable=False),
+    sa.Column("next_offset", BigInt, nullable=False),
+    sa.Column("newest_event_us", BigInt),
+    sa.Column("listener_id", sa.Text, nullable=False),
+    sa.Column("moved_at", UtcInstant, nullable=False),
+)
+
+# Which partition a batch of a stream is of; first_row and last_row of the batch are its offsets. A batch of a stream
+# grows for some minutes: a row for each micro-batch would be millions a day.
+stream_batches = sa.Table(
+    "stream_batches",
+    metadata,
+    sa.Column("batch_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("consumer_group", KeyText, nullable=False),
+    sa.Column("topic", KeyText, nullable=False),
+    sa.Column("topic_id", KeyText, nullable=False),
+    sa.Column("partition_number", BigInt, nullable=False),
+)
+
+# Every time a listener was given a partition: what Kafka would have delivered again, and what was gone.
+stream_assignments = sa.Table(
+    "stream_assignments",
+    metadata,
+    sa.Column("assignment_id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("listener_id", sa.Text, nullable=False),
+    sa.Column("consumer_group", KeyText, nullable=False),
+    sa.Column("topic", KeyText, nullable=False),
+    sa.Column("partition_number", BigInt, nullable=False),
+    sa.Column("next_offset", BigInt, nullable=False),
+    sa.Column("log_start", BigInt, nullable=False),
+    sa.Column("log_end", BigInt, nullable=False),
+    sa.Column("redelivered", BigInt, nullable=False),
+    sa.Column("skipped", BigInt, nullable=False),
+    sa.Column("gap", BigInt, nullable=False),
+    sa.Column("assigned_at", UtcInstant, nullable=False),
+)
+
+# Offsets that nobody can read any more; a listener goes on only when a person has accepted the gap. `until_offset` is
+# unknown where a topic was made again: what the old one still held went with it.
+stream_gaps = sa.Table(
+    "stream_gaps",
+    metadata,
+    sa.Column("gap_id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("consumer_group", KeyText, nullable=False),
+    sa.Column("topic", KeyText, nullable=False),
+    sa.Column("topic_id", KeyText, nullable=False),
+    sa.Column("partition_number", BigInt, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("from_offset", BigInt, nullable=False),
+    sa.Column("until_offset", BigInt),
+    sa.Column("noted_at", UtcInstant, nullable=False),
+    sa.Column("accepted_at", UtcInstant),
+    sa.Column("accepted_by", sa.Text),
+    sa.Column("closed_at", UtcInstant),
+    sa.UniqueConstraint("consumer_group", "topic", "topic_id", "partition_number", "kind", "from_offset"),
+)
+
+# Listeners by their last sign of life; whoever starts or replaces listeners looks here.
+stream_listeners = sa.Table(
+    "stream_listeners",
+    metadata,
+    sa.Column("listener_id", KeyText, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("consumer_group", KeyText, nullable=False),
+    sa.Column("topic", KeyText, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("partitions", BigInt, nullable=False),
+    sa.Column("lag", BigInt, nullable=False),
+    sa.Column("messages", BigInt, nullable=False),
+    sa.Column("started_at", UtcInstant, nullable=False),
+    sa.Column("polled_at", UtcInstant, nullable=False),
+    sa.Column("committed_at", UtcInstant),
+    sa.Column("heartbeat_at", UtcInstant, nullable=False),
+    sa.Column("ended_at", UtcInstant),
 )
 
 quarantine = sa.Table(
@@ -295,5 +382,6 @@ sa.Index(
     postgresql_with={"autosummarize": True},
 )
 sa.Index("ix_quarantine_batch", quarantine.c.batch_id)
+sa.Index("ix_stream_batches_partition", stream_batches.c.topic, stream_batches.c.partition_number)
 sa.Index("ix_batches_location", batches.c.source, batches.c.location)
 sa.Index("ix_load_attempts_location", load_attempts.c.source, load_attempts.c.location)

@@ -4,7 +4,8 @@ Versions of a key are ordered by (origin_us, origin_seq, content_hash), so the s
 whatever order they arrive. A newer version with the same content moves only the origin; it counts as unchanged.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from freight.contracts import Contract
 from freight.errors import InvariantViolated
+from freight.types import BatchId
 from freight.warehouse.bulk import append, append_new, columns_list, create_staging, drop_staging
 from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import ORIGIN_NAMES
@@ -21,6 +23,25 @@ OPTIMISTIC_ROWS = 100_000
 ANALYZE_ROWS = 1_000
 
 Frames = Callable[[], Iterable[pl.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one load on their way into a table.
+
+    Attributes:
+        batch_ids: the lineage rows that the rows belong to: one for a file, one per partition for a micro-batch.
+        contract: the dataset.
+        frames: conformed rows with origin columns, each time from the start; a key occurs once.
+        rows: number of rows that `frames` gives.
+        likely_new: whether to try first as if no key was stored; a wrong guess costs time, nothing else.
+    """
+
+    batch_ids: tuple[BatchId, ...]
+    contract: Contract
+    frames: Frames
+    rows: int
+    likely_new: bool = True
 
 
 @dataclass(frozen=True)
@@ -37,46 +58,62 @@ class UpsertCounts:
     confirmed: int = 0
 
     @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.inserted + self.updated + self.unchanged + self.superseded
+
+    @property
     def writes(self) -> bool:
         """Whether any stored row was written."""
         return bool(self.inserted or self.updated or self.confirmed)
 
 
+CountsByBatch = Mapping[BatchId, UpsertCounts]
+
+
 def upsert(
-    connection: sa.Connection,
-    contract: Contract,
-    frames: Frames,
-    rows: int,
-    before_change: Callable[[sa.Connection, str], None] | None = None,
-) -> UpsertCounts:
+    connection: sa.Connection, batch: Batch, before_change: Callable[[sa.Connection, str], None] | None = None
+) -> CountsByBatch:
     """Write rows in the caller's transaction; doing it again changes nothing.
 
     Args:
         connection: inside a transaction.
-        contract: names table, business key and columns.
-        frames: gives the rows (stored columns of the contract and origin columns), each time from the start; a key
-            occurs once.
-        rows: number of rows that `frames` gives.
+        batch: its frames give the stored columns of the contract and the origin columns.
         before_change: called with the staging table before stored rows change; not called when all keys are new.
     """
-    if rows == 0:
-        return UpsertCounts()
-    if rows <= OPTIMISTIC_ROWS or _is_empty(connection, contract.table):
-        inserted = append_new(connection, contract.table, _sorted(frames, contract))
-        if inserted is not None:
-            return UpsertCounts(inserted)
-    staging = create_staging(connection, contract.table)
-    append(connection, staging, frames())
-    if is_postgresql(connection) and rows >= ANALYZE_ROWS:
+    if batch.rows == 0:
+        return dict.fromkeys(batch.batch_ids, UpsertCounts())
+    table = batch.contract.table
+    if (batch.likely_new and batch.rows <= OPTIMISTIC_ROWS) or _is_empty(connection, table):
+        rows_of: Counter[BatchId] = Counter()
+        if append_new(connection, table, _counted(_sorted(batch), batch, rows_of)) is not None:
+            return {batch_id: UpsertCounts(inserted=rows_of[batch_id]) for batch_id in batch.batch_ids}
+    staging = create_staging(connection, table)
+    rows_of = Counter()
+    append(connection, staging, _counted(batch.frames(), batch, rows_of))
+    if is_postgresql(connection) and batch.rows >= ANALYZE_ROWS:
         connection.execute(sa.text(f"ANALYZE {staging}"))  # nobody else analyses a temporary table
-    counts = _merge(connection, contract, staging, rows, before_change)
+    counts = _merge(connection, batch, staging, rows_of, before_change)
     drop_staging(connection, staging)  # after an error the rollback takes it away
     return counts
 
 
-def _sorted(frames: Frames, contract: Contract) -> Iterable[pl.DataFrame]:
+def _sorted(batch: Batch) -> Iterable[pl.DataFrame]:
     """Give frames in key order: two loads that meet then wait for each other instead of deadlocking."""
-    return (frame.sort(contract.business_key) for frame in frames())
+    return (frame.sort(batch.contract.business_key) for frame in batch.frames())
+
+
+def _counted(frames: Iterable[pl.DataFrame], batch: Batch, rows_of: Counter[BatchId]) -> Iterable[pl.DataFrame]:
+    """Give the frames, and count their rows by batch on the way."""
+    for frame in frames:
+        rows_of.update(_rows_by_batch(frame, batch.batch_ids))
+        yield frame
+
+
+def _rows_by_batch(frame: pl.DataFrame, batch_ids: Sequence[BatchId]) -> dict[BatchId, int]:
+    if len(batch_ids) == 1:
+        return {batch_ids[0]: frame.height}
+    return dict(frame["batch_id"].value_counts().iter_rows())
 
 
 def _is_empty(connection: sa.Connection, table: str) -> bool:
@@ -85,22 +122,34 @@ def _is_empty(connection: sa.Connection, table: str) -> bool:
 
 def _merge(
     connection: sa.Connection,
-    contract: Contract,
+    batch: Batch,
     staging: str,
-    rows: int,
+    rows_of: Mapping[BatchId, int],
     before_change: Callable[[sa.Connection, str], None] | None,
-) -> UpsertCounts:
-    sql = _Statements(contract, staging)
+) -> CountsByBatch:
+    sql = _Statements(batch.contract, staging)
     if before_change:
         before_change(connection, staging)
-    inserted = connection.execute(sa.text(sql.insert_new)).rowcount
-    updated = connection.execute(sa.text(sql.update_changed)).rowcount
-    confirmed = connection.execute(sa.text(sql.confirm_same)).rowcount
-    superseded = connection.execute(sa.text(sql.count_superseded)).scalar_one()
-    unchanged = rows - inserted - updated - superseded
-    if unchanged < 0:
-        raise InvariantViolated(f"{contract.table}: {rows} rows staged, but more were counted")
-    return UpsertCounts(inserted, updated, unchanged, superseded, confirmed)
+    inserted, updated, confirmed = (
+        _written(connection, statement, batch.batch_ids)
+        for statement in (sql.insert_new, sql.update_changed, sql.confirm_same)
+    )
+    superseded = {BatchId(number): rows for number, rows in connection.execute(sa.text(sql.count_superseded))}
+    counts = {}
+    for number in batch.batch_ids:
+        written = inserted[number], updated[number]
+        unchanged = rows_of.get(number, 0) - sum(written) - superseded.get(number, 0)
+        counts[number] = UpsertCounts(*written, unchanged, superseded.get(number, 0), confirmed[number])
+        if unchanged < 0:
+            raise InvariantViolated(f"{batch.contract.table}: more rows were counted than staged for batch {number}")
+    return counts
+
+
+def _written(connection: sa.Connection, statement: str, batch_ids: Sequence[BatchId]) -> Counter[BatchId]:
+    """Run a statement; return how many rows it wrote for each batch."""
+    if len(batch_ids) == 1:
+        return Counter({batch_ids[0]: connection.execute(sa.text(statement)).rowcount})
+    return Counter(connection.execute(sa.text(f"{statement} RETURNING batch_id")).scalars())
 
 
 class _Statements:
@@ -128,6 +177,6 @@ class _Statements:
             f"WHERE {same_key} AND {newer} AND s.content_hash = t.content_hash"
         )
         self.count_superseded = (
-            f"SELECT count(*) FROM {staging} AS s JOIN {table} AS t ON {same_key} "
-            "WHERE s.content_hash <> t.content_hash"
+            f"SELECT s.batch_id, count(*) FROM {staging} AS s JOIN {table} AS t ON {same_key} "
+            "WHERE s.content_hash <> t.content_hash GROUP BY s.batch_id"
         )

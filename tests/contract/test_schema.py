@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from freight.errors import ConfigurationError
 from freight.warehouse import migrate as migrate_module
 from freight.warehouse.connect import open_engine, reading, transaction
-from freight.warehouse.migrate import drop_everything, migrate, require_current
+from freight.warehouse.migrate import alembic_config, drop_everything, migrate, require_current
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW
@@ -48,16 +49,35 @@ def test_a_view_that_a_release_no_longer_has_is_dropped(warehouse: WarehouseUnde
     assert view_names(warehouse) == before - {"v_data_quality"}
 
 
-def test_a_warehouse_of_the_first_schema_version_is_brought_up_with_its_views(warehouse: WarehouseUnderTest) -> None:
+def test_a_warehouse_of_the_first_schema_version_is_brought_up_with_its_rows_and_views(
+    warehouse: WarehouseUnderTest,
+) -> None:
+    views = view_names(warehouse)
+    go_back_to_the_first_schema_version(warehouse)
     with transaction(warehouse.engine) as connection:
-        connection.execute(sa.text("DROP TABLE schema_views"))
         connection.execute(sa.text("CREATE TABLE schema_views (fingerprint TEXT PRIMARY KEY)"))
         connection.execute(sa.text("INSERT INTO schema_views VALUES ('of the whole')"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-    before = view_names(warehouse)
+        connection.execute(
+            sa.text(
+                "INSERT INTO fact_transactions (transaction_id, machine_id, transaction_at, status_code, "
+                "transaction_date, day_number, site_location, critical_alert, batch_id, origin_us, origin_seq, "
+                "content_hash) VALUES ('TRX-1', 'MCH-001', '2026-03-01 08:00:00', 'OK', '2026-03-01', 20513, 'Douala', "
+                "false, 1, 2, 3, 4)"
+            )
+        )
     migrate(warehouse.engine)
-    assert view_names(warehouse) == before
+    assert view_names(warehouse) == views
     require_current(warehouse.engine)
+    with reading(warehouse.engine) as connection:
+        facts = connection.execute(sa.text("SELECT transaction_id, is_late FROM fact_transactions")).all()
+    assert [tuple(fact) for fact in facts] == [("TRX-1", False)]
+
+
+def go_back_to_the_first_schema_version(warehouse: WarehouseUnderTest) -> None:
+    drop_everything(warehouse.engine)
+    with transaction(warehouse.engine) as connection:
+        command.upgrade(alembic_config(connection), "0001")
+        connection.execute(sa.text("DROP TABLE schema_views"))
 
 
 def test_a_view_of_a_users_own_is_named_when_postgresql_lets_it_stand_in_the_way(

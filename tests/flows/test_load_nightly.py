@@ -138,7 +138,7 @@ def test_simulated_and_real_data_never_mix(corridor: Corridor) -> None:
     assert corridor.catalog.simulated
     state = run_flow()
     assert state.is_failed()
-    assert "the warehouse holds real data and the catalog brings simulated data" in str(state.message)
+    assert "the warehouse holds real data and this would bring simulated data" in str(state.message)
 
 
 @pytest.fixture

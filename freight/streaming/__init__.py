@@ -1,0 +1,1 @@
+"""Kafka to warehouse: messages become micro-batches, which load exactly once."""

@@ -1,0 +1,134 @@
+"""Messages to a micro-batch: parsed, typed and validated, lateness flagged, one version of each key; all in memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from freight.contracts import Contract
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.streaming.messages import decode
+from freight.transforms import derive
+from freight.transforms.versions import CONTENT_HASH, with_content_hash
+from freight.validation import Locale, split
+from freight.warehouse.stream_load import PARTITION, MicroBatch, OffsetRange
+
+LATE_US = 3_600_000_000  # behind the newest event of its partition, in microseconds
+VERSION = ("origin_us", "origin_seq", CONTENT_HASH)
+
+
+@dataclass(frozen=True)
+class Received:
+    """Messages of some partitions, and up to where each has been read.
+
+    Attributes:
+        messages: columns of `MESSAGE_SCHEMA`.
+        spans: for each partition its topic_id, from_offset, until_offset, and the newest event time before.
+    """
+
+    messages: pl.DataFrame
+    spans: Mapping[int, "Span"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Offsets [from_offset, until_offset) of a partition, and the newest event time before them."""
+
+    topic_id: str
+    from_offset: int
+    until_offset: int
+    newest_event_us: int | None = None
+
+
+def conform(received: Received, contract: Contract, zone: str, now: datetime) -> MicroBatch:
+    """Return what is to be committed for some messages."""
+    messages = received.messages.with_row_index(ROW_NUMBER).with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
+    decoded = decode(messages["value"], contract)
+    parted = split(decoded.rows, contract, Locale(zone=zone), now)
+    bad = pl.concat([decoded.faults, parted.quarantined])
+    rows = with_content_hash(derive(_with_origin(parted.valid, messages), contract), contract)
+    rows = _flag_late(rows, contract, received.spans)
+    newest = _newest_events(rows, contract)
+    kept = _newest_versions(rows, contract)
+    return MicroBatch(
+        tuple(_ranges(received, rows, kept, newest)),
+        kept,
+        _bad_rows(bad, messages) if bad.height else bad.with_columns(pl.lit(0, pl.Int64).alias(PARTITION)),
+    )
+
+
+def _with_origin(valid: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
+    """Put partition, time of sending and offset in the place of the row number."""
+    origin = messages.select(PARTITION, origin_us="sent_us", origin_seq="offset")
+    if valid.height < messages.height:
+        origin = origin[valid[ROW_NUMBER]]
+    return valid.drop(ROW_NUMBER).hstack(origin)
+
+
+def _flag_late(rows: pl.DataFrame, contract: Contract, spans: Mapping[int, Span]) -> pl.DataFrame:
+    """Flag rows that came long after newer events of their partition."""
+    before = {partition: span.newest_event_us for partition, span in spans.items()}
+    event_us = pl.col(contract.event_time or "").dt.epoch("us")
+    so_far = event_us.cum_max().over(PARTITION)
+    newest = pl.max_horizontal(so_far, pl.col(PARTITION).replace_strict(before, return_dtype=pl.Int64))
+    return rows.with_columns(is_late=event_us < newest - LATE_US)
+
+
+def _newest_events(rows: pl.DataFrame, contract: Contract) -> dict[int, int]:
+    newest = rows.group_by(PARTITION).agg(pl.col(contract.event_time or "").max().dt.epoch("us"))
+    return dict(newest.iter_rows())
+
+
+def _newest_versions(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Keep the newest version of each key, in the order of the keys."""
+    key = list(contract.business_key)
+    in_order = rows.sort([*key, *VERSION])
+    is_last = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in key)
+    return in_order.filter(is_last)
+
+
+def _ranges(
+    received: Received, rows: pl.DataFrame, kept: pl.DataFrame, newest: Mapping[int, int]
+) -> Sequence[OffsetRange]:
+    superseded = _rows_by_partition(rows)
+    for partition, count in _rows_by_partition(kept).items():
+        superseded[partition] -= count
+    told = received.messages.group_by(PARTITION).agg(
+        pl.len(),
+        pl.col("value").bin.size().sum().fill_null(0),
+        pl.col("sent_us").min().alias("oldest"),
+        pl.col("sent_us").max().alias("newest"),
+    )
+    facts = {partition: figures for partition, *figures in told.iter_rows()}
+    return [
+        OffsetRange(
+            partition,
+            span.topic_id,
+            span.from_offset,
+            span.until_offset,
+            *_sizes(facts.get(partition), superseded.get(partition, 0)),
+            newest_event_us=max(
+                (us for us in (span.newest_event_us, newest.get(partition)) if us is not None), default=None
+            ),
+        )
+        for partition, span in sorted(received.spans.items())
+    ]
+
+
+def _sizes(figures: Sequence[int] | None, superseded: int) -> tuple[int, int, int, int, int]:
+    """Return messages, size_bytes, superseded, oldest_sent_us and newest_sent_us of a range."""
+    messages, size_bytes, oldest_us, newest_us = figures or (0, 0, 0, 0)
+    return messages, size_bytes, superseded, oldest_us, newest_us
+
+
+def _rows_by_partition(rows: pl.DataFrame) -> dict[int, int]:
+    return dict(rows[PARTITION].value_counts().iter_rows())
+
+
+def _bad_rows(bad: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
+    """Give each bad row its offset, its partition and the message as it came."""
+    source = messages[bad[ROW_NUMBER]]
+    return bad.with_columns(
+        source["offset"].alias(ROW_NUMBER), source["value"].fill_null(b"").alias("raw"), source[PARTITION]
+    ).select(*BAD_ROWS_SCHEMA, PARTITION)

@@ -1,0 +1,299 @@
+"""The broker as a listener needs it, and Kafka behind it; the only module that consumes with confluent_kafka.
+
+Where a listener reads is decided by its positions in the warehouse. What Kafka keeps of a group's offsets is a hint
+for people and their lag monitors.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import polars as pl
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from freight.errors import ConfigurationError, TransientError
+from freight.streaming.messages import MESSAGE_SCHEMA
+from freight.warehouse.streams import PartitionLog
+
+log = logging.getLogger("freight")
+
+ANSWER_S = 10.0  # how long the broker has to answer a question
+SEEK_S = 10.0  # an assigned partition can be positioned when librdkafka has taken it up, which takes a moment
+
+# Azure Event Hubs cuts connections that are idle for 4 minutes and knows no sessions shorter than 6 s; these settings
+# suit it, and any other broker.
+LIVENESS = {
+    "socket.keepalive.enable": "true",
+    "connections.max.idle.ms": "180000",
+    "metadata.max.age.ms": "180000",
+    "session.timeout.ms": "30000",
+    "heartbeat.interval.ms": "3000",
+    "socket.timeout.ms": "60000",
+    "max.poll.interval.ms": "300000",
+    "topic.metadata.refresh.interval.ms": "30000",  # partitions that are added are noticed within this
+}
+READING = {
+    "enable.auto.commit": "false",
+    "enable.auto.offset.store": "false",
+    "auto.offset.reset": "error",  # the warehouse says where to read; a jump would be a silent loss
+    "enable.partition.eof": "true",  # tells how far transaction markers reach, and that all is read
+    "isolation.level": "read_committed",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "fetch.queue.backoff.ms": "20",  # the default of 1 s halves the rate
+    "queued.min.messages": "100000",
+    "queued.max.messages.kbytes": "32768",  # of memory for what is fetched ahead
+}
+
+OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
+REFUSED = {
+    KafkaError._AUTHENTICATION,
+    KafkaError._SSL,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+}
+
+
+@dataclass(frozen=True)
+class Polled:
+    """What came since the last time.
+
+    Attributes:
+        messages: columns of `MESSAGE_SCHEMA`, in the order of the offsets of each partition.
+        first: offset of the first message of each partition.
+        until: for partitions that were read on: the offset after the last one.
+        ended: offset of the end of partitions of which everything is read.
+        out_of_range: partitions whose next offset the broker does not have.
+    """
+
+    messages: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MESSAGE_SCHEMA))
+    first: Mapping[int, int] = field(default_factory=dict)
+    until: Mapping[int, int] = field(default_factory=dict)
+    ended: Mapping[int, int] = field(default_factory=dict)
+    out_of_range: Collection[int] = ()
+
+
+Partitions = Callable[[list[int]], None]
+
+
+class Source(Protocol):
+    """A topic that is read as a member of a group.
+
+    Rebalances are told within `poll` and `close`. Partitions come paused; `start` lets them flow.
+    """
+
+    def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
+        """Join the group."""
+
+    def poll(self, limit: int, timeout_s: float) -> Polled:
+        """Wait for messages, at most `limit`.
+
+        Raises:
+            ConfigurationError: the broker refuses us.
+        """
+
+    def start(self, offsets: Mapping[int, int]) -> None:
+        """Read assigned partitions from these offsets on.
+
+        Raises:
+            TransientError: they cannot be positioned right now.
+        """
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """Hold partitions."""
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """Let partitions flow on."""
+
+    def logs(self) -> list[PartitionLog]:
+        """Return what the broker holds of every partition of the topic.
+
+        Raises:
+            TransientError: the broker does not answer.
+            ConfigurationError: there is no such topic, or the broker refuses us.
+        """
+
+    def lag(self, offsets: Mapping[int, int]) -> int:
+        """Return how many messages lie behind these offsets, as far as is known without asking."""
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Tell the broker up to where the warehouse has read; a failure does no harm."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+class KafkaSource:
+    """A topic of a real broker."""
+
+    def __init__(self, settings: Mapping[str, str], topic: str, group: str) -> None:
+        """Connect lazily.
+
+        Args:
+            settings: of the client, such as `bootstrap.servers`; they win over those that are set here.
+            topic: what is read.
+            group: the consumer group.
+        """
+        self._topic = topic
+        self._trouble: KafkaError | None = None
+        shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": logging.getLogger("librdkafka")}
+        self._consumer = Consumer({**READING, **shared, "group.id": group})
+        self._admin_settings: dict[str, Any] = {k: v for k, v in settings.items() if k not in CONSUMER_ONLY}
+        self._assigned: set[int] = set()
+
+    def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
+        """See `Source`."""
+
+        def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            # From an offset that exists in every log or is never fetched: they are paused until `start`.
+            consumer.incremental_assign([TopicPartition(self._topic, p.partition, 0) for p in partitions])
+            self._assigned |= {p.partition for p in partitions}
+            self.pause([p.partition for p in partitions])
+            assigned([p.partition for p in partitions])
+
+        def leave(consumer: Consumer, partitions: list[TopicPartition], told: Partitions) -> None:
+            self._assigned -= {p.partition for p in partitions}
+            told([p.partition for p in partitions])
+            consumer.incremental_unassign(partitions)
+
+        self._consumer.subscribe(
+            [self._topic],
+            on_assign=on_assign,
+            on_revoke=lambda consumer, partitions: leave(consumer, partitions, revoked),
+            on_lost=lambda consumer, partitions: leave(consumer, partitions, lost),
+        )
+
+    def poll(self, limit: int, timeout_s: float) -> Polled:
+        """See `Source`."""
+        came = self._consumer.consume(limit, timeout_s)
+        self._refuse_trouble()
+        failed = [message for message in came if message.error()]
+        return _polled([message for message in came if not message.error()] if failed else came, failed)
+
+    def start(self, offsets: Mapping[int, int]) -> None:
+        """See `Source`."""
+        for partition, offset in offsets.items():
+            self._seek(TopicPartition(self._topic, partition, offset))
+        self.resume(list(offsets))
+
+    def _seek(self, place: TopicPartition) -> None:
+        deadline = time.monotonic() + SEEK_S
+        while True:
+            try:
+                return self._consumer.seek(place)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
+                    raise _translated(error) from error
+                time.sleep(0.01)
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """See `Source`."""
+        self._consumer.pause(self._places(partitions))
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """See `Source`."""
+        self._consumer.resume(self._places(partitions))
+
+    def _places(self, partitions: Collection[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in partitions if partition in self._assigned]
+
+    def logs(self) -> list[PartitionLog]:
+        """See `Source`."""
+        try:
+            topic_id, partitions = self._describe()
+            places = [TopicPartition(self._topic, partition) for partition in partitions]
+            committed = {p.partition: p.offset for p in self._consumer.committed(places, ANSWER_S)}
+            return [self._log(topic_id, place, committed[place.partition]) for place in places]
+        except KafkaException as error:
+            raise _translated(error) from error
+
+    def _describe(self) -> tuple[str, list[int]]:
+        admin = AdminClient(self._admin_settings)  # kept until the answer is there: it fails what it waits for
+        described: Any = admin.describe_topics(TopicCollection([self._topic]), request_timeout=ANSWER_S)
+        topic = described[self._topic].result(ANSWER_S + 1)
+        return str(topic.topic_id or ""), sorted(partition.id for partition in topic.partitions)
+
+    def _log(self, topic_id: str, place: TopicPartition, committed: int) -> PartitionLog:
+        start, end = self._consumer.get_watermark_offsets(place, ANSWER_S)
+        return PartitionLog(place.partition, topic_id, start, end, None if committed == OFFSET_INVALID else committed)
+
+    def lag(self, offsets: Mapping[int, int]) -> int:
+        """See `Source`."""
+        ends = {
+            p: self._consumer.get_watermark_offsets(TopicPartition(self._topic, p), cached=True)[1] for p in offsets
+        }
+        return sum(max(0, ends[partition] - offset) for partition, offset in offsets.items())
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """See `Source`."""
+        places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        try:
+            self._consumer.commit(offsets=places, asynchronous=True)
+        except KafkaException as error:
+            log.debug("the broker was not told the offsets: %s", error)
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._consumer.close()
+
+    def _note_trouble(self, error: KafkaError) -> None:
+        """Note what the client says about its connections; it goes on trying by itself."""
+        log.log(logging.ERROR if error.code() in REFUSED else logging.WARNING, "Kafka: %s", error.str())
+        self._trouble = error
+
+    def _refuse_trouble(self) -> None:
+        if self._trouble is not None and self._trouble.code() in REFUSED:
+            raise ConfigurationError(f"Kafka refuses us: {self._trouble.str()}")
+        self._trouble = None
+
+
+CONSUMER_ONLY = {*READING, "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id"}
+
+
+def _polled(came: Sequence[Any], failed: Sequence[Any]) -> Polled:
+    partitions = [message.partition() for message in came]
+    offsets = [message.offset() for message in came]
+    messages = pl.DataFrame(
+        {
+            "partition_number": partitions,
+            "offset": offsets,
+            "sent_us": [max(0, message.timestamp()[1]) * 1_000 for message in came],
+            "value": [message.value() for message in came],
+        },
+        schema=MESSAGE_SCHEMA,
+    )
+    first = dict(zip(reversed(partitions), reversed(offsets), strict=True))
+    until = {partition: offset + 1 for partition, offset in zip(partitions, offsets, strict=True)}
+    ended, out_of_range = {}, set()
+    for message in failed:
+        error, partition = message.error(), message.partition()
+        if error.code() == KafkaError._PARTITION_EOF:
+            ended[partition] = message.offset()
+            until[partition] = max(until.get(partition, 0), message.offset())
+        elif error.code() in OUT_OF_RANGE:
+            out_of_range.add(partition)
+        elif error.code() in REFUSED:
+            raise ConfigurationError(f"Kafka refuses us: {error.str()}")
+        else:
+            log.warning("Kafka: %s", error.str())
+    return Polled(messages, first, until, ended, out_of_range)
+
+
+def _translated(error: KafkaException) -> ConfigurationError | TransientError:
+    cause: KafkaError = error.args[0]
+    if cause.code() in REFUSED:
+        return ConfigurationError(f"Kafka refuses us: {cause.str()}")
+    if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        return ConfigurationError(f"there is no such topic: {cause.str()}")
+    return TransientError(f"Kafka does not answer: {cause.str()}")

@@ -1,0 +1,324 @@
+"""The loop of a listener: poll, batch, parse, and hand over to the thread that commits; never lose, never double.
+
+One thread turns the loop and alone speaks to the broker; another one commits. What a listener holds in memory may be
+dropped at any time, since the positions in the warehouse tell where to read on: after every doubt (a fence, a
+rebalance, an unknown outcome) it drops everything, reads the positions again and seeks.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from freight.errors import PositionFenced, QuarantineLimitExceeded, TransientError
+from freight.streaming.commits import CommitCancelled, Commits, Outcome
+from freight.streaming.conform import Span, conform
+from freight.streaming.consumer import Polled, Source
+from freight.streaming.micro_batch import BatchLimits, Buffer
+from freight.streaming.poison import PoisonLimits, PoisonWatch
+from freight.streaming.status import Status
+from freight.warehouse.connect import Engine
+from freight.warehouse.stream_load import MicroBatch, StreamLoader
+from freight.warehouse.streams import ListenerRef, Stream, take_positions
+
+log = logging.getLogger("freight")
+
+POLL_S = 0.25  # longest wait for messages; requests to stop are seen this soon
+BACKPRESSURE_S = 0.5  # a commit that takes longer than this lets the partitions be paused, and the polling go on
+REVOKE_BUDGET_S = 8.0  # for the commit under way, when a partition has to be given away
+DRAIN_BUDGET_S = 15.0  # for what was read, when the listener stops
+CANCEL_BUDGET_S = 5.0
+POSITIONS_WAIT_S = 5.0  # until the positions are asked for again, when the warehouse or the broker was away
+LAG_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class StopRules:
+    """When a listener ends by itself; without a rule it listens for ever.
+
+    Attributes:
+        max_run_s: after so long.
+        idle_s: when no message came for so long.
+        at_end: when everything is read that the partitions hold.
+    """
+
+    max_run_s: float | None = None
+    idle_s: float | None = None
+    at_end: bool = False
+
+
+@dataclass(frozen=True)
+class ListenSettings:
+    """How a listener works.
+
+    Attributes:
+        limits: of a micro-batch.
+        poison: when bad messages stop it.
+        stop: when it ends by itself.
+        from_end: whether a new group starts at the end of the topic instead of its beginning.
+    """
+
+    limits: BatchLimits = field(default_factory=BatchLimits)
+    poison: PoisonLimits = field(default_factory=PoisonLimits)
+    stop: StopRules = field(default_factory=StopRules)
+    from_end: bool = False
+
+
+class ListenerLoop:
+    """Reads a topic into the warehouse until it is told to stop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stream: Stream,
+        listener: ListenerRef,
+        source: Source,
+        settings: ListenSettings,
+        status: Status,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        thread: Executor | None = None,
+    ) -> None:
+        self._engine, self._stream, self._listener = engine, stream, listener
+        self._source, self._settings, self._status, self._clock = source, settings, status, clock
+        self._buffer = Buffer(settings.limits)
+        self._watch = PoisonWatch(settings.poison)
+        loader = StreamLoader(engine, stream, listener, clock)
+        self._commits = Commits(loader.load, loader.cancel, self._note_trouble, thread)
+        self._ready: MicroBatch | None = None
+        self._unpositioned: set[int] = set()
+        self._ended: dict[int, int] = {}
+        self._paused = False
+        self._retry_positions_at = 0.0
+        self._lag_at = 0.0
+        self._started_at = self._came_at = time.monotonic()
+
+    def run(self, stop: threading.Event) -> str:
+        """Listen until told to stop, or until a rule says so; return why it stopped.
+
+        Raises:
+            QuarantineLimitExceeded: too many bad messages; nothing of them was committed.
+            OffsetGap: messages that were never read are gone.
+            ConfigurationError: broker or warehouse refuse us.
+        """
+        self.join()
+        try:
+            while (why := self._why_stop(stop)) is None:
+                self.turn()
+            self.drain()
+            return why
+        finally:
+            self.leave()
+
+    def join(self) -> None:
+        """Join the group."""
+        self._source.subscribe(self._on_assigned, self._on_revoked, self._on_lost)
+
+    def leave(self) -> None:
+        """Leave the group; what is being committed may end before, within a budget."""
+        try:
+            self._settle_within(CANCEL_BUDGET_S)
+        finally:
+            self._source.close()
+            self._commits.close()
+
+    def _why_stop(self, stop: threading.Event) -> str | None:
+        rules, now = self._settings.stop, time.monotonic()
+        if stop.is_set():
+            return "told to stop"
+        if rules.max_run_s is not None and now - self._started_at >= rules.max_run_s:
+            return f"{rules.max_run_s:g} s are over"
+        if self._commits.busy or not self._buffer.is_empty:
+            self._came_at = now  # what waits for the warehouse is no idleness
+        if rules.idle_s is not None and now - self._came_at >= rules.idle_s:
+            return f"no message came for {rules.idle_s:g} s"
+        if rules.at_end and self._is_at_end():
+            return "everything is read"
+        return None
+
+    def _is_at_end(self) -> bool:
+        read = {partition: self._buffer.expects(partition) for partition in self._buffer.partitions}
+        return bool(read) and not self._unpositioned and all(self._ended.get(p) == offset for p, offset in read.items())
+
+    def turn(self) -> None:
+        """Turn the loop once; it takes as long as a wait for messages."""
+        self._status.polled()
+        self._settle(self._commits.take())
+        self._take_positions()
+        self._hand_over()
+        self._receive()
+
+    def _receive(self) -> None:
+        """Poll; with no room left wait for the commit, and in a long one go on polling with all partitions paused."""
+        room = self._buffer.room
+        if room == 0:
+            outcome = self._commits.take(BACKPRESSURE_S)
+            if outcome is None:
+                self._pause()
+                self._take_in(self._source.poll(1, 0.0))
+            self._settle(outcome)
+            return
+        self._resume()
+        self._take_in(self._source.poll(room, self._patience()))
+
+    def _patience(self) -> float:
+        """Return how long to wait for messages."""
+        if self._commits.busy or self._ready:
+            return 0.01
+        return min(POLL_S, self._buffer.due_in(time.monotonic()))
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._source.pause(self._buffer.partitions)
+            self._paused = True
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._source.resume(self._buffer.partitions)
+            self._paused = False
+
+    def _take_in(self, polled: Polled) -> None:
+        now = time.monotonic()
+        if polled.out_of_range:
+            self._reset("the broker has no message at our position")
+            return
+        if polled.messages.height:
+            self._came_at = now
+        self._buffer.add(polled, now)
+        self._ended.update(polled.ended)
+        if now - self._lag_at >= LAG_EVERY_S:
+            self._lag_at = now
+            read = {partition: self._buffer.expects(partition) or 0 for partition in self._buffer.partitions}
+            self._status.tell(lag=self._source.lag(read), partitions=len(read))
+
+    def _hand_over(self) -> None:
+        """Make a micro-batch when one is due, and commit it when the one before is."""
+        # One that is not full, only old, grows on while the one before is being committed.
+        is_due = self._buffer.is_full() if self._commits.busy else self._buffer.is_due(time.monotonic())
+        if self._ready is None and is_due:
+            self._ready = self._make()
+        if self._ready and not self._commits.busy:
+            self._commits.submit(self._ready)
+            self._ready = None
+
+    def _make(self) -> MicroBatch:
+        batch = conform(self._buffer.take(), self._stream.contract, self._stream.time_zone, self._clock())
+        if why := self._watch.judge(batch):
+            raise self._too_much_poison(why, batch)
+        for offsets in batch.ranges:
+            self._buffer.know_newest_event(offsets.partition, offsets.newest_event_us)
+        return batch
+
+    def _too_much_poison(self, why: str, batch: MicroBatch) -> QuarantineLimitExceeded:
+        return QuarantineLimitExceeded(
+            f"{why}; the listener stopped without advancing",
+            location=self._stream.topic,
+            read_rows=batch.messages,
+            reason_counts=dict(batch.bad_rows["reason"].value_counts().iter_rows()),
+            first_bad_rows=batch.bad_rows,
+            remedy="correct the producer or the contract, then `dpa retry`; to quarantine them all the same, raise the "
+            "limit of the listener; the first bad messages are in load_attempt_rows",
+        )
+
+    def _settle(self, outcome: Outcome | None) -> None:
+        """Take in how a commit ended."""
+        if outcome is None:
+            return
+        match outcome.error:
+            case None:
+                self._note_commit(outcome)
+            case PositionFenced() | CommitCancelled():
+                self._reset(str(outcome.error))
+            case error:
+                raise error
+
+    def _note_commit(self, outcome: Outcome) -> None:
+        ranges = outcome.batch.ranges
+        self._source.commit({offsets.partition: offsets.until_offset for offsets in ranges})
+        span = sum(offsets.until_offset - offsets.from_offset for offsets in ranges)
+        oldest = min((offsets.oldest_sent_us for offsets in ranges if offsets.messages), default=0)
+        self._status.committed(outcome.counts, span - outcome.batch.messages, oldest)
+
+    def _note_trouble(self, trouble: str) -> None:
+        log.warning("%s waits: %s", self._stream.topic, trouble)
+        self._status.tell(state=f"waiting: {trouble}")
+
+    def _take_positions(self) -> None:
+        """Read where to go on in partitions that came, and let them flow."""
+        if not self._unpositioned or time.monotonic() < self._retry_positions_at:
+            return
+        try:
+            logs = self._source.logs()
+            positions = take_positions(
+                self._engine,
+                self._stream,
+                self._listener,
+                logs,
+                self._unpositioned,
+                self._clock(),
+                from_end=self._settings.from_end,
+            )
+            self._source.start({partition: position.next_offset for partition, position in positions.items()})
+        except TransientError as error:
+            self._note_trouble(str(error))
+            self._retry_positions_at = time.monotonic() + POSITIONS_WAIT_S * random.uniform(0.5, 1.5)
+            return
+        for partition, position in positions.items():
+            start = position.next_offset
+            self._buffer.begin(partition, Span(position.topic_id, start, start, position.newest_event_us))
+        log.info("%s reads %s", self._stream.topic, {p: position.next_offset for p, position in positions.items()})
+        self._unpositioned.clear()
+        self._status.tell(state="listening")
+
+    def _on_assigned(self, partitions: Sequence[int]) -> None:
+        self._unpositioned |= set(partitions)
+        self._retry_positions_at = 0.0
+
+    def _on_revoked(self, partitions: Sequence[int]) -> None:
+        """Give partitions away: what is being committed is finished, the rest is left to whoever gets them."""
+        self._settle_within(REVOKE_BUDGET_S)
+        self._on_lost(partitions)
+
+    def _on_lost(self, partitions: Sequence[int]) -> None:
+        """Forget partitions that are somebody else's already; a commit that is under way will be fenced."""
+        self._unpositioned -= set(partitions)
+        self._buffer.drop(partitions)
+        self._reset(f"partitions {sorted(partitions)} were given away")
+
+    def _settle_within(self, budget_s: float) -> None:
+        """Wait for the commit under way; beyond the budget break it off, and treat its outcome as unknown."""
+        outcome = self._commits.take(budget_s)
+        if outcome is None and self._commits.busy:
+            self._commits.cancel()
+            outcome = self._commits.take(CANCEL_BUDGET_S)
+        if outcome is None or isinstance(outcome.error, (PositionFenced, CommitCancelled)):
+            return  # whoever calls drops everything anyway
+        self._settle(outcome)
+
+    def _reset(self, why: str) -> None:
+        """Drop what was not committed, and read the positions again."""
+        if self._buffer.partitions:
+            log.info("%s reads its positions again: %s", self._stream.topic, why)
+        self._source.pause(self._buffer.partitions)
+        self._unpositioned |= self._buffer.partitions
+        self._buffer.drop()
+        self._ready = None
+        self._paused = False
+        self._ended.clear()
+        self._watch = PoisonWatch(self._settings.poison)
+        self._status.tell(partitions=0)
+
+    def drain(self) -> None:
+        """Commit what was read, within the budget; what is not committed will be read again."""
+        self._status.tell(state="draining")
+        deadline = time.monotonic() + DRAIN_BUDGET_S
+        while (self._commits.busy or self._ready or not self._buffer.is_empty) and time.monotonic() < deadline:
+            self._settle(self._commits.take(0.1))
+            if self._ready is None and not self._buffer.is_empty:
+                self._ready = self._make()
+            if self._ready and not self._commits.busy:
+                self._commits.submit(self._ready)
+                self._ready = None

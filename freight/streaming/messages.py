@@ -1,0 +1,282 @@
+"""Messages to text cells: a whole micro-batch is parsed at once, and whatever is not plain one by one.
+
+The fast way takes only messages of which it can tell that it reads them as the strict way would: one JSON object with
+exactly the fields of its neighbours, nothing escaped, nothing nested. Everything else goes the strict way, which says
+what is wrong with a message. A test holds the two against each other.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+import polars as pl
+
+from freight.contracts import Contract
+from freight.contracts.headers import known_headers, normalise
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.types import ReasonCode
+
+# A message as the broker gave it: `value` is null in a tombstone, `sent_us` is microseconds since 1970, UTC.
+MESSAGE_SCHEMA = pl.Schema({"partition_number": pl.Int64, "offset": pl.Int64, "sent_us": pl.Int64, "value": pl.Binary})
+
+SCHEMA_VERSION = "schema_version"  # optional field of a message: the version of the contract that it keeps
+SPELLINGS = 1_000  # sets of fields that are remembered
+LOOKED_AT = 100  # messages in which the usual fields are looked for
+SHOWN_CHARS = 80
+
+Field = str  # a field as a message spells it
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Messages as text.
+
+    Attributes:
+        rows: `row_number` (place of the message in the series) and the contract's columns as text.
+        faults: messages that give no row, as `BAD_ROWS_SCHEMA`; `raw` is left empty.
+    """
+
+    rows: pl.DataFrame
+    faults: pl.DataFrame
+
+
+def decode(values: pl.Series, contract: Contract) -> Decoded:
+    """Turn messages into rows of text.
+
+    Args:
+        values: binary; null for a tombstone.
+        contract: names the columns; a field may be spelled as any alias.
+    """
+    fields = _Fields(contract)
+    numbered = pl.DataFrame({ROW_NUMBER: pl.int_range(len(values), eager=True), "value": values})
+    text = _as_text(values)
+    usual = _usual_fields(values, fields)
+    fast = _decode_plain(numbered[ROW_NUMBER], text, usual, fields) if usual else None
+    if fast is None:
+        return _decode_strictly(numbered, fields)
+    rest = numbered.filter(~numbered[ROW_NUMBER].is_in(fast[ROW_NUMBER].implode()))
+    if rest.is_empty():
+        return Decoded(fast, pl.DataFrame(schema=BAD_ROWS_SCHEMA))
+    strict = _decode_strictly(rest, fields)
+    return Decoded(pl.concat([fast, strict.rows]).sort(ROW_NUMBER), strict.faults)
+
+
+Fault = tuple[ReasonCode, str | None, str]  # reason, column, and what to tell people
+
+
+class _Fields:
+    """What the fields of a message mean."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self._known = {**known_headers(contract), SCHEMA_VERSION: SCHEMA_VERSION}
+        self._needed = [column.name for column in contract.columns if not column.optional]
+        self._seen: dict[tuple[Field, ...], list[str]] = {}
+
+    def columns(self, names: tuple[Field, ...]) -> list[str] | Fault:
+        """Return the column of each field, or what is wrong with them."""
+        if names in self._seen:
+            return self._seen[names]
+        columns = [self._known.get(name) or self._known.get(normalise(name)) for name in names]
+        if fault := self._fault(names, columns):
+            return fault
+        found = [column or "" for column in columns]
+        if len(self._seen) < SPELLINGS:
+            self._seen[names] = found
+        return found
+
+    def _fault(self, names: Sequence[Field], columns: Sequence[str | None]) -> Fault | None:
+        for name, column in zip(names, columns, strict=True):
+            if column is None:
+                return "unknown_field", None, f"the contract does not know the field {name[:SHOWN_CHARS]!r}"
+            if columns.count(column) > 1:
+                return "doubled_field", column, f"more than one field means {column}"
+        missing = next((name for name in self._needed if name not in columns), None)
+        return ("missing_field", missing, f"the field {missing} is missing") if missing else None
+
+    def cells(self, record: Mapping[Field, object]) -> dict[str, str | None] | Fault:
+        """Return the cells of a message by column, or what is wrong with it."""
+        columns = self.columns(tuple(record))
+        if isinstance(columns, tuple):
+            return columns
+        values = dict(zip(columns, record.values(), strict=True))
+        version = values.pop(SCHEMA_VERSION, self.contract.version)
+        if version != self.contract.version or isinstance(version, bool):
+            told = f"schema version {str(version)[:SHOWN_CHARS]}, and the contract has {self.contract.version}"
+            return "schema_version", None, told
+        cells = {}
+        for column, value in values.items():
+            if isinstance(value, (dict, list)):
+                return "nested_value", column, "a list or an object where a value belongs"
+            cells[column] = _text(value)
+        return cells
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    """Return messages as text, null where they are not UTF-8."""
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return pl.Series([None if value is None else _utf8(value) for value in values], dtype=pl.String)
+
+
+def _utf8(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _usual_fields(values: pl.Series, fields: _Fields) -> list[Field]:
+    """Return the fields of the first message that is right, as it spells them."""
+    for value in values.head(LOOKED_AT):
+        record = _parse(value) if value is not None else None
+        if isinstance(record, dict) and isinstance(fields.cells(record), dict):
+            return list(record)
+    return []
+
+
+def _decode_plain(numbers: pl.Series, text: pl.Series, usual: Sequence[Field], fields: _Fields) -> pl.DataFrame | None:
+    """Return the rows of plain messages, or None if the parser refuses one of them."""
+    plain = _is_plain(text, usual)
+    parsed = _parse_lines(text.filter(plain), usual)
+    if parsed is None:
+        # One of them is no JSON although it looks like it: only those that the strict parser takes may be joined.
+        plain &= pl.Series([_parse(value.encode()) is not NOT_JSON if value else False for value in text])
+        parsed = _parse_lines(text.filter(plain), usual)
+    if parsed is None:
+        return None
+    certain = _is_certain(parsed, text.filter(plain), usual, fields)
+    columns = zip(usual, fields.columns(tuple(usual)), strict=True)
+    rows = parsed.select(pl.col(field).alias(str(column)) for field, column in columns if column != SCHEMA_VERSION)
+    return _in_order(rows.insert_column(0, numbers.filter(plain)).filter(certain), fields)
+
+
+def _is_plain(text: pl.Series, usual: Sequence[Field]) -> pl.Series:
+    """Whether a message is one line, escapes and nests nothing, and has as many fields as is usual."""
+    special = text.str.contains(r"[\n\r\\\[]")
+    fields = text.str.count_matches('":', literal=True)
+    objects = text.str.count_matches("{", literal=True)
+    return (~special & (fields == len(usual)) & (objects == 1)).fill_null(value=False)
+
+
+def _parse_lines(text: pl.Series, usual: Sequence[Field]) -> pl.DataFrame | None:
+    schema = dict.fromkeys(usual, pl.String)
+    if text.is_empty():
+        return pl.DataFrame(schema=schema)
+    lines = io.BytesIO(text.str.join("\n").item().encode())
+    try:
+        parsed = pl.read_ndjson(lines, schema=schema)
+    except pl.exceptions.PolarsError:
+        return None
+    return parsed if parsed.height == len(text) else None
+
+
+def _is_certain(parsed: pl.DataFrame, text: pl.Series, usual: Sequence[Field], fields: _Fields) -> pl.Series:
+    """Whether each field is there once; then the parser cannot have left one out."""
+    certain = pl.repeat(True, parsed.height, eager=True)
+    if SCHEMA_VERSION in usual:
+        certain &= (parsed[SCHEMA_VERSION] == str(fields.contract.version)).fill_null(value=False)
+    for field in usual:
+        if parsed[field].null_count():
+            # It may be null, or be missing while another field came twice or is unknown.
+            certain &= parsed[field].is_not_null() | text.str.contains(f'"{field}":', literal=True)
+    return certain
+
+
+class _NotJson:
+    """Marks what is not JSON, since null is."""
+
+
+NOT_JSON = _NotJson()
+
+
+def _parse(value: bytes) -> object:
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return NOT_JSON
+
+
+def _decode_strictly(numbered: pl.DataFrame, fields: _Fields) -> Decoded:
+    records, faults = [], []
+    for number, value in numbered.iter_rows():
+        record = _read(value, fields)
+        if isinstance(record, tuple):
+            reason, column, detail = record
+            faults.append((number, column, reason, detail, b""))
+        else:
+            records.append((number, record))
+    names = fields.contract.column_names
+    rows = pl.DataFrame(
+        {ROW_NUMBER: [number for number, _ in records]}
+        | {name: [record.get(name) for _, record in records] for name in names},
+        schema={ROW_NUMBER: pl.Int64, **dict.fromkeys(names, pl.String)},
+    )
+    return Decoded(rows, pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA, orient="row"))
+
+
+def _read(value: bytes | None, fields: _Fields) -> dict[str, str | None] | Fault:
+    """Return the cells of one message by column, or what is wrong with it."""
+    if value is None:
+        return "tombstone", None, "the message has no value; messages delete nothing"
+    record = _parse(value)
+    if record is NOT_JSON:
+        return _why_not_json(value)
+    if not isinstance(record, dict):
+        return "not_object", None, "the message is JSON, but not an object"
+    if value.count(b'":') != len(record) and (doubled := _doubled_field(value)):
+        return "doubled_field", None, f"the field {doubled[:SHOWN_CHARS]!r} is there twice"
+    return fields.cells(record)
+
+
+def _why_not_json(value: bytes) -> Fault:
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        return "bad_encoding", None, f"not UTF-8 at byte {error.start}"
+    if not value.strip():
+        return "not_json", None, "the message is empty"
+    try:
+        orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return "not_json", None, f"{error.msg} at character {error.pos}"
+    raise AssertionError("unreachable: the message was refused before")
+
+
+def _doubled_field(value: bytes) -> Field | None:
+    """Return a field that an object of the message has twice; parsers keep the last one and say nothing."""
+    doubled: list[Field] = []
+
+    def note(pairs: Iterable[tuple[Field, object]]) -> dict[Field, object]:
+        seen: dict[Field, object] = {}
+        for field, cell in pairs:
+            if field in seen:
+                doubled.append(field)
+            seen[field] = cell
+        return seen
+
+    json.loads(value, object_pairs_hook=note)
+    return doubled[0] if doubled else None
+
+
+def _text(value: object) -> str | None:
+    """Write a value as the fast parser does: whole numbers without a point."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return f"{value:.0f}"
+        case _:
+            return str(value)
+
+
+def _in_order(rows: pl.DataFrame, fields: _Fields) -> pl.DataFrame:
+    """Return `row_number` and all columns of the contract; those that no message has are null."""
+    missing = [name for name in fields.contract.column_names if name not in rows.columns]
+    rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in missing)
+    return rows.select(ROW_NUMBER, *fields.contract.column_names)

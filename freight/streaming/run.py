@@ -1,0 +1,212 @@
+"""A run of a listener, from the note that it began to the note how it ended."""
+
+import logging
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import polars as pl
+
+from freight.errors import ConfigurationError, QuarantineLimitExceeded, TransientError
+from freight.frames import ROW_NUMBER
+from freight.streaming.background import Every
+from freight.streaming.consumer import Source
+from freight.streaming.listener import ListenerLoop, ListenSettings
+from freight.streaming.status import Snapshot, Status
+from freight.types import EPOCH, RunId
+from freight.warehouse import ledger
+from freight.warehouse.aggregates import has_marks, refresh_aggregates
+from freight.warehouse.connect import Engine, Patience, open_engine, transaction
+from freight.warehouse.ledger import LoadUnit
+from freight.warehouse.migrate import require_current
+from freight.warehouse.stream_load import PARTITION, application_name
+from freight.warehouse.streams import ListenerRef, ListenerSign, Stream, note_listener
+
+log = logging.getLogger("freight")
+
+PATIENCE = Patience(lock_s=5, idle_s=15)
+HEARTBEAT_S = 10.0
+AGGREGATES_S = 5.0
+AGGREGATES_SHARE = 10.0  # at most a tenth of the time goes into daily statistics
+BEGIN_WAIT_S = 5.0
+
+
+def open_stream_engine(url: str, stream: Stream) -> Engine:
+    """Return an engine as a listener needs it: impatient, and with a name that tells its group."""
+    return open_engine(url, PATIENCE, application_name(stream))
+
+
+def new_listener(run_id: RunId) -> ListenerRef:
+    """Return a name for a listener that no other has."""
+    return ListenerRef(f"{platform.node()}-{os.getpid()}-{uuid4().hex[:8]}", run_id)
+
+
+def listen(
+    engine: Engine,
+    stream: Stream,
+    listener: ListenerRef,
+    source: Source,
+    settings: ListenSettings,
+    *,
+    started_by: str,
+    stop: threading.Event,
+    status: Status | None = None,
+    on_beat: Callable[[Snapshot], None] | None = None,
+) -> str:
+    """Listen until told to stop or until a rule says so; return why it stopped.
+
+    Args:
+        engine: the warehouse, from `open_stream_engine`.
+        stream: what is read.
+        listener: who reads.
+        source: the broker.
+        settings: how.
+        started_by: who runs this.
+        stop: set it to end the listener.
+        status: where to tell what is going on.
+        on_beat: called every some seconds in a thread of its own.
+
+    Raises:
+        QuarantineLimitExceeded: too many bad messages; nothing of them was committed, and the stream is parked.
+        OffsetGap: messages that were never read are gone.
+        ConfigurationError: broker or warehouse refuse us, or the stream is parked.
+    """
+    status = status or Status()
+    _begin_when_possible(engine, stream, listener, started_by, stop, status)
+    outcome = "failed"
+    try:
+        with _beside(engine, stream, listener, status, on_beat):
+            why = ListenerLoop(engine, stream, listener, source, settings, status).run(stop)
+        outcome = "completed"
+        log.info("%s: %s; %s", stream.topic, why, status.now().counts)
+        return why
+    except QuarantineLimitExceeded as error:
+        _park(engine, stream, listener, error)
+        raise
+    finally:
+        _end(engine, stream, listener, status, outcome)
+
+
+def _begin_when_possible(
+    engine: Engine, stream: Stream, listener: ListenerRef, started_by: str, stop: threading.Event, status: Status
+) -> None:
+    """Check that the stream may be loaded, and note the run; wait for a warehouse that is away."""
+    while True:
+        try:
+            return _begin(engine, stream, listener, started_by)
+        except TransientError as error:
+            log.warning("%s waits: %s", stream.topic, error)
+            status.tell(state=f"waiting: {error}")
+            if stop.wait(BEGIN_WAIT_S):
+                raise
+
+
+def _begin(engine: Engine, stream: Stream, listener: ListenerRef, started_by: str) -> None:
+    if stream.contract.event_time is None:
+        raise ConfigurationError(f"the dataset {stream.dataset!r} has no event time, so it cannot be streamed")
+    require_current(engine)
+    with transaction(engine) as connection:
+        ledger.refuse_to_mix(connection, simulated=stream.simulated)
+        if ledger.is_parked(connection, _unit(stream, listener)):
+            raise ConfigurationError(
+                f"{stream.topic} is parked: too many of its messages were bad, see load_attempts; correct the producer "
+                "or the contract, then `dpa retry`"
+            )
+        ledger.start_run(connection, listener.run_id, started_by, datetime.now(UTC))
+    log.info("run %s started by %s: %s as group %s", listener.run_id, started_by, stream.topic, stream.group)
+
+
+def _unit(stream: Stream, listener: ListenerRef) -> LoadUnit:
+    """Return the stream as the ledger parks it: until it is released, or read by another version of the contract."""
+    return LoadUnit(
+        run_id=listener.run_id,
+        source=stream.topic,
+        dataset=stream.dataset,
+        location=stream.topic,
+        file_hash=stream.group,
+        size_bytes=0,
+        modified_us=0,
+        as_of=EPOCH,
+        contract_version=stream.contract.version,
+    )
+
+
+def _park(engine: Engine, stream: Stream, listener: ListenerRef, error: QuarantineLimitExceeded) -> None:
+    with transaction(engine) as connection:
+        ledger.record_attempt(
+            connection,
+            _unit(stream, listener),
+            fault=error.fault,
+            message=str(error),
+            now=datetime.now(UTC),
+            read_rows=error.read_rows,
+            reason_counts=error.reason_counts,
+            first_bad_rows=_numbered(error.first_bad_rows, stream),
+        )
+
+
+def _numbered(bad_rows: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Number bad messages of several partitions from 1, and tell their coordinates in the detail."""
+    place = pl.format(f"{stream.topic}/{{}} offset {{}}: {{}}", PARTITION, ROW_NUMBER, pl.col("detail").fill_null(""))
+    numbers = pl.int_range(1, bad_rows.height + 1, eager=True)
+    return bad_rows.with_columns(place.alias("detail")).with_columns(numbers.alias(ROW_NUMBER)).drop(PARTITION)
+
+
+@contextmanager
+def _beside(
+    engine: Engine,
+    stream: Stream,
+    listener: ListenerRef,
+    status: Status,
+    on_beat: Callable[[Snapshot], None] | None,
+) -> Iterator[None]:
+    """Show signs of life and keep the daily statistics fresh while the listener works."""
+
+    def show_life() -> None:
+        snapshot = status.now()
+        if on_beat:
+            on_beat(snapshot)
+        _note_life(engine, stream, listener, snapshot)
+
+    def refresh() -> None:
+        if has_marks(engine):
+            refresh_aggregates(engine, wait=False)
+
+    with (
+        Every("heartbeat", show_life, HEARTBEAT_S),
+        Every("daily statistics", refresh, AGGREGATES_S, AGGREGATES_SHARE),
+    ):
+        yield
+
+
+def _note_life(
+    engine: Engine, stream: Stream, listener: ListenerRef, told: Snapshot, ended_at: datetime | None = None
+) -> None:
+    sign = ListenerSign(
+        state=told.state,
+        partitions=told.partitions,
+        lag=told.lag,
+        messages=told.messages,
+        started_at=told.started_at,
+        polled_at=told.polled_at,
+        committed_at=told.committed_at,
+        ended_at=ended_at,
+    )
+    note_listener(engine, stream, listener, sign, datetime.now(UTC))
+
+
+def _end(engine: Engine, stream: Stream, listener: ListenerRef, status: Status, outcome: str) -> None:
+    """Note the end; a warehouse that is away must not keep the process from ending."""
+    status.tell(state=outcome)
+    now = datetime.now(UTC)
+    try:
+        refresh_aggregates(engine, wait=False)
+        _note_life(engine, stream, listener, status.now(), now)
+        with transaction(engine) as connection:
+            ledger.end_run(connection, listener.run_id, outcome, now)
+    except TransientError as error:
+        log.warning("the end of the run was not noted: %s", error)

@@ -1,0 +1,294 @@
+"""The transactional load of a micro-batch: rows, quarantine, lineage and offsets are committed together, or nothing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import polars as pl
+import sqlalchemy as sa
+
+from freight.errors import InvariantViolated, PositionFenced, TransientError
+from freight.types import BatchId, LoadCounts, instant_of
+from freight.warehouse.connect import Engine, canceller, transaction
+from freight.warehouse.datasets import write_rows
+from freight.warehouse.ledger import LoadUnit, count_values, open_batch, write_quarantine
+from freight.warehouse.schema import COUNT_NAMES, batches, stream_batches, stream_positions
+from freight.warehouse.streams import ListenerRef, Stream, read_positions
+from freight.warehouse.upsert import Batch, UpsertCounts
+
+BATCH_AGE = timedelta(minutes=5)  # for so long a lineage row grows: loaded_at is right to that
+STAGED_BATCHES = 20  # after a stored key was met, so many micro-batches are expected to meet more
+FROZEN_S = 5  # a client that has said nothing within a transaction for so long is frozen
+
+PARTITION = "partition_number"
+
+
+@dataclass(frozen=True)
+class OffsetRange:
+    """Offsets [from_offset, until_offset) of a partition, and what they brought.
+
+    Attributes:
+        messages: how many there were; transaction markers and compacted messages leave holes.
+        size_bytes: of the messages.
+        superseded: rows left out because the micro-batch itself holds a newer version of their key.
+        oldest_sent_us: when the oldest message was sent; 0 without a message.
+        newest_sent_us: when the newest message was sent; 0 without a message.
+        newest_event_us: newest event time of the partition so far, this range included.
+    """
+
+    partition: int
+    topic_id: str
+    from_offset: int
+    until_offset: int
+    messages: int = 0
+    size_bytes: int = 0
+    superseded: int = 0
+    oldest_sent_us: int = 0
+    newest_sent_us: int = 0
+    newest_event_us: int | None = None
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What is committed together.
+
+    Attributes:
+        ranges: one for each partition, in their order.
+        rows: conformed rows with `partition_number`, `origin_us` and `origin_seq`; a key occurs once.
+        bad_rows: columns of `BAD_ROWS_SCHEMA`, row_number being the offset, and `partition_number`.
+    """
+
+    ranges: tuple[OffsetRange, ...]
+    rows: pl.DataFrame
+    bad_rows: pl.DataFrame
+
+    @property
+    def messages(self) -> int:
+        """Number of messages."""
+        return sum(offsets.messages for offsets in self.ranges)
+
+
+@dataclass(frozen=True)
+class _OpenBatch:
+    """A lineage row that grows by the offsets that follow on it."""
+
+    batch_id: BatchId
+    opened_at: datetime
+    until_offset: int
+
+    def takes(self, offsets: OffsetRange, now: datetime) -> bool:
+        """Whether offsets belong to it."""
+        return self.until_offset == offsets.from_offset and now - self.opened_at <= BATCH_AGE
+
+
+class StreamLoader:
+    """Loads the micro-batches of one listener, one after the other."""
+
+    def __init__(self, engine: Engine, stream: Stream, listener: ListenerRef, clock: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._stream = stream
+        self._listener = listener
+        self._clock = clock
+        self._open: dict[tuple[str, int], _OpenBatch] = {}
+        self._staged_batches = 0
+        self._cancel: Callable[[], None] | None = None
+
+    def load(self, micro_batch: MicroBatch) -> LoadCounts:
+        """Commit a micro-batch; doing it again after an error never loads it twice.
+
+        Raises:
+            PositionFenced: another listener has moved one of the positions; nothing was written.
+            TransientError: the call may be repeated; either nothing was written, or all of it, which then is noticed.
+        """
+        try:
+            return self._load(micro_batch)
+        except TransientError:
+            free_frozen_listeners(self._engine, self._stream)
+            raise
+
+    def cancel(self) -> None:
+        """Break off the load that is under way in another thread; its outcome is unknown."""
+        if cancel := self._cancel:
+            cancel()
+
+    def _load(self, micro_batch: MicroBatch) -> LoadCounts:
+        now = self._clock()
+        opened = dict(self._open)
+        with transaction(self._engine) as connection:
+            self._cancel = canceller(connection)
+            try:
+                if not self._advance(connection, micro_batch.ranges, now):
+                    return LoadCounts()
+                batch_ids = [self._batch_of(connection, offsets, opened, now) for offsets in micro_batch.ranges]
+                counts = self._write(connection, micro_batch, batch_ids)
+                _grow_batches(connection, micro_batch.ranges, batch_ids, counts, now)
+            finally:
+                self._cancel = None
+        self._open = opened  # only what is committed is there to grow
+        return sum(counts, LoadCounts())
+
+    def _advance(self, connection: sa.Connection, ranges: Sequence[OffsetRange], now: datetime) -> bool:
+        """Move the positions; return False where an earlier try of this very load has moved them."""
+        statement = sa.text(
+            "UPDATE stream_positions SET next_offset = :until_offset, newest_event_us = :newest_event_us, "
+            "listener_id = :listener_id, moved_at = :now WHERE consumer_group = :consumer_group AND topic = :topic "
+            "AND topic_id = :topic_id AND partition_number = :partition AND next_offset = :from_offset"
+        ).bindparams(sa.bindparam("now", type_=stream_positions.c.moved_at.type))
+        shared = {
+            "listener_id": self._listener.listener_id,
+            "now": now,
+            "consumer_group": self._stream.group,
+            "topic": self._stream.topic,
+        }
+        names = ("partition", "topic_id", "from_offset", "until_offset", "newest_event_us")
+        moved = sum(
+            connection.execute(statement, {**shared, **{name: getattr(offsets, name) for name in names}}).rowcount
+            for offsets in ranges
+        )
+        if moved == len(ranges):
+            return True
+        if moved == 0 and self._is_ours(connection, ranges):
+            return False
+        raise PositionFenced(f"{self._stream.topic}: another listener of {self._stream.group} has read these offsets")
+
+    def _is_ours(self, connection: sa.Connection, ranges: Sequence[OffsetRange]) -> bool:
+        """Whether the positions stand where this load would put them, moved by this listener."""
+        stored = {(p.partition, p.topic_id): p for p in read_positions(connection, self._stream)}
+        found = [(stored.get((offsets.partition, offsets.topic_id)), offsets.until_offset) for offsets in ranges]
+        mine = self._listener.listener_id
+        return all(p and (p.next_offset, p.listener_id) == (until, mine) for p, until in found)
+
+    def _batch_of(
+        self,
+        connection: sa.Connection,
+        offsets: OffsetRange,
+        opened: dict[tuple[str, int], _OpenBatch],
+        now: datetime,
+    ) -> BatchId:
+        """Return the lineage row that grows by these offsets."""
+        key = offsets.topic_id, offsets.partition
+        grown = opened.get(key)
+        if grown is None or not grown.takes(offsets, now):
+            batch_id = open_batch(connection, self._unit(offsets), ".", now)
+            _note_partition(connection, self._stream, offsets, batch_id)
+            grown = _OpenBatch(batch_id, now, offsets.until_offset)
+        opened[key] = replace(grown, until_offset=offsets.until_offset)
+        return grown.batch_id
+
+    def _unit(self, offsets: OffsetRange) -> LoadUnit:
+        return LoadUnit(
+            run_id=self._listener.run_id,
+            source=self._stream.topic,
+            dataset=self._stream.dataset,
+            location=self._stream.location(offsets.partition),
+            file_hash=offsets.topic_id,
+            size_bytes=0,
+            modified_us=0,
+            as_of=instant_of(offsets.newest_sent_us),
+            contract_version=self._stream.contract.version,
+            simulated=self._stream.simulated,
+        )
+
+    def _write(
+        self, connection: sa.Connection, micro_batch: MicroBatch, batch_ids: Sequence[BatchId]
+    ) -> list[LoadCounts]:
+        batch_of = {offsets.partition: number for offsets, number in zip(micro_batch.ranges, batch_ids, strict=True)}
+        rows = _with_batch(micro_batch.rows, batch_of)
+        likely_new = self._staged_batches == 0
+        written = write_rows(
+            connection, Batch(tuple(batch_ids), self._stream.contract, lambda: [rows], rows.height, likely_new)
+        )
+        met_stored = any(part.inserted < part.rows for part in written.values())
+        self._staged_batches = STAGED_BATCHES if met_stored else max(0, self._staged_batches - 1)
+        return [
+            self._counts(connection, micro_batch, offsets, number, written[number])
+            for offsets, number in zip(micro_batch.ranges, batch_ids, strict=True)
+        ]
+
+    def _counts(
+        self,
+        connection: sa.Connection,
+        micro_batch: MicroBatch,
+        offsets: OffsetRange,
+        batch_id: BatchId,
+        written: UpsertCounts,
+    ) -> LoadCounts:
+        bad_rows = micro_batch.bad_rows.filter(pl.col(PARTITION) == offsets.partition).drop(PARTITION)
+        counts = LoadCounts(
+            read=offsets.messages,
+            inserted=written.inserted,
+            updated=written.updated,
+            unchanged=written.unchanged,
+            superseded=written.superseded + offsets.superseded,
+            quarantined=write_quarantine(connection, self._unit(offsets), batch_id, [bad_rows]) if len(bad_rows) else 0,
+        )
+        if not counts.balanced:
+            raise InvariantViolated(f"{self._stream.location(offsets.partition)}: {counts} does not add up")
+        return counts
+
+
+def _with_batch(rows: pl.DataFrame, batch_of: Mapping[int, BatchId]) -> pl.DataFrame:
+    """Put the lineage row in the place of the partition."""
+    numbers = rows[PARTITION].replace_strict(dict(batch_of), return_dtype=pl.Int64).alias("batch_id")
+    return rows.drop(PARTITION).with_columns(numbers)
+
+
+def _note_partition(connection: sa.Connection, stream: Stream, offsets: OffsetRange, batch_id: BatchId) -> None:
+    connection.execute(
+        stream_batches.insert().values(
+            batch_id=batch_id,
+            consumer_group=stream.group,
+            topic=stream.topic,
+            topic_id=offsets.topic_id,
+            partition_number=offsets.partition,
+        )
+    )
+
+
+def _grow_batches(
+    connection: sa.Connection,
+    ranges: Sequence[OffsetRange],
+    batch_ids: Sequence[BatchId],
+    counts: Sequence[LoadCounts],
+    now: datetime,
+) -> None:
+    """Add offsets and counts to the lineage rows."""
+    sums = ", ".join(f"{name} = {name} + :{name}" for name in COUNT_NAMES)
+    statement = sa.text(
+        f"UPDATE batches SET {sums}, size_bytes = size_bytes + :size_bytes, "
+        "first_row = COALESCE(first_row, :first_row), last_row = :last_row, "
+        "as_of = CASE WHEN as_of < :as_of THEN :as_of ELSE as_of END, loaded_at = :loaded_at WHERE batch_id = :batch_id"
+    ).bindparams(*(sa.bindparam(name, type_=batches.c[name].type) for name in ("as_of", "loaded_at")))
+    for offsets, number, part in zip(ranges, batch_ids, counts, strict=True):
+        values = {
+            "size_bytes": offsets.size_bytes,
+            "first_row": offsets.from_offset,
+            "last_row": offsets.until_offset - 1,
+            "as_of": instant_of(offsets.newest_sent_us),
+            "loaded_at": now,
+            "batch_id": number,
+        }
+        connection.execute(statement, {**values, **count_values(part)})
+
+
+def application_name(stream: Stream) -> str:
+    """Return the name that all listeners of a group give their connections; PostgreSQL keeps 63 bytes of it."""
+    return f"dpa listen {stream.group}"[:63]
+
+
+def free_frozen_listeners(engine: Engine, stream: Stream) -> int:
+    """Disconnect listeners of this group that hold locks and have gone silent; return how many.
+
+    PostgreSQL waits without end for a client that froze within COPY; what it had not committed is rolled back. Others
+    are not harmed: a transaction is opened when everything is ready, so none of them is silent for seconds.
+    """
+    if engine.dialect.name != "postgresql":
+        return 0
+    frozen = sa.text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = :name "
+        "AND datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL "
+        "AND (state = 'idle in transaction' OR (state = 'active' AND wait_event = 'ClientRead')) "
+        "AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
+    )
+    with transaction(engine) as connection:
+        return int(connection.execute(frozen, {"name": application_name(stream), "seconds": FROZEN_S}).scalar_one())

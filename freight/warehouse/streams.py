@@ -1,0 +1,347 @@
+"""Positions of streams: who has read which partition up to where, what was lost, and which listeners live."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from freight.contracts import LOCAL_ZONE, Contract, contract_for
+from freight.errors import ConfigurationError, OffsetGap
+from freight.types import GapKind, RunId
+from freight.warehouse.connect import Engine, transaction
+from freight.warehouse.schema import (
+    stream_assignments,
+    stream_gaps,
+    stream_listeners,
+    stream_positions,
+)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A topic that one consumer group loads as one dataset.
+
+    Attributes:
+        dataset: which contract its messages keep.
+        topic: name of the topic; also the name of the source in the ledger.
+        group: consumer group; each group has positions of its own.
+        time_zone: zone of times that have no offset.
+        simulated: whether the simulator makes the messages.
+    """
+
+    dataset: str
+    topic: str
+    group: str
+    time_zone: str = LOCAL_ZONE
+    simulated: bool = False
+
+    @property
+    def contract(self) -> Contract:
+        """The contract of the dataset."""
+        return contract_for(self.dataset)
+
+    def location(self, partition: int) -> str:
+        """Return how the ledger names a partition."""
+        return f"{self.topic}/{partition}"
+
+
+@dataclass(frozen=True)
+class ListenerRef:
+    """One process that listens, and the run it belongs to."""
+
+    listener_id: str
+    run_id: RunId
+
+
+@dataclass(frozen=True)
+class PartitionLog:
+    """What the broker tells of a partition.
+
+    Attributes:
+        topic_id: identity of the topic; a topic made again has another. Empty where the broker has none.
+        start, end: first offset that can still be read, and the one after the last.
+        committed: offset from which Kafka itself would deliver, or None.
+    """
+
+    partition: int
+    topic_id: str
+    start: int
+    end: int
+    committed: int | None = None
+
+
+@dataclass(frozen=True)
+class StreamPosition:
+    """Up to where a partition has been read."""
+
+    partition: int
+    topic_id: str
+    first_offset: int
+    next_offset: int
+    newest_event_us: int | None
+    listener_id: str
+
+
+def read_positions(connection: sa.Connection, stream: Stream) -> list[StreamPosition]:
+    """Return the positions of all partitions, those of earlier topics of this name included."""
+    table = stream_positions
+    query = sa.select(
+        table.c.partition_number,
+        table.c.topic_id,
+        table.c.first_offset,
+        table.c.next_offset,
+        table.c.newest_event_us,
+        table.c.listener_id,
+    ).where(table.c.consumer_group == stream.group, table.c.topic == stream.topic)
+    return [StreamPosition(*row) for row in connection.execute(query.order_by(table.c.partition_number))]
+
+
+def take_positions(
+    engine: Engine,
+    stream: Stream,
+    listener: ListenerRef,
+    logs: Sequence[PartitionLog],
+    assigned: Collection[int],
+    now: datetime,
+    *,
+    from_end: bool = False,
+) -> dict[int, StreamPosition]:
+    """Return from where to read partitions that were assigned, and write down what the assignment means.
+
+    A group that is new gets positions for the whole topic at once, at the start or at the end of what the broker
+    holds; so a partition without a position is one that appeared later, and is read from offset 0.
+
+    Args:
+        engine: the warehouse.
+        stream: what is read.
+        listener: who reads.
+        logs: all partitions of the topic.
+        assigned: the partitions that the listener was given.
+        now: the instant to note.
+        from_end: where a new group starts.
+
+    Raises:
+        OffsetGap: messages that were never read are gone, and nobody has accepted that.
+    """
+    given = [log for log in logs if log.partition in assigned]
+    with transaction(engine) as connection:
+        known = read_positions(connection, stream)
+        gaps = [gap for log in given for gap in _gaps(log, known)]
+        open_gaps = _note_gaps(connection, stream, gaps, now)
+        if not open_gaps:
+            _make_positions(connection, stream, listener, logs, known, now, from_end=from_end)
+            _close_gaps(connection, stream, gaps, now)
+            positions = _current(read_positions(connection, stream), given)
+            _note_assignments(connection, stream, listener, given, positions, now)
+    if open_gaps:
+        raise OffsetGap(_told(stream, open_gaps), tuple(open_gaps))
+    return positions
+
+
+@dataclass(frozen=True)
+class _Gap:
+    partition: int
+    topic_id: str
+    kind: GapKind
+    from_offset: int
+    until_offset: int | None
+
+
+def _gaps(log: PartitionLog, known: Sequence[StreamPosition]) -> list[_Gap]:
+    here = [position for position in known if position.partition == log.partition]
+    same = next((position for position in here if position.topic_id == log.topic_id), None)
+    if same is None:
+        earlier = [_Gap(log.partition, p.topic_id, "recreated", p.next_offset, None) for p in here]
+        appeared_later = any(position.topic_id == log.topic_id for position in known)
+        if appeared_later and log.start > 0:
+            return [*earlier, _Gap(log.partition, log.topic_id, "retention", 0, log.start)]
+        return earlier
+    if same.next_offset < log.start:
+        return [_Gap(log.partition, log.topic_id, "retention", same.next_offset, log.start)]
+    if same.next_offset > log.end:
+        return [_Gap(log.partition, log.topic_id, "truncated", same.next_offset, log.end)]
+    return []
+
+
+def _note_gaps(connection: sa.Connection, stream: Stream, gaps: Sequence[_Gap], now: datetime) -> dict[int, _Gap]:
+    """Write down gaps that are new; return those that nobody has accepted, by number."""
+    waiting = {}
+    for gap in gaps:
+        row = connection.execute(sa.select(stream_gaps).where(*_is_gap(stream, gap))).mappings().first()
+        if row is None:
+            values = {
+                "consumer_group": stream.group,
+                "topic": stream.topic,
+                "topic_id": gap.topic_id,
+                "partition_number": gap.partition,
+                "kind": gap.kind,
+                "from_offset": gap.from_offset,
+                "until_offset": gap.until_offset,
+                "noted_at": now,
+            }
+            new = stream_gaps.insert().values(values).returning(stream_gaps.c.gap_id)
+            waiting[int(connection.execute(new).scalar_one())] = gap
+        elif row["accepted_at"] is None:
+            waiting[int(row["gap_id"])] = gap
+    return waiting
+
+
+def _is_gap(stream: Stream, gap: _Gap) -> list[sa.ColumnElement[bool]]:
+    table = stream_gaps
+    return [
+        table.c.consumer_group == stream.group,
+        table.c.topic == stream.topic,
+        table.c.topic_id == gap.topic_id,
+        table.c.partition_number == gap.partition,
+        table.c.kind == gap.kind,
+        table.c.from_offset == gap.from_offset,
+    ]
+
+
+def _told(stream: Stream, gaps: Mapping[int, _Gap]) -> str:
+    said = {
+        "retention": "the broker deleted {n} messages that were never read",
+        "recreated": "the topic was made again; what the old one held from offset {from_offset} on is gone",
+        "truncated": "the partition ends at {until_offset}, before the position: the broker lost messages",
+    }
+    lines = [
+        f"gap {number}: {stream.location(gap.partition)} from offset {gap.from_offset}: "
+        + said[gap.kind].format(n=(gap.until_offset or 0) - gap.from_offset, **asdict(gap))
+        for number, gap in gaps.items()
+    ]
+    numbers = " ".join(str(number) for number in gaps)
+    return "\n".join([*lines, f"`dpa accept-gap {numbers}` lets the group {stream.group} go on behind it"])
+
+
+def _make_positions(
+    connection: sa.Connection,
+    stream: Stream,
+    listener: ListenerRef,
+    logs: Sequence[PartitionLog],
+    known: Sequence[StreamPosition],
+    now: datetime,
+    *,
+    from_end: bool,
+) -> None:
+    """Insert positions that are missing, or ignore them: another listener may be doing the same."""
+    names = ("consumer_group", "topic", "topic_id", "partition_number", "first_offset", "next_offset")
+    statement = sa.text(
+        f"INSERT INTO stream_positions ({', '.join(names)}, listener_id, moved_at) "
+        f"VALUES ({', '.join(':' + name for name in names)}, :listener_id, :moved_at) ON CONFLICT DO NOTHING"
+    ).bindparams(sa.bindparam("moved_at", type_=stream_positions.c.moved_at.type))
+    read_topics = {position.topic_id for position in known}
+    for log in logs:
+        start = log.end if from_end else log.start
+        first = 0 if log.topic_id in read_topics else start
+        values = dict(zip(names, (stream.group, stream.topic, log.topic_id, log.partition, first, first), strict=True))
+        connection.execute(statement, {**values, "listener_id": listener.listener_id, "moved_at": now})
+
+
+def _close_gaps(connection: sa.Connection, stream: Stream, gaps: Sequence[_Gap], now: datetime) -> None:
+    """Move positions over accepted gaps, however far those have grown since; a position that moved meanwhile stays."""
+    for gap in gaps:
+        closed = stream_gaps.update().where(*_is_gap(stream, gap))
+        connection.execute(closed.values(until_offset=gap.until_offset, closed_at=now))
+        if gap.until_offset is not None:
+            connection.execute(
+                stream_positions.update()
+                .where(*_is_position(stream, gap.topic_id, gap.partition))
+                .where(stream_positions.c.next_offset == gap.from_offset)
+                .values(next_offset=gap.until_offset)
+            )
+
+
+def _is_position(stream: Stream, topic_id: str, partition: int) -> list[sa.ColumnElement[bool]]:
+    table = stream_positions
+    return [
+        table.c.consumer_group == stream.group,
+        table.c.topic == stream.topic,
+        table.c.topic_id == topic_id,
+        table.c.partition_number == partition,
+    ]
+
+
+def _current(positions: Sequence[StreamPosition], logs: Sequence[PartitionLog]) -> dict[int, StreamPosition]:
+    wanted = {(log.partition, log.topic_id) for log in logs}
+    return {p.partition: p for p in positions if (p.partition, p.topic_id) in wanted}
+
+
+def _note_assignments(
+    connection: sa.Connection,
+    stream: Stream,
+    listener: ListenerRef,
+    logs: Sequence[PartitionLog],
+    positions: Mapping[int, StreamPosition],
+    now: datetime,
+) -> None:
+    """Write down that nothing is read twice nor left out: Kafka would deliver again what the position skips."""
+    rows = []
+    for log in logs:
+        position = positions[log.partition]
+        redelivered = max(0, position.next_offset - (position.first_offset if log.committed is None else log.committed))
+        rows.append(
+            {
+                **asdict(listener),
+                "consumer_group": stream.group,
+                "topic": stream.topic,
+                "partition_number": log.partition,
+                "next_offset": position.next_offset,
+                "log_start": log.start,
+                "log_end": log.end,
+                "redelivered": redelivered,
+                "skipped": redelivered,
+                "gap": max(0, log.start - position.next_offset),
+                "assigned_at": now,
+            }
+        )
+    if rows:
+        connection.execute(stream_assignments.insert(), rows)
+
+
+def accept_gaps(engine: Engine, gap_ids: Sequence[int], accepted_by: str, now: datetime) -> int:
+    """Let listeners go on behind gaps; return how many were accepted.
+
+    Raises:
+        ConfigurationError: there is no such gap.
+    """
+    with transaction(engine) as connection:
+        known = set(connection.execute(sa.select(stream_gaps.c.gap_id)).scalars())
+        if unknown := sorted(set(gap_ids) - known):
+            raise ConfigurationError(f"there is no gap {unknown[0]}: the table stream_gaps lists them")
+        waiting = stream_gaps.c.gap_id.in_(gap_ids) & stream_gaps.c.accepted_at.is_(None)
+        accepted = stream_gaps.update().where(waiting).values(accepted_at=now, accepted_by=accepted_by)
+        return connection.execute(accepted).rowcount
+
+
+@dataclass(frozen=True)
+class ListenerSign:
+    """A sign of life of a listener.
+
+    Attributes:
+        state: what it is doing, for people.
+        partitions: how many it holds.
+        lag: messages that wait in them.
+        messages: read since it started.
+        polled_at: when its loop last turned; a stuck loop shows here.
+        committed_at: when it last committed.
+    """
+
+    state: str
+    partitions: int
+    lag: int
+    messages: int
+    started_at: datetime
+    polled_at: datetime
+    committed_at: datetime | None
+    ended_at: datetime | None = None
+
+
+def note_listener(engine: Engine, stream: Stream, listener: ListenerRef, sign: ListenerSign, now: datetime) -> None:
+    """Write a sign of life."""
+    values = {"run_id": listener.run_id, **asdict(sign), "heartbeat_at": now}
+    here = stream_listeners.c.listener_id == listener.listener_id
+    with transaction(engine) as connection:
+        if connection.execute(stream_listeners.update().where(here).values(values)).rowcount == 0:
+            new = {"listener_id": listener.listener_id, "consumer_group": stream.group, "topic": stream.topic, **values}
+            connection.execute(stream_listeners.insert().values(new))

@@ -1,0 +1,151 @@
+"""A broker in memory: partitions, one group, and rebalances that happen when a test says so."""
+
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from freight.streaming.consumer import Partitions, Polled
+from freight.streaming.messages import MESSAGE_SCHEMA
+from freight.warehouse.streams import PartitionLog
+
+
+@dataclass
+class MemoryBroker:
+    """Logs of (sent_us, value); an offset is a place in the list."""
+
+    partitions: int = 3
+    topic_id: str = "first"
+    logs: dict[int, list[tuple[int, bytes | None]]] = field(default_factory=dict)
+    starts: dict[int, int] = field(default_factory=dict)
+    committed: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.logs = {partition: [] for partition in range(self.partitions)}
+
+    def produce(self, partition: int, messages: Iterable[tuple[int, bytes | None]]) -> None:
+        """Append messages."""
+        self.logs[partition] += messages
+
+    def delete_before(self, partition: int, offset: int) -> None:
+        """Let retention delete messages."""
+        self.starts[partition] = offset
+
+
+class MemorySource:
+    """A member of the group. The test gives partitions and takes them away; the member hears of it when it polls."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.broker = broker
+        self._next: dict[int, int] = {}
+        self._flowing: set[int] = set()
+        self._news: list[tuple[str, list[int]]] = []
+        self._handlers: dict[str, Partitions] = {}
+
+    def give(self, partitions: Collection[int]) -> None:
+        """Assign partitions."""
+        self._news.append(("assigned", sorted(partitions)))
+
+    def take(self, partitions: Collection[int], *, lost: bool = False) -> None:
+        """Take partitions away."""
+        self._news.append(("lost" if lost else "revoked", sorted(partitions)))
+
+    def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
+        """See `Source`."""
+        self._handlers = {"assigned": assigned, "revoked": revoked, "lost": lost}
+
+    def hear(self) -> None:
+        """Let the member hear what has happened to the group."""
+        while self._news:
+            kind, partitions = self._news.pop(0)
+            if kind == "assigned":
+                self._next.update(dict.fromkeys(partitions, 0))
+            else:
+                partitions = [partition for partition in partitions if partition in self._next]
+            self._handlers[kind](partitions)
+            if kind != "assigned":
+                for partition in partitions:
+                    self._next.pop(partition)
+                self._flowing -= set(partitions)
+
+    def poll(self, limit: int, timeout_s: float) -> Polled:  # noqa: ARG002 - nothing comes by waiting
+        """See `Source`."""
+        self.hear()
+        rows: list[tuple[Any, ...]] = []
+        ended, out_of_range = {}, set()
+        for partition in sorted(self._flowing):
+            offset, log = self._next[partition], self.broker.logs[partition]
+            if not self.broker.starts.get(partition, 0) <= offset <= len(log):
+                out_of_range.add(partition)
+                continue
+            taken = log[offset : offset + limit - len(rows)]
+            rows += [(partition, offset + i, *message) for i, message in enumerate(taken)]
+            self._next[partition] = offset + len(taken)
+            if self._next[partition] == len(log):
+                ended[partition] = len(log)
+        first = {row[0]: row[1] for row in reversed(rows)}
+        until = {**{row[0]: row[1] + 1 for row in rows}, **ended}
+        return Polled(pl.DataFrame(rows, schema=MESSAGE_SCHEMA, orient="row"), first, until, ended, out_of_range)
+
+    def start(self, offsets: Mapping[int, int]) -> None:
+        """See `Source`."""
+        self._next.update(offsets)
+        self._flowing |= set(offsets)
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """See `Source`."""
+        self._flowing -= set(partitions)
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """See `Source`."""
+        self._flowing |= set(partitions) & self._next.keys()
+
+    def logs(self) -> list[PartitionLog]:
+        """See `Source`."""
+        return [
+            PartitionLog(
+                partition,
+                self.broker.topic_id,
+                self.broker.starts.get(partition, 0),
+                len(log),
+                self.broker.committed.get(partition),
+            )
+            for partition, log in self.broker.logs.items()
+        ]
+
+    def lag(self, offsets: Mapping[int, int]) -> int:
+        """See `Source`."""
+        return sum(len(self.broker.logs[partition]) - offset for partition, offset in offsets.items())
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """See `Source`."""
+        self.broker.committed.update(offsets)
+
+    def close(self) -> None:
+        """See `Source`."""
+        self.take(list(self._next))
+        self.hear()
+
+
+class Deferred(Executor):
+    """Runs what it is given when the test says so: until then the work is under way."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Future[Any], Any]] = []
+        self.holds = False
+
+    def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        """Take work in."""
+        future: Future[Any] = Future()
+        self._waiting.append((future, lambda: call(*arguments, **named)))
+        if not self.holds:
+            self.work()
+        return future
+
+    def work(self) -> None:
+        """Do what waits."""
+        while self._waiting:
+            future, call = self._waiting.pop(0)
+            future.set_result(call())
