@@ -1,0 +1,377 @@
+"""A local Apache Kafka for the demo and the tests: the real one, one node in KRaft mode, or an embedded look-alike."""
+
+import base64
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+from freight.errors import ConfigurationError
+from freight.simulator.certificates import write_certificates
+from freight.simulator.embedded_kafka import EmbeddedKafka
+from freight.simulator.kafka_jars import KAFKA_VERSION, fetch_broker, why_not
+
+__all__ = ["EmbeddedKafka", "LocalKafka", "Login", "Mechanism", "fetch_broker", "open_broker", "why_not"]
+
+Mechanism = Literal["PLAIN", "SCRAM-SHA-512"]
+
+HOST = "127.0.0.1"
+START_LIMIT_S = 120.0
+STOP_LIMIT_S = 30.0
+FORMAT_LIMIT_S = 60.0
+POLL_S = 0.05
+LAST_WORDS = 3  # lines of the broker's log in an error
+
+# Below the ports that systems give to outgoing connections: such a connection could take the port of a broker that
+# is down, even one of a client that looks for that broker. Each process searches from a place of its own.
+FIRST_PORT, PORTS, PORTS_OF_A_PROCESS = 20_000, 12_000, 12
+
+# Starts in a third of the time and takes half the memory of a server's settings; not for benchmarks.
+SMALL_JVM = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+EVERY_JVM = ("-XX:-UsePerfData", "-Djava.io.tmpdir=tmp", "-Dlog4j2.configurationFile=log4j2.xml")
+
+# The broker's process tells the guard its number, then becomes Java; the guard waits until this process has ended in
+# whatever way, which closes the pipe. The system's own signal for that comes when the starting thread ends already.
+GUARD = 'read -r pid; read -r end; kill -KILL "$pid"'
+BROKER = 'echo $$ >&0; exec "$@" </dev/null'
+# Java takes the names of files for ASCII unless the locale says otherwise.
+UTF8 = ("env", "LC_ALL=C.UTF-8")
+
+STARTED = "Kafka Server started"
+LOGGING = f"""\
+<Configuration status="ERROR">
+  <Appenders>
+    <Console name="console" target="SYSTEM_OUT"><PatternLayout pattern="%d %p %c{{1}} %m%n"/></Console>
+  </Appenders>
+  <Loggers>
+    <Root level="WARN"><AppenderRef ref="console"/></Root>
+    <Logger name="kafka.server.KafkaRaftServer" level="INFO"/> <!-- says: {STARTED} -->
+  </Loggers>
+</Configuration>
+"""
+
+ONE_NODE = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+    "log.dirs": "data",
+    "offsets.topic.num.partitions": "1",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+}
+BEHAVIOUR = {
+    "auto.create.topics.enable": "false",
+    "log.retention.ms": "-1",  # simulated messages are as old as they please
+    "log.cleaner.dedupe.buffer.size": "2000000",  # in place of 128 MiB
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    # A broker that was killed may come back when its last session has run out, by default after 9 s.
+    "broker.session.timeout.ms": "1500",
+    "broker.heartbeat.interval.ms": "300",
+}
+SECURE = {
+    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+    "ssl.keystore.type": "PEM",
+    "ssl.keystore.location": "server.pem",
+    "ssl.truststore.type": "PEM",
+    "ssl.truststore.location": "ca.pem",
+}
+MODULES = "org.apache.kafka.common.security"
+
+
+class Login(NamedTuple):
+    """A user that the secure listener knows."""
+
+    user: str
+    password: str
+
+
+class LocalKafka:
+    """Apache Kafka on free ports of this machine; it ends with this process, however that ends.
+
+    `start` after `stop` or `crash` finds the same data on the same ports.
+
+    Args:
+        libs: folder of the jars, from `fetch_broker`.
+        folder: where data, settings and log are; made if it is not there.
+        partitions: of topics that are made without saying how many.
+        secure: listen with SASL_SSL as well, PLAIN (as Azure Event Hubs does) and SCRAM-SHA-512. With data that was
+            made without it, SCRAM knows no user.
+        options: further settings of the broker, which win over those here.
+        jvm: Java's settings of memory and speed.
+
+    Attributes:
+        bootstrap: host:port of the PLAINTEXT listener.
+        secure_bootstrap: host:port of the SASL_SSL listener; empty unless secure.
+        ca_path: certificate of the authority that vouches for the secure listener.
+        logins: who may log in to it, by SASL mechanism.
+        log_path: what the broker has said.
+    """
+
+    kind = f"Apache Kafka {KAFKA_VERSION}"
+
+    def __init__(
+        self,
+        libs: Path,
+        folder: Path,
+        partitions: int = 4,
+        secure: bool = False,
+        options: Mapping[str, str] | None = None,
+        jvm: Sequence[str] = SMALL_JVM,
+    ) -> None:
+        self._libs = libs.resolve()
+        self._folder = folder.resolve()
+        self._partitions = partitions
+        self._secure = secure
+        self._options = dict(options or {})
+        self._jvm = tuple(jvm)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._plain_port, self._controller_port, self._secure_port = _free_ports(3)
+        self.bootstrap = f"{HOST}:{self._plain_port}"
+        self.secure_bootstrap = f"{HOST}:{self._secure_port}" if secure else ""
+        self.ca_path = self._folder / "ca.pem"
+        self.log_path = self._folder / "broker.log"
+        self.logins: dict[Mechanism, Login] = {
+            "PLAIN": Login("$ConnectionString", _connection_string()),
+            "SCRAM-SHA-512": Login("freight", secrets.token_urlsafe(16)),
+        }
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Number of the broker's process.
+
+        Raises:
+            RuntimeError: it does not run.
+        """
+        if self._process is None:
+            raise RuntimeError("the local Kafka is not started")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the broker and wait until it serves; does nothing if it runs.
+
+        Raises:
+            ConfigurationError: it ended, or does not serve in time; the message names its log.
+        """
+        if self._process is not None:
+            if self._process.poll() is None:
+                return
+            self._clean_up()  # it has ended by itself
+        self._write_files()
+        if not (self._folder / "data" / "meta.properties").exists():
+            self._format()
+        said_before = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self._launch()
+        try:
+            self._wait_until_ready(said_before)
+        except BaseException:
+            self.crash()
+            raise
+
+    def stop(self) -> None:
+        """Let the broker end well; does nothing if it does not run."""
+        if self._process is None:
+            return
+        for sign in (signal.SIGTERM, signal.SIGCONT):  # one that is paused has to go on to end
+            self._process.send_signal(sign)
+        try:
+            self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._clean_up()
+
+    def crash(self) -> None:
+        """Kill the broker, as a loss of power would; does nothing if it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._clean_up()
+
+    def pause(self) -> None:
+        """Freeze the broker: connections stay open and nothing answers, as when the network is cut."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused broker go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _write_files(self) -> None:
+        (self._folder / "tmp").mkdir(parents=True, exist_ok=True)
+        if self._secure and not self.ca_path.exists():  # clients go on to trust a broker that comes back
+            write_certificates(self.ca_path, self._folder / "server.pem")
+        (self._folder / "log4j2.xml").write_text(LOGGING, encoding="utf-8")
+        settings = self._folder / "server.properties"
+        settings.touch(mode=0o600)
+        settings.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()), encoding="ascii")
+
+    def _settings(self) -> dict[str, str]:
+        """Return the broker's settings; paths count from its folder."""
+        listeners = {"PLAINTEXT": self._plain_port, "SASL_SSL": self._secure_port, "CONTROLLER": self._controller_port}
+        if not self._secure:
+            del listeners["SASL_SSL"]
+        return {
+            **ONE_NODE,
+            **BEHAVIOUR,
+            "num.partitions": str(self._partitions),
+            "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
+            "listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in listeners.items()),
+            **(SECURE | self._users() if self._secure else {}),
+            **self._options,
+        }
+
+    def _users(self) -> dict[str, str]:
+        """Return the settings that let users log in; those of SCRAM are in the data."""
+        plain = self.logins["PLAIN"]
+        return {
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": (
+                f'{MODULES}.plain.PlainLoginModule required user_{plain.user}="{plain.password}";'
+            ),
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": f"{MODULES}.scram.ScramLoginModule required;",
+        }
+
+    def _format(self) -> None:
+        """Make an empty store of data.
+
+        Raises:
+            ConfigurationError: the settings will not do.
+        """
+        command = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", "server.properties"]
+        if self._secure:
+            scram = self.logins["SCRAM-SHA-512"]
+            command += ["--add-scram", f"SCRAM-SHA-512=[name={scram.user},password={scram.password}]"]
+        with self.log_path.open("ab") as log:
+            done = subprocess.run(
+                self._java(*SMALL_JVM, *EVERY_JVM, *command),
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=FORMAT_LIMIT_S,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise self._failure(f"cannot make its data (exit code {done.returncode})", 0)
+
+    def _launch(self) -> None:
+        """Start the broker and the guard that kills it when this process is gone."""
+        self._guard = subprocess.Popen(["sh", "-c", GUARD], stdin=subprocess.PIPE, start_new_session=True)
+        java = self._java(*self._jvm, *EVERY_JVM, "kafka.Kafka", "server.properties")
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                ["sh", "-c", BROKER, "sh", *java],
+                cwd=self._folder,
+                stdin=self._guard.stdin,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for this process, which stops the broker in good order
+            )
+
+    def _java(self, *arguments: str) -> list[str]:
+        return [*UTF8, "java", "-cp", f"{self._libs}/*", *arguments]
+
+    def _wait_until_ready(self, said_before: int) -> None:
+        assert self._process
+        deadline = time.monotonic() + START_LIMIT_S
+        while not (STARTED in self._said(said_before) and self._answers()):
+            code = self._process.poll()
+            if code is not None:
+                raise self._failure(f"ended with exit code {code}", said_before)
+            if time.monotonic() > deadline:
+                raise self._failure(f"does not serve within {START_LIMIT_S:.0f} s", said_before)
+            time.sleep(POLL_S)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((HOST, self._plain_port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _said(self, since: int) -> str:
+        with self.log_path.open("rb") as log:
+            log.seek(since)
+            return log.read().decode(errors="replace")
+
+    def _failure(self, what: str, since: int) -> ConfigurationError:
+        lines = [line for line in self._said(since).splitlines() if line.strip() and not line.startswith("\tat ")]
+        return ConfigurationError(f"the local Kafka {what}, see {self.log_path}: {' / '.join(lines[-LAST_WORDS:])}")
+
+    def _clean_up(self) -> None:
+        """Take note that the broker has ended, and end its guard."""
+        assert self._process
+        assert self._guard
+        assert self._guard.stdin
+        self._process.wait()
+        self._guard.kill()
+        self._guard.wait()
+        self._guard.stdin.close()
+        self._process = self._guard = None
+
+
+def open_broker(home: Path) -> LocalKafka | EmbeddedKafka:
+    """Return a broker for this machine, not started yet: Apache Kafka if it can be had, else the embedded one.
+
+    Both make a topic when it is first used. Apache Kafka keeps its data in `.kafka` of the home folder.
+    """
+    folder = home / ".kafka"
+    try:
+        libs = fetch_broker(folder)
+        reason = "" if libs else why_not(folder)
+    except ConfigurationError as error:
+        libs, reason = None, str(error)
+    if libs is None:
+        return EmbeddedKafka(reason=reason)
+    return LocalKafka(libs, folder / "demo", options={"auto.create.topics.enable": "true"})
+
+
+def new_cluster_id() -> str:
+    """Return the random id of a cluster; it never begins with a dash, which would make it an option."""
+    return base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
+
+
+def _connection_string() -> str:
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    return f"Endpoint=sb://localhost/;SharedAccessKeyName=freight;SharedAccessKey={key}"
+
+
+_places = count()
+
+
+def _free_ports(number: int) -> Iterator[int]:
+    """Yield ports that nobody listens on, none twice in this process."""
+    first = os.getpid() * PORTS_OF_A_PROCESS
+    candidates = (FIRST_PORT + (first + place) % PORTS for place in _places)
+    free = (port for port in candidates if _is_free(port))
+    return (next(free) for _ in range(number))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,134 @@
+"""The jars of the broker come once and whole; what is missing is told. Maven and Java are stand-ins here."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from freight.errors import ConfigurationError
+from freight.settings import PROJECT_ROOT
+from freight.simulator.embedded_kafka import EmbeddedKafka
+from freight.simulator.kafka_broker import LocalKafka, new_cluster_id, open_broker
+from freight.simulator.kafka_jars import fetch_broker, why_not
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
+
+JAVA_17 = """echo 'openjdk version "17.0.15" 2025-04-15' >&2"""
+MAVEN = "mkdir jars; echo jar > jars/kafka.jar; echo call >> ../calls"
+BROKEN_MAVEN = "mkdir jars; echo half > jars/kafka.jar; echo '[ERROR] no route to the repository'; exit 1"
+
+Program = Callable[[str, str], None]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Puts a shell script first on PATH; neither Java nor Maven of this machine is on it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sh", "mkdir", "sleep"):
+        (folder / name).symlink_to(f"/bin/{name}")
+    monkeypatch.setenv("PATH", str(folder))
+
+    def write(name: str, body: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+
+    return write
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.mark.usefixtures("program")
+def test_without_java_it_says_what_to_install(cache: Path) -> None:
+    assert fetch_broker(cache) is None
+    assert "default-jre-headless" in why_not(cache)
+
+
+@pytest.mark.parametrize("version", ["1.8.0_402", "11.0.22"])
+def test_an_old_java_is_told(program: Program, cache: Path, version: str) -> None:
+    program("java", f"""echo 'openjdk version "{version}"' >&2""")
+    assert fetch_broker(cache) is None
+    assert "too old: install Java 17" in why_not(cache)
+
+
+@pytest.mark.parametrize("body", ["echo 'Unable to locate a Java Runtime' >&2; exit 1", "exit 0"])
+def test_a_java_that_does_not_work_is_none(program: Program, cache: Path, body: str) -> None:
+    program("java", body)
+    assert "there is no Java" in why_not(cache)
+
+
+def test_without_maven_it_says_what_to_install(program: Program, cache: Path) -> None:
+    program("java", JAVA_17)
+    assert fetch_broker(cache) is None
+    assert "package maven" in why_not(cache)
+
+
+def test_the_jars_are_fetched_once(program: Program, cache: Path) -> None:
+    program("java", JAVA_17)
+    program("mvn", MAVEN)
+    jars = fetch_broker(cache)
+    assert jars
+    assert [jar.name for jar in jars.iterdir()] == ["kafka.jar"]
+    program("mvn", "exit 1")
+    assert fetch_broker(cache) == jars
+    assert why_not(cache) == ""
+
+
+def test_a_download_that_fails_does_not_count(program: Program, cache: Path) -> None:
+    program("java", JAVA_17)
+    program("mvn", BROKEN_MAVEN)
+    with pytest.raises(ConfigurationError, match="no route to the repository"):
+        fetch_broker(cache)
+    program("mvn", MAVEN)
+    jars = fetch_broker(cache)
+    assert jars
+    assert (jars / "kafka.jar").read_text(encoding="utf-8") == "jar\n"
+    assert {path.name for path in cache.iterdir()} == {jars.name, "lock", "calls"}
+
+
+def test_of_two_processes_at_once_one_downloads(program: Program, cache: Path) -> None:
+    program("java", JAVA_17)
+    program("mvn", f"sleep 1; {MAVEN}")
+    imports = "from pathlib import Path; from freight.simulator.kafka_jars import fetch_broker"
+    code = f"{imports}; print(fetch_broker(Path({str(cache)!r})))"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = {process.communicate(timeout=60)[0] for process in both}
+    assert len(said) == 1
+    assert "kafka-" in said.pop()
+    assert (cache / "calls").read_text(encoding="utf-8") == "call\n"
+
+
+def test_the_demo_takes_the_real_broker_where_it_can_be_had(program: Program, cache: Path) -> None:
+    program("java", JAVA_17)
+    program("mvn", MAVEN)
+    broker = open_broker(cache)
+    assert isinstance(broker, LocalKafka)
+    assert broker.kind == "Apache Kafka 4.3.1"
+
+
+@pytest.mark.usefixtures("program")
+def test_the_demo_takes_the_embedded_broker_without_java_and_says_so(cache: Path) -> None:
+    broker = open_broker(cache)
+    assert isinstance(broker, EmbeddedKafka)
+    assert broker.kind.startswith("librdkafka's embedded broker, because there is no Java: install")
+
+
+def test_the_demo_takes_the_embedded_broker_where_maven_fails_and_says_so(program: Program, cache: Path) -> None:
+    program("java", JAVA_17)
+    program("mvn", BROKEN_MAVEN)
+    assert "because Maven could not fetch Apache Kafka" in open_broker(cache).kind
+
+
+def test_a_cluster_id_never_looks_like_an_option() -> None:
+    ids = {new_cluster_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert {(len(cluster_id), cluster_id[0]) for cluster_id in ids} == {(22, "A")}
