@@ -1,15 +1,21 @@
-"""Fixtures that every test may use: warehouses on both engines, and a real PostgreSQL that starts itself."""
+"""Fixtures that every test may use: warehouses on both engines; a PostgreSQL and a Kafka that start themselves."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from freight.errors import ConfigurationError
+from freight.settings import PROJECT_ROOT
+from freight.simulator.kafka_broker import LocalKafka, fetch_broker, why_not
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
+from tests.lib.kafka import OwnKafka
 from tests.lib.postgres import PostgresServer, server_programs
 
 Measured = Callable[[str], None]
@@ -26,12 +32,51 @@ class WarehouseUnderTest:
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     if server_programs() is None:
-        reason = "no PostgreSQL server programs (initdb) on this machine: install the package 'postgresql'"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _cannot_test("no PostgreSQL server programs (initdb) on this machine: install the package 'postgresql'")
     with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+
+
+def _cannot_test(reason: str) -> NoReturn:
+    """Skip a test that this machine lacks something for; the machine of the CI must have it."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(f"NOT TESTED: {reason}")
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> Path:
+    """The jars of Apache Kafka, which all workers and later runs share."""
+    folder = PROJECT_ROOT / ".kafka"
+    try:
+        jars = fetch_broker(folder)
+    except ConfigurationError as error:
+        _cannot_test(str(error))
+    return jars or _cannot_test(why_not(folder))
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """An Apache Kafka for tests that leave it as it is; each makes topics of its own."""
+    with LocalKafka(kafka_jars, tmp_path_factory.mktemp("kafka") / "données") as broker:
+        yield broker
+        broker.crash()  # nobody needs its data
+
+
+@pytest.fixture
+def own_kafka(kafka_jars: Path, tmp_path: Path) -> Iterator[OwnKafka]:
+    """Starts an Apache Kafka for this test alone, which may crash or freeze it."""
+    with ExitStack() as at_the_end:
+
+        def start(
+            partitions: int = 4, secure: bool = False, options: Mapping[str, str] | None = None, name: str = "kafka"
+        ) -> LocalKafka:
+            broker = LocalKafka(kafka_jars, tmp_path / name, partitions, secure, options)
+            at_the_end.callback(broker.crash)
+            broker.start()
+            return broker
+
+        yield start
 
 
 @pytest.fixture

@@ -1,0 +1,140 @@
+"""Topics and messages on a local Kafka."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from freight.simulator.kafka_broker import LocalKafka
+
+LIMIT_S = 30.0
+POLL_EVERY = 1000  # messages between looks at the delivery reports
+
+# partition, key, value (None is a tombstone), timestamp in ms (None is now)
+Sent = tuple[int, bytes | str | None, bytes | None, int | None]
+
+
+class Delivered(NamedTuple):
+    """Where a message has come to lie, and its timestamp."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class Broker(Protocol):
+    """What clients connect to: a `LocalKafka` or an `EmbeddedKafka`."""
+
+    bootstrap: str
+
+
+class OwnKafka(Protocol):
+    """What the fixture `own_kafka` gives: call it to start a broker."""
+
+    def __call__(
+        self,
+        partitions: int = ...,
+        secure: bool = ...,
+        options: Mapping[str, str] | None = ...,
+        name: str = ...,
+    ) -> LocalKafka: ...
+
+
+_numbers = itertools.count()
+
+
+def new_topic(kafka: Broker, partitions: int = 4, settings: Mapping[str, str] | None = None) -> str:
+    """Make a topic whose name nobody else uses, and return the name."""
+    topic = f"topic-{os.getpid()}-{next(_numbers)}"
+    admin = _admin(kafka)
+    _wait(admin.create_topics([NewTopic(topic, partitions, 1, config=dict(settings or {}))]).values())
+    _until(lambda: _leaders(admin, topic) == [1] * partitions)
+    return topic
+
+
+def delete_topic(kafka: Broker, topic: str) -> None:
+    """Delete a topic with its messages."""
+    admin = _admin(kafka)
+    _wait(admin.delete_topics([topic]).values())
+    _until(lambda: topic not in admin.list_topics(timeout=LIMIT_S).topics)
+
+
+def delete_records_before(kafka: Broker, topic: str, offsets: Mapping[int, int]) -> None:
+    """Delete the messages before an offset in each partition that is named, as retention does."""
+    wanted = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+    admin = _admin(kafka)
+    _wait(admin.delete_records(wanted).values())
+
+
+def produce(kafka: Broker, topic: str, messages: Sequence[Sent]) -> list[Delivered]:
+    """Send messages and return where they are, in the order given."""
+    reports: dict[int, list[Delivered]] = {}
+
+    def note(error: KafkaError | None, message: Message) -> None:
+        if error is None:  # a message that failed is missed below
+            delivered = Delivered(message.partition(), message.offset(), message.timestamp()[1])  # type: ignore[arg-type]
+            reports.setdefault(delivered.partition, []).append(delivered)
+
+    producer = _producer(kafka.bootstrap)
+    for number, (partition, key, value, timestamp_ms) in enumerate(messages):
+        producer.produce(topic, value, key, partition, note, timestamp=timestamp_ms or 0)
+        if number % POLL_EVERY == 0:
+            producer.poll(0)
+    producer.flush(LIMIT_S)
+    delivered = sum(map(len, reports.values()))
+    if delivered < len(messages):
+        _producer.cache_clear()  # what it still holds must not come later
+        raise AssertionError(f"only {delivered} of {len(messages)} messages were delivered")
+    # An idempotent producer keeps the order of each partition.
+    in_order = {partition: iter(report) for partition, report in reports.items()}
+    return [next(in_order[partition]) for partition, *_ in messages]
+
+
+@lru_cache(maxsize=8)
+def _producer(bootstrap: str) -> Producer:
+    """Return a producer that lasts: a new one spends half a second on getting its number from the broker."""
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": 0,  # as many as memory holds
+            "queue.buffering.max.kbytes": 2_000_000,
+            "message.timeout.ms": int(LIMIT_S * 1000),
+            "reconnect.backoff.max.ms": 200,  # a broker that a test killed comes back soon
+            "log_level": 0,
+        }
+    )
+
+
+def _admin(kafka: Broker) -> AdminClient:
+    """Return a client; it has to be kept until what it was asked for is done."""
+    return AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+
+
+def _leaders(admin: AdminClient, topic: str) -> list[int]:
+    """Return the node that leads each partition."""
+    return [
+        partition.leader for partition in admin.list_topics(topic, timeout=LIMIT_S).topics[topic].partitions.values()
+    ]
+
+
+def _wait(futures: Iterable[Future[Any]]) -> None:
+    for future in futures:
+        future.result(LIMIT_S)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    """Wait until the broker tells every client what it did for one."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {LIMIT_S:.0f} s"
+        time.sleep(0.01)
