@@ -8,6 +8,7 @@ from freight.transforms.versions import CONTENT_HASH, with_content_hash
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.reconcile import Finding, check_ledger, stored_frames
 
+FROM_ELSEWHERE = ("site_location", "installation_year", "is_late")  # joined by the warehouse, told by the stream
 SHOWN = 20  # findings of one kind; more would hide the others
 
 
@@ -39,4 +40,4 @@ def _tampered(frame: pl.DataFrame, contract: Contract) -> list[Finding]:
 
 
 def _is_derived(name: str, frame: pl.DataFrame) -> bool:
-    return name in frame.columns and name not in ("site_location", "installation_year")  # those the warehouse joins
+    return name in frame.columns and name not in FROM_ELSEWHERE

@@ -5,7 +5,6 @@ for people and their lag monitors.
 """
 
 import logging
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -27,8 +26,7 @@ from freight.warehouse.streams import PartitionLog
 
 log = logging.getLogger("freight")
 
-ANSWER_S = 10.0  # how long the broker has to answer a question
-SEEK_S = 10.0  # an assigned partition can be positioned when librdkafka has taken it up, which takes a moment
+ANSWER_S = 5.0  # how long the broker has to answer a question
 
 # Azure Event Hubs cuts connections that are idle for 4 minutes and knows no sessions shorter than 6 s; these settings
 # suit it, and any other broker.
@@ -54,7 +52,14 @@ READING = {
     "queued.max.messages.kbytes": "32768",  # of memory for what is fetched ahead
 }
 
-OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
+# After these it is not certain what lies at our offsets.
+DOUBTS = {
+    KafkaError._AUTO_OFFSET_RESET,
+    KafkaError.OFFSET_OUT_OF_RANGE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError.UNKNOWN_TOPIC_ID,
+}
 REFUSED = {
     KafkaError._AUTHENTICATION,
     KafkaError._SSL,
@@ -74,14 +79,14 @@ class Polled:
         first: offset of the first message of each partition.
         until: for partitions that were read on: the offset after the last one.
         ended: offset of the end of partitions of which everything is read.
-        out_of_range: partitions whose next offset the broker does not have.
+        doubtful: partitions of which the broker does not have what we expect.
     """
 
     messages: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MESSAGE_SCHEMA))
     first: Mapping[int, int] = field(default_factory=dict)
     until: Mapping[int, int] = field(default_factory=dict)
     ended: Mapping[int, int] = field(default_factory=dict)
-    out_of_range: Collection[int] = ()
+    doubtful: Collection[int] = ()
 
 
 Partitions = Callable[[list[int]], None]
@@ -90,7 +95,7 @@ Partitions = Callable[[list[int]], None]
 class Source(Protocol):
     """A topic that is read as a member of a group.
 
-    Rebalances are told within `poll` and `close`. Partitions come paused; `start` lets them flow.
+    Rebalances are told within `poll` and `close`. Partitions that come are not read before `start`.
     """
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
@@ -124,6 +129,14 @@ class Source(Protocol):
             ConfigurationError: there is no such topic, or the broker refuses us.
         """
 
+    def topic_id(self) -> str:
+        """Return the identity of the topic.
+
+        Raises:
+            TransientError: the broker does not answer.
+            ConfigurationError: there is no such topic, or the broker refuses us.
+        """
+
     def lag(self, offsets: Mapping[int, int]) -> int:
         """Return how many messages lie behind these offsets, as far as is known without asking."""
 
@@ -150,28 +163,24 @@ class KafkaSource:
         shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": logging.getLogger("librdkafka")}
         self._consumer = Consumer({**READING, **shared, "group.id": group})
         self._admin_settings: dict[str, Any] = {k: v for k, v in settings.items() if k not in CONSUMER_ONLY}
-        self._assigned: set[int] = set()
+        self._reading: set[int] = set()
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
         """See `Source`."""
 
         def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            # From an offset that exists in every log or is never fetched: they are paused until `start`.
-            consumer.incremental_assign([TopicPartition(self._topic, p.partition, 0) for p in partitions])
-            self._assigned |= {p.partition for p in partitions}
-            self.pause([p.partition for p in partitions])
+            consumer.incremental_assign([])  # taken up by `start`, where it is known from which offset
             assigned([p.partition for p in partitions])
 
-        def leave(consumer: Consumer, partitions: list[TopicPartition], told: Partitions) -> None:
-            self._assigned -= {p.partition for p in partitions}
+        def leave(partitions: list[TopicPartition], told: Partitions) -> None:
             told([p.partition for p in partitions])
-            consumer.incremental_unassign(partitions)
+            self._drop([p.partition for p in partitions])
 
         self._consumer.subscribe(
             [self._topic],
             on_assign=on_assign,
-            on_revoke=lambda consumer, partitions: leave(consumer, partitions, revoked),
-            on_lost=lambda consumer, partitions: leave(consumer, partitions, lost),
+            on_revoke=lambda _, partitions: leave(partitions, revoked),
+            on_lost=lambda _, partitions: leave(partitions, lost),
         )
 
     def poll(self, limit: int, timeout_s: float) -> Polled:
@@ -183,19 +192,18 @@ class KafkaSource:
 
     def start(self, offsets: Mapping[int, int]) -> None:
         """See `Source`."""
-        for partition, offset in offsets.items():
-            self._seek(TopicPartition(self._topic, partition, offset))
-        self.resume(list(offsets))
+        try:
+            self._drop(offsets)
+            self._consumer.incremental_assign([TopicPartition(self._topic, p, offset) for p, offset in offsets.items()])
+        except KafkaException as error:
+            raise _translated(error) from error
+        self._reading |= set(offsets)
+        self.resume(offsets)
 
-    def _seek(self, place: TopicPartition) -> None:
-        deadline = time.monotonic() + SEEK_S
-        while True:
-            try:
-                return self._consumer.seek(place)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
-                    raise _translated(error) from error
-                time.sleep(0.01)
+    def _drop(self, partitions: Collection[int]) -> None:
+        """Stop to read partitions; what was fetched of them goes, too. A rebalance wants the call even for none."""
+        self._consumer.incremental_unassign(self._places(partitions))
+        self._reading -= set(partitions)
 
     def pause(self, partitions: Collection[int]) -> None:
         """See `Source`."""
@@ -206,7 +214,7 @@ class KafkaSource:
         self._consumer.resume(self._places(partitions))
 
     def _places(self, partitions: Collection[int]) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, partition) for partition in partitions if partition in self._assigned]
+        return [TopicPartition(self._topic, partition) for partition in partitions if partition in self._reading]
 
     def logs(self) -> list[PartitionLog]:
         """See `Source`."""
@@ -215,6 +223,13 @@ class KafkaSource:
             places = [TopicPartition(self._topic, partition) for partition in partitions]
             committed = {p.partition: p.offset for p in self._consumer.committed(places, ANSWER_S)}
             return [self._log(topic_id, place, committed[place.partition]) for place in places]
+        except KafkaException as error:
+            raise _translated(error) from error
+
+    def topic_id(self) -> str:
+        """See `Source`."""
+        try:
+            return self._describe()[0]
         except KafkaException as error:
             raise _translated(error) from error
 
@@ -275,19 +290,20 @@ def _polled(came: Sequence[Any], failed: Sequence[Any]) -> Polled:
     )
     first = dict(zip(reversed(partitions), reversed(offsets), strict=True))
     until = {partition: offset + 1 for partition, offset in zip(partitions, offsets, strict=True)}
-    ended, out_of_range = {}, set()
+    ended, doubtful = {}, set()
     for message in failed:
         error, partition = message.error(), message.partition()
         if error.code() == KafkaError._PARTITION_EOF:
             ended[partition] = message.offset()
             until[partition] = max(until.get(partition, 0), message.offset())
-        elif error.code() in OUT_OF_RANGE:
-            out_of_range.add(partition)
+        elif error.code() in DOUBTS:
+            log.warning("Kafka: %s", error.str())
+            doubtful.add(partition)
         elif error.code() in REFUSED:
             raise ConfigurationError(f"Kafka refuses us: {error.str()}")
         else:
             log.warning("Kafka: %s", error.str())
-    return Polled(messages, first, until, ended, out_of_range)
+    return Polled(messages, first, until, ended, doubtful)
 
 
 def _translated(error: KafkaException) -> ConfigurationError | TransientError:

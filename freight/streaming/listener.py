@@ -34,6 +34,7 @@ DRAIN_BUDGET_S = 15.0  # for what was read, when the listener stops
 CANCEL_BUDGET_S = 5.0
 POSITIONS_WAIT_S = 5.0  # until the positions are asked for again, when the warehouse or the broker was away
 LAG_EVERY_S = 1.0
+IDENTITY_EVERY_S = 30.0  # a topic may be deleted and made again while it is read
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class ListenerLoop:
         self._paused = False
         self._retry_positions_at = 0.0
         self._lag_at = 0.0
+        self._identity_at = 0.0
         self._started_at = self._came_at = time.monotonic()
 
     def run(self, stop: threading.Event) -> str:
@@ -147,6 +149,7 @@ class ListenerLoop:
         """Turn the loop once; it takes as long as a wait for messages."""
         self._status.polled()
         self._settle(self._commits.take())
+        self._check_identity()
         self._take_positions()
         self._hand_over()
         self._receive()
@@ -182,8 +185,8 @@ class ListenerLoop:
 
     def _take_in(self, polled: Polled) -> None:
         now = time.monotonic()
-        if polled.out_of_range:
-            self._reset("the broker has no message at our position")
+        if polled.doubtful:
+            self._reset("the broker does not have what we expect at our positions")
             return
         if polled.messages.height:
             self._came_at = now
@@ -272,6 +275,17 @@ class ListenerLoop:
         log.info("%s reads %s", self._stream.topic, {p: position.next_offset for p, position in positions.items()})
         self._unpositioned.clear()
         self._status.tell(state="listening")
+
+    def _check_identity(self) -> None:
+        """Notice a topic that is not there, or was made again, even where it has messages at our offsets."""
+        if time.monotonic() < self._identity_at:
+            return
+        self._identity_at = time.monotonic() + IDENTITY_EVERY_S
+        try:
+            if self._buffer.topic_ids - {self._source.topic_id()}:
+                self._reset("the topic was made again")
+        except TransientError as error:
+            log.warning("%s: %s", self._stream.topic, error)
 
     def _on_assigned(self, partitions: Sequence[int]) -> None:
         self._unpositioned |= set(partitions)

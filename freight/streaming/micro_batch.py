@@ -52,6 +52,11 @@ class Buffer:
         """Partitions that are read."""
         return set(self._spans)
 
+    @property
+    def topic_ids(self) -> set[str]:
+        """Identities of the topics that are read: one."""
+        return {span.topic_id for span in self._spans.values()}
+
     def begin(self, partition: int, span: Span) -> None:
         """Start to take in a partition at an offset."""
         self._spans[partition] = span

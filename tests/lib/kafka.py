@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from freight.simulator.kafka_broker import LocalKafka
 
@@ -50,13 +50,21 @@ class OwnKafka(Protocol):
 _numbers = itertools.count()
 
 
-def new_topic(kafka: Broker, partitions: int = 4, settings: Mapping[str, str] | None = None) -> str:
-    """Make a topic whose name nobody else uses, and return the name."""
-    topic = f"topic-{os.getpid()}-{next(_numbers)}"
+def new_topic(kafka: Broker, partitions: int = 4, settings: Mapping[str, str] | None = None, *, again: str = "") -> str:
+    """Make a topic and return its name: one that nobody else uses, or that of a topic which was deleted."""
+    topic = again or f"topic-{os.getpid()}-{next(_numbers)}"
     admin = _admin(kafka)
     _wait(admin.create_topics([NewTopic(topic, partitions, 1, config=dict(settings or {}))]).values())
     _until(lambda: _leaders(admin, topic) == [1] * partitions)
     return topic
+
+
+def add_partitions(kafka: Broker, topic: str, partitions: int) -> None:
+    """Let a topic have more partitions than before."""
+    admin = _admin(kafka)
+    _wait(admin.create_partitions([NewPartitions(topic, partitions)]).values())
+    _until(lambda: _leaders(admin, topic) == [1] * partitions)
+    _producer.cache_clear()  # it would hear of them in minutes only
 
 
 def delete_topic(kafka: Broker, topic: str) -> None:

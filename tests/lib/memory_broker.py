@@ -74,11 +74,11 @@ class MemorySource:
         """See `Source`."""
         self.hear()
         rows: list[tuple[Any, ...]] = []
-        ended, out_of_range = {}, set()
+        ended, doubtful = {}, set()
         for partition in sorted(self._flowing):
             offset, log = self._next[partition], self.broker.logs[partition]
             if not self.broker.starts.get(partition, 0) <= offset <= len(log):
-                out_of_range.add(partition)
+                doubtful.add(partition)
                 continue
             taken = log[offset : offset + limit - len(rows)]
             rows += [(partition, offset + i, *message) for i, message in enumerate(taken)]
@@ -87,7 +87,7 @@ class MemorySource:
                 ended[partition] = len(log)
         first = {row[0]: row[1] for row in reversed(rows)}
         until = {**{row[0]: row[1] + 1 for row in rows}, **ended}
-        return Polled(pl.DataFrame(rows, schema=MESSAGE_SCHEMA, orient="row"), first, until, ended, out_of_range)
+        return Polled(pl.DataFrame(rows, schema=MESSAGE_SCHEMA, orient="row"), first, until, ended, doubtful)
 
     def start(self, offsets: Mapping[int, int]) -> None:
         """See `Source`."""
@@ -114,6 +114,10 @@ class MemorySource:
             )
             for partition, log in self.broker.logs.items()
         ]
+
+    def topic_id(self) -> str:
+        """See `Source`."""
+        return self.broker.topic_id
 
     def lag(self, offsets: Mapping[int, int]) -> int:
         """See `Source`."""

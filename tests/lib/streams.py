@@ -1,0 +1,232 @@
+"""Listeners on a real Kafka: in this process for tests of what they do, and as processes that can be killed.
+
+Run as a program, this module is the listener that gets killed:
+`python -m tests.lib.streams URL BOOTSTRAP TOPIC GROUP [key=value ...]`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from freight.settings import PROJECT_ROOT
+from freight.streaming.consumer import KafkaSource
+from freight.streaming.listener import ListenSettings
+from freight.streaming.micro_batch import BatchLimits
+from freight.streaming.poison import PoisonLimits
+from freight.streaming.run import listen, new_listener, open_stream_engine
+from freight.streaming.status import Status
+from freight.types import RunId
+from freight.warehouse.connect import Engine, reading
+from freight.warehouse.streams import Stream
+from tests.lib.kafka import Broker, Delivered, produce
+
+LIMIT_S = 90.0
+# A group that forgets a dead member soon, so that tests need not wait.
+QUICK = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500", "topic.metadata.refresh.interval.ms": "1000"}
+SMALL_BATCHES = BatchLimits(rows=500, age_s=0.05)
+NO_LIMIT = PoisonLimits(share=1.0, run=10**9)
+
+
+def event(number: int, volume: float | None = 12.5, at: str = "2026-03-01 08:00:00", **more: object) -> bytes:
+    """Return a right message; more fields may break it."""
+    record = {
+        "transaction_id": f"TRX-{number}",
+        "machine_id": "MCH-001",
+        "date": at,
+        "volume_transferred": volume,
+        "status_code": "OK",
+        **more,
+    }
+    return json.dumps(record).encode()
+
+
+def send(
+    kafka: Broker, topic: str, values: list[bytes | None], partition: int = 0, sent_ms: int = 0
+) -> list[Delivered]:
+    """Send values to one partition, a millisecond apart."""
+    sent_ms = sent_ms or int(time.time() * 1000)
+    return produce(kafka, topic, [(partition, None, value, sent_ms + i) for i, value in enumerate(values)])
+
+
+@dataclass
+class Listening:
+    """A listener in a thread of this process."""
+
+    url: str
+    kafka: Broker
+    topic: str
+    group: str = "dpa"
+    settings: ListenSettings = field(default_factory=lambda: ListenSettings(SMALL_BATCHES, NO_LIMIT))
+    client: Mapping[str, str] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+    status: Status = field(default_factory=Status)
+    why: str = ""
+    error: BaseException | None = None
+
+    @property
+    def stream(self) -> Stream:
+        """What is read."""
+        return Stream("transactions", self.topic, self.group)
+
+    def run(self) -> str:
+        """Listen in this thread until a rule ends it; return why."""
+        engine = open_stream_engine(self.url, self.stream)
+        source = KafkaSource(
+            {"bootstrap.servers": self.kafka.bootstrap, **QUICK, **self.client}, self.topic, self.group
+        )
+        try:
+            return listen(
+                engine,
+                self.stream,
+                new_listener(RunId(f"run-{time.monotonic_ns()}")),
+                source,
+                self.settings,
+                started_by="tester@here",
+                stop=self.stop,
+                status=self.status,
+            )
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def running(self, raises: type[BaseException] | None = None) -> Iterator["Listening"]:
+        """Listen in a thread until the context ends; an error that is not expected is raised then."""
+
+        def run() -> None:
+            try:
+                self.why = self.run()
+            except BaseException as error:
+                self.error = error
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.stop.set()
+            thread.join(LIMIT_S)
+            assert not thread.is_alive()
+        if raises is None and self.error:
+            raise self.error
+        assert raises is None or isinstance(self.error, raises)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so; the listener must not end before."""
+        wait_until(lambda: condition() or self.error is not None)
+        if self.error:
+            raise self.error
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def rows(engine: Engine, query: str, **values: Any) -> list[tuple[Any, ...]]:
+    """Return what a query finds."""
+    with reading(engine) as connection:
+        return [tuple(row) for row in connection.execute(sa.text(query), values)]
+
+
+class ListenerProcess:
+    """A listener in a process of its own, that can be killed and frozen."""
+
+    def __init__(self, url: str, kafka: Broker, topic: str, log: Path, group: str = "dpa", **options: object) -> None:
+        told = [f"{name}={value}" for name, value in options.items()]
+        self._log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.lib.streams", url, kafka.bootstrap, topic, group, *told],
+                cwd=PROJECT_ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self) -> None:
+        """End it without a warning, at work or not."""
+        self._process.kill()
+        self._process.wait(LIMIT_S)
+
+    def signal(self, number: int) -> None:
+        """Send a signal, such as SIGSTOP and SIGCONT."""
+        self._process.send_signal(number)
+
+    def end(self) -> int:
+        """Ask it to end, and return its exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self, limit_s: float = LIMIT_S) -> int:
+        """Wait until it ends."""
+        return self._process.wait(limit_s)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        """What it has printed."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+
+def main(url: str, bootstrap: str, topic: str, group: str, *options: str) -> None:
+    """Listen until SIGTERM."""
+    import logging
+
+    told = dict(option.split("=", 1) for option in options)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
+    logging.getLogger("librdkafka").setLevel(logging.WARNING)
+    stream = Stream(told.get("dataset", "transactions"), topic, group)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    engine = open_stream_engine(url, stream)
+    if when := told.get("dies"):
+        _die(engine, when, int(told["at"]))
+    limits = BatchLimits(rows=int(told.get("rows", "500")), age_s=0.05)
+    source = KafkaSource({"bootstrap.servers": bootstrap, **QUICK}, topic, group)
+    listen(
+        engine,
+        stream,
+        new_listener(RunId(f"run-{os.getpid()}-{datetime.now(UTC):%H%M%S%f}")),
+        source,
+        ListenSettings(limits, NO_LIMIT),
+        started_by="victim@here",
+        stop=stop,
+    )
+
+
+def _die(engine: Engine, when: str, number: int) -> None:
+    """Kill this process right before or right after the n-th COMMIT of micro-batches."""
+    commits = iter(range(1, 10**9))
+    commit = engine.dialect.do_commit
+
+    def fatal_commit(connection: Any) -> None:
+        is_the_one = next(commits) == number
+        if is_the_one and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        commit(connection)
+        if is_the_one:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    engine.dialect.do_commit = fatal_commit  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
