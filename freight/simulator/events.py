@@ -126,6 +126,30 @@ class Corridor:
         for start in range(0, max(rows, 1), chunk_rows):
             yield self._slice(day, rows, start, min(start + chunk_rows, rows), shares, trouble)
 
+    def transaction_slice(self, day: date, rows: int, start: int, stop: int) -> pl.DataFrame:
+        """Return the rows [start, stop) of `transactions(day, rows)` without making the others.
+
+        Raises:
+            ConfigurationError: the day, the number of rows or the slice is out of range.
+        """
+        check_slice(day, rows, start, stop)
+        return self._slice(day, rows, start, stop, *self._traffic(day))
+
+    def draws(self, sequence: tuple[object, ...], day: date, start: int, stop: int) -> pl.DataFrame:
+        """Return the random part of reports [start, stop) of a sequence, with machines as busy as they are on a day.
+
+        Args:
+            sequence: names the sequence among those of this corridor.
+            day: local day, which decides where the machines stand.
+            start: number of the first report.
+            stop: number after the last report.
+
+        Returns:
+            Frame of `row` (the number), `machine_id`, `trouble_share` of its site, and doubles in [0, 1) called
+            `moment`, `status`, `volume` and `reading`; `local_time`, `status` and `volume_t` read them.
+        """
+        return self._draws(sequence, start, stop, *self._traffic(day))
+
     def _traffic(self, day: date) -> tuple[pl.Series, pl.Series]:
         """Return, for each machine on a day, the cumulative share of the traffic and the share of trouble."""
         sites = self.sites_on(day)
@@ -134,15 +158,15 @@ class Corridor:
         trouble = pl.Series([_TERMINAL_BY_NAME[site].trouble_share for site in sites])
         return (shares / shares.sum()).cum_sum(), trouble
 
-    def _slice(
-        self, day: date, rows: int, start: int, stop: int, shares: pl.Series, trouble: pl.Series
+    def _draws(
+        self, sequence: tuple[object, ...], start: int, stop: int, shares: pl.Series, trouble: pl.Series
     ) -> pl.DataFrame:
         def draw(what: str) -> pl.Series:
-            return uniform((self.seed, day, what), start, stop)
+            return uniform((self.seed, *sequence, what), start, stop)
 
         picked = shares.search_sorted(draw("machine"), side="right").clip(upper_bound=len(self.machines) - 1)
         ids = pl.Series([machine.machine_id for machine in self.machines])
-        draws = pl.DataFrame(
+        return pl.DataFrame(
             {
                 "row": pl.int_range(start, stop, eager=True),
                 "machine_id": ids.gather(picked),
@@ -154,12 +178,17 @@ class Corridor:
             },
             schema_overrides={"machine_id": pl.String},
         )
+
+    def _slice(
+        self, day: date, rows: int, start: int, stop: int, shares: pl.Series, trouble: pl.Series
+    ) -> pl.DataFrame:
+        draws = self._draws((day,), start, stop, shares, trouble)
         return draws.select(
-            transaction_id=pl.format("TRX-{}", pl.col("row") + _first_number(day)),
+            transaction_id=pl.format("TRX-{}", pl.col("row") + first_number(day)),
             machine_id="machine_id",
-            date=_local_time(day, rows).dt.strftime("%Y-%m-%d %H:%M:%S"),
-            volume_transferred=_volume_t(),
-            status_code=_status(),
+            date=local_time(day, rows).dt.strftime("%Y-%m-%d %H:%M:%S"),
+            volume_transferred=volume_t(),
+            status_code=status(),
         )
 
 
@@ -210,12 +239,23 @@ def _check_day(day: date, rows: int) -> None:
         raise ConfigurationError(f"a simulated day has 0 to {MAX_DAY_ROWS:,} rows, not {rows:,}")
 
 
-def _first_number(day: date) -> int:
+def check_slice(day: date, rows: int, start: int, stop: int) -> None:
+    """Refuse what is not a part of a possible day.
+
+    Raises:
+        ConfigurationError: the day, the number of rows or the slice is out of range.
+    """
+    _check_day(day, rows)
+    if not 0 <= start <= stop <= rows:
+        raise ConfigurationError(f"a day of {rows:,} rows has no rows [{start:,}, {stop:,})")
+
+
+def first_number(day: date) -> int:
     """Return the first transaction number of a day; blocks of fixed size keep days of any size apart."""
     return (day - _FIRST_DAY).days * MAX_DAY_ROWS
 
 
-def _local_time(day: date, rows: int) -> pl.Expr:
+def local_time(day: date, rows: int) -> pl.Expr:
     """Return the local times: ordered, sparse at night, with the first and last rows right at midnight."""
     passed = (pl.col("row") + pl.col("moment")) / max(rows, 1)
     night = passed / _NIGHT_TRAFFIC_SHARE * _NIGHT_END_S
@@ -227,7 +267,8 @@ def _local_time(day: date, rows: int) -> pl.Expr:
     return pl.lit(day).cast(pl.Datetime("ms")) + pl.duration(seconds=second, time_unit="ms")
 
 
-def _status() -> pl.Expr:
+def status() -> pl.Expr:
+    """Return OK, or WARN and ERR in the share that the site has of trouble."""
     warn_share = pl.col("trouble_share") * _WARN_SHARE_OF_TROUBLE
     return (
         pl.when(pl.col("status") < warn_share)
@@ -238,7 +279,7 @@ def _status() -> pl.Expr:
     )
 
 
-def _volume_t() -> pl.Expr:
+def volume_t() -> pl.Expr:
     """Return tonnes to the kilogram: 10..95 in good order, 5..95 and mostly little in trouble, sometimes no reading."""
     good = 10 + 85 * pl.col("volume")
     poor = 5 + 90 * pl.col("volume") * pl.col("volume")

@@ -1,0 +1,149 @@
+"""Messages that break the contract, or JSON itself, each with the reason code with which it belongs in quarantine."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from freight.errors import ConfigurationError
+from freight.simulator.draws import uniform
+from freight.simulator.stream import Message
+
+Record = dict[str, object]
+
+MEGABYTE = 990_000  # a little under the million bytes that clients and brokers let pass unless told otherwise
+DEPTH = 100_000
+
+
+class Poison(NamedTuple):
+    """What a poisonous message consists of (None: a tombstone), and its reason code in quarantine."""
+
+    value: bytes | None
+    reason: str
+
+
+def _json(record: object) -> bytes:
+    return orjson.dumps(record)
+
+
+def _time_field(record: Record) -> str:
+    return "event_at" if "event_at" in record else "date"
+
+
+def _with(record: Record, **fields: object) -> bytes:
+    return _json({**record, **fields})
+
+
+def _without(record: Record, field: str) -> bytes:
+    return _json({name: value for name, value in record.items() if name != field})
+
+
+def _literal(record: Record, field: str, literal: bytes) -> bytes:
+    """Write a field as bytes that no JSON writer would write."""
+    return _with(record, **{field: "@literal@"}).replace(b'"@literal@"', literal)
+
+
+# Of a sound record of either topic each makes a message that is bad in one way.
+POISON: dict[str, Callable[[Record], Poison]] = {
+    "tombstone": lambda _: Poison(None, "tombstone"),
+    "bad_encoding": lambda r: Poison(_literal(r, "machine_id", b'"Ngaound\xe9r\xe9"'), "bad_encoding"),
+    "empty": lambda _: Poison(b"", "not_json"),
+    "blank": lambda _: Poison(b" \r\n\t", "not_json"),
+    "no_json": lambda _: Poison(b"<event/>", "not_json"),
+    "cut_off": lambda r: Poison(_json(r)[:-9], "not_json"),
+    "two_documents": lambda r: Poison(_json(r) * 2, "not_json"),
+    "two_lines": lambda r: Poison(_json(r) + b"\n" + _json(r), "not_json"),
+    "nan": lambda r: Poison(_literal(r, "volume_transferred", b"NaN"), "not_json"),
+    "infinity": lambda r: Poison(_literal(r, "volume_transferred", b"-Infinity"), "not_json"),
+    "raw_newline": lambda r: Poison(_literal(r, "status_code", b'"OK\n"'), "not_json"),
+    "raw_nul": lambda r: Poison(_literal(r, "status_code", b'"OK\x00"'), "not_json"),
+    "lone_surrogate": lambda r: Poison(_literal(r, "machine_id", b'"MCH-001\\ud800"'), "not_json"),
+    "deep": lambda _: Poison(b"[" * DEPTH + b"]" * DEPTH, "not_json"),  # JSON, but no parser has to go so deep
+    "list": lambda r: Poison(_json([r]), "not_object"),
+    "text": lambda _: Poison(b'"OK"', "not_object"),
+    "number": lambda _: Poison(b"42", "not_object"),
+    "null": lambda _: Poison(b"null", "not_object"),
+    "nested_object": lambda r: Poison(_with(r, machine_id={"id": "MCH-001"}), "nested_value"),
+    "nested_list": lambda r: Poison(_with(r, volume_transferred=[1.5]), "nested_value"),
+    "unknown_field": lambda r: Poison(_with(r, colour="red"), "unknown_field"),
+    "missing_field": lambda r: Poison(_without(r, "volume_transferred"), "missing_field"),
+    "doubled_field": lambda r: Poison(_with(r, machine="MCH-001"), "doubled_field"),
+    "doubled_key": lambda r: Poison(b'{"status_code":"OK",' + _json(r)[1:], "doubled_field"),
+    "schema_version": lambda r: Poison(_with(r, schema_version=99), "schema_version"),
+    "schema_version_text": lambda r: Poison(_with(r, schema_version="one"), "schema_version"),
+    "required": lambda r: Poison(_with(r, machine_id=None), "required"),
+    "required_text": lambda r: Poison(_with(r, status_code=" "), "required"),
+    "wrong_number": lambda r: Poison(_with(r, volume_transferred="1,5"), "wrong_type"),
+    "wrong_boolean": lambda r: Poison(_with(r, volume_transferred=True), "wrong_type"),
+    "wrong_date": lambda r: Poison(_with(r, **{_time_field(r): "2026-02-30 08:15:00"}), "wrong_type"),
+    "not_finite": lambda r: Poison(_with(r, volume_transferred="NaN"), "not_finite"),
+    "negative": lambda r: Poison(_with(r, volume_transferred=-12.5), "out_of_range"),
+    "too_much": lambda r: Poison(_with(r, volume_transferred=5_000.001), "out_of_range"),
+    "too_old": lambda r: Poison(_with(r, **{_time_field(r): "1999-12-31 00:00:00"}), "out_of_range"),
+    "far_future": lambda r: Poison(_with(r, **{_time_field(r): "2099-01-01 00:00:00"}), "future"),
+    "unknown_status": lambda r: Poison(_with(r, status_code="MAINT"), "not_allowed"),
+    "wrong_machine": lambda r: Poison(_with(r, machine_id="MACHINE 1"), "pattern"),
+    "escaped_nul": lambda r: Poison(_with(r, machine_id="MCH-001\x00"), "pattern"),
+    "megabyte": lambda r: Poison(_with(r, machine_id="MCH-" + "0" * MEGABYTE), "pattern"),
+}
+
+# The same for messages that look odd and are sound.
+UNTIDY: dict[str, Callable[[Record], bytes]] = {
+    "other_order": lambda r: _json(dict(reversed(r.items()))),
+    "spread_over_lines": lambda r: orjson.dumps(r, option=orjson.OPT_INDENT_2) + b"\n",
+    "alias": lambda r: _json({"volume" if name == "volume_transferred" else name: v for name, v in r.items()}),
+    "number_as_text": lambda r: _with(r, volume_transferred="12.50"),
+    "exponent": lambda r: _literal(r, "volume_transferred", b"1.25e1"),
+    "no_volume": lambda r: _with(r, volume_transferred=""),
+    "outer_space": lambda r: _with(r, status_code=" ok ", machine_id=" MCH-001\t"),
+    "escapes": lambda r: _literal(r, "machine_id", b'"\\u004dCH-001"'),
+    "schema_version": lambda r: _with(r, schema_version=1),
+    "unknown_machine": lambda r: _with(r, machine_id="MCH-999999"),
+    "day_first": lambda r: _with(r, **{_time_field(r): "28/02/2026 08:15:00"}),
+    "with_offset": lambda r: _with(r, **{_time_field(r): "2026-02-28T08:15:00.250+03:00"}),
+}
+
+
+def poisoned(messages: Iterable[Message], share: float, seed: object) -> list[Message]:
+    """Replace a seeded share of sound messages by poison; keys, times and order stay.
+
+    Args:
+        messages: sound messages.
+        share: how likely each is replaced, 0..1.
+        seed: names the choice.
+
+    Returns:
+        The messages; poison tells its reason code. Kinds take turns, from another one for each seed.
+
+    Raises:
+        ConfigurationError: the share is not in 0..1.
+    """
+    return _replaced(messages, share, (seed, "poison"), list(POISON.values()))
+
+
+def untidied(messages: Iterable[Message], share: float, seed: object) -> list[Message]:
+    """Replace a seeded share of sound messages by such as look odd and are sound.
+
+    Arguments and errors are those of `poisoned`.
+    """
+    return _replaced(messages, share, (seed, "untidy"), list(UNTIDY.values()))
+
+
+def _replaced(
+    messages: Iterable[Message],
+    share: float,
+    name: tuple[object, ...],
+    kinds: Sequence[Callable[[Record], Poison | bytes]],
+) -> list[Message]:
+    if not 0 <= share <= 1:
+        raise ConfigurationError(f"a share of messages lies in 0..1, not {share}")
+    changed = list(messages)
+    chosen = (uniform(name, 0, len(changed)) < share).arg_true()
+    first_kind = int(uniform((*name, "kind"), 0, 1)[0] * len(kinds))
+    for turn, index in enumerate(chosen, start=first_kind):
+        message = changed[index]
+        if message.value is not None and message.reason is None:
+            made = kinds[turn % len(kinds)](orjson.loads(message.value))
+            value, reason = (made, None) if isinstance(made, bytes) else made
+            changed[index] = message._replace(value=value, reason=reason)
+    return changed
