@@ -74,6 +74,8 @@ def _checked(catalog: Catalog, path: Path) -> Catalog:
         raise ConfigurationError(f"{path.name}: the source {doubled!r} is there twice")
     for source in catalog.sources:
         _check_reader(source, path)
+        if source.contract.immutable:
+            raise ConfigurationError(f"{path.name}: {source.name}: {source.dataset} come by a stream, not by files")
     if len({source.simulated for source in catalog.sources}) > 1:
         raise ConfigurationError(f"{path.name}: simulated and real sources never mix; keep a catalog for each")
     ordered = sorted(catalog.sources, key=lambda source: source.contract.load_order)

@@ -20,7 +20,8 @@ def _dataset(contract: Contract) -> str:
         f"## {contract.dataset}: `{contract.table}`",
         "",
         f"Key: {', '.join(f'`{name}`' for name in contract.business_key)}. "
-        f"Stale after {contract.freshness_s // 3_600} hours. Contract version {contract.version}.",
+        f"Stale after {contract.freshness_s // 3_600} hours. Contract version {contract.version}."
+        + (f" Kept for {contract.retention_days} days." if contract.retention_days else ""),
         "",
         "| column | type | unit | rules | meaning | headers understood |",
         "|---|---|---|---|---|---|",
@@ -48,6 +49,7 @@ def _rules(column: Column) -> str:
         f"like `{column.pattern}`" if column.pattern else "",
         f"from {column.not_before}" if column.not_before else "",
         f"at most {column.future_limit_s // 3_600} h ahead" if column.future_limit_s is not None else "",
+        f"at most {column.past_limit_s // 86_400} days old" if column.past_limit_s is not None else "",
     ]
     return "; ".join(rule for rule in rules if rule)
 

@@ -34,6 +34,8 @@ ReasonCode = Literal[
     "pattern",
     "too_long",
     "future",
+    "too_old",
+    "conflicting_event",
 ]
 
 

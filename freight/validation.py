@@ -164,6 +164,8 @@ def _checks(column: Column, text: pl.Series, now: datetime) -> list[_Check]:
         checks.append(("out_of_range", value < first))
     if column.future_limit_s is not None:
         checks.append(("future", value > now + timedelta(seconds=column.future_limit_s)))
+    if column.past_limit_s is not None:
+        checks.append(("too_old", value < now - timedelta(seconds=column.past_limit_s)))
     return [_Check(column.name, reason, fails.fill_null(value=False)) for reason, fails in checks]
 
 

@@ -26,6 +26,7 @@ class Column:
         max_length: longest text, in characters.
         not_before: first day that an instant may lie on, as `YYYY-MM-DD`.
         future_limit_s: how far after the time of reading an instant may lie, in seconds.
+        past_limit_s: how far before the time of reading an instant may lie, in seconds.
         aliases: further headers that sources use, in any case and with or without accents.
     """
 
@@ -42,6 +43,7 @@ class Column:
     max_length: int = DEFAULT_TEXT_LIMIT
     not_before: str | None = None
     future_limit_s: int | None = None
+    past_limit_s: int | None = None
     aliases: tuple[str, ...] = ()
 
 
@@ -60,6 +62,8 @@ class Contract:
         load_order: datasets with a lower number load first (references before facts).
         snapshot: whether a file states all keys, so that a key that is absent from it is worth a flag.
         event_time: the instant at which what a row tells happened; a dataset without one cannot be streamed.
+        immutable: whether a key never changes its content; a row that differs from the stored one is quarantined.
+        retention_days: how long rows are kept, by their event time; None for ever.
     """
 
     dataset: str
@@ -72,6 +76,8 @@ class Contract:
     derived: tuple[Column, ...] = ()
     snapshot: bool = False
     event_time: str | None = None
+    immutable: bool = False
+    retention_days: int | None = None
 
     @property
     def column_names(self) -> tuple[str, ...]:

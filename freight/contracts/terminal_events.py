@@ -1,6 +1,11 @@
-"""Terminal events: what machines report while they work, one row for each report; a key never changes its content."""
+"""Terminal events: what machines report while they work, one row for each report; a key never changes its content.
+
+There are many, so they are kept for a limited time, in partitions by their time.
+"""
 
 from freight.contracts.contract import Column, Contract
+
+RETENTION_DAYS = 400
 
 CONTRACT = Contract(
     dataset="terminal_events",
@@ -9,6 +14,9 @@ CONTRACT = Contract(
     business_key=("event_id", "event_at"),
     freshness_s=3_600,
     load_order=40,
+    event_time="event_at",
+    immutable=True,
+    retention_days=RETENTION_DAYS,
     columns=(
         Column(
             "event_id",
@@ -32,6 +40,7 @@ CONTRACT = Contract(
             "When it happened (UTC); a time without an offset is the local time of Africa/Douala.",
             required=True,
             not_before="2000-01-01",
+            past_limit_s=RETENTION_DAYS * 86_400,
             future_limit_s=86_400,
             aliases=("date", "datetime", "timestamp", "horodatage"),
         ),
@@ -95,6 +104,14 @@ CONTRACT = Contract(
             minimum=-50,
             maximum=400,
             aliases=("temperature",),
+        ),
+    ),
+    derived=(
+        Column(
+            "is_late",
+            "boolean",
+            "Came more than an hour behind the newest event of its partition.",
+            required=True,
         ),
     ),
 )

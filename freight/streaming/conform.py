@@ -50,11 +50,12 @@ def conform(received: Received, contract: Contract, zone: str, now: datetime) ->
     rows = with_content_hash(derive(_with_origin(parted.valid, messages), contract), contract)
     rows = _flag_late(rows, contract, received.spans)
     newest = _newest_events(rows, contract)
-    kept = _newest_versions(rows, contract)
+    kept = _versions(rows, contract)
     return MicroBatch(
         tuple(_ranges(received, rows, kept, newest)),
         kept,
         _bad_rows(bad, messages) if bad.height else bad.with_columns(pl.lit(0, pl.Int64).alias(PARTITION)),
+        messages.select(PARTITION, "offset", "value"),
     )
 
 
@@ -80,11 +81,15 @@ def _newest_events(rows: pl.DataFrame, contract: Contract) -> dict[int, int]:
     return dict(newest.iter_rows())
 
 
-def _newest_versions(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Keep the newest version of each key, in the order of the keys."""
+def _versions(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Keep the newest version of each key, in the order of the keys.
+
+    Of rows that never change every content is kept, so that the warehouse can tell which one contradicts it.
+    """
     key = list(contract.business_key)
     in_order = rows.sort([*key, *VERSION])
-    is_last = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in key)
+    same = [*key, CONTENT_HASH] if contract.immutable else key
+    is_last = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in same)
     return in_order.filter(is_last)
 
 

@@ -12,12 +12,11 @@ def derive(frame: pl.DataFrame) -> pl.DataFrame:
     """Add derived columns.
 
     Columns in: transaction_at (UTC), volume_transferred_t (tonnes, null allowed), status_code.
-    Columns out: the same and transaction_date, day_number, critical_alert, is_late (only a stream can tell).
+    Columns out: the same and transaction_date, day_number, critical_alert.
     """
     local_day = pl.col("transaction_at").dt.convert_time_zone(LOCAL_ZONE).dt.date()
     low = pl.col("volume_transferred_t") < ALERT_BELOW_T
     return frame.with_columns(
         transaction_date=local_day,
         critical_alert=pl.col("status_code").is_in(ALERT_STATUSES) & low.fill_null(value=False),
-        is_late=pl.lit(False),
     ).with_columns(day_number=pl.col("transaction_date").to_physical().cast(pl.Int64))

@@ -130,7 +130,12 @@ def observe(connection: sa.Connection, rows: pl.DataFrame) -> UpsertCounts:
             "ON CONFLICT DO NOTHING"
         )
         connection.execute(statement, [vars(observation) for observation in stated])
-    return UpsertCounts(**{name: outcomes.count(name) for name in ("inserted", "updated", "unchanged", "superseded")})
+    return UpsertCounts(
+        inserted=outcomes.count("inserted"),
+        updated=outcomes.count("updated"),
+        unchanged=outcomes.count("unchanged"),
+        superseded=outcomes.count("superseded"),
+    )
 
 
 def _outcome(observation: Observation, newest: Observation | None) -> str:

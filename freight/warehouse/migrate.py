@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from freight.errors import ConfigurationError
 from freight.warehouse.connect import Engine, is_postgresql, reading, transaction
+from freight.warehouse.partitions import keep_partitions
 from freight.warehouse.schema import metadata, schema_views
 
 SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
@@ -22,7 +24,7 @@ DEPENDENT_OBJECTS = "2BP01"  # PostgreSQL's SQLSTATE when something still needs 
 
 
 def migrate(engine: Engine) -> str:
-    """Run the migrations that are missing, then make the views again; return the schema version.
+    """Run the migrations that are missing, make the views again, and partitions; return the schema version.
 
     Everything happens in one transaction under a lock, so a failure leaves the old version and two calls do no harm.
     """
@@ -34,6 +36,7 @@ def migrate(engine: Engine) -> str:
             _drop_views(connection)  # a table that a view reads cannot be altered
             command.upgrade(alembic_config(connection), "head")
         _make_views(connection)
+    keep_partitions(engine, datetime.now(UTC))
     return _newest()
 
 

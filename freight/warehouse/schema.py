@@ -90,7 +90,10 @@ def dataset_table(contract: Contract) -> sa.Table:
     if contract.table in metadata.tables:
         return metadata.tables[contract.table]
     columns = [_column(column, contract) for column in (*contract.columns, *contract.derived)]
-    return sa.Table(contract.table, metadata, *columns, *origin_columns())
+    by_time: dict[str, Any] = {}
+    if contract.retention_days:
+        by_time["postgresql_partition_by"] = f"RANGE ({contract.event_time})"
+    return sa.Table(contract.table, metadata, *columns, *origin_columns(), **by_time)
 
 
 def _column(column: Column, contract: Contract) -> sa.Column[Any]:

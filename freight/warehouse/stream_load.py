@@ -8,6 +8,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from freight.errors import InvariantViolated, PositionFenced, TransientError
+from freight.frames import ROW_NUMBER
 from freight.types import BatchId, LoadCounts, instant_of
 from freight.warehouse.connect import Engine, canceller, transaction
 from freight.warehouse.datasets import write_rows
@@ -56,11 +57,13 @@ class MicroBatch:
         ranges: one for each partition, in their order.
         rows: conformed rows with `partition_number`, `origin_us` and `origin_seq`; a key occurs once.
         bad_rows: columns of `BAD_ROWS_SCHEMA`, row_number being the offset, and `partition_number`.
+        raw: `partition_number`, `offset` and `value` of the messages, for those that the warehouse will not take.
     """
 
     ranges: tuple[OffsetRange, ...]
     rows: pl.DataFrame
     bad_rows: pl.DataFrame
+    raw: pl.DataFrame
 
     @property
     def messages(self) -> int:
@@ -214,6 +217,8 @@ class StreamLoader:
         written: UpsertCounts,
     ) -> LoadCounts:
         bad_rows = micro_batch.bad_rows.filter(pl.col(PARTITION) == offsets.partition).drop(PARTITION)
+        if written.conflicts:
+            bad_rows = pl.concat([bad_rows, _conflicting(micro_batch.raw, offsets.partition, written.conflicts)])
         counts = LoadCounts(
             read=offsets.messages,
             inserted=written.inserted,
@@ -225,6 +230,18 @@ class StreamLoader:
         if not counts.balanced:
             raise InvariantViolated(f"{self._stream.location(offsets.partition)}: {counts} does not add up")
         return counts
+
+
+def _conflicting(raw: pl.DataFrame, partition: int, offsets: Sequence[int]) -> pl.DataFrame:
+    """Return the messages that contradict what is stored, as bad rows."""
+    found = raw.filter((pl.col(PARTITION) == partition) & pl.col("offset").is_in(list(offsets)))
+    return found.select(
+        pl.col("offset").alias(ROW_NUMBER),
+        pl.lit(None, pl.String).alias("column_name"),
+        pl.lit("conflicting_event").alias("reason"),
+        pl.lit("its key is stored with another content, and such rows never change").alias("detail"),
+        pl.col("value").alias("raw"),
+    )
 
 
 def _with_batch(rows: pl.DataFrame, batch_of: Mapping[int, BatchId]) -> pl.DataFrame:

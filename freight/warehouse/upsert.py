@@ -46,9 +46,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class UpsertCounts:
-    """What became of rows; the first four add up to their number.
+    """What became of rows; the first four and the conflicts add up to their number.
 
-    `confirmed` counts those of the unchanged whose origin moved to a newer version.
+    `confirmed` counts those of the unchanged whose origin moved to a newer version. `conflicts` are the origin_seq of
+    rows that differ from a stored one that never changes; they were not written.
     """
 
     inserted: int = 0
@@ -56,11 +57,12 @@ class UpsertCounts:
     unchanged: int = 0
     superseded: int = 0
     confirmed: int = 0
+    conflicts: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
         """Number of rows."""
-        return self.inserted + self.updated + self.unchanged + self.superseded
+        return self.inserted + self.updated + self.unchanged + self.superseded + len(self.conflicts)
 
     @property
     def writes(self) -> bool:
@@ -130,19 +132,36 @@ def _merge(
     sql = _Statements(batch.contract, staging)
     if before_change:
         before_change(connection, staging)
-    inserted, updated, confirmed = (
-        _written(connection, statement, batch.batch_ids)
-        for statement in (sql.insert_new, sql.update_changed, sql.confirm_same)
-    )
-    superseded = {BatchId(number): rows for number, rows in connection.execute(sa.text(sql.count_superseded))}
+    inserted = _written(connection, sql.insert_new, batch.batch_ids)
+    updated, superseded, conflicts = Counter[BatchId](), Counter[BatchId](), dict[BatchId, tuple[int, ...]]()
+    if batch.contract.immutable:
+        conflicts = _conflicts(connection, sql)
+    else:
+        updated = _written(connection, sql.update_changed, batch.batch_ids)
+        superseded = Counter(dict(map(tuple, connection.execute(sa.text(sql.count_superseded)))))
+    confirmed = _written(connection, sql.confirm_same, batch.batch_ids)
     counts = {}
     for number in batch.batch_ids:
-        written = inserted[number], updated[number]
-        unchanged = rows_of.get(number, 0) - sum(written) - superseded.get(number, 0)
-        counts[number] = UpsertCounts(*written, unchanged, superseded.get(number, 0), confirmed[number])
-        if unchanged < 0:
+        ended = inserted[number] + updated[number] + superseded[number] + len(conflicts.get(number, ()))
+        counts[number] = UpsertCounts(
+            inserted=inserted[number],
+            updated=updated[number],
+            unchanged=rows_of.get(number, 0) - ended,
+            superseded=superseded[number],
+            confirmed=confirmed[number],
+            conflicts=conflicts.get(number, ()),
+        )
+        if ended > rows_of.get(number, 0):
             raise InvariantViolated(f"{batch.contract.table}: more rows were counted than staged for batch {number}")
     return counts
+
+
+def _conflicts(connection: sa.Connection, sql: "_Statements") -> dict[BatchId, tuple[int, ...]]:
+    """Return the origin_seq of the rows whose key is stored with another content, by batch."""
+    found: dict[BatchId, tuple[int, ...]] = {}
+    for number, origin_seq in connection.execute(sa.text(sql.differing)):
+        found[number] = (*found.get(number, ()), origin_seq)
+    return found
 
 
 def _written(connection: sa.Connection, statement: str, batch_ids: Sequence[BatchId]) -> Counter[BatchId]:
@@ -166,7 +185,7 @@ class _Statements:
         origin = ", ".join(f"{name} = s.{name}" for name in ORIGIN_NAMES)
         self.insert_new = (
             f"INSERT INTO {table} ({columns_list(names)}) SELECT {columns_list(names)} FROM {staging} "
-            f"WHERE true ORDER BY {key} ON CONFLICT DO NOTHING"
+            f"WHERE true ORDER BY {key}, origin_us, origin_seq ON CONFLICT DO NOTHING"
         )
         self.update_changed = (
             f"UPDATE {table} AS t SET {values} FROM {staging} AS s "
@@ -176,7 +195,6 @@ class _Statements:
             f"UPDATE {table} AS t SET {origin} FROM {staging} AS s "
             f"WHERE {same_key} AND {newer} AND s.content_hash = t.content_hash"
         )
-        self.count_superseded = (
-            f"SELECT s.batch_id, count(*) FROM {staging} AS s JOIN {table} AS t ON {same_key} "
-            "WHERE s.content_hash <> t.content_hash GROUP BY s.batch_id"
-        )
+        differing = f"FROM {staging} AS s JOIN {table} AS t ON {same_key} WHERE s.content_hash <> t.content_hash"
+        self.differing = f"SELECT s.batch_id, s.origin_seq {differing}"
+        self.count_superseded = f"SELECT s.batch_id, count(*) {differing} GROUP BY s.batch_id"

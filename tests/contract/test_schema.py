@@ -1,5 +1,6 @@
 """The migrations make what the code expects, on both engines."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,13 @@ from tests.lib.corridor import NOW
 
 def test_the_migrated_schema_is_the_schema_of_the_code(warehouse: WarehouseUnderTest) -> None:
     with reading(warehouse.engine) as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": is_no_partition})
         assert compare_metadata(context, metadata) == []
+
+
+def is_no_partition(name: str | None, kind: str, _: object) -> bool:
+    """The partitions of a table come and go with time."""
+    return kind != "table" or not re.search(r"_\d{4}_\d{2}$", name or "")
 
 
 def test_migrating_again_changes_nothing(warehouse: WarehouseUnderTest) -> None:

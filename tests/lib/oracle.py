@@ -290,6 +290,8 @@ def _checked_instant(text: str, column: Column, now: datetime) -> datetime:
         raise Bad("out_of_range")
     if column.future_limit_s is not None and instant > now + timedelta(seconds=column.future_limit_s):
         raise Bad("future")
+    if column.past_limit_s is not None and instant < now - timedelta(seconds=column.past_limit_s):
+        raise Bad("too_old")
     return instant
 
 

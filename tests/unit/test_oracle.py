@@ -41,7 +41,13 @@ SAMPLES = {
 }
 FACTS, QUARANTINE = (metadata.tables[name] for name in ("fact_transactions", "quarantine"))
 UNIMPORTANT = {"batch_id": 1, "origin_us": 0, "origin_seq": 0, "content_hash": 0}
-DERIVED = {"transaction_date": DAY, "day_number": 0, "site_location": "UNKNOWN", "critical_alert": False}
+DERIVED = {
+    "transaction_date": DAY,
+    "day_number": 0,
+    "site_location": "UNKNOWN",
+    "critical_alert": False,
+    "is_late": False,
+}
 
 texts = st.one_of(
     st.none(),
