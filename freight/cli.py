@@ -23,6 +23,7 @@ from freight.warehouse.connect import Engine, open_engine, reading, safe_url, tr
 from freight.warehouse.explain import explain
 from freight.warehouse.migrate import drop_everything, migrate, require_current
 from freight.warehouse.purge import Retention, purge
+from freight.warehouse.streams import accept_gaps
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(highlight=False, soft_wrap=True)
@@ -124,6 +125,17 @@ def replay_command(source: Annotated[str | None, typer.Option(help="Only this so
     with transaction(engine) as connection:
         ledger.end_run(connection, run_id, "completed", datetime.now(UTC))
     console.print(f"{sum(outcome.counts.read for outcome in outcomes)} rows replayed in all")
+
+
+@app.command(name="accept-gap")
+def accept_gap_command(
+    gaps: Annotated[list[int], typer.Argument(help="Numbers of the gaps, as the listener named them.")],
+) -> None:
+    """Let listeners go on behind messages that are gone for good."""
+    _, engine = _warehouse()
+    require_current(engine)
+    accepted = accept_gaps(engine, gaps, started_by(), datetime.now(UTC))
+    console.print(f"{accepted} gaps accepted; start the listener again")
 
 
 @app.command(name="purge")

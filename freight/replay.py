@@ -1,6 +1,6 @@
 """Replay: load quarantined rows that pass the contract by now, once, with the origin they always had."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,11 +8,13 @@ import orjson
 import polars as pl
 
 from freight.catalog import Catalog, Source
+from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
+from freight.streaming.messages import decode
 from freight.transforms import derive
 from freight.transforms.versions import with_content_hash
-from freight.types import LoadCounts, RunId
+from freight.types import LoadCounts, RunId, origin_us_of
 from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
@@ -44,17 +46,33 @@ def replay(
         ConfigurationError: the catalog has no such source.
     """
     known = {entry.name: entry for entry in catalog.sources}
-    if source and source not in known:
-        raise ConfigurationError(f"the catalog has no source {source!r}: it has {', '.join(known)}")
     with reading(engine) as connection:
-        files = [file for file in waiting_files(connection, source) if file.source in known]
-    return [_replay_file(engine, known[file.source], file, run_id, clock()) for file in files]
+        files = waiting_files(connection, source)
+    if source and source not in known and not any(file.is_stream for file in files):
+        raise ConfigurationError(f"nothing of {source!r} waits, and the catalog has no such source: {', '.join(known)}")
+    found = [(file, _kind_of(file, known)) for file in files]
+    return [_replay_file(engine, kind, file, run_id, clock()) for file, kind in found if kind]
 
 
-def _replay_file(engine: Engine, source: Source, file: QuarantinedFile, run_id: RunId, now: datetime) -> ReplayOutcome:
+@dataclass(frozen=True)
+class _Kind:
+    """How the rows of a file or of a stream are read again."""
+
+    contract: Contract
+    zone: str
+
+
+def _kind_of(file: QuarantinedFile, known: Mapping[str, Source]) -> _Kind | None:
+    if file.is_stream:
+        return _Kind(contract_for(file.dataset), LOCAL_ZONE)
+    entry = known.get(file.source)
+    return _Kind(entry.contract, entry.time_zone) if entry else None
+
+
+def _replay_file(engine: Engine, kind: _Kind, file: QuarantinedFile, run_id: RunId, now: datetime) -> ReplayOutcome:
     counts, seen = LoadCounts(), 0
     for rows in _slices(engine, file):
-        counts += _replay_rows(engine, source, file, rows, run_id, now)
+        counts += _replay_rows(engine, kind, file, rows, run_id, now)
         seen += len(rows)
     return ReplayOutcome(file.source, file.location, counts, seen - counts.read)
 
@@ -72,27 +90,44 @@ def _slices(engine: Engine, file: QuarantinedFile) -> Iterator[list[QuarantinedR
 
 
 def _replay_rows(
-    engine: Engine, source: Source, file: QuarantinedFile, rows: list[QuarantinedRow], run_id: RunId, now: datetime
+    engine: Engine, kind: _Kind, file: QuarantinedFile, rows: list[QuarantinedRow], run_id: RunId, now: datetime
 ) -> LoadCounts:
-    contract = source.contract
-    locale = Locale("," if file.decimal_mark == "," else ".", source.time_zone)
-    valid = split(_text_rows(rows, contract.column_names), contract, locale, now).valid
+    contract = kind.contract
+    locale = Locale("," if file.decimal_mark == "," else ".", kind.zone)
+    text = _decoded(rows, contract) if file.is_stream else _text_rows(rows, contract.column_names)
+    valid = split(text, contract, locale, now).valid
     if valid.is_empty():
         return LoadCounts()
     passed = set(valid[ROW_NUMBER])
-    newest = valid.filter(pl.col(ROW_NUMBER) == pl.col(ROW_NUMBER).max().over(contract.business_key))
-    conformed = with_content_hash(derive(newest, contract), contract)
+    versions = with_content_hash(derive(_with_origin(valid, rows, file), contract), contract)
+    newest = versions.sort("origin_us", ROW_NUMBER).unique(contract.business_key, keep="last", maintain_order=True)
     content = UnitContent(
-        frames=lambda: [conformed],
-        rows=conformed.height,
+        frames=lambda: [newest],
+        rows=newest.height,
         quarantined=lambda: [],
         read=valid.height,
         superseded=valid.height - newest.height,
         row_range=(min(passed), max(passed)),
         decimal_mark=file.decimal_mark,
     )
-    ids = [row.quarantine_id for row in rows if row.row_number in passed]
-    return load_replay(engine, _unit(file, contract.version, run_id), contract, content, ids, now)
+    ids = {row.row_number: row.quarantine_id for row in rows if row.row_number in passed}
+    unit = _unit(file, contract.version, run_id)
+    return load_replay(engine, unit, contract, content, ids, now, file.batch_id)
+
+
+def _with_origin(valid: pl.DataFrame, rows: Iterable[QuarantinedRow], file: QuarantinedFile) -> pl.DataFrame:
+    """Give rows the origin that they always had."""
+    of_file = origin_us_of(file.as_of)
+    origins = {row.row_number: of_file if row.origin_us is None else row.origin_us for row in rows}
+    return valid.with_columns(origin_us=pl.col(ROW_NUMBER).replace_strict(origins, return_dtype=pl.Int64))
+
+
+def _decoded(rows: Sequence[QuarantinedRow], contract: Contract) -> pl.DataFrame:
+    """Return the messages that can be read by now, as text."""
+    # An empty message and a tombstone are stored alike; neither can ever be read.
+    decoded = decode(pl.Series([row.raw for row in rows], dtype=pl.Binary), contract).rows
+    offsets = {place: row.row_number for place, row in enumerate(rows)}
+    return decoded.with_columns(pl.col(ROW_NUMBER).replace_strict(offsets, return_dtype=pl.Int64))
 
 
 def _unit(file: QuarantinedFile, contract_version: int, run_id: RunId) -> LoadUnit:

@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from freight.contracts import Contract
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.frames import ROW_NUMBER
 from freight.streaming.messages import decode
 from freight.transforms import derive
 from freight.transforms.versions import CONTENT_HASH, with_content_hash
@@ -54,8 +54,8 @@ def conform(received: Received, contract: Contract, zone: str, now: datetime) ->
     return MicroBatch(
         tuple(_ranges(received, rows, kept, newest)),
         kept,
-        _bad_rows(bad, messages) if bad.height else bad.with_columns(pl.lit(0, pl.Int64).alias(PARTITION)),
-        messages.select(PARTITION, "offset", "value"),
+        _bad_rows(bad, messages),
+        messages.drop(ROW_NUMBER),
     )
 
 
@@ -132,8 +132,11 @@ def _rows_by_partition(rows: pl.DataFrame) -> dict[int, int]:
 
 
 def _bad_rows(bad: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
-    """Give each bad row its offset, its partition and the message as it came."""
+    """Give each bad row its offset, its partition, the message as it came and when it was sent."""
     source = messages[bad[ROW_NUMBER]]
     return bad.with_columns(
-        source["offset"].alias(ROW_NUMBER), source["value"].fill_null(b"").alias("raw"), source[PARTITION]
-    ).select(*BAD_ROWS_SCHEMA, PARTITION)
+        source["offset"].alias(ROW_NUMBER),
+        source["value"].fill_null(b"").alias("raw"),
+        source["sent_us"].alias("origin_us"),
+        source[PARTITION],
+    )

@@ -103,7 +103,7 @@ class _Fields:
             return columns
         values = dict(zip(columns, record.values(), strict=True))
         version = values.pop(SCHEMA_VERSION, self.contract.version)
-        if version != self.contract.version or isinstance(version, bool):
+        if _text(version) != str(self.contract.version):
             told = f"schema version {str(version)[:SHOWN_CHARS]}, and the contract has {self.contract.version}"
             return "schema_version", None, told
         cells = {}

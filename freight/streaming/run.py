@@ -153,7 +153,8 @@ def _numbered(bad_rows: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """Number bad messages of several partitions from 1, and tell their coordinates in the detail."""
     place = pl.format(f"{stream.topic}/{{}} offset {{}}: {{}}", PARTITION, ROW_NUMBER, pl.col("detail").fill_null(""))
     numbers = pl.int_range(1, bad_rows.height + 1, eager=True)
-    return bad_rows.with_columns(place.alias("detail")).with_columns(numbers.alias(ROW_NUMBER)).drop(PARTITION)
+    told = bad_rows.with_columns(place.alias("detail")).drop(PARTITION, "origin_us")
+    return told.with_columns(numbers.alias(ROW_NUMBER))
 
 
 @contextmanager

@@ -1,12 +1,15 @@
-"""Where a stored row came from: file, row, run and contract version."""
+"""Where a stored row came from: file and row, or partition and offset; run and contract version."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from freight.contracts import Contract, contracts
 from freight.errors import ConfigurationError
-from freight.warehouse.schema import batches, metadata, runs
+from freight.types import instant_of
+from freight.warehouse.schema import UtcInstant, batches, metadata, runs, stream_batches
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,21 @@ def explain(connection: sa.Connection, table: str, key: str) -> list[Explanation
     if len(parts) != len(contract.business_key):
         raise ConfigurationError(f"the key of {table} is {'/'.join(contract.business_key)}")
     stored = metadata.tables[table]
-    matches = [stored.c[name] == part for name, part in zip(contract.business_key, parts, strict=True)]
+    columns = [stored.c[name] for name in contract.business_key]
+    matches = [column == _typed(column, part) for column, part in zip(columns, parts, strict=True)]
     rows = connection.execute(sa.select(stored).where(*matches).order_by(*stored.primary_key)).mappings().all()
     return [Explanation([(str(name), value) for name, value in row.items()], _lineage(connection, row)) for row in rows]
+
+
+def _typed(column: sa.Column[Any], part: str) -> object:
+    """Return a part of a key as its column holds it."""
+    if not isinstance(column.type, UtcInstant):
+        return part
+    try:
+        instant = datetime.fromisoformat(part)
+    except ValueError:
+        raise ConfigurationError(f"{column.name} is an instant such as 2026-03-01T08:00:00Z, not {part!r}") from None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _contract_of(table: str) -> Contract:
@@ -48,18 +63,44 @@ def _contract_of(table: str) -> Contract:
 def _lineage(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, object]]:
     query = (
         sa.select(
-            batches.c.location.label("file"),
+            batches.c.location,
             batches.c.source,
             batches.c.as_of,
-            batches.c.file_hash.label("sha256"),
+            batches.c.file_hash,
             batches.c.contract_version,
             batches.c.cause,
             batches.c.loaded_at,
-            batches.c.run_id.label("run"),
+            batches.c.run_id,
             runs.c.started_by,
+            stream_batches.c.topic,
+            stream_batches.c.partition_number,
+            stream_batches.c.consumer_group,
         )
         .join(runs, runs.c.run_id == batches.c.run_id, isouter=True)
+        .join(stream_batches, stream_batches.c.batch_id == batches.c.batch_id, isouter=True)
         .where(batches.c.batch_id == row["batch_id"])
     )
     found = connection.execute(query).mappings().first()
-    return [("row", row["origin_seq"]), *((str(name), value) for name, value in found.items())] if found else []
+    if found is None:
+        return []
+    names = ("contract_version", "cause", "loaded_at", "run_id", "started_by")
+    return [*_origin(found, row), *((name.removesuffix("_id"), found[name]) for name in names)]
+
+
+def _origin(found: sa.RowMapping, row: sa.RowMapping) -> list[tuple[str, object]]:
+    """Tell which row of which file it was, or which message of which partition."""
+    if found["topic"] is None:
+        return [
+            ("row", row["origin_seq"]),
+            ("file", found["location"]),
+            ("source", found["source"]),
+            ("as_of", found["as_of"]),
+            ("sha256", found["file_hash"]),
+        ]
+    return [
+        ("topic", found["topic"]),
+        ("partition", found["partition_number"]),
+        ("offset", row["origin_seq"]),
+        ("sent_at", instant_of(row["origin_us"])),
+        ("group", found["consumer_group"]),
+    ]

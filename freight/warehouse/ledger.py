@@ -23,6 +23,7 @@ from freight.warehouse.schema import (
     purges,
     quarantine,
     runs,
+    stream_batches,
 )
 
 # What the place did, not the content: the same content may well load next time, so it is not parked.
@@ -117,6 +118,13 @@ def open_batch(connection: sa.Connection, unit: LoadUnit, decimal_mark: str, now
     return BatchId(connection.execute(batches.insert().values(values).returning(batches.c.batch_id)).scalar_one())
 
 
+def copy_partition(connection: sa.Connection, from_batch: BatchId, to_batch: BatchId) -> None:
+    """Let a batch belong to the partition of another one, if that is of a stream."""
+    names = [column for column in stream_batches.c if column.name != "batch_id"]
+    same = sa.select(sa.literal(to_batch), *names).where(stream_batches.c.batch_id == from_batch)
+    connection.execute(stream_batches.insert().from_select(["batch_id", *names], same))
+
+
 def advance(connection: sa.Connection, unit: LoadUnit, expected: FilePosition | None, batch_id: BatchId) -> None:
     """Move the position of the unit's location from what was read before to this unit.
 
@@ -173,9 +181,9 @@ def counts_of(connection: sa.Connection, batch_id: BatchId) -> tuple[str, LoadCo
 def write_quarantine(
     connection: sa.Connection, unit: LoadUnit, batch_id: BatchId, frames: Iterable[pl.DataFrame]
 ) -> int:
-    """Store bad rows (columns of `frames.BAD_ROWS_SCHEMA`); return their number."""
+    """Store bad rows (`frames.BAD_ROWS_SCHEMA`, and `origin_us` where rows have their own); return their number."""
     named = (
-        frame.with_columns(
+        _with_origin(frame, unit).with_columns(
             pl.lit(batch_id).alias("batch_id"),
             pl.lit(unit.source).alias("source"),
             pl.lit(unit.dataset).alias("dataset"),
@@ -184,6 +192,10 @@ def write_quarantine(
         for frame in frames
     )
     return append(connection, quarantine.name, named)
+
+
+def _with_origin(frame: pl.DataFrame, unit: LoadUnit) -> pl.DataFrame:
+    return frame if "origin_us" in frame.columns else frame.with_columns(pl.lit(unit.origin_us).alias("origin_us"))
 
 
 def record_attempt(

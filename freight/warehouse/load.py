@@ -1,6 +1,6 @@
 """The transactional load: a unit's rows, quarantine, lineage and position are committed together, or not at all."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from freight.warehouse.ledger import (
     LoadUnit,
     advance,
     close_batch,
+    copy_partition,
     open_batch,
     write_quarantine,
 )
@@ -72,7 +73,7 @@ def load_unit(
     with transaction(engine) as connection:
         batch_id = open_batch(connection, unit, content.decimal_mark, now)
         advance(connection, unit, expected, batch_id)
-        counts = _write(connection, unit, contract, content, batch_id)
+        counts, _ = _write(connection, unit, contract, content, batch_id)
         close_batch(connection, batch_id, counts, content.row_range)
     return counts
 
@@ -82,31 +83,47 @@ def load_replay(
     unit: LoadUnit,
     contract: Contract,
     content: UnitContent,
-    quarantine_ids: Sequence[int],
+    quarantine_ids: Mapping[int, int],
     now: datetime,
+    replayed_batch: BatchId,
 ) -> LoadCounts:
     """Load rows that come back from quarantine, and mark them as replayed, in one transaction.
+
+    A row that contradicts a stored one which never changes stays in quarantine; it is not counted.
+
+    Args:
+        engine: the warehouse.
+        unit: what is replayed.
+        contract: the dataset.
+        content: its rows.
+        quarantine_ids: by row number.
+        now: becomes loaded_at.
+        replayed_batch: the batch that put the rows into quarantine.
 
     Raises:
         PositionFenced: another replay has taken one of them; nothing was written.
     """
     with transaction(engine) as connection:
         batch_id = open_batch(connection, unit, content.decimal_mark, now)
-        mark_replayed(connection, quarantine_ids, batch_id)
-        counts = _write(connection, unit, contract, content, batch_id)
+        copy_partition(connection, replayed_batch, batch_id)
+        counts, conflicts = _write(connection, unit, contract, content, batch_id)
+        ids = [number for row, number in quarantine_ids.items() if row not in conflicts]
+        mark_replayed(connection, ids, batch_id)
         close_batch(connection, batch_id, counts, content.row_range)
     return counts
 
 
 def _write(
     connection: sa.Connection, unit: LoadUnit, contract: Contract, content: UnitContent, batch_id: BatchId
-) -> LoadCounts:
+) -> tuple[LoadCounts, set[int]]:
+    """Write the rows of a unit; return their counts, and the row numbers of those that were refused and not counted."""
+
     def with_origin() -> Iterable[pl.DataFrame]:
         return (_with_origin(frame, unit, batch_id) for frame in content.frames())
 
     written = write_rows(connection, Batch((batch_id,), contract, with_origin, content.rows))[batch_id]
     counts = LoadCounts(
-        read=content.read,
+        read=content.read - len(written.conflicts),
         inserted=written.inserted,
         updated=written.updated,
         unchanged=written.unchanged,
@@ -115,10 +132,12 @@ def _write(
     )
     if not counts.balanced:
         raise InvariantViolated(f"{unit.source} {unit.location}: {counts} does not add up")
-    return counts
+    return counts, set(written.conflicts)
 
 
 def _with_origin(frame: pl.DataFrame, unit: LoadUnit, batch_id: BatchId) -> pl.DataFrame:
+    """Add where rows come from; messages bring their own time of sending."""
+    origin_us = pl.col("origin_us") if "origin_us" in frame.columns else pl.lit(unit.origin_us, pl.Int64)
     return frame.rename({"row_number": "origin_seq"}).with_columns(
-        pl.lit(unit.origin_us, pl.Int64).alias("origin_us"), pl.lit(batch_id, pl.Int64).alias("batch_id")
+        origin_us.alias("origin_us"), pl.lit(batch_id, pl.Int64).alias("batch_id")
     )

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from freight.types import LoadCounts
 from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.ledger import record_purge
+from freight.warehouse.partitions import keep_partitions
 from freight.warehouse.schema import (
     COUNT_NAMES,
     batches,
@@ -17,6 +18,9 @@ from freight.warehouse.schema import (
     load_attempts,
     quarantine,
     runs,
+    stream_assignments,
+    stream_batches,
+    stream_listeners,
 )
 
 
@@ -29,13 +33,18 @@ class Retention:
 
 
 def purge(engine: Engine, retention: Retention, now: datetime) -> dict[str, int]:
-    """Delete what is older than its retention, in one transaction; return the deleted rows by table."""
+    """Delete what is older than its retention; return the deleted rows by table."""
+    events = keep_partitions(engine, now)
+    lineage_before = now - timedelta(days=retention.lineage_days)
     with transaction(engine) as connection:
         return {
+            **events,
             "quarantine": _purge_quarantine(connection, now - timedelta(days=retention.quarantine_days), now),
             "load_attempts": _purge_attempts(connection, now - timedelta(days=retention.quarantine_days)),
-            "batches": _purge_batches(connection, now - timedelta(days=retention.lineage_days), now),
-            "runs": _purge_runs(connection, now - timedelta(days=retention.lineage_days)),
+            "batches": _purge_batches(connection, lineage_before, now),
+            "stream_assignments": _purge_older(connection, stream_assignments.c.assigned_at, lineage_before),
+            "stream_listeners": _purge_older(connection, stream_listeners.c.heartbeat_at, lineage_before),
+            "runs": _purge_runs(connection, lineage_before),
         }
 
 
@@ -59,11 +68,15 @@ def _purge_attempts(connection: sa.Connection, before: datetime) -> int:
 
 
 def _purge_batches(connection: sa.Connection, before: datetime, now: datetime) -> int:
-    """Fold the counts of old batches into one row per source; positions and quarantine keep their batches."""
+    """Fold the counts of old batches into one row per source; positions and quarantine keep their batches.
+
+    Batches of streams stay: they are few, and they account for every offset since the first.
+    """
     old = (
         (batches.c.loaded_at < before)
         & batches.c.batch_id.not_in(sa.select(file_positions.c.batch_id))
         & batches.c.batch_id.not_in(sa.select(quarantine.c.batch_id))
+        & batches.c.batch_id.not_in(sa.select(stream_batches.c.batch_id))
     )
     names = (batches.c.source, batches.c.dataset, batches.c.cause)
     sums = [sa.func.sum(batches.c[name]) for name in COUNT_NAMES]
@@ -71,6 +84,10 @@ def _purge_batches(connection: sa.Connection, before: datetime, now: datetime) -
     for source, dataset, cause, rows, *counts in groups:
         record_purge(connection, "batches", source, dataset, cause, rows, LoadCounts(*map(int, counts)), now)
     return connection.execute(batches.delete().where(old)).rowcount
+
+
+def _purge_older(connection: sa.Connection, written_at: sa.Column[datetime], before: datetime) -> int:
+    return connection.execute(written_at.table.delete().where(written_at < before)).rowcount
 
 
 def _purge_runs(connection: sa.Connection, before: datetime) -> int:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from freight.contracts import Contract, contracts
 from freight.warehouse.aggregates import recompute, same_stats, stored_stats
+from freight.warehouse.reconcile_streams import broken_partitions, overfull_batches
 from freight.warehouse.schema import dirty_marks, metadata
 
 FRAME_ROWS = 50_000
@@ -33,6 +34,7 @@ def check_ledger(connection: sa.Connection) -> list[Finding]:
         *_row_totals(connection),
         *_quarantine_totals(connection),
         *_positions(connection),
+        *_streams(connection),
         *_statistics(connection),
         *_sites(connection),
     ]
@@ -113,6 +115,19 @@ def _positions(connection: sa.Connection) -> list[Finding]:
         Finding("a position is that of the newest batch", f"{source} {location}", newest, batch)
         for source, location, batch, file_hash, newest in connection.execute(sa.text(query))
         if file_hash is None or newest != batch
+    ]
+
+
+def _streams(connection: sa.Connection) -> list[Finding]:
+    return [
+        *(
+            Finding("every offset of a partition ended somewhere", b.partition, b.expected, b.found)
+            for b in broken_partitions(connection)
+        ),
+        *(
+            Finding("a batch has no more messages than offsets", b.partition, b.expected, b.found)
+            for b in overfull_batches(connection)
+        ),
     ]
 
 

@@ -243,6 +243,7 @@ quarantine = sa.Table(
     sa.Column("dataset", sa.Text, nullable=False),
     sa.Column("location", sa.Text, nullable=False),
     sa.Column("row_number", BigInt, nullable=False),
+    sa.Column("origin_us", BigInt),  # null in rows of before schema version 0004: that of their batch
     *bad_row_columns(),
     sa.Column("replayed_batch_id", BigInt),
 )

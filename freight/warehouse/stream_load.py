@@ -56,8 +56,8 @@ class MicroBatch:
     Attributes:
         ranges: one for each partition, in their order.
         rows: conformed rows with `partition_number`, `origin_us` and `origin_seq`; a key occurs once.
-        bad_rows: columns of `BAD_ROWS_SCHEMA`, row_number being the offset, and `partition_number`.
-        raw: `partition_number`, `offset` and `value` of the messages, for those that the warehouse will not take.
+        bad_rows: columns of `BAD_ROWS_SCHEMA`, row_number being the offset, `origin_us` and `partition_number`.
+        raw: `partition_number`, `offset`, `sent_us` and `value` of the messages: the warehouse may refuse some.
     """
 
     ranges: tuple[OffsetRange, ...]
@@ -241,6 +241,7 @@ def _conflicting(raw: pl.DataFrame, partition: int, offsets: Sequence[int]) -> p
         pl.lit("conflicting_event").alias("reason"),
         pl.lit("its key is stored with another content, and such rows never change").alias("detail"),
         pl.col("value").alias("raw"),
+        pl.col("sent_us").alias("origin_us"),
     )
 
 

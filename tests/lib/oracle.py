@@ -221,7 +221,7 @@ def _fields(pairs: list[tuple[str, Any]], contract: Contract) -> dict[str, str |
         raise Bad("doubled_field")
     if any(column.name not in columns and not column.optional for column in contract.columns):
         raise Bad("missing_field")
-    if not all(isinstance(version, _Integer) and int(version) == contract.version for version in versions):
+    if not all(_text(version) == str(contract.version) for version in versions):
         raise Bad("schema_version")
     return {name: _text(value) for name, value in named if name}
 

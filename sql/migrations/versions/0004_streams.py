@@ -84,6 +84,7 @@ def upgrade() -> None:
         sa.Column("heartbeat_at", INSTANT, nullable=False),
         sa.Column("ended_at", INSTANT),
     )
+    op.add_column("quarantine", sa.Column("origin_us", BIG))
     op.add_column("fact_transactions", sa.Column("is_late", sa.Boolean(), nullable=False, server_default=sa.false()))
     if op.get_context().dialect.name == "postgresql":
         op.alter_column("fact_transactions", "is_late", server_default=None)
