@@ -9,6 +9,8 @@ from typing import Self
 
 from freight.errors import TransientError
 
+LEAVE_S = 5.0  # for a call that is under way at the end
+
 log = logging.getLogger("freight")
 
 
@@ -32,7 +34,7 @@ class Every:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._thread.join(self._period_s)
+        self._thread.join(LEAVE_S)
 
     def _run(self) -> None:
         took = 0.0

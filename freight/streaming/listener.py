@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -23,7 +24,7 @@ from freight.streaming.poison import PoisonLimits, PoisonWatch
 from freight.streaming.status import Status
 from freight.warehouse.connect import Engine
 from freight.warehouse.stream_load import MicroBatch, StreamLoader
-from freight.warehouse.streams import ListenerRef, Stream, take_positions
+from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, take_positions
 
 log = logging.getLogger("freight")
 
@@ -267,6 +268,8 @@ class ListenerLoop:
             self._source.start({partition: position.next_offset for partition, position in positions.items()})
         except TransientError as error:
             self._note_trouble(str(error))
+            with suppress(TransientError):
+                free_frozen_listeners(self._engine, self._stream)
             self._retry_positions_at = time.monotonic() + POSITIONS_WAIT_S * random.uniform(0.5, 1.5)
             return
         for partition, position in positions.items():

@@ -23,14 +23,16 @@ from freight.warehouse.aggregates import has_marks, refresh_aggregates
 from freight.warehouse.connect import Engine, Patience, open_engine, transaction
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.migrate import require_current
-from freight.warehouse.stream_load import PARTITION, application_name
-from freight.warehouse.streams import ListenerRef, ListenerSign, Stream, note_listener
+from freight.warehouse.partitions import keep_partitions
+from freight.warehouse.stream_load import PARTITION
+from freight.warehouse.streams import ListenerRef, ListenerSign, Stream, application_name, note_listener
 
 log = logging.getLogger("freight")
 
 PATIENCE = Patience(lock_s=5, idle_s=15)
 HEARTBEAT_S = 10.0
 AGGREGATES_S = 5.0
+PARTITIONS_S = 6 * 3_600.0
 AGGREGATES_SHARE = 10.0  # at most a tenth of the time goes into daily statistics
 BEGIN_WAIT_S = 5.0
 
@@ -109,6 +111,7 @@ def _begin(engine: Engine, stream: Stream, listener: ListenerRef, started_by: st
     if stream.contract.event_time is None:
         raise ConfigurationError(f"the dataset {stream.dataset!r} has no event time, so it cannot be streamed")
     require_current(engine)
+    keep_partitions(engine, datetime.now(UTC))
     with transaction(engine) as connection:
         ledger.refuse_to_mix(connection, simulated=stream.simulated)
         if ledger.is_parked(connection, _unit(stream, listener)):
@@ -180,6 +183,7 @@ def _beside(
     with (
         Every("heartbeat", show_life, HEARTBEAT_S),
         Every("daily statistics", refresh, AGGREGATES_S, AGGREGATES_SHARE),
+        Every("partitions", lambda: keep_partitions(engine, datetime.now(UTC)), PARTITIONS_S),
     ):
         yield
 

@@ -14,12 +14,11 @@ from freight.warehouse.connect import Engine, canceller, transaction
 from freight.warehouse.datasets import write_rows
 from freight.warehouse.ledger import LoadUnit, count_values, open_batch, write_quarantine
 from freight.warehouse.schema import COUNT_NAMES, batches, stream_batches, stream_positions
-from freight.warehouse.streams import ListenerRef, Stream, read_positions
+from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, read_positions
 from freight.warehouse.upsert import Batch, UpsertCounts
 
 BATCH_AGE = timedelta(minutes=5)  # for so long a lineage row grows: loaded_at is right to that
 STAGED_BATCHES = 20  # after a stored key was met, so many micro-batches are expected to meet more
-FROZEN_S = 5  # a client that has said nothing within a transaction for so long is frozen
 
 PARTITION = "partition_number"
 
@@ -287,26 +286,3 @@ def _grow_batches(
             "batch_id": number,
         }
         connection.execute(statement, {**values, **count_values(part)})
-
-
-def application_name(stream: Stream) -> str:
-    """Return the name that all listeners of a group give their connections; PostgreSQL keeps 63 bytes of it."""
-    return f"dpa listen {stream.group}"[:63]
-
-
-def free_frozen_listeners(engine: Engine, stream: Stream) -> int:
-    """Disconnect listeners of this group that hold locks and have gone silent; return how many.
-
-    PostgreSQL waits without end for a client that froze within COPY; what it had not committed is rolled back. Others
-    are not harmed: a transaction is opened when everything is ready, so none of them is silent for seconds.
-    """
-    if engine.dialect.name != "postgresql":
-        return 0
-    frozen = sa.text(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = :name "
-        "AND datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL "
-        "AND (state = 'idle in transaction' OR (state = 'active' AND wait_event = 'ClientRead')) "
-        "AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
-    )
-    with transaction(engine) as connection:
-        return int(connection.execute(frozen, {"name": application_name(stream), "seconds": FROZEN_S}).scalar_one())

@@ -17,6 +17,8 @@ from freight.warehouse.schema import (
     stream_positions,
 )
 
+FROZEN_S = 5  # a client that has said nothing within a transaction for so long is frozen
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -231,7 +233,10 @@ def _make_positions(
         f"VALUES ({', '.join(':' + name for name in names)}, :listener_id, :moved_at) ON CONFLICT DO NOTHING"
     ).bindparams(sa.bindparam("moved_at", type_=stream_positions.c.moved_at.type))
     read_topics = {position.topic_id for position in known}
+    there = {(position.partition, position.topic_id) for position in known}
     for log in logs:
+        if (log.partition, log.topic_id) in there:
+            continue  # to try and ignore would wait for whoever is moving it
         start = log.end if from_end else log.start
         first = 0 if log.topic_id in read_topics else start
         values = dict(zip(names, (stream.group, stream.topic, log.topic_id, log.partition, first, first), strict=True))
@@ -345,3 +350,26 @@ def note_listener(engine: Engine, stream: Stream, listener: ListenerRef, sign: L
         if connection.execute(stream_listeners.update().where(here).values(values)).rowcount == 0:
             new = {"listener_id": listener.listener_id, "consumer_group": stream.group, "topic": stream.topic, **values}
             connection.execute(stream_listeners.insert().values(new))
+
+
+def application_name(stream: Stream) -> str:
+    """Return the name that all listeners of a group give their connections; PostgreSQL keeps 63 bytes of it."""
+    return f"dpa listen {stream.group}"[:63]
+
+
+def free_frozen_listeners(engine: Engine, stream: Stream) -> int:
+    """Disconnect listeners of this group that hold locks and have gone silent; return how many.
+
+    PostgreSQL waits without end for a client that froze within COPY; what it had not committed is rolled back. Others
+    are not harmed: a transaction is opened when everything is ready, so none of them is silent for seconds.
+    """
+    if engine.dialect.name != "postgresql":
+        return 0
+    frozen = sa.text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = :name "
+        "AND datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL "
+        "AND (state = 'idle in transaction' OR (state = 'active' AND wait_event = 'ClientRead')) "
+        "AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
+    )
+    with transaction(engine) as connection:
+        return int(connection.execute(frozen, {"name": application_name(stream), "seconds": FROZEN_S}).scalar_one())

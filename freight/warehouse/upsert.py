@@ -168,6 +168,11 @@ def _written(connection: sa.Connection, statement: str, batch_ids: Sequence[Batc
     """Run a statement; return how many rows it wrote for each batch."""
     if len(batch_ids) == 1:
         return Counter({batch_ids[0]: connection.execute(sa.text(statement)).rowcount})
+    if is_postgresql(connection):
+        counted = (
+            f"WITH written AS ({statement} RETURNING t.batch_id) SELECT batch_id, count(*) FROM written GROUP BY 1"
+        )
+        return Counter(dict(map(tuple, connection.execute(sa.text(counted)))))
     return Counter(connection.execute(sa.text(f"{statement} RETURNING batch_id")).scalars())
 
 
@@ -184,7 +189,7 @@ class _Statements:
         values = ", ".join(f'"{name}" = s."{name}"' for name in names if name not in contract.business_key)
         origin = ", ".join(f"{name} = s.{name}" for name in ORIGIN_NAMES)
         self.insert_new = (
-            f"INSERT INTO {table} ({columns_list(names)}) SELECT {columns_list(names)} FROM {staging} "
+            f"INSERT INTO {table} AS t ({columns_list(names)}) SELECT {columns_list(names)} FROM {staging} "
             f"WHERE true ORDER BY {key}, origin_us, origin_seq ON CONFLICT DO NOTHING"
         )
         self.update_changed = (

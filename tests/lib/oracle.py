@@ -159,10 +159,6 @@ class _Literal(str):
     """A number as it is written."""
 
 
-class _Integer(_Literal):
-    """A whole number as it is written."""
-
-
 def _document(value: bytes | None) -> list[tuple[str, Any]]:
     """Return keys and values of the one JSON object that a message is, doubled keys and all."""
     if value is None:
@@ -190,7 +186,7 @@ def _refuse_constant(name: str) -> None:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_Object, parse_int=_Integer, parse_float=_Literal, parse_constant=_refuse_constant
+    object_pairs_hook=_Object, parse_int=_Literal, parse_float=_Literal, parse_constant=_refuse_constant
 )
 
 

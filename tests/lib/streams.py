@@ -4,7 +4,10 @@ Run as a program, this module is the listener that gets killed:
 `python -m tests.lib.streams URL BOOTSTRAP TOPIC GROUP [key=value ...]`.
 """
 
+from __future__ import annotations
+
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,25 +17,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from freight.reconcile import reconcile
 from freight.settings import PROJECT_ROOT
+from freight.simulator import Corridor, hostile, poisoned, transaction_messages
+from freight.simulator.kafka_broker import LocalKafka
+from freight.simulator.producer import send_messages
 from freight.streaming.consumer import KafkaSource
-from freight.streaming.listener import ListenSettings
+from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.poison import PoisonLimits
 from freight.streaming.run import listen, new_listener, open_stream_engine
 from freight.streaming.status import Status
 from freight.types import RunId
+from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.streams import Stream
-from tests.lib.kafka import Broker, Delivered, produce
+from tests.lib.kafka import Broker, Delivered, new_topic, produce
+from tests.lib.oracle import TRANSACTIONS, Produced, compare
 
 LIMIT_S = 90.0
+DAY = date(2026, 2, 20)
 # A group that forgets a dead member soon, so that tests need not wait.
 QUICK = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500", "topic.metadata.refresh.interval.ms": "1000"}
 SMALL_BATCHES = BatchLimits(rows=500, age_s=0.05)
@@ -101,7 +111,7 @@ class Listening:
             engine.dispose()
 
     @contextmanager
-    def running(self, raises: type[BaseException] | None = None) -> Iterator["Listening"]:
+    def running(self, raises: type[BaseException] | None = None) -> Iterator[Listening]:
         """Listen in a thread until the context ends; an error that is not expected is raised then."""
 
         def run() -> None:
@@ -141,6 +151,78 @@ def rows(engine: Engine, query: str, **values: Any) -> list[tuple[Any, ...]]:
     """Return what a query finds."""
     with reading(engine) as connection:
         return [tuple(row) for row in connection.execute(sa.text(query), values)]
+
+
+@dataclass
+class Battery:
+    """A topic full of trouble, the oracle that knows what was produced, and the warehouse it goes to."""
+
+    kafka: LocalKafka
+    engine: Engine
+    url: str
+    produced: Produced = field(default_factory=lambda: Produced(datetime.now(UTC)))
+    sent: int = 0
+
+    def __post_init__(self) -> None:
+        new_topic(self.kafka, 4, again=TRANSACTIONS)
+        self.corridor = Corridor(machines=20)
+
+    def produce(self, count: int, poison: float = 0.01) -> None:
+        """Send some new events, with duplicates, late versions, disorder and poison."""
+        messages = transaction_messages(self.corridor, DAY, self.sent, self.sent + count)
+        seed = self.sent
+        self.sent += count
+        trouble = hostile(poisoned(messages, poison, seed), seed)
+        send_messages(
+            {"bootstrap.servers": self.kafka.bootstrap}, TRANSACTIONS, trouble, on_delivered=self.produced.take
+        )
+
+    @contextmanager
+    def producing(self, count: int, rounds: int) -> Iterator[None]:
+        """Send events in rounds beside what the context does, and the rest of them at its end."""
+
+        def send_all() -> None:
+            for _ in range(rounds):
+                self.produce(count)
+
+        thread = threading.Thread(target=send_all)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join(LIMIT_S)
+
+    def listening(self, **more: Any) -> Listening:
+        """Return a listener of this process."""
+        return Listening(self.url, self.kafka, TRANSACTIONS, **more)
+
+    def process(self, log: Path, **options: object) -> ListenerProcess:
+        """Start a listener in a process of its own."""
+        return ListenerProcess(self.url, self.kafka, TRANSACTIONS, log, "dpa", **options)
+
+    @property
+    def read(self) -> int:
+        """Offsets that have been read."""
+        return int(rows(self.engine, "SELECT COALESCE(SUM(next_offset), 0) FROM stream_positions")[0][0])
+
+    @property
+    def is_read(self) -> bool:
+        """Whether everything that was produced has been read."""
+        return self.read == self.produced.totals().produced
+
+    def read_to_the_end(self) -> None:
+        """Let a listener read what is left."""
+        settings = ListenSettings(poison=NO_LIMIT, stop=StopRules(at_end=True))
+        assert self.listening(settings=settings).run() == "everything is read"
+
+    def assert_nothing_is_lost_or_doubled(self) -> None:
+        """Compare the warehouse with the oracle and with itself."""
+        assert compare(self.engine, self.produced) == []
+        assert rows(self.engine, "SELECT * FROM v_streams WHERE balance <> 0") == []
+        produced, _, bad = self.produced.totals()
+        assert rows(self.engine, "SELECT SUM(read_rows), SUM(quarantined) FROM v_streams") == [(produced, bad)]
+        refresh_aggregates(self.engine)
+        assert reconcile(self.engine) == []
 
 
 class ListenerProcess:
@@ -188,8 +270,6 @@ class ListenerProcess:
 
 def main(url: str, bootstrap: str, topic: str, group: str, *options: str) -> None:
     """Listen until SIGTERM."""
-    import logging
-
     told = dict(option.split("=", 1) for option in options)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
     logging.getLogger("librdkafka").setLevel(logging.WARNING)
@@ -213,16 +293,16 @@ def main(url: str, bootstrap: str, topic: str, group: str, *options: str) -> Non
 
 
 def _die(engine: Engine, when: str, number: int) -> None:
-    """Kill this process right before or right after the n-th COMMIT of micro-batches."""
+    """Kill this process right before or right after its n-th COMMIT, or freeze it before."""
     commits = iter(range(1, 10**9))
     commit = engine.dialect.do_commit
 
     def fatal_commit(connection: Any) -> None:
         is_the_one = next(commits) == number
-        if is_the_one and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if is_the_one and when != "after":
+            os.kill(os.getpid(), signal.SIGKILL if when == "before" else signal.SIGSTOP)
         commit(connection)
-        if is_the_one:
+        if is_the_one and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
 
     engine.dialect.do_commit = fatal_commit  # type: ignore[assignment]

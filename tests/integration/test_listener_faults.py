@@ -1,0 +1,242 @@
+"""A micro-batch meets errors at every statement, and other writers at every key."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from freight.contracts import contract_for
+from freight.errors import PositionFenced, TransientError
+from freight.reconcile import reconcile
+from freight.streaming.conform import Received, Span, conform
+from freight.streaming.messages import MESSAGE_SCHEMA
+from freight.streaming.run import new_listener, open_stream_engine
+from freight.types import LoadCounts, RunId
+from freight.warehouse.aggregates import refresh_aggregates
+from freight.warehouse.connect import Engine
+from freight.warehouse.partitions import keep_partitions
+from freight.warehouse.stream_load import MicroBatch, StreamLoader
+from freight.warehouse.streams import PartitionLog, Stream, take_positions
+from tests.conftest import WarehouseUnderTest
+from tests.lib.streams import event, rows
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TOPIC_ID = "the-topic"
+
+
+class Reader:
+    """One listener without a broker: micro-batches that are made here go to the warehouse."""
+
+    def __init__(self, url: str, group: str = "dpa", dataset: str = "transactions") -> None:
+        self.stream = Stream(dataset, f"freight.{dataset}", group)
+        self.engine = open_stream_engine(url, self.stream)
+        self.ref = new_listener(RunId(f"run of {group}"))
+        self.loader = StreamLoader(self.engine, self.stream, self.ref, lambda: NOW)
+        self.next = dict.fromkeys(range(2), 0)
+        keep_partitions(self.engine, NOW)
+        logs = [PartitionLog(partition, TOPIC_ID, 0, 1_000_000) for partition in self.next]
+        take_positions(self.engine, self.stream, self.ref, logs, list(self.next), NOW)
+
+    def batch(self, *values: Sequence[bytes | None], sent_us: int = 1) -> MicroBatch:
+        """Return a micro-batch of messages for each partition, behind the last one."""
+        messages, spans = [], {}
+        for partition, sent in enumerate(values):
+            start = self.next[partition]
+            messages += [(partition, start + i, sent_us + i, value) for i, value in enumerate(sent)]
+            spans[partition] = Span(TOPIC_ID, start, start + len(sent))
+            self.next[partition] += len(sent)
+        frame = pl.DataFrame(messages, schema=MESSAGE_SCHEMA, orient="row")
+        return conform(Received(frame, spans), contract_for(self.stream.dataset), "Africa/Douala", NOW)
+
+
+NewReader = Callable[..., Reader]
+
+
+@pytest.fixture
+def new_reader(warehouse: WarehouseUnderTest) -> Iterator[NewReader]:
+    """Makes readers, and closes their connections."""
+    made: list[Reader] = []
+
+    def make(group: str = "dpa", dataset: str = "transactions") -> Reader:
+        made.append(Reader(warehouse.url, group, dataset))
+        return made[-1]
+
+    yield make
+    for reader in made:
+        reader.engine.dispose()
+
+
+@contextmanager
+def failing_at(engine: Engine, number: int, error: Exception) -> Iterator[list[str]]:
+    """Let the n-th statement fail; give the statements that were tried."""
+    tried: list[str] = []
+
+    def fail(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        tried.append(statement)
+        if len(tried) == number:
+            raise error
+
+    sa.event.listen(engine, "before_cursor_execute", fail)
+    try:
+        yield tried
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", fail)
+
+
+def deadlock() -> Exception:
+    return sa.exc.OperationalError("statement", None, psycopg.errors.DeadlockDetected("deadlock detected"))
+
+
+def content(engine: Engine) -> list[object]:
+    names = ("fact_transactions", "quarantine", "batches", "stream_batches", "dirty_marks")
+    counted = [rows(engine, f"SELECT COUNT(*) FROM {name}") for name in names]
+    return [*counted, rows(engine, "SELECT partition_number, next_offset FROM stream_positions ORDER BY 1")]
+
+
+def test_an_error_at_any_statement_leaves_nothing_and_the_next_try_loads_everything(new_reader: NewReader) -> None:
+    """First with new keys, then with stored ones, which takes the way over staging."""
+    reader = new_reader()
+    for volume in (1.0, 2.0):
+        batch = reader.batch([event(1, volume), b"bad"], [event(2, volume)], sent_us=int(volume) * 1_000)
+        before = content(reader.engine)
+        for number in numbers:
+            with (
+                failing_at(reader.engine, number, deadlock()) as tried,
+                pytest.raises(TransientError, match="deadlock"),
+            ):
+                reader.loader.load(batch)
+                raise TransientError("deadlock: no statement was left to fail")
+            assert tried
+            if len(tried) < number:
+                break
+            assert content(reader.engine) == before, tried[-1]
+        numbers = itertools.count(1)
+    facts = "SELECT transaction_id, volume_transferred_t FROM fact_transactions ORDER BY 1"
+    assert rows(reader.engine, facts) == [("TRX-1", 2.0), ("TRX-2", 2.0)]
+    refresh_aggregates(reader.engine)
+    assert reconcile(reader.engine) == []
+
+
+def fails(reader: Reader, batch: MicroBatch) -> bool:
+    """Whether a load ends in an error that is worth another try."""
+    try:
+        reader.loader.load(batch)
+    except TransientError:
+        return True
+    return False
+
+
+def test_a_load_whose_answer_was_lost_is_not_loaded_again(new_reader: NewReader) -> None:
+    reader = new_reader()
+    batch = reader.batch([event(1), b"bad"], [event(2)])
+    assert reader.loader.load(batch) == LoadCounts(read=3, inserted=2, quarantined=1)
+    before = content(reader.engine)
+    assert reader.loader.load(batch) == LoadCounts()
+    assert content(reader.engine) == before
+
+
+def test_another_listener_at_the_same_offsets_is_fenced(new_reader: NewReader) -> None:
+    first, second = new_reader(), new_reader()
+    late = second.batch([event(3)], [event(4)])
+    first.loader.load(first.batch([event(1)], [event(2)]))
+    with pytest.raises(PositionFenced, match="another listener of dpa has read these offsets"):
+        second.loader.load(late)
+    with pytest.raises(PositionFenced):
+        second.loader.load(late)
+    assert rows(first.engine, "SELECT transaction_id FROM fact_transactions ORDER BY 1") == [("TRX-1",), ("TRX-2",)]
+
+
+def test_eight_writers_of_the_same_keys_surface_no_deadlock(new_reader: NewReader) -> None:
+    batches, keys = 12, 40
+    readers = [new_reader(f"group-{number}") for number in range(8)]
+    made = [
+        [
+            reader.batch(
+                *([event(key, float(100 * number + turn)) for key in range(half, keys, 2)] for half in (0, 1)),
+                sent_us=1_000_000 * turn + number * 1_000,
+            )
+            for turn in range(batches)
+        ]
+        for number, reader in enumerate(readers)
+    ]
+    surfaced: list[BaseException] = []
+
+    def write(reader: Reader, mine: list[MicroBatch]) -> None:
+        try:
+            for batch in mine:
+                until_loaded(reader, batch)
+        except BaseException as error:
+            surfaced.append(error)
+
+    threads = [threading.Thread(target=write, args=pair) for pair in zip(readers, made, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert surfaced == []
+    engine = readers[0].engine
+    facts = rows(engine, "SELECT transaction_id, volume_transferred_t FROM fact_transactions")
+    newest = float(100 * 7 + batches - 1)
+    assert sorted(facts) == sorted((f"TRX-{key}", newest) for key in range(keys))
+    refresh_aggregates(engine)
+    assert reconcile(engine) == []
+
+
+def until_loaded(reader: Reader, batch: MicroBatch) -> None:
+    """Try again as the listener does."""
+    while True:
+        try:
+            reader.loader.load(batch)
+            return
+        except TransientError:
+            continue
+
+
+def terminal_event(number: int, pressure: float = 100.0, at: str = "2026-02-28T10:00:00Z") -> bytes:
+    return json.dumps(
+        {
+            "event_id": f"EVT-{number}",
+            "machine_id": "MCH-001",
+            "event_at": at,
+            "event_type": "LOADED",
+            "volume_transferred": None,
+            "status_code": "OK",
+            "flow_rate": 1.5,
+            "pressure": pressure,
+            "vibration": None,
+            "temperature": 40,
+        }
+    ).encode()
+
+
+def test_an_event_never_changes_and_one_that_contradicts_it_is_quarantined(new_reader: NewReader) -> None:
+    reader = new_reader(dataset="terminal_events")
+    first = reader.batch([terminal_event(1), terminal_event(1), terminal_event(2, 1.0)], [terminal_event(3)])
+    assert reader.loader.load(first) == LoadCounts(read=4, inserted=3, superseded=1)
+    again = reader.batch([terminal_event(2, 1.0), terminal_event(2, 2.0)], [terminal_event(4), terminal_event(4, 5.0)])
+    assert reader.loader.load(again) == LoadCounts(read=4, inserted=1, unchanged=1, quarantined=2)
+    stored = rows(reader.engine, "SELECT event_id, pressure_bar FROM fact_terminal_events ORDER BY 1")
+    assert stored == [("EVT-1", 100.0), ("EVT-2", 1.0), ("EVT-3", 100.0), ("EVT-4", 100.0)]
+    found = rows(reader.engine, "SELECT location, row_number, reason, raw FROM quarantine ORDER BY 1")
+    assert [(place, offset, reason, bytes(raw)) for place, offset, reason, raw in found] == [
+        ("freight.terminal_events/0", 4, "conflicting_event", terminal_event(2, 2.0)),
+        ("freight.terminal_events/1", 2, "conflicting_event", terminal_event(4, 5.0)),
+    ]
+    assert reconcile(reader.engine) == []
+
+
+def test_an_event_outside_the_time_that_is_kept_is_quarantined(new_reader: NewReader) -> None:
+    reader = new_reader(dataset="terminal_events")
+    outside = [terminal_event(1, at="2025-01-20T10:00:00Z"), terminal_event(2, at="2026-03-02T12:00:01Z")]
+    inside = [terminal_event(3, at="2025-01-25T13:00:00Z"), terminal_event(4, at="2026-03-02T11:59:59Z")]
+    counts = reader.loader.load(reader.batch(outside, inside))
+    assert rows(reader.engine, "SELECT reason FROM quarantine ORDER BY row_number") == [("too_old",), ("future",)]
+    assert counts == LoadCounts(read=4, inserted=2, quarantined=2)

@@ -1,0 +1,190 @@
+"""Listeners are killed, frozen, cut off and rebalanced; afterwards the warehouse holds what was produced, once."""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from freight.simulator.kafka_broker import LocalKafka
+from freight.warehouse.connect import open_engine
+from freight.warehouse.migrate import migrate
+from tests.conftest import Measured, WarehouseUnderTest
+from tests.lib.kafka import OwnKafka
+from tests.lib.postgres import PostgresServer
+from tests.lib.streams import Battery, rows, wait_until
+
+SEED = 7
+RESTART_S = 30.0
+ZOMBIE_S = 40.0
+
+
+@pytest.fixture
+def battery(warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> Battery:
+    return Battery(own_kafka(), warehouse.engine, warehouse.url)
+
+
+@pytest.fixture
+def postgres_battery(postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> Battery:
+    return Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+
+
+def kill_again_and_again(battery: Battery, log: Path, kills: int, measured: Measured) -> None:
+    """Kill listeners at random instants of their work; the next one has to go on within its time."""
+    chance, started, hits, slowest = random.Random(SEED), time.monotonic(), 0, 0.0
+    with battery.producing(4_000, kills):
+        for number in range(kills):
+            before, begun = battery.read, time.monotonic()
+            process = battery.process(log, rows=100)
+            wait_until(lambda before=before: battery.read > before)  # type: ignore[misc]
+            slowest = max(slowest, time.monotonic() - begun)
+            time.sleep(chance.uniform(0, 0.5))
+            hits += not battery.is_read
+            process.kill()
+            assert process.lives is False, number
+    battery.read_to_the_end()
+    battery.assert_nothing_is_lost_or_doubled()
+    assert slowest < RESTART_S
+    events, seconds = battery.produced.totals().produced, time.monotonic() - started
+    measured(
+        f"kills {kills}, of a listener at work {hits}, {events} events, lost 0, doubled 0, "
+        f"slowest restart {slowest:.1f} s, {seconds:.0f} s"
+    )
+
+
+def test_listeners_that_are_killed_lose_and_double_nothing(
+    battery: Battery, tmp_path: Path, measured: Measured
+) -> None:
+    kill_again_and_again(battery, tmp_path / "log.txt", 5, measured)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3_600)
+def test_listeners_that_are_killed_100_times_lose_and_double_nothing(
+    battery: Battery, tmp_path: Path, measured: Measured
+) -> None:
+    kill_again_and_again(battery, tmp_path / "log.txt", 100, measured)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kill_right_at_the_commit_loses_and_doubles_nothing(battery: Battery, tmp_path: Path, when: str) -> None:
+    """After the warehouse's COMMIT Kafka has not been told of it; the positions count, not what Kafka remembers."""
+    battery.produce(3_000)
+    for commit in (5, 9):
+        assert battery.process(tmp_path / "log.txt", rows=300, dies=when, at=commit).wait() == -signal.SIGKILL
+    battery.read_to_the_end()
+    battery.assert_nothing_is_lost_or_doubled()
+    redelivered = rows(battery.engine, "SELECT SUM(redelivered), SUM(skipped), SUM(gap) FROM stream_assignments")
+    assert redelivered[0][0] == redelivered[0][1]
+    assert redelivered[0][2] == 0
+
+
+def test_a_zombie_is_fenced_and_what_it_holds_is_freed(postgres_battery: Battery, tmp_path: Path) -> None:
+    """It freezes within a transaction, with its position locked, until another one has read everything."""
+    battery = postgres_battery
+    battery.produce(4_000)
+    zombie = battery.process(tmp_path / "zombie.txt", rows=300, dies="freeze", at=6)
+    wait_until(lambda: is_stopped(zombie._process.pid))
+    stuck_at = battery.read
+    successor = battery.process(tmp_path / "successor.txt", rows=300)
+    started = time.monotonic()
+    wait_until(lambda: battery.is_read)
+    assert time.monotonic() - started < ZOMBIE_S
+    assert stuck_at < battery.read
+    zombie.signal(signal.SIGCONT)
+    battery.produce(1_000)
+    wait_until(lambda: battery.is_read)
+    assert zombie.end() == 0
+    assert successor.end() == 0
+    battery.assert_nothing_is_lost_or_doubled()
+
+
+def is_stopped(pid: int) -> bool:
+    return "\nState:\tT" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_a_process_that_freezes_anywhere_is_replaced_and_comes_back_unharmed(
+    postgres_battery: Battery, tmp_path: Path
+) -> None:
+    battery, chance = postgres_battery, random.Random(SEED)
+    frozen = battery.process(tmp_path / "frozen.txt", rows=200)
+    with battery.producing(2_000, 4):
+        wait_until(lambda: battery.read > 0)
+        for _ in range(2):
+            time.sleep(chance.uniform(0, 0.3))
+            frozen.signal(signal.SIGSTOP)
+            successor = battery.process(tmp_path / "successor.txt", rows=200)
+            wait_until(lambda: battery.is_read)
+            frozen.signal(signal.SIGCONT)
+            assert successor.end() == 0
+            battery.produce(500)
+    wait_until(lambda: battery.is_read)
+    assert frozen.end() == 0
+    battery.assert_nothing_is_lost_or_doubled()
+
+
+def test_listeners_that_come_and_go_share_the_work(postgres_battery: Battery, measured: Measured) -> None:
+    battery, chance = postgres_battery, random.Random(SEED)
+    with battery.producing(2_000, 8), ExitStack() as all_of_them:
+        all_of_them.enter_context(battery.listening().running())
+        for _ in range(4):
+            with battery.listening().running():
+                time.sleep(chance.uniform(2.0, 4.0))
+        wait_until(lambda: battery.is_read)
+    battery.assert_nothing_is_lost_or_doubled()
+    assignments = rows(battery.engine, "SELECT COUNT(*), COUNT(DISTINCT listener_id) FROM stream_assignments")[0]
+    assert assignments[1] > 2
+    measured(f"{assignments[0]} assignments to {assignments[1]} listeners, lost 0, doubled 0")
+
+
+@pytest.fixture
+def own_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that a test may stop; that of the session tells whether there can be one."""
+    assert postgres_server
+    with PostgresServer(tmp_path_factory.mktemp("own-postgres")) as server:
+        yield server
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function BaseConnection:pytest.PytestUnraisableExceptionWarning"
+)
+def test_a_warehouse_that_restarts_is_waited_for(own_postgres: PostgresServer, own_kafka: OwnKafka) -> None:
+    url = own_postgres.new_database()
+    engine = open_engine(url)
+    migrate(engine)
+    battery = Battery(own_kafka(), engine, url)
+    found = battery.listening()
+    with found.running():
+        for mode in ("fast", "immediate"):
+            with battery.producing(1_500, 3):
+                wait_for_progress(battery, found)
+                own_postgres.stop(mode)
+                time.sleep(0.5)
+                own_postgres.start()
+        found.wait_until(lambda: battery.is_read)
+    battery.assert_nothing_is_lost_or_doubled()
+    assert rows(engine, "SELECT COUNT(DISTINCT listener_id) FROM stream_assignments") == [(1,)]
+    engine.dispose()
+
+
+def wait_for_progress(battery: Battery, found: object) -> None:
+    before = battery.read
+    wait_until(lambda: battery.read > before)
+    assert found
+
+
+def test_a_broker_that_crashes_is_waited_for(battery: Battery) -> None:
+    kafka: LocalKafka = battery.kafka
+    found = battery.listening()
+    with found.running():
+        battery.produce(1_000)
+        wait_for_progress(battery, found)
+        kafka.crash()
+        time.sleep(0.5)
+        kafka.start()
+        battery.produce(1_000)
+        found.wait_until(lambda: battery.is_read)
+    battery.assert_nothing_is_lost_or_doubled()
