@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ from freight.streaming.run import new_listener, open_stream_engine
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse.aggregates import refresh_aggregates
-from freight.warehouse.connect import reading
+from freight.warehouse.connect import reading, transaction
 from freight.warehouse.migrate import migrate
-from freight.warehouse.stream_load import MicroBatch
-from freight.warehouse.streams import Stream
+from freight.warehouse.stream_load import MicroBatch, StreamLoader
+from freight.warehouse.streams import Stream, take_positions
 from tests.lib.memory_broker import Deferred, MemoryBroker, MemorySource
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -229,8 +230,95 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_nothing_is_lost_and_nothing_doubled_whatever_happens(template: Path) -> None:
     Machine.template = template
-    state_machine = Machine.TestCase
-    state_machine.settings = settings(
-        max_examples=40, stateful_step_count=40, deadline=timedelta(seconds=30), suppress_health_check=list(HealthCheck)
+    case = Machine.TestCase
+    case.settings = settings(
+        max_examples=30,
+        stateful_step_count=30,
+        deadline=timedelta(seconds=30),
+        suppress_health_check=list(HealthCheck),
     )
-    state_machine().runTest()
+    case().runTest()
+
+
+def story(template: Path) -> None:
+    """A listener freezes in its commit, its partition is read by another one, it thaws; another one dies at work."""
+    Machine.template = template
+    machine = Machine()
+    machine.start()
+    machine.produce(0, [(1, 1, 5), (2, 1, -1), (3, 1, 5)])
+    read(machine, 0)
+    machine.freeze(0)
+    machine.produce(0, [(1, 2, 6), (4, 1, 5)])
+    read(machine, 0)
+    machine.rebalance(0, lost=True)
+    read(machine, 1)
+    machine.thaw(0)
+    read(machine, 0)
+    machine.freeze(1)
+    machine.produce(0, [(0, 3, 7)])
+    read(machine, 1)
+    machine.crash(1, commits_first=False)
+    machine.teardown()
+
+
+def read(machine: Machine, slot: int) -> None:
+    for _ in range(4):
+        machine.turn(slot)
+
+
+def without_comparing(_: StreamLoader, connection: sa.Connection, ranges: Any, *__: Any) -> bool:
+    """Move the positions wherever they stand."""
+    for offsets in ranges:
+        move(connection, offsets.partition, offsets.until_offset)
+    return True
+
+
+def move(connection: sa.Connection, partition: int, offset: int) -> None:
+    statement = "UPDATE stream_positions SET next_offset = :offset WHERE partition_number = :partition"
+    connection.execute(sa.text(statement), {"offset": offset, "partition": partition})
+
+
+def told_to_kafka_first(self: ListenerLoop) -> MicroBatch:
+    """Tell Kafka the offsets before the warehouse has them."""
+    batch = MAKE(self)
+    self._source.commit({offsets.partition: offsets.until_offset for offsets in batch.ranges})
+    return batch
+
+
+def as_kafka_remembers(engine: Any, stream: Any, listener: Any, logs: Any, *more: Any, **named: Any) -> Any:
+    """Read on where Kafka was told, not where the warehouse stands."""
+    positions = TAKE_POSITIONS(engine, stream, listener, logs, *more, **named)
+    told = {log.partition: log.committed for log in logs}
+    moved = {p: replace(position, next_offset=told[p] or position.next_offset) for p, position in positions.items()}
+    with transaction(engine) as connection:
+        for partition, position in moved.items():
+            move(connection, partition, position.next_offset)
+    return moved
+
+
+def swallowed(*_: Any) -> int:
+    """Count a bad message, and lose it."""
+    return 1
+
+
+MAKE, TAKE_POSITIONS = ListenerLoop._make, take_positions
+FAULTS: dict[str, dict[str, Any]] = {
+    "no compare-and-set": {"freight.warehouse.stream_load.StreamLoader._advance": without_comparing},
+    "Kafka before the warehouse": {
+        "freight.streaming.listener.ListenerLoop._make": told_to_kafka_first,
+        "freight.streaming.listener.take_positions": as_kafka_remembers,
+    },
+    "quarantine swallowed": {"freight.warehouse.stream_load.write_quarantine": swallowed},
+}
+
+
+def test_the_story_ends_well_without_a_fault(template: Path) -> None:
+    story(template)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_seeded_fault_does_not_go_unnoticed(template: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    for name, replacement in FAULTS[fault].items():
+        monkeypatch.setattr(name, replacement)
+    with pytest.raises(AssertionError):
+        story(template)
