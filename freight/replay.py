@@ -19,7 +19,7 @@ from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.load import UnitContent, load_replay
-from freight.warehouse.quarantine import QuarantinedFile, QuarantinedRow, waiting_files, waiting_rows
+from freight.warehouse.quarantine import QuarantinedFile, QuarantinedRow, has_loaded, waiting_files, waiting_rows
 
 SLICE_ROWS = 50_000
 
@@ -48,8 +48,9 @@ def replay(
     known = {entry.name: entry for entry in catalog.sources}
     with reading(engine) as connection:
         files = waiting_files(connection, source)
-    if source and source not in known and not any(file.is_stream for file in files):
-        raise ConfigurationError(f"nothing of {source!r} waits, and the catalog has no such source: {', '.join(known)}")
+        is_known = source is None or source in known or has_loaded(connection, source)
+    if not is_known:
+        raise ConfigurationError(f"nothing was loaded from {source!r}, and the catalog has only {', '.join(known)}")
     found = [(file, _kind_of(file, known)) for file in files]
     return [_replay_file(engine, kind, file, run_id, clock()) for file, kind in found if kind]
 

@@ -6,7 +6,8 @@ for people and their lag monitors.
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 import polars as pl
@@ -88,6 +89,12 @@ class Polled:
     ended: Mapping[int, int] = field(default_factory=dict)
     doubtful: Collection[int] = ()
 
+    def before(self, ends: Mapping[int, int]) -> "Polled":
+        """Return what lies before an offset of each partition."""
+        end = pl.col("partition_number").replace_strict(ends, default=0, return_dtype=pl.Int64)
+        until = {partition: min(offset, ends.get(partition, 0)) for partition, offset in self.until.items()}
+        return replace(self, messages=self.messages.filter(pl.col("offset") < end), until=until)
+
 
 Partitions = Callable[[list[int]], None]
 
@@ -127,6 +134,13 @@ class Source(Protocol):
         Raises:
             TransientError: the broker does not answer.
             ConfigurationError: there is no such topic, or the broker refuses us.
+        """
+
+    def offsets_at(self, instant: datetime) -> dict[int, int]:
+        """Return, for each partition, the offset of the first message that was sent at an instant or later.
+
+        Raises:
+            TransientError: the broker does not answer.
         """
 
     def topic_id(self) -> str:
@@ -225,6 +239,17 @@ class KafkaSource:
             return [self._log(topic_id, place, committed[place.partition]) for place in places]
         except KafkaException as error:
             raise _translated(error) from error
+
+    def offsets_at(self, instant: datetime) -> dict[int, int]:
+        """See `Source`."""
+        instant_ms = int(instant.timestamp() * 1_000)
+        try:
+            asked = [TopicPartition(self._topic, partition, instant_ms) for partition in self._describe()[1]]
+            found = self._consumer.offsets_for_times(asked, ANSWER_S)
+            ends = {p.partition: self._consumer.get_watermark_offsets(p, ANSWER_S)[1] for p in found if p.offset < 0}
+        except KafkaException as error:
+            raise _translated(error) from error
+        return {place.partition: ends.get(place.partition, place.offset) for place in found}
 
     def topic_id(self) -> str:
         """See `Source`."""

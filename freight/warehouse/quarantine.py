@@ -54,6 +54,13 @@ def waiting_files(connection: sa.Connection, source: str | None = None) -> list[
     return [QuarantinedFile(*row) for row in connection.execute(query.order_by(batches.c.batch_id))]
 
 
+def has_loaded(connection: sa.Connection, source: str) -> bool:
+    """Whether anything was loaded from a source."""
+    return (
+        connection.execute(sa.select(batches.c.batch_id).where(batches.c.source == source).limit(1)).first() is not None
+    )
+
+
 def waiting_rows(connection: sa.Connection, batch_id: BatchId, after_id: int, limit: int) -> list[QuarantinedRow]:
     """Return the next rows of a batch that were not replayed yet, in the order of their ids."""
     names = ("quarantine_id", "row_number", "origin_us", "raw")

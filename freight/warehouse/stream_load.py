@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from freight.errors import InvariantViolated, PositionFenced, TransientError
 from freight.frames import ROW_NUMBER
-from freight.types import BatchId, LoadCounts, instant_of
+from freight.types import BatchId, Cause, LoadCounts, instant_of
 from freight.warehouse.connect import Engine, canceller, transaction
 from freight.warehouse.datasets import write_rows
 from freight.warehouse.ledger import LoadUnit, count_values, open_batch, write_quarantine
-from freight.warehouse.schema import COUNT_NAMES, batches, stream_batches, stream_positions
+from freight.warehouse.schema import COUNT_NAMES, batches, quarantine, stream_batches, stream_positions
 from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, read_positions
 from freight.warehouse.upsert import Batch, UpsertCounts
 
@@ -108,6 +108,24 @@ class StreamLoader:
             free_frozen_listeners(self._engine, self._stream)
             raise
 
+    def load_again(self, micro_batch: MicroBatch) -> LoadCounts:
+        """Load offsets once more, wherever the positions stand; what is in quarantine already is left out.
+
+        Quarantined messages of the offsets that can be loaded by now count as replayed.
+
+        Raises:
+            TransientError: the call may be repeated; nothing was written, or all of it, and then again it is unchanged.
+        """
+        now = self._clock()
+        with transaction(self._engine) as connection:
+            left = _without_quarantined(connection, self._stream, micro_batch)
+            batch_ids = [self._new_batch(connection, offsets, "replay", now) for offsets in left.ranges]
+            counts = self._write(connection, left, batch_ids)
+            _grow_batches(connection, left.ranges, batch_ids, counts, now)
+            for offsets, batch_id in zip(left.ranges, batch_ids, strict=True):
+                _mark_replayed(connection, self._stream, offsets, micro_batch.bad_rows, batch_id)
+        return sum(counts, LoadCounts())
+
     def cancel(self) -> None:
         """Break off the load that is under way in another thread; its outcome is unknown."""
         if cancel := self._cancel:
@@ -171,11 +189,14 @@ class StreamLoader:
         key = offsets.topic_id, offsets.partition
         grown = opened.get(key)
         if grown is None or not grown.takes(offsets, now):
-            batch_id = open_batch(connection, self._unit(offsets), ".", now)
-            _note_partition(connection, self._stream, offsets, batch_id)
-            grown = _OpenBatch(batch_id, now, offsets.until_offset)
+            grown = _OpenBatch(self._new_batch(connection, offsets, "load", now), now, offsets.until_offset)
         opened[key] = replace(grown, until_offset=offsets.until_offset)
         return grown.batch_id
+
+    def _new_batch(self, connection: sa.Connection, offsets: OffsetRange, cause: Cause, now: datetime) -> BatchId:
+        batch_id = open_batch(connection, replace(self._unit(offsets), cause=cause), ".", now)
+        _note_partition(connection, self._stream, offsets, batch_id)
+        return batch_id
 
     def _unit(self, offsets: OffsetRange) -> LoadUnit:
         return LoadUnit(
@@ -286,3 +307,66 @@ def _grow_batches(
             "batch_id": number,
         }
         connection.execute(statement, {**values, **count_values(part)})
+
+
+def _quarantined(stream: Stream, offsets: OffsetRange) -> sa.ColumnElement[bool]:
+    """Return the condition of the rows in quarantine that are of these offsets."""
+    batches_of_partition = sa.select(stream_batches.c.batch_id).where(
+        stream_batches.c.topic == stream.topic,
+        stream_batches.c.topic_id == offsets.topic_id,
+        stream_batches.c.partition_number == offsets.partition,
+    )
+    return quarantine.c.batch_id.in_(batches_of_partition) & quarantine.c.row_number.between(
+        offsets.from_offset, offsets.until_offset - 1
+    )
+
+
+def _without_quarantined(connection: sa.Connection, stream: Stream, micro_batch: MicroBatch) -> MicroBatch:
+    """Leave out messages that are in quarantine already: the bad ones, and those that contradict what is stored."""
+    names = (quarantine.c.row_number, quarantine.c.reason)
+    known = pl.DataFrame(
+        [
+            (offsets.partition, row_number)
+            for offsets in micro_batch.ranges
+            for row_number, reason in connection.execute(sa.select(*names).where(_quarantined(stream, offsets)))
+            if reason == "conflicting_event" or _is_among(micro_batch.bad_rows, offsets.partition, row_number)
+        ],
+        schema={PARTITION: pl.Int64, "known_offset": pl.Int64},
+        orient="row",
+    ).unique()
+    left_out = dict(known[PARTITION].value_counts().iter_rows())
+    return MicroBatch(
+        ranges=tuple(
+            replace(offsets, messages=offsets.messages - left_out.get(offsets.partition, 0))
+            for offsets in micro_batch.ranges
+        ),
+        rows=_not_known(micro_batch.rows, known, "origin_seq"),
+        bad_rows=_not_known(micro_batch.bad_rows, known, ROW_NUMBER),
+        raw=micro_batch.raw,
+    )
+
+
+def _is_among(bad_rows: pl.DataFrame, partition: int, offset: int) -> bool:
+    return not bad_rows.filter((pl.col(PARTITION) == partition) & (pl.col(ROW_NUMBER) == offset)).is_empty()
+
+
+def _not_known(rows: pl.DataFrame, known: pl.DataFrame, offset: str) -> pl.DataFrame:
+    return rows.join(known, left_on=[PARTITION, offset], right_on=[PARTITION, "known_offset"], how="anti")
+
+
+def _mark_replayed(
+    connection: sa.Connection, stream: Stream, offsets: OffsetRange, bad_rows: pl.DataFrame, batch_id: BatchId
+) -> None:
+    """Note that quarantined messages of these offsets, other than those that are bad still, have been loaded."""
+    still_bad = bad_rows.filter(pl.col(PARTITION) == offsets.partition)[ROW_NUMBER].to_list()
+    connection.execute(
+        quarantine.update()
+        .where(
+            _quarantined(stream, offsets),
+            quarantine.c.batch_id != batch_id,
+            quarantine.c.replayed_batch_id.is_(None),
+            quarantine.c.reason != "conflicting_event",
+            quarantine.c.row_number.not_in(still_bad),
+        )
+        .values(replayed_batch_id=batch_id)
+    )

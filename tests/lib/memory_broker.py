@@ -3,12 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from freight.streaming.consumer import Partitions, Polled
 from freight.streaming.messages import MESSAGE_SCHEMA
+from freight.types import origin_us_of
 from freight.warehouse.streams import PartitionLog
 
 
@@ -114,6 +116,11 @@ class MemorySource:
             )
             for partition, log in self.broker.logs.items()
         ]
+
+    def offsets_at(self, instant: datetime) -> dict[int, int]:
+        """See `Source`."""
+        sent_us = origin_us_of(instant)
+        return {p: sum(message[0] < sent_us for message in log) for p, log in self.broker.logs.items()}
 
     def topic_id(self) -> str:
         """See `Source`."""

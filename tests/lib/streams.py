@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -63,7 +63,7 @@ def event(number: int, volume: float | None = 12.5, at: str = "2026-03-01 08:00:
 
 
 def send(
-    kafka: Broker, topic: str, values: list[bytes | None], partition: int = 0, sent_ms: int = 0
+    kafka: Broker, topic: str, values: Sequence[bytes | None], partition: int = 0, sent_ms: int = 0
 ) -> list[Delivered]:
     """Send values to one partition, a millisecond apart."""
     sent_ms = sent_ms or int(time.time() * 1000)
