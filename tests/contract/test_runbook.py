@@ -14,6 +14,7 @@ from freight.settings import PROJECT_ROOT
 from freight.types import RunId
 from freight.warehouse.connect import reading, transaction
 from freight.warehouse.ledger import start_run
+from freight.warehouse.streams import ListenerRef, ListenerSign, Stream, note_listener
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import MACHINES, NOW, Corridor, nightly
 from tests.lib.postgres import server_programs
@@ -41,7 +42,15 @@ def corridor(tmp_path: Path, warehouse: WarehouseUnderTest) -> Corridor:
     assert len(corridor.load().failures) == 1
     with transaction(corridor.engine) as connection:
         start_run(connection, RunId("killed"), "tester@here", NOW)
+    leave_a_listener_behind(corridor)
     return corridor
+
+
+def leave_a_listener_behind(corridor: Corridor) -> None:
+    """A listener that told of itself once, and has never ended."""
+    sign = ListenerSign("listening", 1, 0, 0, NOW, NOW, None)
+    stream = Stream("transactions", "freight.transactions", "dpa")
+    note_listener(corridor.engine, stream, ListenerRef("gone", RunId("killed")), sign, NOW)
 
 
 @pytest.mark.parametrize("query", blocks(RUNBOOK, "sql"))

@@ -43,7 +43,7 @@ def options_of_dpa() -> dict[str, set[str]]:
 @every_document
 def test_dpa_commands_and_their_options_exist(document: Path) -> None:
     known = options_of_dpa()
-    shown = re.findall(r"(?:^ *|`)(?:\.venv/bin/)?dpa ([a-z]+)([^`\n]*)", document.read_text(encoding="utf-8"), re.M)
+    shown = re.findall(r"(?:^ *|`)(?:\.venv/bin/)?dpa ([a-z-]+)([^`\n]*)", document.read_text(encoding="utf-8"), re.M)
     assert {command for command, _ in shown} <= known.keys()
     for command, rest in shown:
         assert set(re.findall(r"--[a-z-]+", rest)) <= known[command], f"dpa {command}{rest}"
