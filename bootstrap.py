@@ -416,6 +416,14 @@ def _environment(setup: Setup) -> Dict[str, str]:
 
 def _call(argv: List[str], environment: Dict[str, str]) -> int:
     """Run a program in the repository and return its exit code, 128 + n if signal n ended it."""
+    code, interrupted = _run_to_end(argv, environment)
+    if interrupted:
+        raise KeyboardInterrupt
+    return code
+
+
+def _run_to_end(argv: List[str], environment: Dict[str, str]) -> Tuple[int, bool]:
+    """Run a program in the repository; return its exit code, and whether Ctrl-C came meanwhile."""
     # Windows cannot share single handles; there the lock ends with this process.
     process = subprocess.Popen(argv, cwd=str(ROOT), env=environment, pass_fds=() if WINDOWS else _shared_handles)
     interrupted = False
@@ -425,9 +433,7 @@ def _call(argv: List[str], environment: Dict[str, str]) -> int:
             break
         except KeyboardInterrupt:
             interrupted = True  # the program got the same Ctrl-C and is given the time to end well
-    if interrupted:
-        raise KeyboardInterrupt
-    return code if code >= 0 else 128 - code
+    return (code if code >= 0 else 128 - code), interrupted
 
 
 def _need(argv: List[str], failure: str) -> None:
@@ -451,7 +457,7 @@ def _become(argv: List[str], environment: Dict[str, str]) -> int:
     if not WINDOWS:
         os.chdir(str(ROOT))
         os.execve(argv[0], argv, environment)
-    return _call(argv, environment)
+    return _run_to_end(argv, environment)[0]
 
 
 def _module(setup: Setup, *argv: str) -> int:
@@ -469,6 +475,11 @@ def run(args: List[str]) -> int:
     environment = dict(RUN_ENVIRONMENT, **_environment(RUN))
     code = _call([python, "-m", "freight.cli", "demo"], environment)
     return code or _become([python, "-m", "flows.load_nightly", *args], environment)
+
+
+def stream(args: List[str]) -> int:
+    """Stream simulated events through a local Kafka into the warehouse, until Ctrl-C."""
+    return _module(RUN, "freight.cli", "stream", *args)
 
 
 def test(args: List[str]) -> int:
@@ -537,7 +548,7 @@ def _throwaway_uv(python: Interpreter, folder: Path) -> str:
 
 
 COMMANDS: Dict[str, Callable[[List[str]], int]] = {
-    command.__name__: command for command in (run, test, check, bench, chaos, reset, lock)
+    command.__name__: command for command in (run, stream, test, check, bench, chaos, reset, lock)
 }
 
 

@@ -9,12 +9,14 @@ import typer
 from rich.console import Console
 
 from freight.catalog import read_catalog
+from freight.demo import Wishes, stream_demo
 from freight.errors import DpaError
 from freight.log import log_to_file
 from freight.reconcile import reconcile
 from freight.replay import replay
 from freight.settings import Settings, load_settings, started_by
 from freight.simulator import fill_landing
+from freight.simulator.demo_broker import delete_demo_data
 from freight.spool import remove_old_spools
 from freight.types import RunId
 from freight.warehouse import ledger
@@ -54,12 +56,28 @@ def demo() -> None:
 
 
 @app.command()
+def stream(
+    rate: Annotated[float, typer.Option(help="Events per second of each topic.")] = 200.0,
+    poison: Annotated[float, typer.Option(min=0, max=1, help="Share of events that belong in quarantine.")] = 0.01,
+    seconds: Annotated[float | None, typer.Option(min=1, help="How long to send; else until Ctrl-C.")] = None,
+) -> None:
+    """Stream simulated events through a local Kafka into the warehouse; end with a balance, exit 1 if it does not hold.
+
+    Ctrl-C lets the listeners read to the end; a second one ends at once.
+    """
+    settings, _ = _warehouse()
+    if not stream_demo(settings, Wishes(rate, poison, seconds), Console(highlight=False)):
+        raise typer.Exit(1)
+
+
+@app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Empty the warehouse: drop every table and make them again. Source files stay."""
+    """Empty the warehouse: drop every table and make them again, and delete the demo's topics. Source files stay."""
     settings, engine = _warehouse()
     place = safe_url(settings.warehouse_url)
     if not yes:
         typer.confirm(f"Delete everything in {place}?", abort=True)
+    delete_demo_data(settings.home)
     drop_everything(engine)
     migrate(engine)
     console.print(f"{place} is empty")

@@ -8,6 +8,7 @@ from loguru import logger
 
 ROTATION = "10 MB"
 RETENTION = "30 days"
+LOGGERS = ("freight", "librdkafka")  # the core, and Kafka's client
 LINE = "{time:YYYY-MM-DD HH:mm:ss.SSSZZ} {level:<8} {message}"
 
 
@@ -24,21 +25,25 @@ class _ToFile(logging.Handler):
 
 
 def log_to_file(folder: Path) -> Path:
-    """Send what the core logs to `dpa.log` in a folder; calling it again changes nothing.
+    """Send what the core and Kafka's client log to `dpa.log` in a folder; calling it again changes nothing.
 
     A folder that cannot be written to is reported on the terminal and costs the log only.
     """
     path = folder / "dpa.log"
-    core = logging.getLogger("freight")
-    core.propagate = False  # the terminal shows the summary
-    core.setLevel(logging.INFO)
-    present = [handler for handler in core.handlers if isinstance(handler, _ToFile)]
+    present = [handler for handler in logging.getLogger("freight").handlers if isinstance(handler, _ToFile)]
     if not any(handler.path == path for handler in present):
-        for handler in present:
-            core.removeHandler(handler)
         _open(path)
-        core.addHandler(_ToFile(path))
+        for name in LOGGERS:
+            _send(logging.getLogger(name), _ToFile(path))
     return path
+
+
+def _send(source: logging.Logger, target: _ToFile) -> None:
+    source.propagate = False  # the terminal shows the summary
+    source.setLevel(logging.INFO)
+    for handler in [handler for handler in source.handlers if isinstance(handler, _ToFile)]:
+        source.removeHandler(handler)
+    source.addHandler(target)
 
 
 def _open(path: Path) -> None:

@@ -83,6 +83,12 @@ BEHAVIOUR = {
     "broker.session.timeout.ms": "1500",
     "broker.heartbeat.interval.ms": "300",
 }
+# A demo that runs for days must not fill the disk: 64 MiB a partition, hours at its usual rate.
+DEMO = {
+    "auto.create.topics.enable": "true",
+    "log.retention.bytes": str(64 << 20),
+    "log.segment.bytes": str(16 << 20),
+}
 SECURE = {
     "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
     "ssl.keystore.type": "PEM",
@@ -334,7 +340,7 @@ class LocalKafka:
 def open_broker(home: Path) -> LocalKafka | EmbeddedKafka:
     """Return a broker for this machine, not started yet: Apache Kafka if it can be had, else the embedded one.
 
-    Both make a topic when it is first used. Apache Kafka keeps its data in `.kafka` of the home folder.
+    Both make a topic when it is first used. Apache Kafka keeps its data in `.kafka/demo` of the home folder.
     """
     folder = home / ".kafka"
     try:
@@ -344,7 +350,7 @@ def open_broker(home: Path) -> LocalKafka | EmbeddedKafka:
         libs, reason = None, str(error)
     if libs is None:
         return EmbeddedKafka(reason=reason)
-    return LocalKafka(libs, folder / "demo", options={"auto.create.topics.enable": "true"})
+    return LocalKafka(libs, folder / "demo", options=DEMO)
 
 
 def new_cluster_id() -> str:

@@ -59,6 +59,11 @@ def fetch_broker(folder: Path) -> Path | None:
     return jars
 
 
+def has_to_fetch(folder: Path) -> bool:
+    """Whether `fetch_broker` would download."""
+    return not why_not(folder) and not _jars(folder).exists()
+
+
 def why_not(folder: Path) -> str:
     """Return why `fetch_broker` gives None, and what to install; empty if it does not."""
     if os.name == "nt":

@@ -25,6 +25,7 @@ LIVE: dict[str, Callable[[Corridor, int, int, datetime], Messages]] = {
     "terminal_events": live_terminal_events,
 }
 FLUSH_TIMEOUT_S = 60.0
+TOPICS_TIMEOUT_S = 30.0
 
 _TICK_S = 0.05
 _POLL_EVERY = 500
@@ -76,6 +77,34 @@ def send_messages(
     return sender.acknowledged[topic]
 
 
+def make_topics(settings: Mapping[str, Any], topics: Iterable[str]) -> None:
+    """Have topics made by a broker that makes them when they are first used, and wait until they are there.
+
+    Args:
+        settings: settings of the client, such as `bootstrap.servers`.
+        topics: their names; those that are there are left as they are.
+
+    Raises:
+        TransientError: the broker does not answer, or has not made them in time.
+    """
+    client = Producer(dict(settings))
+    deadline = time.monotonic() + TOPICS_TIMEOUT_S
+    for topic in topics:
+        while not _has_leaders(client, topic):
+            if time.monotonic() > deadline:
+                raise TransientError(f"the broker has not made the topic {topic} within {TOPICS_TIMEOUT_S:.0f} s")
+            time.sleep(_TICK_S)
+
+
+def _has_leaders(client: Producer, topic: str) -> bool:
+    """Ask for a topic, which makes it; return whether it can be used."""
+    try:
+        found = client.list_topics(topic, timeout=TOPICS_TIMEOUT_S).topics[topic]
+    except KafkaException as error:
+        raise TransientError(f"Kafka does not answer: {error}") from error
+    return bool(found.partitions) and all(partition.leader >= 0 for partition in found.partitions.values())
+
+
 class Terminals:
     """Terminals that send live events in a thread, from `start` to `stop`, or as a context manager.
 
@@ -124,6 +153,11 @@ class Terminals:
     def acknowledged(self) -> dict[str, int]:
         """Acknowledged messages by topic, so far."""
         return {topic: self._sender.acknowledged[topic] for topic in self._topics.values()}
+
+    @property
+    def sending(self) -> bool:
+        """Whether they send; `stop` raises what ended them by itself."""
+        return self._thread.is_alive()
 
     def start(self) -> Self:
         """Begin to send."""

@@ -11,22 +11,14 @@ import psycopg
 import pytest
 import yaml
 
-from freight.settings import PROJECT_ROOT
 from tests.lib.checkout import Checkout
 from tests.lib.corridor import HEADER
 from tests.lib.postgres import PostgresServer
+from tests.lib.readme import README, block
 
-README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
 PASSWORD = "not ours: p@ss"
 SUMMARY = r"^[\d,]+ rows read: [\d,]+ changed the warehouse, [\d,]+ quarantined$"
 NOTHING_TO_DO = "Nothing to do: no file is new, the warehouse is unchanged"
-
-
-def block(language: str, containing: str) -> str:
-    """Return the fenced block of the README that contains some text, without comments."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    (found,) = (found for found in blocks if containing in found)
-    return re.sub(r" +#.*", "", found)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +37,10 @@ def test_no_shell_line_of_the_readme_is_left_out_here() -> None:
     shown = "".join(re.findall(r"^```(?:sh|powershell)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
     assert set(re.sub(r" +#.*", "", shown).splitlines()) == {
         "make run",
+        "make stream",  # in test_stream.py
         "make test",
         "py bootstrap.py run",
+        "py bootstrap.py stream",  # in test_stream.py
         "py bootstrap.py test",
         "export DPA_CATALOG=my-catalog.yaml",
         "export DPA_WAREHOUSE_URL=postgresql://dpa@db.example.org/freight",
@@ -80,7 +74,7 @@ def test_a_second_make_run_changes_nothing_and_says_so(checkout: Checkout, serve
 def test_the_powershell_lines_do_the_same_and_progress_is_a_bar_on_a_terminal(
     checkout: Checkout, server: dict[str, str]
 ) -> None:
-    run, test = block("powershell", "py ").splitlines()
+    run, _, test = block("powershell", "py ").splitlines()
     launcher = checkout.folder.with_name("bin") / "py"  # stands for that of Windows
     launcher.parent.mkdir()
     launcher.symlink_to(sys.executable)

@@ -3,6 +3,7 @@
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -53,15 +54,29 @@ class Checkout:
             check=False,
         )
 
-    def run_on_terminal(self, line: str, **environment: str) -> tuple[int, str]:
-        """Run a shell line on a pseudo-terminal; return its exit code and all that was shown."""
+    def run_on_terminal(self, line: str, interrupt_at: str = "", **environment: str) -> tuple[int, str]:
+        """Run a shell line on a pseudo-terminal; return its exit code and all that was shown.
+
+        Ctrl-C is pressed once, when the terminal has shown `interrupt_at`.
+        """
         ours, theirs = pty.openpty()
         shell = self.environment(TERM="xterm", COLUMNS="100", **environment)
+        shown = b""
         with subprocess.Popen(
-            ["sh", "-c", line], cwd=self.folder, env=shell, stdin=theirs, stdout=theirs, stderr=theirs
+            ["sh", "-c", line],
+            cwd=self.folder,
+            env=shell,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,  # as a terminal does, whose Ctrl-C reaches all that runs on it
         ) as process:
             os.close(theirs)
-            shown = b"".join(_read_all(ours))
+            for part in _read_all(ours):
+                shown += part
+                if interrupt_at and interrupt_at.encode() in shown:
+                    interrupt_at = ""
+                    os.killpg(process.pid, signal.SIGINT)
         os.close(ours)
         return process.returncode, shown.decode()
 

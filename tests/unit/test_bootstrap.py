@@ -395,6 +395,7 @@ class TestCommands:
             (["test", "-k", "x"], ["-m", "pytest", "-k", "x"]),
             (["chaos", "-x"], ["-m", "pytest", "-m", "chaos", "-x"]),
             (["bench"], ["-m", "benchmarks"]),
+            (["stream", "--seconds", "8"], ["-m", "freight.cli", "stream", "--seconds", "8"]),
             (["reset", "--yes"], ["-m", "freight.cli", "reset", "--yes"]),
         ],
     )
@@ -409,6 +410,16 @@ class TestCommands:
         assert bootstrap.main(arguments) == exit_code
         printed = "".join(capsys.readouterr())
         assert all(f"\n  {name} " in printed for name in bootstrap.COMMANDS)
+
+    @posix_only
+    def test_a_program_that_ends_well_on_ctrl_c_keeps_its_exit_code_where_it_cannot_take_our_place(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bootstrap, "WINDOWS", True)
+        program = write_program(tmp_path / "program", "trap 'exit 0' INT; kill -INT $PPID $$; sleep 9")
+        assert bootstrap._become([str(program)], dict(os.environ)) == 0
+        with pytest.raises(KeyboardInterrupt):
+            bootstrap._call([str(program)], dict(os.environ))
 
     @posix_only
     @pytest.mark.parametrize(("script", "exit_code"), [("exit 5", 5), ("kill -9 $$", 137)])

@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from freight.errors import ConfigurationError, TransientError
-from freight.simulator import Corridor, Message, hostile, poisoned, transaction_messages
-from freight.simulator.producer import Delivered, Terminals, send_messages
+from freight.simulator import Corridor, Message, hostile, poisoned, producer, transaction_messages
+from freight.simulator.producer import Delivered, Terminals, make_topics, send_messages
 from tests.lib.oracle import TERMINAL_EVENTS, TRANSACTIONS, Produced
 
 DAY = date(2026, 3, 1)
@@ -131,3 +131,15 @@ def test_impossible_terminals_are_refused(settings: dict[str, Any]) -> None:
         Terminals(settings, Corridor(), TOPICS, poison_share=2)
     with pytest.raises(ConfigurationError, match=r"no\.such\.setting"):
         Terminals({"no.such.setting": 1}, Corridor(), TOPICS)
+
+
+def test_topics_are_made_by_asking_for_them(settings: dict[str, Any]) -> None:
+    make_topics(settings, ["asked-for", "asked-for-too"])
+    topics = Producer(settings).list_topics(timeout=PATIENCE_S).topics
+    assert [len(topics[name].partitions) for name in ("asked-for", "asked-for-too")] == [4, 4]
+
+
+def test_topics_of_a_broker_that_is_away_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, "TOPICS_TIMEOUT_S", 0.3)
+    with pytest.raises(TransientError, match="Kafka does not answer"):
+        make_topics(UNREACHABLE, ["asked-for"])

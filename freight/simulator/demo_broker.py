@@ -1,0 +1,93 @@
+"""The broker of the demo: it starts empty, and in a home folder one demo at a time has it."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from freight.errors import ConfigurationError
+from freight.simulator.embedded_kafka import EmbeddedKafka
+from freight.simulator.kafka_broker import LocalKafka, open_broker
+from freight.simulator.kafka_jars import has_to_fetch
+
+FOLDER = ".kafka"
+DATA, LOCK = "demo", "demo.lock"
+
+
+@contextmanager
+def demo_broker(home: Path, say: Callable[[str], None]) -> Iterator[LocalKafka | EmbeddedKafka]:
+    """Run a broker without any messages as long as the context lasts.
+
+    What an earlier demo left is deleted: nobody reads it any more, and a broker that was killed may have left it torn.
+
+    Args:
+        home: home folder of the installation.
+        say: told what is going on, for people.
+
+    Raises:
+        ConfigurationError: another demo runs in this home folder.
+    """
+    with _alone(home):
+        _delete(home)
+        if has_to_fetch(home / FOLDER):
+            say("Fetching Apache Kafka with Maven (44 MiB, once)")
+        broker = _started(home)
+        say(f"Broker: {broker.kind}, at {broker.bootstrap}")
+        try:
+            yield broker
+        finally:
+            broker.stop()
+
+
+def delete_demo_data(home: Path) -> bool:
+    """Delete what the broker of the demo holds; return whether there was anything.
+
+    Raises:
+        ConfigurationError: a demo runs in this home folder.
+    """
+    if not (home / FOLDER).exists():
+        return False
+    with _alone(home):
+        return _delete(home)
+
+
+def _delete(home: Path) -> bool:
+    data = home / FOLDER / DATA
+    if not data.exists():
+        return False
+    shutil.rmtree(data)
+    return True
+
+
+def _started(home: Path) -> LocalKafka | EmbeddedKafka:
+    """Start Apache Kafka if it can be had and starts here, else the embedded broker, which always does."""
+    broker = open_broker(home)
+    try:
+        broker.start()
+    except ConfigurationError as error:
+        if isinstance(broker, EmbeddedKafka):
+            raise
+        broker = EmbeddedKafka(reason=str(error))
+        broker.start()
+    return broker
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold the home folder against other demos; the system frees the lock of a process that is gone."""
+    (home / FOLDER).mkdir(exist_ok=True)
+    with (home / FOLDER / LOCK).open("w") as lock:
+        _take(lock.fileno(), home)
+        yield
+
+
+def _take(lock: int, home: Path) -> None:
+    if os.name == "nt":
+        return  # there the embedded broker serves, which keeps nothing in the folder
+    import fcntl
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigurationError(f"a demo is running in {home}: end it first, with Ctrl-C") from None

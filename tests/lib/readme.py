@@ -1,0 +1,20 @@
+"""What the README shows."""
+
+import re
+
+from freight.settings import PROJECT_ROOT
+
+README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(language: str, containing: str) -> str:
+    """Return the fenced block of the README that contains some text, without comments."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (found,) = (found for found in blocks if containing in found)
+    return re.sub(r" +#.*", "", found)
+
+
+def line(language: str, start: str) -> str:
+    """Return the line of the README's fenced blocks that starts like this, without its comment."""
+    (found,) = (line for line in block(language, start).splitlines() if line.startswith(start))
+    return found
