@@ -223,10 +223,13 @@ class _Session:
         return [TopicBalance(now.topic, now.produced, now.listener.counts) for now in self._now()]
 
     def _watch(self, phase: str, until: Callable[[], bool], limit_s: float = float("inf")) -> None:
+        """Show what is going on until something is so, or until the time is over."""
         deadline = time.monotonic() + limit_s
-        while not until() and time.monotonic() < deadline:
+        while True:
             minutes, seconds = divmod(int(time.monotonic() - self._began_at), 60)
             self._view.show(self._now(), f"{self._title} - {minutes}:{seconds:02} - {phase}")
+            if until() or time.monotonic() > deadline:
+                return
             time.sleep(REDRAW_S)
 
     def _now(self) -> list[TopicNow]:
