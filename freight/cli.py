@@ -57,7 +57,7 @@ def demo() -> None:
 
 @app.command()
 def stream(
-    rate: Annotated[float, typer.Option(help="Events per second of each topic.")] = 200.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Events per second of each topic.")] = 200.0,
     poison: Annotated[float, typer.Option(min=0, max=1, help="Share of events that belong in quarantine.")] = 0.01,
     seconds: Annotated[float | None, typer.Option(min=1, help="How long to send; else until Ctrl-C.")] = None,
 ) -> None:

@@ -157,7 +157,8 @@ class _Listener:
             self._listen()
         except Exception as error:
             log.exception("%s", self.stream.topic)
-            self.error = f"{self.stream.topic}: {error}"
+            told = str(error)
+            self.error = told if told.startswith(self.stream.topic) else f"{self.stream.topic}: {told}"
 
     def _listen(self) -> None:
         engine = open_stream_engine(self._url, self.stream)
@@ -214,6 +215,8 @@ class _Session:
         except Exception as error:  # the balance is to be told all the same
             self.troubles.append(f"terminals: {error}")
         self._watch("reading to the end", lambda: self._all_read() or not self._listeners_live(), READ_ON_S)
+        if self._listeners_live() and not self._all_read():
+            self.troubles.append(f"the listeners had not read to the end after {READ_ON_S:.0f} s: lower the rate")
         self._stop.set()
         self._watch("ending", lambda: not any(listener.lives() for listener in self._listeners), END_S)
         self.troubles += [listener.error for listener in self._listeners if listener.error]
