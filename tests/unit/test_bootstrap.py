@@ -412,14 +412,15 @@ class TestCommands:
         assert all(f"\n  {name} " in printed for name in bootstrap.COMMANDS)
 
     @posix_only
-    def test_a_program_that_ends_well_on_ctrl_c_keeps_its_exit_code_where_it_cannot_take_our_place(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(("start", "exit_code"), [("_become", 3), ("_call", 130)])
+    def test_ctrl_c_ends_a_command_unless_its_last_program_ends_well_on_it(
+        self, tmp_path: Path, start: str, exit_code: int
     ) -> None:
-        monkeypatch.setattr(bootstrap, "WINDOWS", True)
-        program = write_program(tmp_path / "program", "trap 'exit 0' INT; kill -INT $PPID $$; sleep 9")
-        assert bootstrap._become([str(program)], dict(os.environ)) == 0
-        with pytest.raises(KeyboardInterrupt):
-            bootstrap._call([str(program)], dict(os.environ))
+        script = "trap 'sleep 0.3; exit 3' INT; sleep 0.3; kill -INT $PPID $$; sleep 9"
+        program = write_program(tmp_path / "program", script)
+        command = f"b.COMMANDS['it'] = lambda _: b.{start}([{str(program)!r}], {{}})"
+        code = f"import bootstrap as b, sys; b.WINDOWS = True; {command}; sys.exit(b.main(['it']))"
+        assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == exit_code
 
     @posix_only
     @pytest.mark.parametrize(("script", "exit_code"), [("exit 5", 5), ("kill -9 $$", 137)])
