@@ -136,13 +136,6 @@ def _load_references(engine: Engine, catalog: Catalog, settings: Settings, conso
 # --- The session --------------------------------------------------------------------------------------------------
 
 
-class _EmbeddedSource(KafkaSource):
-    """A topic of the embedded broker, which has no administration and no identities of topics."""
-
-    def _describe(self) -> tuple[str, list[int]]:
-        return "", sorted(self._consumer.list_topics(self._topic, FLUSH_S).topics[self._topic].partitions)
-
-
 class _Listener:
     """A listener in a thread."""
 
@@ -268,8 +261,8 @@ def _streams() -> list[Stream]:
 def _source_of(
     broker: LocalKafka | EmbeddedKafka, client: Mapping[str, str], stream: Stream
 ) -> Callable[[], KafkaSource]:
-    kind = _EmbeddedSource if isinstance(broker, EmbeddedKafka) else KafkaSource
-    return lambda: kind(client, stream.topic, stream.group)
+    has_identity = not isinstance(broker, EmbeddedKafka)
+    return lambda: KafkaSource(client, stream.topic, stream.group, has_identity=has_identity)
 
 
 @contextmanager

@@ -164,19 +164,23 @@ class Source(Protocol):
 class KafkaSource:
     """A topic of a real broker."""
 
-    def __init__(self, settings: Mapping[str, str], topic: str, group: str) -> None:
+    def __init__(self, settings: Mapping[str, str], topic: str, group: str, *, has_identity: bool = True) -> None:
         """Connect lazily.
 
         Args:
             settings: of the client, such as `bootstrap.servers`; they win over those that are set here.
             topic: what is read.
             group: the consumer group.
+            has_identity: whether the broker can tell a topic from one of the same name that was there before; an
+                embedded one cannot.
         """
+        self._has_identity = has_identity
         self._topic = topic
         self._trouble: KafkaError | None = None
         shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": logging.getLogger("librdkafka")}
         self._consumer = Consumer({**READING, **shared, "group.id": group})
-        self._admin_settings: dict[str, Any] = {k: v for k, v in settings.items() if k not in CONSUMER_ONLY}
+        mine = {name: value for name, value in settings.items() if name not in CONSUMER_ONLY}
+        self._admin_settings: dict[str, Any] = {**mine, "log_level": "3"}  # it lives for one question
         self._reading: set[int] = set()
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
@@ -259,6 +263,9 @@ class KafkaSource:
             raise _translated(error) from error
 
     def _describe(self) -> tuple[str, list[int]]:
+        """Return the identity of the topic, and its partitions."""
+        if not self._has_identity:
+            return "", sorted(self._consumer.list_topics(self._topic, ANSWER_S).topics[self._topic].partitions)
         admin = AdminClient(self._admin_settings)  # kept until the answer is there: it fails what it waits for
         described: Any = admin.describe_topics(TopicCollection([self._topic]), request_timeout=ANSWER_S)
         topic = described[self._topic].result(ANSWER_S + 1)
