@@ -56,9 +56,9 @@ def decode(values: pl.Series, contract: Contract) -> Decoded:
     fast = _decode_plain(numbered[ROW_NUMBER], text, usual, fields) if usual else None
     if fast is None:
         return _decode_strictly(numbered, fields)
-    rest = numbered.filter(~numbered[ROW_NUMBER].is_in(fast[ROW_NUMBER].implode()))
-    if rest.is_empty():
+    if fast.height == numbered.height:
         return Decoded(fast, pl.DataFrame(schema=BAD_ROWS_SCHEMA))
+    rest = numbered.filter(~numbered[ROW_NUMBER].is_in(fast[ROW_NUMBER].implode()))
     strict = _decode_strictly(rest, fields)
     return Decoded(pl.concat([fast, strict.rows]).sort(ROW_NUMBER), strict.faults)
 
@@ -71,6 +71,7 @@ class _Fields:
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
+        self._version = str(contract.version)
         self._known = {**known_headers(contract), SCHEMA_VERSION: SCHEMA_VERSION}
         self._needed = [column.name for column in contract.columns if not column.optional]
         self._seen: dict[tuple[Field, ...], list[str]] = {}
@@ -101,16 +102,15 @@ class _Fields:
         columns = self.columns(tuple(record))
         if isinstance(columns, tuple):
             return columns
-        values = dict(zip(columns, record.values(), strict=True))
-        version = values.pop(SCHEMA_VERSION, self.contract.version)
-        if _text(version) != str(self.contract.version):
-            told = f"schema version {str(version)[:SHOWN_CHARS]}, and the contract has {self.contract.version}"
-            return "schema_version", None, told
-        cells = {}
-        for column, value in values.items():
+        cells: dict[str, str | None] = {}
+        for column, value in zip(columns, record.values(), strict=True):
             if isinstance(value, (dict, list)):
                 return "nested_value", column, "a list or an object where a value belongs"
-            cells[column] = _text(value)
+            cells[column] = value if type(value) is str else _text(value)
+        version = cells.pop(SCHEMA_VERSION) if SCHEMA_VERSION in cells else self._version
+        if version != self._version:
+            told = f"schema version {str(version)[:SHOWN_CHARS]}, and the contract has {self._version}"
+            return "schema_version", None, told
         return cells
 
 
@@ -166,9 +166,10 @@ def _parse_lines(text: pl.Series, usual: Sequence[Field]) -> pl.DataFrame | None
     schema = dict.fromkeys(usual, pl.String)
     if text.is_empty():
         return pl.DataFrame(schema=schema)
-    lines = io.BytesIO(text.str.join("\n").item().encode())
+    # As Arrow the messages lie one behind the other, which is what the parser wants.
+    lines = (text + "\n").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
     try:
-        parsed = pl.read_ndjson(lines, schema=schema)
+        parsed = pl.read_ndjson(io.BytesIO(lines), schema=schema)
     except pl.exceptions.PolarsError:
         return None
     return parsed if parsed.height == len(text) else None
