@@ -118,6 +118,21 @@ def _plain_numbers(text: pl.Series, locale: Locale) -> pl.Series:
 
 
 def _instants(text: pl.Series, zone: str) -> pl.Series:
+    utc = pl.Datetime("us", "UTC")
+    if _has_offset(text):  # most likely all have; the other formats would each be tried in vain before
+        parsed = text.str.strptime(utc, OFFSET_FORMATS[0], strict=False)
+        left = parsed.is_null() & text.is_not_null()
+        return parsed.scatter(left.arg_true(), _any_instants(text.filter(left), zone)) if left.any() else parsed
+    return _any_instants(text, zone)
+
+
+def _has_offset(text: pl.Series) -> bool:
+    """Whether the first instant looks like one with an offset."""
+    first = text.drop_nulls().head(1)
+    return bool(first.str.contains(r"T.*(?:[Zz]|[+-]\d\d:?\d\d)$").any())
+
+
+def _any_instants(text: pl.Series, zone: str) -> pl.Series:
     local = _first_parsed(text, NAIVE_FORMATS, pl.Datetime("us"))
     utc = local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
     missing = utc.is_null() & text.is_not_null()

@@ -16,6 +16,7 @@ from confluent_kafka import (
     Consumer,
     KafkaError,
     KafkaException,
+    Message,
     TopicCollection,
     TopicPartition,
 )
@@ -205,8 +206,11 @@ class KafkaSource:
         """See `Source`."""
         came = self._consumer.consume(limit, timeout_s)
         self._refuse_trouble()
-        failed = [message for message in came if message.error()]
-        return _polled([message for message in came if not message.error()] if failed else came, failed)
+        errors = list(map(Message.error, came))
+        if not any(errors):
+            return _polled(came, ())
+        failed = [message for message, error in zip(came, errors, strict=True) if error]
+        return _polled([message for message, error in zip(came, errors, strict=True) if not error], failed)
 
     def start(self, offsets: Mapping[int, int]) -> None:
         """See `Source`."""
@@ -309,19 +313,20 @@ CONSUMER_ONLY = {*READING, "session.timeout.ms", "heartbeat.interval.ms", "max.p
 
 
 def _polled(came: Sequence[Any], failed: Sequence[Any]) -> Polled:
-    partitions = [message.partition() for message in came]
-    offsets = [message.offset() for message in came]
+    # The methods are mapped, not called in loops: at this rate the loops are what costs.
     messages = pl.DataFrame(
         {
-            "partition_number": partitions,
-            "offset": offsets,
-            "sent_us": [max(0, message.timestamp()[1]) * 1_000 for message in came],
-            "value": [message.value() for message in came],
+            "partition_number": list(map(Message.partition, came)),
+            "offset": list(map(Message.offset, came)),
+            "sent_us": [at for _, at in map(Message.timestamp, came)],
+            "value": list(map(Message.value, came)),
         },
         schema=MESSAGE_SCHEMA,
-    )
-    first = dict(zip(reversed(partitions), reversed(offsets), strict=True))
-    until = {partition: offset + 1 for partition, offset in zip(partitions, offsets, strict=True)}
+    ).with_columns(pl.col("sent_us").clip(0) * 1_000)
+    reached = messages.group_by("partition_number").agg(first=pl.col("offset").first(), last=pl.col("offset").last())
+    first, until = {}, {}
+    for partition, offset, last in reached.iter_rows():
+        first[partition], until[partition] = offset, last + 1
     ended, doubtful = {}, set()
     for message in failed:
         error, partition = message.error(), message.partition()

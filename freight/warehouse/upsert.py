@@ -20,7 +20,9 @@ from freight.warehouse.schema import ORIGIN_NAMES
 
 # Above this, a COPY that fails on its last row has cost more than staging would have.
 OPTIMISTIC_ROWS = 100_000
-ANALYZE_ROWS = 1_000
+# Up to so many rows are looked up in the table one by one, which costs the same however large it is; more are joined,
+# which reads all of it.
+LOOKUP_ROWS = 50_000
 
 Frames = Callable[[], Iterable[pl.DataFrame]]
 
@@ -93,11 +95,20 @@ def upsert(
     staging = create_staging(connection, table)
     rows_of = Counter()
     append(connection, staging, _counted(batch.frames(), batch, rows_of))
-    if is_postgresql(connection) and batch.rows >= ANALYZE_ROWS:
-        connection.execute(sa.text(f"ANALYZE {staging}"))  # nobody else analyses a temporary table
+    if is_postgresql(connection):
+        _advise_planner(connection, batch, staging)
     counts = _merge(connection, batch, staging, rows_of, before_change)
     drop_staging(connection, staging)  # after an error the rollback takes it away
     return counts
+
+
+def _advise_planner(connection: sa.Connection, batch: Batch, staging: str) -> None:
+    """Let few rows be found by the key's index; of many, tell the planner what is in them: nobody else does."""
+    if batch.rows > LOOKUP_ROWS:
+        connection.execute(sa.text(f"ANALYZE {staging}"))
+        return
+    connection.execute(sa.text("SET LOCAL enable_hashjoin = off"))
+    connection.execute(sa.text("SET LOCAL enable_mergejoin = off"))
 
 
 def _sorted(batch: Batch) -> Iterable[pl.DataFrame]:
@@ -130,16 +141,18 @@ def _merge(
     before_change: Callable[[sa.Connection, str], None] | None,
 ) -> CountsByBatch:
     sql = _Statements(batch.contract, staging)
-    if before_change:
-        before_change(connection, staging)
     inserted = _written(connection, sql.insert_new, batch.batch_ids)
-    updated, superseded, conflicts = Counter[BatchId](), Counter[BatchId](), dict[BatchId, tuple[int, ...]]()
-    if batch.contract.immutable:
-        conflicts = _conflicts(connection, sql)
-    else:
+    met = _met(connection, sql) if sum(inserted.values()) < batch.rows else _Met()
+    updated, superseded, confirmed = Counter[BatchId](), Counter[BatchId](), Counter[BatchId]()
+    conflicts = _conflicts(connection, sql) if batch.contract.immutable and met.differing else {}
+    if met.newer and not batch.contract.immutable:
+        if before_change:
+            before_change(connection, staging)
         updated = _written(connection, sql.update_changed, batch.batch_ids)
+    if met.differing and not batch.contract.immutable:
         superseded = Counter(dict(map(tuple, connection.execute(sa.text(sql.count_superseded)))))
-    confirmed = _written(connection, sql.confirm_same, batch.batch_ids)
+    if met.confirming:
+        confirmed = _written(connection, sql.confirm_same, batch.batch_ids)
     counts = {}
     for number in batch.batch_ids:
         ended = inserted[number] + updated[number] + superseded[number] + len(conflicts.get(number, ()))
@@ -154,6 +167,25 @@ def _merge(
         if ended > rows_of.get(number, 0):
             raise InvariantViolated(f"{batch.contract.table}: more rows were counted than staged for batch {number}")
     return counts
+
+
+@dataclass(frozen=True)
+class _Met:
+    """How staged rows compare with the stored ones of their keys.
+
+    Attributes:
+        differing: have another content.
+        newer: of these, how many are newer.
+        confirming: are newer and have the same content.
+    """
+
+    differing: int = 0
+    newer: int = 0
+    confirming: int = 0
+
+
+def _met(connection: sa.Connection, sql: "_Statements") -> _Met:
+    return _Met(*(int(found) for found in connection.execute(sa.text(sql.compare)).one()))
 
 
 def _conflicts(connection: sa.Connection, sql: "_Statements") -> dict[BatchId, tuple[int, ...]]:
@@ -199,6 +231,12 @@ class _Statements:
         self.confirm_same = (
             f"UPDATE {table} AS t SET {origin} FROM {staging} AS s "
             f"WHERE {same_key} AND {newer} AND s.content_hash = t.content_hash"
+        )
+        self.compare = (
+            "SELECT count(CASE WHEN s.content_hash <> t.content_hash THEN 1 END), "
+            f"count(CASE WHEN s.content_hash <> t.content_hash AND {newer} THEN 1 END), "
+            f"count(CASE WHEN s.content_hash = t.content_hash AND {newer} THEN 1 END) "
+            f"FROM {staging} AS s JOIN {table} AS t ON {same_key}"
         )
         differing = f"FROM {staging} AS s JOIN {table} AS t ON {same_key} WHERE s.content_hash <> t.content_hash"
         self.differing = f"SELECT s.batch_id, s.origin_seq {differing}"
