@@ -5,7 +5,6 @@ exactly the fields of its neighbours, nothing escaped, nothing nested. Everythin
 what is wrong with a message. A test holds the two against each other.
 """
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,11 +140,11 @@ def _usual_fields(values: pl.Series, fields: _Fields) -> list[Field]:
 def _decode_plain(numbers: pl.Series, text: pl.Series, usual: Sequence[Field], fields: _Fields) -> pl.DataFrame | None:
     """Return the rows of plain messages, or None if the parser refuses one of them."""
     plain = _is_plain(text, usual)
-    parsed = _parse_lines(text.filter(plain), usual)
+    parsed = _parse_together(text.filter(plain), usual)
     if parsed is None:
         # One of them is no JSON although it looks like it: only those that the strict parser takes may be joined.
         plain &= pl.Series([_parse(value.encode()) is not NOT_JSON if value else False for value in text])
-        parsed = _parse_lines(text.filter(plain), usual)
+        parsed = _parse_together(text.filter(plain), usual)
     if parsed is None:
         return None
     certain = _is_certain(parsed, text.filter(plain), usual, fields)
@@ -162,17 +161,14 @@ def _is_plain(text: pl.Series, usual: Sequence[Field]) -> pl.Series:
     return (~special & (fields == len(usual)) & (objects == 1)).fill_null(value=False)
 
 
-def _parse_lines(text: pl.Series, usual: Sequence[Field]) -> pl.DataFrame | None:
+def _parse_together(text: pl.Series, usual: Sequence[Field]) -> pl.DataFrame | None:
     schema = dict.fromkeys(usual, pl.String)
     if text.is_empty():
         return pl.DataFrame(schema=schema)
-    # As Arrow the messages lie one behind the other, which is what the parser wants.
-    lines = (text + "\n").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
     try:
-        parsed = pl.read_ndjson(io.BytesIO(lines), schema=schema)
+        return text.str.json_decode(pl.Struct(schema)).struct.unnest()
     except pl.exceptions.PolarsError:
         return None
-    return parsed if parsed.height == len(text) else None
 
 
 def _is_certain(parsed: pl.DataFrame, text: pl.Series, usual: Sequence[Field], fields: _Fields) -> pl.Series:
