@@ -1,9 +1,10 @@
-"""What a listener does beside its loop: small threads that call something again and again."""
+"""What a listener does beside its loop: small threads that call something again and again, or once."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Self
 
@@ -47,3 +48,26 @@ class Every:
             except Exception:
                 log.exception("%s", self._what)
             took = time.monotonic() - started
+
+
+class DaemonThreads(Executor):
+    """Runs each call in a thread that does not keep the process from ending.
+
+    Python waits for the threads of its own pools, and so for ever for one that is stuck in a database.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def submit[**P, T](self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start a call."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(call(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, name=self._name, daemon=True).start()
+        return future

@@ -3,10 +3,11 @@
 import random
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
 from freight.errors import TransientError
+from freight.streaming.background import DaemonThreads
 from freight.types import LoadCounts
 from freight.warehouse.stream_load import MicroBatch
 
@@ -46,7 +47,7 @@ class Commits:
             thread: where to work; a thread of its own by default.
         """
         self._load, self._break_off, self._trouble = load, cancel, trouble
-        self._thread = thread or ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
+        self._thread = thread or DaemonThreads("commit")
         self._future: Future[Outcome] | None = None
         self._cancelled = threading.Event()
 
