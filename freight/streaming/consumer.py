@@ -165,7 +165,7 @@ class Source(Protocol):
 class KafkaSource:
     """A topic of a real broker."""
 
-    def __init__(self, settings: Mapping[str, str], topic: str, group: str, *, has_identity: bool = True) -> None:
+    def __init__(self, settings: Mapping[str, Any], topic: str, group: str, *, has_identity: bool = True) -> None:
         """Connect lazily.
 
         Args:
@@ -174,12 +174,18 @@ class KafkaSource:
             group: the consumer group.
             has_identity: whether the broker can tell a topic from one of the same name that was there before; an
                 embedded one cannot.
+
+        Raises:
+            ConfigurationError: the client refuses its settings, or a file that they name.
         """
         self._has_identity = has_identity
         self._topic = topic
         self._trouble: KafkaError | None = None
         shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": logging.getLogger("librdkafka")}
-        self._consumer = Consumer({**READING, **shared, "group.id": group})
+        try:
+            self._consumer = Consumer({**READING, **shared, "group.id": group})
+        except KafkaException as error:
+            raise ConfigurationError(f"the Kafka client refuses its settings: {error.args[0].str()}") from None
         mine = {name: value for name, value in settings.items() if name not in CONSUMER_ONLY}
         self._admin_settings: dict[str, Any] = {**mine, "log_level": "3"}  # it lives for one question
         self._reading: set[int] = set()
