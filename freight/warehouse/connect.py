@@ -18,11 +18,13 @@ __all__ = [
     "Engine",
     "Patience",
     "canceller",
+    "holds_password",
     "is_postgresql",
     "open_engine",
     "reading",
     "safe_url",
     "transaction",
+    "with_password",
 ]
 
 SQLITE_PAGE_BYTES = 16 << 10  # loads are faster than with 4 KiB, and a small change still writes little
@@ -69,16 +71,39 @@ def open_engine(url: str, patience: Patience = BATCH, name: str = "dpa") -> Engi
     Raises:
         ConfigurationError: the URL names no engine that DPA supports.
     """
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise ConfigurationError("the warehouse URL cannot be read: expected sqlite:///… or postgresql://…") from None
+    parsed = _parsed(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return _sqlite(parsed, patience)
     if backend == "postgresql":
         return _postgresql(parsed, patience, name)
     raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise ConfigurationError("the warehouse URL cannot be read: expected sqlite:///… or postgresql://…") from None
+
+
+def holds_password(url: str) -> bool:
+    """Whether the URL of a warehouse shows a password to whoever sees it.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+    """
+    parsed = _parsed(url)
+    return parsed.password is not None or "password" in parsed.query
+
+
+def with_password(url: str, password: str) -> str:
+    """Return the URL of a warehouse with a password in clear, to open it.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+    """
+    return _parsed(url).set(password=password).render_as_string(hide_password=False)
 
 
 def safe_url(url: str) -> str:

@@ -1,0 +1,162 @@
+"""A Kafka cluster, or an Azure Event Hubs namespace, as a Prefect block."""
+
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, Self
+
+from prefect.blocks.core import Block
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+
+from freight.errors import ConfigurationError
+
+# Called with the client's `sasl.oauthbearer.config`; returns a token and when it expires, in seconds since 1970.
+TokenSource = Callable[[str], tuple[str, float]]
+
+PLACES = re.compile(r"[^\s:/,@]+:\d{1,5}(,[^\s:/,@]+:\d{1,5})*")
+EVENT_HUBS = ".servicebus.windows.net"
+EVENT_HUBS_PORT = 9093
+EVENT_HUBS_USER = "$ConnectionString"
+NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9-]{4,48}[A-Za-z0-9]")
+
+
+class KafkaCluster(Block):
+    """Where Kafka is and how to log in to it.
+
+    Azure Event Hubs is a Kafka for its clients: `KafkaCluster.event_hubs` knows its port, user and encryption.
+
+    Attributes:
+        bootstrap_servers: where to connect first, `host:port`, several separated by commas.
+        security_protocol: PLAINTEXT, or SASL_SSL with a login over TLS.
+        sasl_mechanism: how to log in.
+        username: who logs in; `$ConnectionString` on Event Hubs.
+        password: of the user; on Event Hubs the connection string.
+        ca_location: PEM file of the authority that vouches for the servers.
+
+    Example:
+        Keep the cluster once, then load it by its name:
+        ```python
+        from blocks.kafka_cluster import KafkaCluster
+
+        KafkaCluster(bootstrap_servers="kafka.example.org:9092").save("BLOCK_NAME")
+        cluster = KafkaCluster.load("BLOCK_NAME")
+        cluster.client_settings()
+        ```
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the password
+
+    _block_type_name: ClassVar[str] = "Kafka Cluster"
+    _block_type_slug: ClassVar[str] = "kafka-cluster"  # never rename: it is the key of what is stored
+    _description: ClassVar[str] = "Where Kafka, or Azure Event Hubs, is and how to log in to it."
+    _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://kafka.apache.org/documentation/#security")
+
+    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
+    bootstrap_servers: str = Field(
+        description="Where to connect first, as host:port; several are separated by commas.",
+        examples=["kafka.example.org:9092", "my-namespace.servicebus.windows.net:9093"],
+    )
+    security_protocol: Literal["PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="PLAINTEXT without a login, or SASL_SSL with a login over TLS."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        default="PLAIN", description="How to log in with SASL_SSL; Event Hubs takes PLAIN with a connection string."
+    )
+    username: str | None = Field(default=None, description="Who logs in; on Event Hubs literally $ConnectionString.")
+    password: SecretStr | None = Field(
+        default=None, description="Password of the user; on Event Hubs the connection string of the namespace."
+    )
+    ca_location: str | None = Field(
+        default=None,
+        description="PEM file of the authority that vouches for the servers; that of the system if it is empty.",
+    )
+
+    @classmethod
+    def event_hubs(cls, namespace: str, connection_string: str) -> Self:
+        """Return the cluster of an Event Hubs namespace, Standard tier or above.
+
+        Args:
+            namespace: its name, without the domain.
+            connection_string: of a shared access policy with the right Listen, `Endpoint=sb://…`.
+
+        Raises:
+            ConfigurationError: the name or the connection string cannot be right.
+        """
+        if not NAMESPACE.fullmatch(namespace):
+            raise ConfigurationError(
+                "the name of an Event Hubs namespace is letters, digits and dashes: leave the rest"
+            )
+        return cls(
+            bootstrap_servers=f"{namespace}{EVENT_HUBS}:{EVENT_HUBS_PORT}",
+            security_protocol="SASL_SSL",
+            username=EVENT_HUBS_USER,
+            password=SecretStr(connection_string),
+        )
+
+    def client_settings(self, token_source: TokenSource | None = None) -> dict[str, Any]:
+        """Return the settings of a Kafka client; they hold the password in clear and must not be logged.
+
+        Args:
+            token_source: gives the tokens of OAUTHBEARER, such as those of a workload identity.
+
+        Raises:
+            ConfigurationError: the mechanism is OAUTHBEARER and there is no source of tokens.
+        """
+        settings = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.security_protocol}
+        if self.security_protocol == "PLAINTEXT":
+            return settings
+        if self.ca_location:
+            settings["ssl.ca.location"] = self.ca_location
+        return {**settings, "sasl.mechanism": self.sasl_mechanism, **self._login(token_source)}
+
+    def _login(self, token_source: TokenSource | None) -> dict[str, Any]:
+        if self.sasl_mechanism != "OAUTHBEARER":
+            assert self.username
+            assert self.password
+            return {"sasl.username": self.username, "sasl.password": self.password.get_secret_value()}
+        if token_source is None:
+            raise ConfigurationError(
+                "the Kafka cluster wants OAUTHBEARER, and nothing gives tokens yet: use PLAIN with a connection "
+                "string, or SCRAM with a password"
+            )
+        return {"oauth_cb": token_source}
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_work(self) -> Self:
+        if fault := self._fault_of_place() or self._fault_of_login() or self._fault_of_event_hubs():
+            raise ConfigurationError(f"Kafka cluster: {fault}")  # not a ValueError, which would show the input
+        return self
+
+    def _fault_of_place(self) -> str | None:
+        if not PLACES.fullmatch(self.bootstrap_servers):
+            return "bootstrap_servers wants host:port, several separated by commas, without kafka:// and spaces"
+        return None
+
+    def _fault_of_login(self) -> str | None:
+        named, secret = bool(self.username), bool(self.password and self.password.get_secret_value())
+        if self.security_protocol == "PLAINTEXT" and (named or secret):
+            return "PLAINTEXT would show the password to the network: choose SASL_SSL, or remove username and password"
+        if self.security_protocol == "PLAINTEXT":
+            return None
+        if self.sasl_mechanism == "OAUTHBEARER":
+            return "OAUTHBEARER logs in with tokens: remove username and password" if named or secret else None
+        if not named:
+            return f"SASL_SSL with {self.sasl_mechanism} needs a username; on Event Hubs it is {EVENT_HUBS_USER}"
+        if not secret:
+            return f"SASL_SSL with {self.sasl_mechanism} needs a password; on Event Hubs it is the connection string"
+        return None
+
+    def _fault_of_event_hubs(self) -> str | None:
+        places = self.bootstrap_servers.lower().split(",")
+        if any(EVENT_HUBS in place and not place.endswith(f"{EVENT_HUBS}:{EVENT_HUBS_PORT}") for place in places):
+            return f"Event Hubs speaks Kafka on port {EVENT_HUBS_PORT} only: correct bootstrap_servers"
+        at_event_hubs = any(EVENT_HUBS in place for place in places)
+        if at_event_hubs and self.security_protocol != "SASL_SSL":
+            return f"Event Hubs wants SASL_SSL with the user {EVENT_HUBS_USER}: set security_protocol"
+        if at_event_hubs and self.sasl_mechanism.startswith("SCRAM"):
+            return "Event Hubs knows no SCRAM: choose PLAIN with a connection string"
+        if at_event_hubs and self.sasl_mechanism == "PLAIN" and self.username != EVENT_HUBS_USER:
+            return f"the user of Event Hubs is literally {EVENT_HUBS_USER}: set username"
+        password = self.password.get_secret_value() if self.password else ""
+        if self.username == EVENT_HUBS_USER and not password.startswith("Endpoint=sb://"):
+            return f"the password of {EVENT_HUBS_USER} is the connection string, which begins with Endpoint=sb://"
+        return None

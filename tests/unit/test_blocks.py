@@ -1,0 +1,149 @@
+"""Blocks: what they refuse and why, what the core gets of them, and that nobody sees their secrets."""
+
+import logging
+from typing import Any
+
+import pytest
+from prefect.blocks.core import Block
+from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
+from pydantic import SecretStr, ValidationError
+
+from blocks.kafka_cluster import KafkaCluster
+from blocks.warehouse import Warehouse
+from freight.errors import ConfigurationError
+from freight.streaming.consumer import KafkaSource
+
+CANARY = "canary: p@ss/word?"
+CONNECTION = f"Endpoint=sb://corridor.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey={CANARY}"
+HUBS = "corridor.servicebus.windows.net:9093"
+LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa", "password": CANARY}
+
+
+@pytest.mark.parametrize("block", [KafkaCluster, Warehouse])
+class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self, request: pytest.FixtureRequest) -> type[Block]:
+        return request.param  # type: ignore[no-any-return]
+
+    def test_has_a_valid_image(self, block: type[Block]) -> None:
+        assert block._logo_url is None  # a picture would be fetched from the internet
+
+
+def test_names_and_order_of_what_prefect_stores_never_change() -> None:
+    assert (KafkaCluster.get_block_type_slug(), Warehouse.get_block_type_slug()) == (
+        "kafka-cluster",
+        "freight-warehouse",
+    )
+    fields = "bootstrap_servers security_protocol sasl_mechanism username password ca_location"
+    assert " ".join(KafkaCluster.model_fields) == fields
+    assert " ".join(Warehouse.model_fields) == "url password"
+
+
+def test_an_event_hubs_namespace_is_a_secured_kafka() -> None:
+    assert KafkaCluster.event_hubs("corridor", CONNECTION).client_settings() == {
+        "bootstrap.servers": HUBS,
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "$ConnectionString",
+        "sasl.password": CONNECTION,
+    }
+
+
+def test_a_cluster_without_a_login_needs_its_place_only() -> None:
+    cluster = KafkaCluster(bootstrap_servers="a:9092,b:9092")
+    assert cluster.client_settings() == {"bootstrap.servers": "a:9092,b:9092", "security.protocol": "PLAINTEXT"}
+
+
+def test_an_authority_of_ones_own_and_scram_are_passed_on() -> None:
+    cluster = KafkaCluster(bootstrap_servers="a:1", sasl_mechanism="SCRAM-SHA-512", ca_location="ca.pem", **LOGIN)
+    settings = cluster.client_settings()
+    assert (settings["sasl.mechanism"], settings["ssl.ca.location"]) == ("SCRAM-SHA-512", "ca.pem")
+    assert settings["sasl.password"] == CANARY
+
+
+def test_tokens_come_from_where_the_caller_says() -> None:
+    cluster = KafkaCluster(bootstrap_servers=HUBS, security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
+    with pytest.raises(ConfigurationError, match="nothing gives tokens yet: use PLAIN"):
+        cluster.client_settings()
+
+    def tokens(_: str) -> tuple[str, float]:
+        return CANARY, 2e9
+
+    settings = cluster.client_settings(tokens)
+    assert settings["oauth_cb"] is tokens
+    KafkaSource(settings, "topic", "group")  # the client takes it
+
+
+@pytest.mark.parametrize(
+    ("fields", "remedy"),
+    [
+        ({"bootstrap_servers": "kafka://a:1"}, "wants host:port"),
+        ({"bootstrap_servers": "a"}, "wants host:port"),
+        ({"bootstrap_servers": ""}, "wants host:port"),
+        ({"bootstrap_servers": "a:1, b:1"}, "wants host:port"),
+        ({"bootstrap_servers": f"dpa:{CANARY}@a:1"}, "wants host:port"),
+        ({**LOGIN, "security_protocol": "PLAINTEXT"}, "choose SASL_SSL, or remove username and password"),
+        ({"password": CANARY}, "choose SASL_SSL, or remove username and password"),
+        ({**LOGIN, "username": None}, "needs a username"),
+        ({**LOGIN, "password": None}, "needs a password"),
+        ({**LOGIN, "password": ""}, "needs a password"),
+        ({**LOGIN, "sasl_mechanism": "OAUTHBEARER"}, "remove username and password"),
+        ({**LOGIN, "username": "$ConnectionString"}, "begins with Endpoint=sb://"),
+        ({**LOGIN, "bootstrap_servers": HUBS}, r"literally \$ConnectionString"),
+        ({**LOGIN, "bootstrap_servers": HUBS, "sasl_mechanism": "SCRAM-SHA-256"}, "knows no SCRAM"),
+        ({**LOGIN, "bootstrap_servers": HUBS.replace("9093", "9092")}, "on port 9093 only"),
+        ({"bootstrap_servers": HUBS}, "set security_protocol"),
+    ],
+)
+def test_a_cluster_that_cannot_work_is_refused_with_a_remedy(fields: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(ConfigurationError, match=remedy) as refused:
+        KafkaCluster(**{"bootstrap_servers": "a:1", **fields})
+    assert CANARY not in repr(refused.value)
+
+
+@pytest.mark.parametrize("namespace", ["corridor.servicebus.windows.net", "a", "", "sb://corridor"])
+def test_a_namespace_is_named_without_its_domain(namespace: str) -> None:
+    with pytest.raises(ConfigurationError, match="letters, digits and dashes"):
+        KafkaCluster.event_hubs(namespace, CONNECTION)
+
+
+def test_the_warehouse_opens_with_the_password_in_its_place() -> None:
+    without = Warehouse(url="postgresql://dpa@db.example.org/freight")
+    assert without.connection_url() == "postgresql://dpa@db.example.org/freight"
+    with_it = Warehouse(url="postgresql://dpa@db.example.org/freight", password=SecretStr(CANARY))
+    assert with_it.connection_url() == "postgresql://dpa:canary%3A p%40ss%2Fword%3F@db.example.org/freight"
+
+
+@pytest.mark.parametrize(
+    "url", [f"postgresql://dpa:{CANARY}@db/freight", f"postgresql://dpa@db/freight?password={CANARY}"]
+)
+def test_a_password_within_the_url_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="put it into the field password") as refused:
+        Warehouse(url=url)
+    assert "canary" not in repr(refused.value)
+
+
+def test_a_url_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected sqlite:///"):
+        Warehouse(url="somewhere")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        KafkaCluster(bootstrap_servers="a:1", **LOGIN),
+        Warehouse(url="postgresql://dpa@db/freight", password=SecretStr(CANARY)),
+    ],
+    ids=lambda block: type(block).__name__,
+)
+def test_nobody_sees_a_secret(block: Block, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("freight").warning("%s %r", block, block)
+    shown = [repr(block), str(block), str(block.model_dump()), block.model_dump_json(), caplog.text]
+    assert [text for text in shown if "canary" in text] == []
+
+
+@pytest.mark.parametrize("kind", [KafkaCluster, Warehouse])
+def test_a_fault_of_a_field_does_not_show_what_was_given(kind: type[Block]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        kind(bootstrap_servers="a:1", url="sqlite://", password={"password": CANARY})
+    assert "canary" not in f"{refused.value}"
