@@ -18,6 +18,7 @@ from freight.settings import Settings, load_settings, started_by
 from freight.simulator import fill_landing
 from freight.simulator.demo_broker import delete_demo_data
 from freight.spool import remove_old_spools
+from freight.streaming.alive import age_s, alive_path
 from freight.types import RunId
 from freight.warehouse import ledger
 from freight.warehouse.aggregates import refresh_aggregates
@@ -154,6 +155,21 @@ def accept_gap_command(
     require_current(engine)
     accepted = accept_gaps(engine, gaps, started_by(), datetime.now(UTC))
     console.print(f"{accepted} gaps accepted; start the listener again")
+
+
+@app.command()
+def probe(
+    dataset: Annotated[str, typer.Argument(help="What the listener loads, such as transactions.")],
+    max_age: Annotated[float, typer.Option(min=1, help="Seconds since its loop last turned.")] = 60,
+) -> None:
+    """Tell whether the loop of the listener of this installation turns; exit 1 if it is stuck or there is none."""
+    age = age_s(alive_path(load_settings().run, dataset), datetime.now(UTC))
+    if age is None:
+        console.print(f"no listener of {dataset} runs here", markup=False)
+        raise typer.Exit(1)
+    console.print(f"the listener of {dataset} last turned {age:.0f} s ago", markup=False)
+    if age > max_age:
+        raise typer.Exit(1)
 
 
 @app.command(name="purge")

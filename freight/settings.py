@@ -18,6 +18,7 @@ class Settings:
     home: Path
     warehouse_url: str
     catalog: Path
+    kafka_bootstrap: str | None = None
 
     @property
     def logs(self) -> Path:
@@ -35,13 +36,20 @@ class Settings:
         return self.home / "spool"
 
     @property
+    def run(self) -> Path:
+        """Folder of the files by which probes see that processes work."""
+        return self.home / "run"
+
+    @property
     def landing(self) -> Path:
         """Folder that the simulator fills."""
         return self.home / "landing"
 
 
 def load_settings() -> Settings:
-    """Read `DPA_HOME`, `DPA_WAREHOUSE_URL` and `DPA_CATALOG`; each has a default that works on a laptop.
+    """Read `DPA_HOME`, `DPA_WAREHOUSE_URL`, `DPA_CATALOG` and `DPA_KAFKA_BOOTSTRAP`.
+
+    All but the last have a default that works on a laptop: a Kafka has to be named by those who listen to one.
 
     Raises:
         ConfigurationError: the home folder does not exist.
@@ -54,6 +62,7 @@ def load_settings() -> Settings:
         home=home,
         warehouse_url=os.environ.get("DPA_WAREHOUSE_URL") or embedded,
         catalog=home / os.environ.get("DPA_CATALOG", "catalog.yaml"),
+        kafka_bootstrap=os.environ.get("DPA_KAFKA_BOOTSTRAP") or None,
     )
 
 

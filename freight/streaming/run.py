@@ -29,6 +29,7 @@ from freight.warehouse.streams import ListenerRef, ListenerSign, Stream, applica
 
 log = logging.getLogger("freight")
 
+TOPICS = {"transactions": "freight.transactions", "terminal_events": "freight.terminal-events"}  # by dataset
 PATIENCE = Patience(lock_s=5, idle_s=15)
 HEARTBEAT_S = 10.0
 AGGREGATES_S = 5.0
@@ -103,6 +104,7 @@ def _begin_when_possible(
         except TransientError as error:
             log.warning("%s waits: %s", stream.topic, error)
             status.tell(state=f"waiting: {error}")
+            status.polled()  # it waits as it should: nobody has to start it again
             if stop.wait(BEGIN_WAIT_S):
                 raise
 
