@@ -26,7 +26,8 @@ def server() -> dict[str, str]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An installation of its own, with an embedded warehouse."""
     monkeypatch.setenv("DPA_HOME", str(tmp_path))
-    monkeypatch.delenv("DPA_WAREHOUSE_URL", raising=False)
+    for name in ("DPA_WAREHOUSE_URL", "DPA_KAFKA_BOOTSTRAP"):
+        monkeypatch.delenv(name, raising=False)
     steps.warehouse.cache_clear()
     yield tmp_path
     steps.warehouse().dispose()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -41,7 +41,7 @@ class Death:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a load process ended; `returncode` is negative when a signal killed it."""
+    """How a process ended; `returncode` is negative when a signal killed it."""
 
     returncode: int
     seconds: float
@@ -81,22 +81,16 @@ class LoadProcess:
         return Ended(self._process.returncode, time.monotonic() - self._started, said)
 
 
-class FlowProcess:
-    """The nightly flow in a process of its own, with its own installation folder, on a Prefect server that runs."""
+class ProgramProcess:
+    """A program in a process of its own, with its own installation folder."""
 
-    def __init__(self, home: Path, url: str, catalog: Path, api_url: str) -> None:
-        settings = {
-            "DPA_HOME": str(home),
-            "DPA_WAREHOUSE_URL": url,
-            "DPA_CATALOG": str(catalog),
-            "PREFECT_API_URL": api_url,
-        }
+    def __init__(self, home: Path, arguments: Sequence[str], settings: Mapping[str, str]) -> None:
         self._output = home / "output.txt"
         with self._output.open("w", encoding="utf-8") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.load_nightly"],
+                [sys.executable, *arguments],
                 cwd=PROJECT_ROOT,
-                env={**os.environ, **settings},
+                env={**os.environ, "DPA_HOME": str(home), **settings},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -116,6 +110,12 @@ class FlowProcess:
         self._process.kill()
         return self.end()
 
+    def signal(self, number: int) -> Ended:
+        """Send a signal and wait until the process has ended of it."""
+        started = time.monotonic()
+        self._process.send_signal(number)
+        return Ended(self.end(), time.monotonic() - started, self.output)
+
     def end(self) -> int:
         """Wait until the process ends; return its exit code, which is negative if a signal ended it."""
         return self._process.wait(CHILD_LIMIT_S)
@@ -124,6 +124,14 @@ class FlowProcess:
     def output(self) -> str:
         """What it has printed so far."""
         return self._output.read_text(encoding="utf-8")
+
+
+class FlowProcess(ProgramProcess):
+    """The nightly flow on a Prefect server that runs."""
+
+    def __init__(self, home: Path, url: str, catalog: Path, api_url: str) -> None:
+        settings = {"DPA_WAREHOUSE_URL": url, "DPA_CATALOG": str(catalog), "PREFECT_API_URL": api_url}
+        super().__init__(home, ["-m", "flows.load_nightly"], settings)
 
 
 def kills_in_words(kills: int, hits: int, seconds: float) -> str:

@@ -1,0 +1,221 @@
+"""Load a topic into the warehouse as its messages come, until somebody ends it or a rule does.
+
+A micro-batch commits its rows, quarantine, lineage and offsets in one transaction, so a listener may be ended and
+started again at any time. From the shell: `python -m flows.listen --idle-s 10`.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from prefect import State, flow, get_client, runtime
+from prefect.blocks.core import Block
+from prefect.exceptions import ParameterTypeError
+from prefect.states import Cancelled, Completed, Failed
+from pydantic import Field, ValidationError
+
+from blocks.kafka_cluster import KafkaCluster
+from blocks.warehouse import Warehouse
+from freight.errors import ConfigurationError, DpaError
+from freight.log import log_to_file
+from freight.settings import Settings, load_settings, started_by
+from freight.streaming import run
+from freight.streaming.alive import alive_path, showing_life
+from freight.streaming.consumer import KafkaSource
+from freight.streaming.listener import ListenSettings, StopRules
+from freight.streaming.micro_batch import BatchLimits
+from freight.streaming.poison import PoisonLimits
+from freight.streaming.status import Status
+from freight.types import RunId
+from freight.warehouse.connect import Engine
+from freight.warehouse.streams import Stream
+from tasks.background import run_until_told
+from tasks.heartbeat import Heartbeat
+from tasks.log import log_to_prefect
+
+LIMITS, POISON = BatchLimits(), PoisonLimits()
+MOST_ROWS = 1_000_000  # that a Kafka client gives at once
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _run_name() -> str:
+    told = runtime.flow_run.parameters
+    return f"listen {told['topic'] or run.TOPICS[told['dataset']]} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@flow(name="listen", flow_run_name=_run_name)
+def listen(
+    dataset: Literal["transactions", "terminal_events"] = "transactions",
+    topic: str | None = None,
+    group: str = "dpa",
+    kafka: str | None = None,
+    warehouse: str | None = None,
+    batch_rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = LIMITS.rows,
+    batch_bytes: Annotated[int, Field(ge=1)] = LIMITS.size_bytes,
+    batch_age_s: Seconds = LIMITS.age_s,
+    quarantine_limit: Annotated[float, Field(ge=0, le=1)] = POISON.share,
+    start_from: Literal["earliest", "latest"] = "earliest",
+    max_run_s: Seconds | None = None,
+    idle_s: Seconds | None = None,
+    at_end: bool = False,
+    simulated: bool = False,
+) -> State[Any]:
+    """Listen to a topic; a micro-batch is a plain function call, never a task.
+
+    Args:
+        dataset: What the messages are; it decides on contract and table.
+        topic: Name of the topic; by default freight.transactions or freight.terminal-events.
+        group: Consumer group. Listeners of one group share the partitions; another group reads everything again.
+        kafka: Name of a Kafka Cluster block; without one, the servers in DPA_KAFKA_BOOTSTRAP.
+        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        batch_rows: Messages after which a micro-batch is committed.
+        batch_bytes: Bytes after which a micro-batch is committed.
+        batch_age_s: Seconds after which a micro-batch is committed, full or not.
+        quarantine_limit: Share of bad messages among the last ones above which the listener stops; 1 never stops it.
+        start_from: Where a group that is new starts, at the earliest message that is kept or at the latest.
+        max_run_s: Ends the listener after so many seconds.
+        idle_s: Ends the listener when no message came for so many seconds.
+        at_end: Ends the listener when everything is read.
+        simulated: Whether the simulator makes the messages; they never mix with real data.
+
+    Returns:
+        Completed when a rule ended it or somebody told it to end, with the reason and what was read; Cancelled when its
+        run was. Failed with the `DpaError` when it could not go on; what was committed stays.
+    """
+    stream = Stream(dataset, topic or run.TOPICS[dataset], group, simulated=simulated)
+    settings = ListenSettings(
+        BatchLimits(batch_rows, batch_bytes, batch_age_s),
+        _poison_limits(quarantine_limit),
+        StopRules(max_run_s, idle_s, at_end),
+        from_end=start_from == "latest",
+    )
+    try:
+        return _listen(stream, settings, kafka, warehouse)
+    except DpaError as error:  # says what to do; the trace of calls would only hide it
+        return Failed(message=str(error), data=error)
+
+
+def _poison_limits(share: float) -> PoisonLimits:
+    return PoisonLimits(share) if share < 1 else PoisonLimits(share, run=sys.maxsize)
+
+
+def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehouse: str | None) -> State[Any]:
+    here = load_settings()
+    log_to_file(here.logs)
+    log_to_prefect()
+    run_id, status, stop = UUID(str(runtime.flow_run.id)), Status(), threading.Event()
+    listener = run.new_listener(RunId(str(run_id)))
+    source = KafkaSource(_client_settings(kafka, here), stream.topic, stream.group)
+
+    with (
+        _opened(_warehouse_url(warehouse, here), stream) as engine,
+        showing_life(alive_path(here.run, stream.dataset), status),
+        Heartbeat(stream, listener.listener_id, run_id, status, stop) as heartbeat,
+    ):
+
+        def work() -> str:
+            return run.listen(
+                engine, stream, listener, source, settings, started_by=started_by(), stop=stop, status=status
+            )
+
+        why = run_until_told(work, stop, run_id)
+    told = f"{why}; {status.now().counts}"
+    return Cancelled(message=told, data=told) if heartbeat.is_cancelled else Completed(message=told, data=told)
+
+
+def _client_settings(block: str | None, here: Settings) -> dict[str, Any]:
+    if block:
+        return _loaded(KafkaCluster, block).client_settings()
+    if here.kafka_bootstrap:
+        return KafkaCluster(bootstrap_servers=here.kafka_bootstrap).client_settings()
+    raise ConfigurationError("no Kafka is named: set DPA_KAFKA_BOOTSTRAP to host:port, or name a Kafka Cluster block")
+
+
+def _warehouse_url(block: str | None, here: Settings) -> str:
+    return _loaded(Warehouse, block).connection_url() if block else here.warehouse_url
+
+
+def _loaded[B: Block](kind: type[B], name: str) -> B:
+    try:
+        block = kind.load(name)
+    except ValueError:
+        known_as = f"{kind.get_block_type_name()} block {name!r}"
+        raise ConfigurationError(
+            f"there is no {known_as}: make it in Prefect under Blocks, or correct the name"
+        ) from None
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.__cause__.errors())
+        raise ConfigurationError(f"the {kind.get_block_type_name()} block {name!r} cannot be used: {faults}") from None
+    assert isinstance(block, kind)  # in a flow that is not async
+    return block
+
+
+@contextmanager
+def _opened(url: str, stream: Stream) -> Iterator[Engine]:
+    engine = run.open_stream_engine(url, stream)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def main() -> int:
+    """Run the flow in this process.
+
+    Returns:
+        0 when the listener ended as it should, 2 when a setting is wrong, 1 when anything else failed, 130 when it was
+        interrupted while it ended.
+    """
+    options = _parser().parse_args()
+    _start_server_of_our_own()
+    try:
+        state = listen(**vars(options), return_state=True)
+    except KeyboardInterrupt:
+        return 130
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, (DpaError, ParameterTypeError)):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        print(state.message)
+    if isinstance(error, (ConfigurationError, ParameterTypeError)):
+        return 2
+    return 0 if state.is_completed() or state.is_cancelled() else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return a parser with an option for each parameter of the flow."""
+    kinds = {"string": str, "integer": int, "number": float}
+    parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
+    for name, told in listen.parameters.properties.items():
+        option, text = "--" + name.replace("_", "-"), told["description"].replace("%", "%%")
+        kind = told.get("type") or told["anyOf"][0]["type"]
+        if kind == "boolean":
+            parser.add_argument(option, help=text, action="store_true")
+        else:
+            parser.add_argument(option, help=text, type=kinds[kind], choices=told.get("enum"))
+    return parser
+
+
+def _start_server_of_our_own() -> None:
+    """Start the server that Prefect gives a run which names none, such that Ctrl-C does not end it before the run."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server's process inherits it
+    try:
+        with get_client(sync_client=True):
+            pass
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
