@@ -20,6 +20,7 @@ from freight.warehouse.migrate import SQL_FOLDER
 from freight.warehouse.purge import Retention, purge
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW, Corridor
+from tests.lib.stream_reader import Reader, terminal_event
 
 DAY_OVER_DAY, RELIABILITY, HUBS, TOP_MACHINES, ROLLING, QUALITY, GAPS, MOVES = range(8)
 STATEMENTS = [text.strip() for text in (SQL_FOLDER / "advanced_queries.sql").read_text("utf-8").split(";")][:-1]
@@ -404,14 +405,21 @@ def test_both_engines_give_the_same_rows_in_the_same_order(
     tmp_path: Path, sqlite_warehouse: WarehouseUnderTest, postgres_warehouse: WarehouseUnderTest
 ) -> None:
     engines = [sqlite_warehouse.engine, postgres_warehouse.engine]
-    for engine in engines:
-        load_many(new_corridor(tmp_path / engine.dialect.name, engine))
+    for warehouse in (sqlite_warehouse, postgres_warehouse):
+        load_many(new_corridor(tmp_path / warehouse.engine.dialect.name, warehouse.engine))
+        load_events(warehouse.url)
     for statement in STATEMENTS:
         assert_same_rows(*(answer(engine, statement) for engine in engines))
     for view in VIEWS:
         found = [answer(engine, f"SELECT * FROM {view}", leave_out=["run_id"]) for engine in engines]
         assert found[0]
         assert_same_rows(*(sorted(rows, key=repr_without_noise) for rows in found))
+
+
+def load_events(url: str) -> None:
+    reader = Reader(url, dataset="terminal_events")
+    reader.loader.load(reader.batch([terminal_event(1), b"bad"], [terminal_event(2)]))
+    reader.engine.dispose()
 
 
 def repr_without_noise(row: tuple[Any, ...]) -> str:

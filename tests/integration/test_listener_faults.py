@@ -1,61 +1,24 @@
 """A micro-batch meets errors at every statement, and other writers at every key."""
 
 import itertools
-import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
-import polars as pl
 import psycopg
 import pytest
 import sqlalchemy as sa
 
-from freight.contracts import contract_for
 from freight.errors import PositionFenced, TransientError
 from freight.reconcile import reconcile
-from freight.streaming.conform import Received, Span, conform
-from freight.streaming.messages import MESSAGE_SCHEMA
-from freight.streaming.run import new_listener, open_stream_engine
-from freight.types import LoadCounts, RunId
+from freight.types import LoadCounts
 from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import Engine
-from freight.warehouse.partitions import keep_partitions
-from freight.warehouse.stream_load import MicroBatch, StreamLoader
-from freight.warehouse.streams import PartitionLog, Stream, take_positions
+from freight.warehouse.stream_load import MicroBatch
 from tests.conftest import WarehouseUnderTest
+from tests.lib.stream_reader import Reader, terminal_event
 from tests.lib.streams import event, rows
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TOPIC_ID = "the-topic"
-
-
-class Reader:
-    """One listener without a broker: micro-batches that are made here go to the warehouse."""
-
-    def __init__(self, url: str, group: str = "dpa", dataset: str = "transactions") -> None:
-        self.stream = Stream(dataset, f"freight.{dataset}", group)
-        self.engine = open_stream_engine(url, self.stream)
-        self.ref = new_listener(RunId(f"run of {group}"))
-        self.loader = StreamLoader(self.engine, self.stream, self.ref, lambda: NOW)
-        self.next = dict.fromkeys(range(2), 0)
-        keep_partitions(self.engine, NOW)
-        logs = [PartitionLog(partition, TOPIC_ID, 0, 1_000_000) for partition in self.next]
-        take_positions(self.engine, self.stream, self.ref, logs, list(self.next), NOW)
-
-    def batch(self, *values: Sequence[bytes | None], sent_us: int = 1) -> MicroBatch:
-        """Return a micro-batch of messages for each partition, behind the last one."""
-        messages, spans = [], {}
-        for partition, sent in enumerate(values):
-            start = self.next[partition]
-            messages += [(partition, start + i, sent_us + i, value) for i, value in enumerate(sent)]
-            spans[partition] = Span(TOPIC_ID, start, start + len(sent))
-            self.next[partition] += len(sent)
-        frame = pl.DataFrame(messages, schema=MESSAGE_SCHEMA, orient="row")
-        return conform(Received(frame, spans), contract_for(self.stream.dataset), "Africa/Douala", NOW)
-
 
 NewReader = Callable[..., Reader]
 
@@ -193,23 +156,6 @@ def until_loaded(reader: Reader, batch: MicroBatch) -> None:
             return
         except TransientError:
             continue
-
-
-def terminal_event(number: int, pressure: float = 100.0, at: str = "2026-02-28T10:00:00Z") -> bytes:
-    return json.dumps(
-        {
-            "event_id": f"EVT-{number}",
-            "machine_id": "MCH-001",
-            "event_at": at,
-            "event_type": "LOADED",
-            "volume_transferred": None,
-            "status_code": "OK",
-            "flow_rate": 1.5,
-            "pressure": pressure,
-            "vibration": None,
-            "temperature": 40,
-        }
-    ).encode()
 
 
 def test_an_event_never_changes_and_one_that_contradicts_it_is_quarantined(new_reader: NewReader) -> None:
