@@ -15,16 +15,14 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from prefect import State, flow, get_client, runtime
-from prefect.blocks.core import Block
 from prefect.exceptions import ParameterTypeError
 from prefect.states import Cancelled, Completed, Failed
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from blocks.kafka_cluster import KafkaCluster
-from blocks.warehouse import Warehouse
+from blocks.places import kafka_client, warehouse_url
 from freight.errors import ConfigurationError, DpaError
 from freight.log import log_to_file
-from freight.settings import Settings, load_settings, started_by
+from freight.settings import load_settings, started_by
 from freight.streaming import run
 from freight.streaming.alive import alive_path, showing_life
 from freight.streaming.consumer import KafkaSource
@@ -47,12 +45,12 @@ Seconds = Annotated[float, Field(gt=0)]
 
 def _run_name() -> str:
     told = runtime.flow_run.parameters
-    return f"listen {told['topic'] or run.TOPICS[told['dataset']]} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"listen {told['topic'] or run.topic_of(told['dataset'])} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 @flow(name="listen", flow_run_name=_run_name)
 def listen(
-    dataset: Literal["transactions", "terminal_events"] = "transactions",
+    dataset: str = "transactions",
     topic: str | None = None,
     group: str = "dpa",
     kafka: str | None = None,
@@ -70,8 +68,8 @@ def listen(
     """Listen to a topic; a micro-batch is a plain function call, never a task.
 
     Args:
-        dataset: What the messages are; it decides on contract and table.
-        topic: Name of the topic; by default freight.transactions or freight.terminal-events.
+        dataset: What the messages are, such as transactions or terminal_events; it decides on contract and table.
+        topic: Name of the topic; by default freight.transactions, freight.terminal-events and so on, by the dataset.
         group: Consumer group. Listeners of one group share the partitions; another group reads everything again.
         kafka: Name of a Kafka Cluster block; without one, the servers in DPA_KAFKA_BOOTSTRAP.
         warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
@@ -89,7 +87,7 @@ def listen(
         Completed when a rule ended it or somebody told it to end, with the reason and what was read; Cancelled when its
         run was. Failed with the `DpaError` when it could not go on; what was committed stays.
     """
-    stream = Stream(dataset, topic or run.TOPICS[dataset], group, simulated=simulated)
+    stream = Stream(dataset, topic or run.topic_of(dataset), group, simulated=simulated)
     settings = ListenSettings(
         BatchLimits(batch_rows, batch_bytes, batch_age_s),
         _poison_limits(quarantine_limit),
@@ -112,10 +110,10 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
     log_to_prefect()
     run_id, status, stop = UUID(str(runtime.flow_run.id)), Status(), threading.Event()
     listener = run.new_listener(RunId(str(run_id)))
-    source = KafkaSource(_client_settings(kafka, here), stream.topic, stream.group)
+    source = KafkaSource(kafka_client(kafka, here), stream.topic, stream.group)
 
     with (
-        _opened(_warehouse_url(warehouse, here), stream) as engine,
+        _opened(warehouse_url(warehouse, here), stream) as engine,
         showing_life(alive_path(here.run, stream.dataset), status),
         Heartbeat(stream, listener.listener_id, run_id, status, stop) as heartbeat,
     ):
@@ -128,35 +126,6 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
         why = run_until_told(work, stop, run_id)
     told = f"{why}; {status.now().counts}"
     return Cancelled(message=told, data=told) if heartbeat.is_cancelled else Completed(message=told, data=told)
-
-
-def _client_settings(block: str | None, here: Settings) -> dict[str, Any]:
-    if block:
-        return _loaded(KafkaCluster, block).client_settings()
-    if here.kafka_bootstrap:
-        return KafkaCluster(bootstrap_servers=here.kafka_bootstrap).client_settings()
-    raise ConfigurationError("no Kafka is named: set DPA_KAFKA_BOOTSTRAP to host:port, or name a Kafka Cluster block")
-
-
-def _warehouse_url(block: str | None, here: Settings) -> str:
-    return _loaded(Warehouse, block).connection_url() if block else here.warehouse_url
-
-
-def _loaded[B: Block](kind: type[B], name: str) -> B:
-    try:
-        block = kind.load(name)
-    except ValueError:
-        known_as = f"{kind.get_block_type_name()} block {name!r}"
-        raise ConfigurationError(
-            f"there is no {known_as}: make it in Prefect under Blocks, or correct the name"
-        ) from None
-    except RuntimeError as error:
-        if not isinstance(error.__cause__, ValidationError):
-            raise
-        faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.__cause__.errors())
-        raise ConfigurationError(f"the {kind.get_block_type_name()} block {name!r} cannot be used: {faults}") from None
-    assert isinstance(block, kind)  # in a flow that is not async
-    return block
 
 
 @contextmanager

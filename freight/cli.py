@@ -21,11 +21,11 @@ from freight.spool import remove_old_spools
 from freight.streaming.alive import age_s, alive_path
 from freight.types import RunId
 from freight.warehouse import ledger
-from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import Engine, open_engine, reading, safe_url, transaction
 from freight.warehouse.explain import explain
 from freight.warehouse.migrate import drop_everything, migrate, require_current
 from freight.warehouse.purge import Retention, purge
+from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import accept_gaps
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -127,23 +127,19 @@ def explain_command(
 
 
 @app.command(name="replay")
-def replay_command(source: Annotated[str | None, typer.Option(help="Only this source.")] = None) -> None:
+def replay_command(source: Annotated[str | None, typer.Option(help="Only this source or topic.")] = None) -> None:
     """Load quarantined rows that keep the contract by now, each once."""
     settings, engine = _warehouse()
-    require_current(engine)
     run_id = RunId(f"replay-{uuid4()}")
-    with transaction(engine) as connection:
-        ledger.start_run(connection, run_id, started_by(), datetime.now(UTC))
-    outcomes = replay(
-        engine, read_catalog(settings.catalog), run_id=run_id, source=source, clock=lambda: datetime.now(UTC)
-    )
-    refresh_aggregates(engine)
+    with noted_run(engine, run_id, started_by(), _now):
+        outcomes = replay(engine, read_catalog(settings.catalog), run_id=run_id, source=source, clock=_now)
     for outcome in outcomes:
-        replayed = f"{outcome.counts.read} rows replayed, {outcome.waiting} still in quarantine"
-        console.print(f"{outcome.source} {outcome.location}: {replayed}", markup=False)
-    with transaction(engine) as connection:
-        ledger.end_run(connection, run_id, "completed", datetime.now(UTC))
+        console.print(str(outcome), markup=False)
     console.print(f"{sum(outcome.counts.read for outcome in outcomes)} rows replayed in all")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @app.command(name="accept-gap")

@@ -32,7 +32,7 @@ from freight.simulator.producer import Terminals, make_topics
 from freight.stream_view import StreamView, TopicBalance, TopicNow, balance_lines, balance_table
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings
-from freight.streaming.run import TOPICS, listen, new_listener, open_stream_engine
+from freight.streaming.run import listen, new_listener, open_stream_engine, topic_of
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse import ledger
@@ -42,6 +42,7 @@ from freight.warehouse.streams import Stream
 
 log = logging.getLogger("freight")
 
+TOPICS = {dataset: topic_of(dataset) for dataset in ("transactions", "terminal_events")}
 GROUP = "dpa-demo"
 QUIET = {"log_level": "2"}  # what the client writes on its own would get into the table; its errors are logged by us
 

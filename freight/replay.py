@@ -33,6 +33,10 @@ class ReplayOutcome:
     counts: LoadCounts
     waiting: int
 
+    def __str__(self) -> str:
+        replayed = f"{self.counts.read} rows replayed, {self.waiting} still in quarantine"
+        return f"{self.source} {self.location}: {replayed}"
+
 
 def replay(
     engine: Engine, catalog: Catalog, *, run_id: RunId, source: str | None, clock: Callable[[], datetime]

@@ -11,7 +11,8 @@ from freight.streaming.conform import Span, conform
 from freight.streaming.consumer import Polled, Source
 from freight.streaming.micro_batch import BatchLimits, Buffer
 from freight.types import LoadCounts, RunId
-from freight.warehouse.connect import Engine
+from freight.warehouse.connect import Engine, reading
+from freight.warehouse.ledger import refuse_to_mix
 from freight.warehouse.stream_load import StreamLoader
 from freight.warehouse.streams import ListenerRef, PartitionLog, Stream
 
@@ -50,9 +51,11 @@ def replay_range(
     """Load a span of messages again, with the origin that they always had; return how they ended.
 
     Raises:
-        ConfigurationError: the span is not one that the broker holds.
+        ConfigurationError: the span is not one that the broker holds, or simulated data would mix with real data.
         TransientError: the broker or the warehouse is away.
     """
+    with reading(engine) as connection:
+        refuse_to_mix(connection, simulated=stream.simulated)
     spans = _spans(source, wanted)
     loader = StreamLoader(engine, stream, ListenerRef(f"replay {run_id}", run_id), clock)
     buffer, counts, silence = Buffer(limits or BatchLimits()), LoadCounts(), 0

@@ -29,13 +29,17 @@ from freight.warehouse.streams import ListenerRef, ListenerSign, Stream, applica
 
 log = logging.getLogger("freight")
 
-TOPICS = {"transactions": "freight.transactions", "terminal_events": "freight.terminal-events"}  # by dataset
 PATIENCE = Patience(lock_s=5, idle_s=15)
 HEARTBEAT_S = 10.0
 AGGREGATES_S = 5.0
 PARTITIONS_S = 6 * 3_600.0
 AGGREGATES_SHARE = 10.0  # at most a tenth of the time goes into daily statistics
 BEGIN_WAIT_S = 5.0
+
+
+def topic_of(dataset: str) -> str:
+    """Return the topic a dataset comes by unless another is named: `terminal_events` by freight.terminal-events."""
+    return f"freight.{dataset.replace('_', '-')}"
 
 
 def open_stream_engine(url: str, stream: Stream) -> Engine:

@@ -1,0 +1,49 @@
+"""Load quarantined rows and messages that keep the contract by now, each once, with the origin they always had."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import State, flow, runtime
+from prefect.states import Completed, Failed
+
+from blocks.places import warehouse_url
+from freight.catalog import read_catalog
+from freight.errors import DpaError
+from freight.log import log_to_file
+from freight.replay import replay
+from freight.settings import load_settings, started_by
+from freight.types import RunId
+from freight.warehouse.connect import open_engine
+from freight.warehouse.runs import noted_run
+from tasks.log import log_to_prefect
+
+
+@flow(name="replay-quarantine")
+def replay_quarantine(source: str | None = None, warehouse: str | None = None) -> State[Any]:
+    """Replay what waits in quarantine; running it again changes nothing.
+
+    Args:
+        source: Only this source of the catalog, or this topic.
+        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+
+    Returns:
+        Completed with the outcome of each file and partition, or Failed with the `DpaError`.
+    """
+    here = load_settings()
+    log_to_file(here.logs)
+    log_to_prefect()
+    run_id = RunId(str(runtime.flow_run.id))
+    try:
+        engine = open_engine(warehouse_url(warehouse, here))
+        with noted_run(engine, run_id, started_by(), _now):
+            outcomes = replay(engine, read_catalog(here.catalog), run_id=run_id, source=source, clock=_now)
+        engine.dispose()
+    except DpaError as error:  # says what to do; the trace of calls would only hide it
+        return Failed(message=str(error), data=error)
+    replayed, waiting = (sum(of) for of in ([o.counts.read for o in outcomes], [o.waiting for o in outcomes]))
+    told = [f"{replayed} rows replayed, {waiting} still in quarantine", *map(str, outcomes)]
+    return Completed(message="\n".join(told), data=outcomes)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,73 @@
+"""Read a span of a topic once more: what is loaded already stays as it is, what went missing comes back."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import State, flow, runtime
+from prefect.states import Completed, Failed
+
+from blocks.places import kafka_client, warehouse_url
+from freight.errors import DpaError
+from freight.log import log_to_file
+from freight.settings import load_settings, started_by
+from freight.streaming import replay_range as core
+from freight.streaming.consumer import KafkaSource
+from freight.streaming.run import topic_of
+from freight.types import RunId
+from freight.warehouse.connect import open_engine
+from freight.warehouse.runs import noted_run
+from freight.warehouse.streams import Stream
+from tasks.log import log_to_prefect
+
+
+@flow(name="replay-range")
+def replay_range(
+    dataset: str = "transactions",
+    topic: str | None = None,
+    group: str = "dpa",
+    kafka: str | None = None,
+    warehouse: str | None = None,
+    partitions: list[int] | None = None,
+    from_offset: int | None = None,
+    until_offset: int | None = None,
+    from_time: datetime | None = None,
+    until_time: datetime | None = None,
+    simulated: bool = False,
+) -> State[Any]:
+    """Read offsets or times of a topic again; positions do not move, and running it again changes nothing.
+
+    Args:
+        dataset: What the messages are, such as transactions or terminal_events.
+        topic: Name of the topic; by default freight.transactions, freight.terminal-events and so on, by the dataset.
+        group: Consumer group whose messages they are; it is noted with them.
+        kafka: Name of a Kafka Cluster block; without one, the servers in DPA_KAFKA_BOOTSTRAP.
+        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        partitions: Only these partitions.
+        from_offset: First offset, in each of them.
+        until_offset: Offset after the last one, in each of them.
+        from_time: Messages sent at this instant or later.
+        until_time: Messages sent before this instant.
+        simulated: Whether the simulator makes the messages.
+
+    Returns:
+        Completed with the counts, or Failed with the `DpaError`.
+    """
+    here = load_settings()
+    log_to_file(here.logs)
+    log_to_prefect()
+    stream = Stream(dataset, topic or topic_of(dataset), group, simulated=simulated)
+    chosen = None if partitions is None else tuple(partitions)
+    wanted = core.Wanted(chosen, from_offset, until_offset, from_time, until_time)
+    run_id = RunId(str(runtime.flow_run.id))
+    try:
+        engine = open_engine(warehouse_url(warehouse, here))
+        source = KafkaSource(kafka_client(kafka, here), stream.topic, f"{group}-replay")
+        try:
+            with noted_run(engine, run_id, started_by(), lambda: datetime.now(UTC)):
+                counts = core.replay_range(engine, stream, run_id, source, wanted)
+        finally:
+            source.close()
+            engine.dispose()
+    except DpaError as error:  # says what to do; the trace of calls would only hide it
+        return Failed(message=str(error), data=error)
+    return Completed(message=str(counts), data=counts)
