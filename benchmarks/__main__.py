@@ -2,15 +2,19 @@
 
 Everything runs in this one call, in turns; the figures are medians of repeated runs and ratios to a limit: COPY of
 ready rows on PostgreSQL, one `executemany` of ready rows on SQLite. Targets are empty unless a line says otherwise.
+
+`make bench ARGS="streaming ..."` loads a Kafka topic instead, see `benchmarks.streaming`.
 """
 
 import argparse
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
 from benchmarks import dpa, peers
 from benchmarks.measure import Timed, medians, print_ratios
+from benchmarks.streaming import __main__ as streaming
 from benchmarks.validation import print_validation
 from freight.catalog import Catalog
 from tests.lib.postgres import PostgresServer
@@ -18,12 +22,15 @@ from tests.lib.postgres import PostgresServer
 
 def main() -> None:
     """Measure, and print Markdown tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    if sys.argv[1:2] == ["streaming"]:
+        streaming.main(sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--memory-rows", type=int, default=5_000_000, help="rows of the file that memory is tried on")
     parser.add_argument("--repeat", type=int, default=3)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, PostgresServer(Path(tempfile.mkdtemp(prefix="dpa-bench-"))) as server:
+    with _scratch() as name, _scratch() as data, PostgresServer(Path(data)) as server:
         folder = Path(name)
         catalog = dpa.write_sources(folder / "sources", asked.rows)
         _postgresql(catalog, server.new_database(), asked.repeat)
@@ -32,6 +39,10 @@ def main() -> None:
         _reloads(catalog, [server.new_database(), _sqlite_url(folder, "reloads")])
         dpa.write_sources(folder / "large", asked.memory_rows)
         _memory(folder / "large", asked.memory_rows, [server.new_database(), _sqlite_url(folder, "memory")])
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="dpa-bench-")
 
 
 def _sqlite_url(folder: Path, name: str) -> str:

@@ -53,7 +53,7 @@ def fetch_broker(folder: Path) -> Path | None:
     jars = _jars(folder)
     if not jars.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(folder):
+        with one_at_a_time(folder):
             if not jars.exists():  # another process may have fetched them while this one waited
                 _download(jars)
     return jars
@@ -99,7 +99,7 @@ def _jars(folder: Path) -> Path:
 
 
 @contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
+def one_at_a_time(folder: Path) -> Iterator[None]:
     """Wait until no other process holds the folder; the lock ends with the process that holds it."""
     import fcntl  # Windows does not have it, and is told so before
 
@@ -113,11 +113,23 @@ def _download(jars: Path) -> None:
     with tempfile.TemporaryDirectory(dir=jars.parent, prefix="download-") as name:
         staging = Path(name)
         (staging / "pom.xml").write_text(POM, encoding="utf-8")
-        _run_maven(staging, "-f", "pom.xml", COPY_JARS, "-DoutputDirectory=jars", "-DincludeScope=runtime")
+        run_maven(
+            staging, "Apache Kafka", "-f", "pom.xml", COPY_JARS, "-DoutputDirectory=jars", "-DincludeScope=runtime"
+        )
         (staging / "jars").rename(jars)
 
 
-def _run_maven(folder: Path, *arguments: str) -> None:
+def run_maven(folder: Path, what: str, *arguments: str) -> None:
+    """Let Maven work in a folder.
+
+    Args:
+        folder: where.
+        what: it fetches, for people.
+        arguments: of Maven.
+
+    Raises:
+        ConfigurationError: it failed; the message has its words.
+    """
     try:
         done = subprocess.run(
             ["mvn", "-q", "-B", *arguments],
@@ -132,10 +144,10 @@ def _run_maven(folder: Path, *arguments: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise ConfigurationError(
-            f"Maven could not fetch Apache Kafka within {DOWNLOAD_LIMIT_S:.0f} s: check the network"
+            f"Maven could not fetch {what} within {DOWNLOAD_LIMIT_S:.0f} s: check the network"
         ) from None
     if done.returncode != 0:
         complaint = next((line for line in done.stdout.splitlines() if line.startswith("[ERROR]")), done.stdout[-500:])
         raise ConfigurationError(
-            f"Maven could not fetch Apache Kafka, check the network and Maven's settings.xml: {complaint.strip()}"
+            f"Maven could not fetch {what}, check the network and Maven's settings.xml: {complaint.strip()}"
         )

@@ -6,6 +6,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,11 +39,13 @@ def server_programs() -> Path | None:
 class PostgresServer:
     """Start a server in an empty folder, and stop it at the end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        """Find the programs; `settings` win over those that trade safety for speed."""
         programs = server_programs()
         assert programs, "PostgreSQL is not installed"
         self._programs = programs
         self._folder = folder
+        self._settings = {**SETTINGS, **(settings or {})}
         self._names = itertools.count()
         self.port = _free_port()
 
@@ -51,7 +54,7 @@ class PostgresServer:
         self._run(
             "initdb", "-D", "data", "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync", "--no-instructions"
         )
-        settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self._folder)}
+        settings = {**self._settings, "port": str(self.port), "unix_socket_directories": str(self._folder)}
         lines = "".join(f"{name} = '{value}'\n" for name, value in settings.items())
         with (self._folder / "data" / "postgresql.conf").open("a") as config:
             config.write(lines)

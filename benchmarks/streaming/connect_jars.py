@@ -1,0 +1,73 @@
+"""Kafka Connect and the Debezium JDBC sink, fetched once by Maven from wherever this machine's Maven fetches."""
+
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from freight.errors import ConfigurationError
+from freight.simulator.kafka_jars import COPY_JARS, KAFKA_VERSION, one_at_a_time, run_maven
+
+SINK_VERSION = "3.6.0.Final"
+COPY_ONE = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+SINK = f"io.debezium:debezium-connector-jdbc:{SINK_VERSION}:tar.gz:plugin"
+PARTS = ("connect-runtime", "connect-json", "connect-transforms")
+LOG4J = ("log4j-slf4j-impl", "log4j-core")
+
+
+class Connect(NamedTuple):
+    """Where the jars of the worker lie, and the folder of its plugins."""
+
+    libs: Path
+    plugins: Path
+
+
+def fetch_connect(folder: Path) -> Connect:
+    """Return Connect within `folder`, downloaded (some 100 MiB) if it is not there yet.
+
+    Raises:
+        ConfigurationError: there is no Maven, or it could not download.
+    """
+    whole = folder / f"connect-{KAFKA_VERSION}-jdbc-{SINK_VERSION}"
+    if not whole.exists():
+        if not shutil.which("mvn"):
+            raise ConfigurationError(
+                "there is no Maven (mvn) to fetch Kafka Connect: install it (Debian, Ubuntu: the package maven), or "
+                "leave out the candidate `connect` with --only"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(folder):
+            if not whole.exists():  # another process may have fetched it while this one waited
+                _download(whole)
+    return Connect(whole / "libs", whole / "plugins")
+
+
+def _download(whole: Path) -> None:
+    """Fetch everything beside its place, and move it there when all has come."""
+    with tempfile.TemporaryDirectory(dir=whole.parent, prefix="download-") as name:
+        staging = Path(name)
+        (staging / "pom.xml").write_text(_pom(), encoding="utf-8")
+        worker = ("-f", "pom.xml", COPY_JARS, "-DoutputDirectory=whole/libs", "-DincludeScope=runtime")
+        run_maven(staging, "Kafka Connect", *worker)
+        sink = (COPY_ONE, f"-Dartifact={SINK}", "-DoutputDirectory=archive")
+        run_maven(staging, "the Debezium JDBC sink", *sink)
+        for archive in (staging / "archive").iterdir():
+            with tarfile.open(archive) as packed:
+                packed.extractall(staging / "whole" / "plugins", filter="data")
+        (staging / "whole").rename(whole)
+
+
+def _pom() -> str:
+    parts = [_dependency("org.apache.kafka", part, KAFKA_VERSION) for part in PARTS]
+    logging = [_dependency("org.apache.logging.log4j", part, "2.25.3") for part in LOG4J]
+    return (
+        "<project xmlns='http://maven.apache.org/POM/4.0.0'><modelVersion>4.0.0</modelVersion>"
+        "<groupId>local</groupId><artifactId>connect-worker</artifactId><version>1</version><packaging>pom</packaging>"
+        f"<dependencies>{''.join(parts + logging)}</dependencies></project>"
+    )
+
+
+def _dependency(group: str, artifact: str, version: str) -> str:
+    names = f"<groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>"
+    return f"<dependency>{names}</dependency>"

@@ -1,0 +1,96 @@
+"""DPA as a candidate: a listener as it is by default, in a process of its own.
+
+Run as a program, this module listens: `python -m benchmarks.streaming.dpa_listener URL BOOTSTRAP TOPIC DATASET GROUP`.
+It ends when everything is read, or with `--until-told` at SIGTERM.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import dpa
+from benchmarks.streaming.figures import Told
+from benchmarks.streaming.processes import memory_mib
+from freight.catalog import Catalog, Source
+from freight.pipeline import run_catalog
+from freight.simulator import Corridor, write_json
+from freight.streaming.consumer import KafkaSource
+from freight.streaming.listener import ListenSettings, StopRules
+from freight.streaming.run import listen, new_listener, open_stream_engine
+from freight.streaming.status import Status
+from freight.types import RunId
+from freight.warehouse.connect import open_engine
+from freight.warehouse.migrate import migrate
+from freight.warehouse.streams import Stream
+
+UNTIL_TOLD = "--until-told"
+
+
+def prepare(url: str, corridor: Corridor) -> None:
+    """Make the tables, and load the reference of the corridor's machines."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_json(corridor.machines_on(dpa.DAY), folder / "machines_20260101.json")
+        machines = Source(name="machines", dataset="machines", reader="json", location="machines*.json")
+        engine = open_engine(url)
+        migrate(engine)
+        report = run_catalog(
+            engine,
+            Catalog(sources=(machines,), folder=folder),
+            run_id=RunId("machines"),
+            spool=folder / "spool",
+            started_by="bench",
+            clock=lambda: dpa.NOW,
+        )
+        engine.dispose()
+    assert not report.failures, report.failures
+
+
+class TimedSource(KafkaSource):
+    """A topic that notes when reading began."""
+
+    began_at: datetime | None = None
+
+    def start(self, offsets: Mapping[int, int]) -> None:
+        """See `Source`."""
+        self.began_at = self.began_at or datetime.now(UTC)
+        super().start(offsets)
+
+
+def main(url: str, bootstrap: str, topic: str, dataset: str, group: str, *options: str) -> None:
+    """Listen, and tell the figures."""
+    stream = Stream(dataset, topic, group)
+    source = TimedSource({"bootstrap.servers": bootstrap}, topic, group)
+    stop, status = threading.Event(), Status()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    rules = StopRules(at_end=UNTIL_TOLD not in options)
+    cpu_s = time.process_time()
+    engine = open_stream_engine(url, stream)
+    try:
+        listen(
+            engine,
+            stream,
+            new_listener(RunId(f"bench-{group}")),
+            source,
+            ListenSettings(stop=rules),
+            started_by="bench",
+            stop=stop,
+            status=status,
+        )
+    finally:
+        engine.dispose()
+    done = status.now()
+    assert source.began_at
+    assert done.committed_at
+    seconds = (done.committed_at - source.began_at).total_seconds()
+    Told(done.messages, seconds, time.process_time() - cpu_s, memory_mib(os.getpid(), "VmHWM")).tell()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,65 @@
+"""Does a listener grow? Memory and open files of one that is fed at a steady rate for a long time."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from benchmarks.streaming.latency import listener
+from benchmarks.streaming.processes import memory_mib, open_files
+from benchmarks.streaming.topics import BULK, Workload, new_topic
+from freight.simulator.producer import Terminals
+from tests.lib.streams import wait_until
+
+SAMPLE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The listener at an instant."""
+
+    memory_mib: int
+    files: int
+
+
+def soak(url: str, bootstrap: str, workload: Workload, minutes: float, rate: float) -> None:
+    """Feed a listener, watch it, and print how its last third compares with its first."""
+    topic = new_topic(bootstrap)
+    settings = {"bootstrap.servers": bootstrap, **BULK}
+    terminals = Terminals(settings, workload.corridor, {workload.dataset: topic}, rate=rate)
+    samples = []
+    with listener(url, bootstrap, topic, workload.dataset, "soak") as process, terminals:
+        deadline = time.monotonic() + minutes * 60
+        while time.monotonic() < deadline:
+            time.sleep(SAMPLE_S)
+            assert process.poll() is None, "the listener has ended"
+            samples.append(Sample(memory_mib(process.pid), open_files(process.pid)))
+        sent, ended = terminals.stop()[topic], time.monotonic()
+        wait_until(lambda: _rows(url, workload.contract.table) == sent)
+        behind_s = time.monotonic() - ended
+    _print(samples, sent, minutes)
+    print(f"| caught up after the last event | | {behind_s:.0f} s |", flush=True)
+
+
+def _rows(url: str, table: str) -> int:
+    with psycopg.connect(url) as connection:
+        found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(found[0]) if found else 0
+
+
+def _print(samples: Sequence[Sample], sent: int, minutes: float) -> None:
+    third = max(1, len(samples) // 3)
+    first, last = samples[:third], samples[-third:]
+    print(f"\n| soak: {sent:,} events in {minutes:g} min | first third | last third |\n|---|---|---|")
+    print(f"| memory, median | {_median_mib(first)} MiB | {_median_mib(last)} MiB |")
+    print(f"| open files, most | {_most_files(first)} | {_most_files(last)} |", flush=True)
+
+
+def _median_mib(samples: Sequence[Sample]) -> str:
+    return f"{statistics.median(sample.memory_mib for sample in samples):.0f}"
+
+
+def _most_files(samples: Sequence[Sample]) -> int:
+    return max(sample.files for sample in samples)
