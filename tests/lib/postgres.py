@@ -88,8 +88,12 @@ class PostgresServer:
         """Make an empty database that lets its owner in by password only; return its URL, without the password."""
         database = self.new_database().rpartition("/")[2]
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (PROTECTED_ROLE,)).fetchone()
+            verb = "ALTER" if known else "CREATE"  # a test before may have had one, too
             connection.execute(
-                sql.SQL(f"CREATE ROLE {PROTECTED_ROLE} LOGIN PASSWORD {{}}").format(sql.Literal(password))
+                sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
+                    sql.SQL(verb), sql.Identifier(PROTECTED_ROLE), sql.Literal(password)
+                )
             )
             connection.execute(f"ALTER DATABASE {database} OWNER TO {PROTECTED_ROLE}")
         return self._url(database, PROTECTED_ROLE)
