@@ -8,8 +8,6 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -31,7 +29,7 @@ from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.poison import PoisonLimits
 from freight.streaming.status import Status
 from freight.types import RunId
-from freight.warehouse.connect import Engine
+from freight.warehouse.connect import closing
 from freight.warehouse.streams import Stream
 from tasks.background import run_until_told
 from tasks.heartbeat import Heartbeat
@@ -113,7 +111,7 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
     source = KafkaSource(kafka_client(kafka, here), stream.topic, stream.group)
 
     with (
-        _opened(warehouse_url(warehouse, here), stream) as engine,
+        closing(run.open_stream_engine(warehouse_url(warehouse, here), stream)) as engine,
         showing_life(alive_path(here.run, stream.dataset), status),
         Heartbeat(stream, listener.listener_id, run_id, status, stop) as heartbeat,
     ):
@@ -126,15 +124,6 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
         why = run_until_told(work, stop, run_id)
     told = f"{why}; {status.now().counts}"
     return Cancelled(message=told, data=told) if heartbeat.is_cancelled else Completed(message=told, data=told)
-
-
-@contextmanager
-def _opened(url: str, stream: Stream) -> Iterator[Engine]:
-    engine = run.open_stream_engine(url, stream)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from freight.log import log_to_file
 from freight.replay import replay
 from freight.settings import load_settings, started_by
 from freight.types import RunId
-from freight.warehouse.connect import open_engine
+from freight.warehouse.connect import closing, open_engine
 from freight.warehouse.runs import noted_run
 from tasks.log import log_to_prefect
 
@@ -34,10 +34,11 @@ def replay_quarantine(source: str | None = None, warehouse: str | None = None) -
     log_to_prefect()
     run_id = RunId(str(runtime.flow_run.id))
     try:
-        engine = open_engine(warehouse_url(warehouse, here))
-        with noted_run(engine, run_id, started_by(), _now):
+        with (
+            closing(open_engine(warehouse_url(warehouse, here))) as engine,
+            noted_run(engine, run_id, started_by(), _now),
+        ):
             outcomes = replay(engine, read_catalog(here.catalog), run_id=run_id, source=source, clock=_now)
-        engine.dispose()
     except DpaError as error:  # says what to do; the trace of calls would only hide it
         return Failed(message=str(error), data=error)
     replayed, waiting = (sum(of) for of in ([o.counts.read for o in outcomes], [o.waiting for o in outcomes]))

@@ -1,5 +1,6 @@
 """Read a span of a topic once more: what is loaded already stays as it is, what went missing comes back."""
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from freight.streaming import replay_range as core
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.run import topic_of
 from freight.types import RunId
-from freight.warehouse.connect import open_engine
+from freight.warehouse.connect import closing, open_engine
 from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import Stream
 from tasks.log import log_to_prefect
@@ -60,14 +61,13 @@ def replay_range(
     wanted = core.Wanted(chosen, from_offset, until_offset, from_time, until_time)
     run_id = RunId(str(runtime.flow_run.id))
     try:
-        engine = open_engine(warehouse_url(warehouse, here))
-        source = KafkaSource(kafka_client(kafka, here), stream.topic, f"{group}-replay")
-        try:
-            with noted_run(engine, run_id, started_by(), lambda: datetime.now(UTC)):
-                counts = core.replay_range(engine, stream, run_id, source, wanted)
-        finally:
-            source.close()
-            engine.dispose()
+        client = kafka_client(kafka, here)
+        with (
+            closing(open_engine(warehouse_url(warehouse, here))) as engine,
+            contextlib.closing(KafkaSource(client, stream.topic, f"{group}-replay")) as source,
+            noted_run(engine, run_id, started_by(), lambda: datetime.now(UTC)),
+        ):
+            counts = core.replay_range(engine, stream, run_id, source, wanted)
     except DpaError as error:  # says what to do; the trace of calls would only hide it
         return Failed(message=str(error), data=error)
     return Completed(message=str(counts), data=counts)

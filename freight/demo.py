@@ -36,7 +36,7 @@ from freight.streaming.run import listen, new_listener, open_stream_engine, topi
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse import ledger
-from freight.warehouse.connect import Engine, open_engine, reading, safe_url
+from freight.warehouse.connect import Engine, closing, open_engine, reading, safe_url
 from freight.warehouse.migrate import migrate
 from freight.warehouse.streams import Stream
 
@@ -154,8 +154,7 @@ class _Listener:
             self.error = told if told.startswith(self.stream.topic) else f"{self.stream.topic}: {told}"
 
     def _listen(self) -> None:
-        engine = open_stream_engine(self._url, self.stream)
-        try:
+        with closing(open_stream_engine(self._url, self.stream)) as engine:
             listen(
                 engine,
                 self.stream,
@@ -166,8 +165,6 @@ class _Listener:
                 stop=self._stop,
                 status=self.status,
             )
-        finally:
-            engine.dispose()
 
 
 class _Session:

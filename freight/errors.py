@@ -116,19 +116,7 @@ class PositionFenced(DpaError):
 
 
 class OffsetGap(DpaError):
-    """Offsets that were never read can be read no more; the message names them and how to accept the gap.
-
-    Attributes:
-        gap_ids: the gaps as the ledger numbers them.
-    """
-
-    def __init__(self, message: str, gap_ids: tuple[int, ...] = ()) -> None:
-        super().__init__(message, gap_ids)
-        self.message = message
-        self.gap_ids = gap_ids
-
-    def __str__(self) -> str:
-        return self.message
+    """Offsets that were never read can be read no more; the message names them and how to accept the gap."""
 
 
 class InvariantViolated(DpaError):

@@ -5,6 +5,7 @@ from typing import Literal
 import polars as pl
 
 ROW_NUMBER = "row_number"
+PARTITION = "partition_number"  # of a stream
 
 # A row that cannot be used: where it was, the column and reason code, all reasons, and its text as bytes.
 BAD_ROWS_SCHEMA = pl.Schema(

@@ -57,9 +57,14 @@ class LoadCounts:
         return ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self))
 
     @property
+    def accounted(self) -> int:
+        """Rows whose outcome is known."""
+        return self.inserted + self.updated + self.unchanged + self.superseded + self.quarantined
+
+    @property
     def balanced(self) -> bool:
         """Whether every row read is accounted for."""
-        return self.read == self.inserted + self.updated + self.unchanged + self.superseded + self.quarantined
+        return self.read == self.accounted
 
     @property
     def changed(self) -> int:

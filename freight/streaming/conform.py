@@ -7,12 +7,12 @@ from datetime import datetime
 import polars as pl
 
 from freight.contracts import Contract
-from freight.frames import ROW_NUMBER
+from freight.frames import PARTITION, ROW_NUMBER
 from freight.streaming.messages import decode
 from freight.transforms import derive
 from freight.transforms.versions import CONTENT_HASH, with_content_hash
 from freight.validation import Locale, split
-from freight.warehouse.stream_load import PARTITION, MicroBatch, OffsetRange
+from freight.warehouse.stream_load import MicroBatch, OffsetRange
 
 LATE_US = 3_600_000_000  # behind the newest event of its partition, in microseconds
 VERSION = ("origin_us", "origin_seq", CONTENT_HASH)

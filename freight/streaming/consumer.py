@@ -23,6 +23,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from freight.errors import ConfigurationError, TransientError
+from freight.frames import PARTITION
 from freight.streaming.messages import MESSAGE_SCHEMA
 from freight.warehouse.streams import PartitionLog
 
@@ -92,7 +93,7 @@ class Polled:
 
     def before(self, ends: Mapping[int, int]) -> "Polled":
         """Return what lies before an offset of each partition."""
-        end = pl.col("partition_number").replace_strict(ends, default=0, return_dtype=pl.Int64)
+        end = pl.col(PARTITION).replace_strict(ends, default=0, return_dtype=pl.Int64)
         until = {partition: min(offset, ends.get(partition, 0)) for partition, offset in self.until.items()}
         return replace(self, messages=self.messages.filter(pl.col("offset") < end), until=until)
 
@@ -322,14 +323,14 @@ def _polled(came: Sequence[Any], failed: Sequence[Any]) -> Polled:
     # The methods are mapped, not called in loops: at this rate the loops are what costs.
     messages = pl.DataFrame(
         {
-            "partition_number": list(map(Message.partition, came)),
+            PARTITION: list(map(Message.partition, came)),
             "offset": list(map(Message.offset, came)),
             "sent_us": [at for _, at in map(Message.timestamp, came)],
             "value": list(map(Message.value, came)),
         },
         schema=MESSAGE_SCHEMA,
     ).with_columns(pl.col("sent_us").clip(0) * 1_000)
-    reached = messages.group_by("partition_number").agg(first=pl.col("offset").first(), last=pl.col("offset").last())
+    reached = messages.group_by(PARTITION).agg(first=pl.col("offset").first(), last=pl.col("offset").last())
     first, until = {}, {}
     for partition, offset, last in reached.iter_rows():
         first[partition], until[partition] = offset, last + 1

@@ -152,7 +152,7 @@ class ListenerLoop:
         self._settle(self._commits.take())
         self._check_identity()
         self._take_positions()
-        self._hand_over()
+        self._hand_over(is_due=self._is_due())
         self._receive()
 
     def _receive(self) -> None:
@@ -198,10 +198,12 @@ class ListenerLoop:
             read = {partition: self._buffer.expects(partition) or 0 for partition in self._buffer.partitions}
             self._status.tell(lag=self._source.lag(read), partitions=len(read))
 
-    def _hand_over(self) -> None:
+    def _is_due(self) -> bool:
+        """Whether to make a micro-batch; one that is not full, only old, grows on while the last one is committed."""
+        return self._buffer.is_full() if self._commits.busy else self._buffer.is_due(time.monotonic())
+
+    def _hand_over(self, *, is_due: bool) -> None:
         """Make a micro-batch when one is due, and commit it when the one before is."""
-        # One that is not full, only old, grows on while the one before is being committed.
-        is_due = self._buffer.is_full() if self._commits.busy else self._buffer.is_due(time.monotonic())
         if self._ready is None and is_due:
             self._ready = self._make()
         if self._ready and not self._commits.busy:
@@ -334,8 +336,4 @@ class ListenerLoop:
         deadline = time.monotonic() + DRAIN_BUDGET_S
         while (self._commits.busy or self._ready or not self._buffer.is_empty) and time.monotonic() < deadline:
             self._settle(self._commits.take(0.1))
-            if self._ready is None and not self._buffer.is_empty:
-                self._ready = self._make()
-            if self._ready and not self._commits.busy:
-                self._commits.submit(self._ready)
-                self._ready = None
+            self._hand_over(is_due=not self._buffer.is_empty)

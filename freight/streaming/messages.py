@@ -8,17 +8,18 @@ what is wrong with a message. A test holds the two against each other.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import orjson
 import polars as pl
 
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.frames import BAD_ROWS_SCHEMA, PARTITION, ROW_NUMBER
 from freight.types import ReasonCode
 
 # A message as the broker gave it: `value` is null in a tombstone, `sent_us` is microseconds since 1970, UTC.
-MESSAGE_SCHEMA = pl.Schema({"partition_number": pl.Int64, "offset": pl.Int64, "sent_us": pl.Int64, "value": pl.Binary})
+MESSAGE_SCHEMA = pl.Schema({PARTITION: pl.Int64, "offset": pl.Int64, "sent_us": pl.Int64, "value": pl.Binary})
 
 SCHEMA_VERSION = "schema_version"  # optional field of a message: the version of the contract that it keeps
 SPELLINGS = 1_000  # sets of fields that are remembered
@@ -48,7 +49,7 @@ def decode(values: pl.Series, contract: Contract) -> Decoded:
         values: binary; null for a tombstone.
         contract: names the columns; a field may be spelled as any alias.
     """
-    fields = _Fields(contract)
+    fields = _fields_of(contract)
     numbered = pl.DataFrame({ROW_NUMBER: pl.int_range(len(values), eager=True), "value": values})
     text = _as_text(values)
     usual = _usual_fields(values, fields)
@@ -113,6 +114,11 @@ class _Fields:
         return cells
 
 
+@cache
+def _fields_of(contract: Contract) -> _Fields:
+    return _Fields(contract)
+
+
 def _as_text(values: pl.Series) -> pl.Series:
     """Return messages as text, null where they are not UTF-8."""
     try:
@@ -143,7 +149,9 @@ def _decode_plain(numbers: pl.Series, text: pl.Series, usual: Sequence[Field], f
     parsed = _parse_together(text.filter(plain), usual)
     if parsed is None:
         # One of them is no JSON although it looks like it: only those that the strict parser takes may be joined.
-        plain &= pl.Series([_parse(value.encode()) is not NOT_JSON if value else False for value in text])
+        plain &= pl.Series(
+            [not isinstance(_parse(value.encode()), orjson.JSONDecodeError) if value else False for value in text]
+        )
         parsed = _parse_together(text.filter(plain), usual)
     if parsed is None:
         return None
@@ -183,18 +191,12 @@ def _is_certain(parsed: pl.DataFrame, text: pl.Series, usual: Sequence[Field], f
     return certain
 
 
-class _NotJson:
-    """Marks what is not JSON, since null is."""
-
-
-NOT_JSON = _NotJson()
-
-
 def _parse(value: bytes) -> object:
+    """Return the document of a message, or the parser's error: null is a document, too."""
     try:
         return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return NOT_JSON
+    except orjson.JSONDecodeError as error:
+        return error
 
 
 def _decode_strictly(numbered: pl.DataFrame, fields: _Fields) -> Decoded:
@@ -220,8 +222,8 @@ def _read(value: bytes | None, fields: _Fields) -> dict[str, str | None] | Fault
     if value is None:
         return "tombstone", None, "the message has no value; messages delete nothing"
     record = _parse(value)
-    if record is NOT_JSON:
-        return _why_not_json(value)
+    if isinstance(record, orjson.JSONDecodeError):
+        return _why_not_json(value, record)
     if not isinstance(record, dict):
         return "not_object", None, "the message is JSON, but not an object"
     if value.count(b'":') != len(record) and (doubled := _doubled_field(value)):
@@ -229,18 +231,14 @@ def _read(value: bytes | None, fields: _Fields) -> dict[str, str | None] | Fault
     return fields.cells(record)
 
 
-def _why_not_json(value: bytes) -> Fault:
+def _why_not_json(value: bytes, parsed: orjson.JSONDecodeError) -> Fault:
     try:
         value.decode()
     except UnicodeDecodeError as error:
         return "bad_encoding", None, f"not UTF-8 at byte {error.start}"
     if not value.strip():
         return "not_json", None, "the message is empty"
-    try:
-        orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        return "not_json", None, f"{error.msg} at character {error.pos}"
-    raise AssertionError("unreachable: the message was refused before")
+    return "not_json", None, f"{parsed.msg} at character {parsed.pos}"
 
 
 def _doubled_field(value: bytes) -> Field | None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from freight.frames import PARTITION
 from freight.streaming.conform import Received, Span
 from freight.streaming.consumer import Polled
 from freight.streaming.messages import MESSAGE_SCHEMA
-from freight.warehouse.stream_load import PARTITION
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-import polars as pl
-
-from freight.warehouse.stream_load import PARTITION, MicroBatch
+from freight.warehouse.stream_load import MicroBatch
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,9 @@ class PoisonWatch:
         return f"{bad} of the last {messages} messages are bad, more than {self._limits.share:.0%}"
 
     def _run_too_long(self, batch: MicroBatch) -> str | None:
+        bad_rows = batch.bad_rows_by_partition
         for offsets in batch.ranges:
-            bad = batch.bad_rows.filter(pl.col(PARTITION) == offsets.partition).height
+            bad = bad_rows[offsets.partition].height
             if offsets.messages == bad:
                 self._runs[offsets.partition] = self._runs.get(offsets.partition, 0) + bad
             elif offsets.messages:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from freight.errors import ConfigurationError, TransientError
 from freight.retry import with_retries
 from freight.streaming.conform import Span, conform
-from freight.streaming.consumer import Polled, Source
+from freight.streaming.consumer import Source
 from freight.streaming.micro_batch import BatchLimits, Buffer
 from freight.types import LoadCounts, RunId
 from freight.warehouse.connect import Engine, reading
@@ -62,13 +62,14 @@ def replay_range(
     for partition, span in spans.items():
         buffer.begin(partition, Span(span.topic_id, span.from_offset, span.from_offset, None))
     source.start({partition: span.from_offset for partition, span in spans.items()})
-    while not _is_read(buffer, spans):
+    ends = {partition: span.until_offset for partition, span in spans.items()}
+    while not _is_read(buffer, ends):
         before = buffer.room
-        buffer.add(_within(source.poll(buffer.room, 1.0), spans), 0.0)
+        buffer.add(source.poll(buffer.room, 1.0).before(ends), 0.0)
         silence = 0 if buffer.room < before else silence + 1
         if silence >= SILENCE_POLLS:
             raise TransientError(f"{stream.topic}: the broker does not give the messages that it has")
-        if buffer.is_full() or _is_read(buffer, spans):
+        if buffer.is_full() or _is_read(buffer, ends):
             batch = conform(buffer.take(), stream.contract, stream.time_zone, clock())
             counts += with_retries(lambda batch=batch: loader.load_again(batch))  # type: ignore[misc]
     log.info("%s read again: %s", stream.topic, counts)
@@ -99,11 +100,5 @@ def _span(known: PartitionLog, wanted: Wanted, at_start: int | None, at_end: int
     return Span(known.topic_id, start, end)
 
 
-def _within(polled: Polled, spans: Mapping[int, Span]) -> Polled:
-    """Leave out what lies behind the end of a span."""
-    ends = {partition: span.until_offset for partition, span in spans.items()}
-    return polled.before(ends)
-
-
-def _is_read(buffer: Buffer, spans: Mapping[int, Span]) -> bool:
-    return all((buffer.expects(partition) or 0) >= span.until_offset for partition, span in spans.items())
+def _is_read(buffer: Buffer, ends: Mapping[int, int]) -> bool:
+    return all((buffer.expects(partition) or 0) >= end for partition, end in ends.items())

@@ -4,7 +4,7 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -12,7 +12,7 @@ from uuid import uuid4
 import polars as pl
 
 from freight.errors import ConfigurationError, QuarantineLimitExceeded, TransientError
-from freight.frames import ROW_NUMBER
+from freight.frames import PARTITION, ROW_NUMBER
 from freight.streaming.background import Every
 from freight.streaming.consumer import Source
 from freight.streaming.listener import ListenerLoop, ListenSettings
@@ -24,12 +24,11 @@ from freight.warehouse.connect import Engine, Patience, open_engine, transaction
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.migrate import require_current
 from freight.warehouse.partitions import keep_partitions
-from freight.warehouse.stream_load import PARTITION
 from freight.warehouse.streams import ListenerRef, ListenerSign, Stream, application_name, note_listener
 
 log = logging.getLogger("freight")
 
-PATIENCE = Patience(lock_s=5, idle_s=15)
+PATIENCE = Patience(lock_s=5, busy_s=5, idle_s=15)
 HEARTBEAT_S = 10.0
 AGGREGATES_S = 5.0
 PARTITIONS_S = 6 * 3_600.0
@@ -62,7 +61,6 @@ def listen(
     started_by: str,
     stop: threading.Event,
     status: Status | None = None,
-    on_beat: Callable[[Snapshot], None] | None = None,
 ) -> str:
     """Listen until told to stop or until a rule says so; return why it stopped.
 
@@ -75,7 +73,6 @@ def listen(
         started_by: who runs this.
         stop: set it to end the listener.
         status: where to tell what is going on.
-        on_beat: called every some seconds in a thread of its own.
 
     Raises:
         QuarantineLimitExceeded: too many bad messages; nothing of them was committed, and the stream is parked.
@@ -86,7 +83,7 @@ def listen(
     _begin_when_possible(engine, stream, listener, started_by, stop, status)
     outcome = "failed"
     try:
-        with _beside(engine, stream, listener, status, on_beat):
+        with _beside(engine, stream, listener, status):
             why = ListenerLoop(engine, stream, listener, source, settings, status).run(stop)
         outcome = "completed"
         log.info("%s: %s; %s", stream.topic, why, status.now().counts)
@@ -172,15 +169,11 @@ def _beside(
     stream: Stream,
     listener: ListenerRef,
     status: Status,
-    on_beat: Callable[[Snapshot], None] | None,
 ) -> Iterator[None]:
     """Show signs of life and keep the daily statistics fresh while the listener works."""
 
     def show_life() -> None:
-        snapshot = status.now()
-        if on_beat:
-            on_beat(snapshot)
-        _note_life(engine, stream, listener, snapshot)
+        _note_life(engine, stream, listener, status.now())
 
     def refresh() -> None:
         if has_marks(engine):

@@ -18,6 +18,7 @@ __all__ = [
     "Engine",
     "Patience",
     "canceller",
+    "closing",
     "holds_password",
     "is_postgresql",
     "open_engine",
@@ -49,11 +50,13 @@ class Patience:
     """How long a connection waits for others, and others for it.
 
     Attributes:
-        lock_s: for another one's lock; a wait beyond it is retried as a whole.
+        lock_s: for another one's lock; a wait beyond it is retried as a whole (PostgreSQL).
+        busy_s: for the one writer of an embedded warehouse.
         idle_s: until the locks of a process that froze within a transaction are freed (PostgreSQL).
     """
 
     lock_s: int = 60
+    busy_s: int = 30
     idle_s: int = 300
 
 
@@ -133,6 +136,15 @@ def reading(engine: Engine) -> Iterator[sa.Connection]:
         yield connection.execution_options(**options)
 
 
+@contextmanager
+def closing(engine: Engine) -> Iterator[Engine]:
+    """Close the connections of an engine at the end of the context."""
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def canceller(connection: sa.Connection) -> Callable[[], None]:
     """Return what another thread calls to break off the statement that runs on a connection."""
     driver: Any = connection.connection.driver_connection
@@ -147,7 +159,7 @@ def is_postgresql(connection: sa.Connection) -> bool:
 def _sqlite(url: sa.URL, patience: Patience) -> Engine:
     if url.database and url.database != ":memory:":
         _make_folder(Path(url.database).parent)
-    engine = sa.create_engine(url, connect_args={"timeout": patience.lock_s, "check_same_thread": False})
+    engine = sa.create_engine(url, connect_args={"timeout": patience.busy_s, "check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: Any) -> None:

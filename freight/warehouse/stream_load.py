@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import polars as pl
 import sqlalchemy as sa
 
-from freight.errors import InvariantViolated, PositionFenced, TransientError
-from freight.frames import ROW_NUMBER
+from freight.errors import PositionFenced, TransientError
+from freight.frames import PARTITION, ROW_NUMBER
 from freight.types import BatchId, Cause, LoadCounts, instant_of
 from freight.warehouse.connect import Engine, canceller, transaction
 from freight.warehouse.datasets import write_rows
@@ -20,7 +21,17 @@ from freight.warehouse.upsert import Batch, UpsertCounts
 BATCH_AGE = timedelta(minutes=5)  # for so long a lineage row grows: loaded_at is right to that
 STAGED_BATCHES = 20  # after a stored key was met, so many micro-batches are expected to meet more
 
-PARTITION = "partition_number"
+MOVE_POSITION = sa.text(
+    "UPDATE stream_positions SET next_offset = :until_offset, newest_event_us = :newest_event_us, "
+    "listener_id = :listener_id, moved_at = :now WHERE consumer_group = :consumer_group AND topic = :topic "
+    "AND topic_id = :topic_id AND partition_number = :partition AND next_offset = :from_offset"
+).bindparams(sa.bindparam("now", type_=stream_positions.c.moved_at.type))
+
+GROW_BATCH = sa.text(
+    f"UPDATE batches SET {', '.join(f'{name} = {name} + :{name}' for name in COUNT_NAMES)}, "
+    "size_bytes = size_bytes + :size_bytes, first_row = COALESCE(first_row, :first_row), last_row = :last_row, "
+    "as_of = CASE WHEN as_of < :as_of THEN :as_of ELSE as_of END, loaded_at = :loaded_at WHERE batch_id = :batch_id"
+).bindparams(*(sa.bindparam(name, type_=batches.c[name].type) for name in ("as_of", "loaded_at")))
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,13 @@ class MicroBatch:
     def messages(self) -> int:
         """Number of messages."""
         return sum(offsets.messages for offsets in self.ranges)
+
+    @cached_property
+    def bad_rows_by_partition(self) -> dict[int, pl.DataFrame]:
+        """The bad rows of each partition, without its number."""
+        none = self.bad_rows.clear().drop(PARTITION)
+        found = self.bad_rows.partition_by(PARTITION, as_dict=True, include_key=False)
+        return {offsets.partition: found.get((offsets.partition,), none) for offsets in self.ranges}
 
 
 @dataclass(frozen=True)
@@ -149,11 +167,6 @@ class StreamLoader:
 
     def _advance(self, connection: sa.Connection, ranges: Sequence[OffsetRange], now: datetime) -> bool:
         """Move the positions; return False where an earlier try of this very load has moved them."""
-        statement = sa.text(
-            "UPDATE stream_positions SET next_offset = :until_offset, newest_event_us = :newest_event_us, "
-            "listener_id = :listener_id, moved_at = :now WHERE consumer_group = :consumer_group AND topic = :topic "
-            "AND topic_id = :topic_id AND partition_number = :partition AND next_offset = :from_offset"
-        ).bindparams(sa.bindparam("now", type_=stream_positions.c.moved_at.type))
         shared = {
             "listener_id": self._listener.listener_id,
             "now": now,
@@ -162,7 +175,7 @@ class StreamLoader:
         }
         names = ("partition", "topic_id", "from_offset", "until_offset", "newest_event_us")
         moved = sum(
-            connection.execute(statement, {**shared, **{name: getattr(offsets, name) for name in names}}).rowcount
+            connection.execute(MOVE_POSITION, {**shared, **{name: getattr(offsets, name) for name in names}}).rowcount
             for offsets in ranges
         )
         if moved == len(ranges):
@@ -223,8 +236,9 @@ class StreamLoader:
         )
         met_stored = any(part.inserted < part.rows for part in written.values())
         self._staged_batches = STAGED_BATCHES if met_stored else max(0, self._staged_batches - 1)
+        bad_rows = micro_batch.bad_rows_by_partition
         return [
-            self._counts(connection, micro_batch, offsets, number, written[number])
+            self._counts(connection, micro_batch, offsets, number, written[number], bad_rows[offsets.partition])
             for offsets, number in zip(micro_batch.ranges, batch_ids, strict=True)
         ]
 
@@ -235,21 +249,16 @@ class StreamLoader:
         offsets: OffsetRange,
         batch_id: BatchId,
         written: UpsertCounts,
+        bad_rows: pl.DataFrame,
     ) -> LoadCounts:
-        bad_rows = micro_batch.bad_rows.filter(pl.col(PARTITION) == offsets.partition).drop(PARTITION)
         if written.conflicts:
             bad_rows = pl.concat([bad_rows, _conflicting(micro_batch.raw, offsets.partition, written.conflicts)])
-        counts = LoadCounts(
+        return written.load_counts(
+            self._stream.location(offsets.partition),
             read=offsets.messages,
-            inserted=written.inserted,
-            updated=written.updated,
-            unchanged=written.unchanged,
-            superseded=written.superseded + offsets.superseded,
+            superseded=offsets.superseded,
             quarantined=write_quarantine(connection, self._unit(offsets), batch_id, [bad_rows]) if len(bad_rows) else 0,
         )
-        if not counts.balanced:
-            raise InvariantViolated(f"{self._stream.location(offsets.partition)}: {counts} does not add up")
-        return counts
 
 
 def _conflicting(raw: pl.DataFrame, partition: int, offsets: Sequence[int]) -> pl.DataFrame:
@@ -291,12 +300,6 @@ def _grow_batches(
     now: datetime,
 ) -> None:
     """Add offsets and counts to the lineage rows."""
-    sums = ", ".join(f"{name} = {name} + :{name}" for name in COUNT_NAMES)
-    statement = sa.text(
-        f"UPDATE batches SET {sums}, size_bytes = size_bytes + :size_bytes, "
-        "first_row = COALESCE(first_row, :first_row), last_row = :last_row, "
-        "as_of = CASE WHEN as_of < :as_of THEN :as_of ELSE as_of END, loaded_at = :loaded_at WHERE batch_id = :batch_id"
-    ).bindparams(*(sa.bindparam(name, type_=batches.c[name].type) for name in ("as_of", "loaded_at")))
     for offsets, number, part in zip(ranges, batch_ids, counts, strict=True):
         values = {
             "size_bytes": offsets.size_bytes,
@@ -306,7 +309,7 @@ def _grow_batches(
             "loaded_at": now,
             "batch_id": number,
         }
-        connection.execute(statement, {**values, **count_values(part)})
+        connection.execute(GROW_BATCH, {**values, **count_values(part)})
 
 
 def _quarantined(stream: Stream, offsets: OffsetRange) -> sa.ColumnElement[bool]:

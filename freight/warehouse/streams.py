@@ -137,7 +137,7 @@ def take_positions(
             positions = _current(read_positions(connection, stream), given)
             _note_assignments(connection, stream, listener, given, positions, now)
     if open_gaps:
-        raise OffsetGap(_told(stream, open_gaps), tuple(open_gaps))
+        raise OffsetGap(_told(stream, open_gaps))
     return positions
 
 

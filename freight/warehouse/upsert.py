@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from freight.contracts import Contract
 from freight.errors import InvariantViolated
-from freight.types import BatchId
+from freight.types import BatchId, LoadCounts
 from freight.warehouse.bulk import append, append_new, columns_list, create_staging, drop_staging
 from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import ORIGIN_NAMES
@@ -65,6 +65,19 @@ class UpsertCounts:
     def rows(self) -> int:
         """Number of rows."""
         return self.inserted + self.updated + self.unchanged + self.superseded + len(self.conflicts)
+
+    def load_counts(self, place: str, *, read: int, superseded: int, quarantined: int) -> LoadCounts:
+        """Return how the rows of a place ended: those that were written, and those that did not come so far.
+
+        Raises:
+            InvariantViolated: they do not add up to what was read.
+        """
+        counts = LoadCounts(
+            read, self.inserted, self.updated, self.unchanged, self.superseded + superseded, quarantined
+        )
+        if not counts.balanced:
+            raise InvariantViolated(f"{place}: {counts} does not add up")
+        return counts
 
     @property
     def writes(self) -> bool:
