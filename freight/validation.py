@@ -6,7 +6,6 @@ Nothing is coerced silently: a value is either typed exactly or its row is quara
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import reduce
 
 import polars as pl
 
@@ -72,11 +71,11 @@ def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime)
     cleaned = _without_empty(rows.with_columns(_clean(column, rows) for column in contract.columns), contract)
     typed = cleaned.select(ROW_NUMBER, *(_typed(cleaned[c.name], c, locale) for c in contract.columns))
     checks = [check for column in contract.columns for check in _checks(column, cleaned[column.name], now)]
-    failing = typed.select(reduce(pl.Expr.or_, (check.fails for check in checks)).alias("fails")).to_series()
+    marked = typed.select(check.fails.alias(str(i)) for i, check in enumerate(checks))
+    failing = marked.select(pl.any_horizontal(pl.all())).to_series()
     if not failing.any():
         return Split(typed, pl.DataFrame(schema=BAD_ROWS_SCHEMA))
-    marked = typed.select(check.fails.alias(str(i)) for i, check in enumerate(checks)).filter(failing)
-    return Split(typed.filter(~failing), _quarantined(rows.filter(failing), marked, checks))
+    return Split(typed.filter(~failing), _quarantined(rows.filter(failing), marked.filter(failing), checks))
 
 
 def _clean(column: Column, rows: pl.DataFrame) -> pl.Expr:

@@ -4,8 +4,10 @@ Where a listener reads is decided by its positions in the warehouse. What Kafka 
 for people and their lag monitors.
 """
 
+import gc
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -211,6 +213,10 @@ class KafkaSource:
 
     def poll(self, limit: int, timeout_s: float) -> Polled:
         """See `Source`."""
+        with _uncollected():
+            return self._consume(limit, timeout_s)
+
+    def _consume(self, limit: int, timeout_s: float) -> Polled:
         came = self._consumer.consume(limit, timeout_s)
         self._refuse_trouble()
         errors = list(map(Message.error, came))
@@ -314,6 +320,18 @@ class KafkaSource:
         if self._trouble is not None and self._trouble.code() in REFUSED:
             raise ConfigurationError(f"Kafka refuses us: {self._trouble.str()}")
         self._trouble = None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector out: the messages of a poll would wake it, and it would find every one in use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 CONSUMER_ONLY = {*READING, "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id"}

@@ -6,7 +6,7 @@ what is wrong with a message. A test holds the two against each other.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -25,6 +25,11 @@ SCHEMA_VERSION = "schema_version"  # optional field of a message: the version of
 SPELLINGS = 1_000  # sets of fields that are remembered
 LOOKED_AT = 100  # messages in which the usual fields are looked for
 SHOWN_CHARS = 80
+
+_TEXT = r'"[^"\\\x00-\x1f]*"'  # without escapes
+_CELL = rf"(?:{_TEXT}|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)"
+_FIELD = rf"[ \t]*{_TEXT}[ \t]*:[ \t]*{_CELL}[ \t]*"
+FLAT_OBJECT = rf"^[ \t]*\{{{_FIELD}(?:,{_FIELD})*\}}[ \t]*$"  # an object on one line that nests and escapes nothing
 
 Field = str  # a field as a message spells it
 
@@ -121,17 +126,20 @@ def _fields_of(contract: Contract) -> _Fields:
 
 def _as_text(values: pl.Series) -> pl.Series:
     """Return messages as text, null where they are not UTF-8."""
+    return pl.concat(_text_parts(values))
+
+
+def _text_parts(values: pl.Series) -> Iterator[pl.Series]:
+    """Cast messages; if that fails, each half of them, until one that is not UTF-8 is alone."""
     try:
-        return values.cast(pl.String)
+        yield values.cast(pl.String)
     except pl.exceptions.ComputeError:
-        return pl.Series([None if value is None else _utf8(value) for value in values], dtype=pl.String)
-
-
-def _utf8(value: bytes) -> str | None:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return None
+        if len(values) == 1:
+            yield pl.Series([None], dtype=pl.String)
+            return
+        middle = len(values) // 2
+        yield from _text_parts(values[:middle])
+        yield from _text_parts(values[middle:])
 
 
 def _usual_fields(values: pl.Series, fields: _Fields) -> list[Field]:
@@ -148,10 +156,8 @@ def _decode_plain(numbers: pl.Series, text: pl.Series, usual: Sequence[Field], f
     plain = _is_plain(text, usual)
     parsed = _parse_together(text.filter(plain), usual)
     if parsed is None:
-        # One of them is no JSON although it looks like it: only those that the strict parser takes may be joined.
-        plain &= pl.Series(
-            [not isinstance(_parse(value.encode()), orjson.JSONDecodeError) if value else False for value in text]
-        )
+        # One of them is no JSON although it looks like it, and the parser does not say which one.
+        plain &= text.str.contains(FLAT_OBJECT).fill_null(value=False)
         parsed = _parse_together(text.filter(plain), usual)
     if parsed is None:
         return None

@@ -1,6 +1,7 @@
 """Write frames into tables as fast as each engine can: binary COPY on PostgreSQL, inserts of many rows on SQLite."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from freight.ahead import ahead
 from freight.warehouse.connect import is_postgresql
 
+FEW_ROWS = 25_000  # to work ahead pays off where the first of the frames has more
 SQLITE_INSTANT = "%Y-%m-%d %H:%M:%S%.6f"
 SQLITE_STATEMENT_ROWS = 500
 SQLITE_VARIABLES = 32_766  # of one statement, at most
@@ -61,21 +63,52 @@ def columns_list(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+def stored_keys(connection: sa.Connection, table: str, keys: pl.DataFrame) -> pl.Series:
+    """Return which keys a table of PostgreSQL has by now, as booleans in their order.
+
+    Args:
+        connection: to PostgreSQL.
+        table: that may have them.
+        keys: columns of the table that are unique together.
+    """
+    names = [f"key_{number}" for number in range(keys.width)]
+    same = " AND ".join(f't."{column}" = k.{name}' for column, name in zip(keys.columns, names, strict=True))
+    statement = (
+        f"SELECT k.place - 1 FROM unnest({', '.join(['%b'] * keys.width)}) "
+        f"WITH ORDINALITY AS k ({', '.join(names)}, place) JOIN {table} AS t ON {same}"
+    )
+    with _driver_cursor(connection, statement) as cursor:
+        found = cursor.execute(statement, [column.to_list() for column in keys]).fetchall()
+    return pl.int_range(keys.height, eager=True).is_in([place for (place,) in found])
+
+
 def _copy(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
     tables = map(_as_sent_to_postgresql, frames)
     first = next(tables, None)
     if first is None:
         return 0
     statement = f"COPY {table} ({columns_list(first.column_names)}) FROM STDIN (FORMAT binary)"
+    with _driver_cursor(connection, statement) as cursor:
+        with cursor.copy(statement) as copy:
+            blocks = _encoded(first.schema, chain([first], tables))
+            for block in blocks if first.num_rows < FEW_ROWS else ahead(blocks):
+                copy.write(block)
+        return int(cursor.rowcount)
+
+
+@contextmanager
+def _driver_cursor(connection: sa.Connection, statement: str) -> Iterator[Any]:
+    """Give a cursor of psycopg for a statement; it by-passes SQLAlchemy, which would have wrapped errors just so."""
+    import psycopg  # late, since an embedded warehouse does not need the driver
+
     driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor() as cursor:
-            with cursor.copy(statement) as copy:
-                for block in ahead(_encoded(first.schema, chain([first], tables))):
-                    copy.write(block)
-            return int(cursor.rowcount)
-    except driver_errors() as error:
-        raise _as_sqlalchemy(statement, error) from error
+            yield cursor
+    except psycopg.Error as error:
+        raise sa.exc.DBAPIError.instance(
+            statement, None, error, psycopg.Error, connection_invalidated=getattr(error, "sqlstate", None) is None
+        ) from error
 
 
 def _as_sent_to_postgresql(frame: pl.DataFrame) -> pa.Table:
@@ -90,21 +123,6 @@ def _encoded(schema: pa.Schema, tables: Iterable[pa.Table]) -> Iterator[bytes]:
     for table in tables:
         yield from map(encoder.write_batch, table.to_batches())
     yield encoder.finish()
-
-
-def driver_errors() -> type[Exception]:
-    """Return psycopg's base error; imported late, since an embedded warehouse does not need the driver."""
-    import psycopg
-
-    return psycopg.Error
-
-
-def _as_sqlalchemy(statement: str, error: Exception) -> Exception:
-    import psycopg
-
-    return sa.exc.DBAPIError.instance(  # COPY by-passes SQLAlchemy, which would have wrapped the error just so
-        statement, None, error, psycopg.Error, connection_invalidated=getattr(error, "sqlstate", None) is None
-    )
 
 
 def _insert(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:

@@ -1,6 +1,6 @@
 """How the rows of each dataset are written; a dataset that is not named here is upserted as its contract says."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -10,25 +10,34 @@ from freight.contracts.headers import fold
 from freight.warehouse import machine_history
 from freight.warehouse.bulk import append
 from freight.warehouse.connect import is_postgresql
-from freight.warehouse.schema import dim_machines, dirty_marks, metadata, station_aliases
+from freight.warehouse.schema import dim_machines, dirty_marks, history_changes, metadata, station_aliases
 from freight.warehouse.upsert import Batch, CountsByBatch, UpsertCounts, upsert
 
-Writer = Callable[[sa.Connection, Batch], CountsByBatch]
 
+class RowWriter:
+    """Writes the rows of batches; whoever loads many keeps one, since it remembers the sites of the machines."""
 
-def write_rows(connection: sa.Connection, batch: Batch) -> CountsByBatch:
-    """Write the rows of a batch in the caller's transaction, and everything that follows from them."""
-    return WRITERS.get(batch.contract.dataset, _write_plain)(connection, batch)
+    def __init__(self) -> None:
+        self._sites: _SiteHistory | None = None
 
-
-def _write_plain(connection: sa.Connection, batch: Batch) -> CountsByBatch:
-    return upsert(connection, batch)
+    def write(self, connection: sa.Connection, batch: Batch) -> CountsByBatch:
+        """Write the rows of a batch in the caller's transaction, and everything that follows from them."""
+        match batch.contract.dataset:
+            case "stations":
+                return _write_stations(connection, batch)
+            case "machines":
+                return _write_machines(connection, batch)
+            case "transactions":
+                self._sites = _SiteHistory.read(connection, self._sites)
+                return _write_transactions(connection, batch, self._sites)
+            case _:
+                return upsert(connection, batch)
 
 
 def _write_stations(connection: sa.Connection, batch: Batch) -> CountsByBatch:
     """Stations give machines the names of their sites, so a change of a station may re-site facts."""
     machine_history.lock_history(connection)
-    counts = _write_plain(connection, batch)
+    counts = upsert(connection, batch)
     if any(part.inserted or part.updated for part in counts.values()):
         _write_aliases(connection)
         machine_history.refresh(connection, batch.batch_ids[0])
@@ -59,9 +68,8 @@ def _write_machines(connection: sa.Connection, batch: Batch) -> CountsByBatch:
     return {batch_id: counts}
 
 
-def _write_transactions(connection: sa.Connection, batch: Batch) -> CountsByBatch:
+def _write_transactions(connection: sa.Connection, batch: Batch, sites: "_SiteHistory") -> CountsByBatch:
     """Facts take the site that their machine had at the time; what changes is marked for the aggregates."""
-    sites = _SiteHistory.read(connection)
     touched: set[tuple[int, str]] = set()
 
     def sited() -> Iterable[pl.DataFrame]:
@@ -99,15 +107,19 @@ def _mark_rows_that_change(connection: sa.Connection, batch: Batch, staging: str
 
 @dataclass(frozen=True)
 class _SiteHistory:
-    """Site and installation year of every machine by time."""
+    """Site and installation year of every machine by time; `state` tells one state of the history from others."""
 
+    state: int | None
     versions: pl.DataFrame
 
     @classmethod
-    def read(cls, connection: sa.Connection) -> "_SiteHistory":
-        """Read the history, and keep it from changing until the transaction ends."""
+    def read(cls, connection: sa.Connection, known: "_SiteHistory | None") -> "_SiteHistory":
+        """Read the history unless it is the known one, and keep it from changing until the transaction ends."""
         if is_postgresql(connection):
             connection.execute(sa.text("LOCK TABLE dim_machines IN SHARE MODE"))
+        state = connection.execute(sa.select(sa.func.max(history_changes.c.change_id))).scalar()
+        if known and known.state == state:
+            return known
         names = ("machine_id", "valid_from", "site_location", "installation_year")
         rows = connection.execute(sa.select(*(dim_machines.c[name] for name in names))).all()
         schema: dict[str, pl.DataType] = {
@@ -116,7 +128,8 @@ class _SiteHistory:
             "site_location": pl.String(),
             "installation_year": pl.Int64(),
         }
-        return cls(pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row").sort("valid_from"))
+        versions = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
+        return cls(state, versions.sort("valid_from"))
 
     def join(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add site_location (UNKNOWN where there is none) and installation_year, as of transaction_at."""
@@ -128,10 +141,3 @@ class _SiteHistory:
             check_sortedness=False,  # both sides are sorted just above and in `read`
         )
         return joined.drop("valid_from").with_columns(pl.col("site_location").fill_null(machine_history.NO_SITE))
-
-
-WRITERS: dict[str, Writer] = {
-    "stations": _write_stations,
-    "machines": _write_machines,
-    "transactions": _write_transactions,
-}

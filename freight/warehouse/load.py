@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from freight.contracts import Contract
 from freight.types import BatchId, LoadCounts
 from freight.warehouse.connect import Engine, transaction
-from freight.warehouse.datasets import write_rows
+from freight.warehouse.datasets import RowWriter
 from freight.warehouse.ledger import (
     FilePosition,
     LoadUnit,
@@ -120,7 +120,7 @@ def _write(
     def with_origin() -> Iterable[pl.DataFrame]:
         return (_with_origin(frame, unit, batch_id) for frame in content.frames())
 
-    written = write_rows(connection, Batch((batch_id,), contract, with_origin, content.rows))[batch_id]
+    written = RowWriter().write(connection, Batch((batch_id,), contract, with_origin, content.rows))[batch_id]
     counts = written.load_counts(
         f"{unit.source} {unit.location}",
         read=content.read - len(written.conflicts),

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from freight.contracts.headers import fold
 from freight.types import BatchId, instant_of
 from freight.warehouse.connect import is_postgresql
-from freight.warehouse.schema import dim_machines, machine_observations, metadata, station_aliases
+from freight.warehouse.schema import dim_machines, history_changes, machine_observations, metadata, station_aliases
 from freight.warehouse.upsert import UpsertCounts
 
 # A machine's first version is valid since the beginning of time: what it moved before we heard of it has a site too.
@@ -171,7 +171,9 @@ def refresh(connection: sa.Connection, batch_id: BatchId, machine_ids: Sequence[
     stored = _stored(connection, machine_ids)
     changed = {version.machine_id for version in set(wanted) ^ set(stored)}
     resited = {version.machine_id for version in _sites(wanted) ^ _sites(stored)} if changed else set()
-    _replace(connection, [version for version in wanted if version.machine_id in changed], changed)
+    if changed:
+        connection.execute(history_changes.insert().values(batch_id=batch_id))
+        _replace(connection, [version for version in wanted if version.machine_id in changed], changed)
     _flag_absent(connection, newest)
     for ids in batched(sorted(resited), IDS_PER_STATEMENT):
         _resite_facts(connection, batch_id, ids)

@@ -325,6 +325,14 @@ dim_machines = sa.Table(
     *origin_columns(),
 )
 
+# Which load changed dim_machines, one after the other: the newest one tells a state of the history from others.
+history_changes = sa.Table(
+    "history_changes",
+    metadata,
+    sa.Column("change_id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("batch_id", BigInt, nullable=False),
+)
+
 station_aliases = sa.Table(
     "station_aliases",
     metadata,

@@ -12,7 +12,7 @@ from freight.errors import PositionFenced, TransientError
 from freight.frames import PARTITION, ROW_NUMBER
 from freight.types import BatchId, Cause, LoadCounts, instant_of
 from freight.warehouse.connect import Engine, canceller, transaction
-from freight.warehouse.datasets import write_rows
+from freight.warehouse.datasets import RowWriter
 from freight.warehouse.ledger import LoadUnit, count_values, open_batch, write_quarantine
 from freight.warehouse.schema import COUNT_NAMES, batches, quarantine, stream_batches, stream_positions
 from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, read_positions
@@ -109,6 +109,7 @@ class StreamLoader:
         self._stream = stream
         self._listener = listener
         self._clock = clock
+        self._writer = RowWriter()
         self._open: dict[tuple[str, int], _OpenBatch] = {}
         self._staged_batches = 0
         self._cancel: Callable[[], None] | None = None
@@ -174,10 +175,8 @@ class StreamLoader:
             "topic": self._stream.topic,
         }
         names = ("partition", "topic_id", "from_offset", "until_offset", "newest_event_us")
-        moved = sum(
-            connection.execute(MOVE_POSITION, {**shared, **{name: getattr(offsets, name) for name in names}}).rowcount
-            for offsets in ranges
-        )
+        moves = [{**shared, **{name: getattr(offsets, name) for name in names}} for offsets in ranges]
+        moved = connection.execute(MOVE_POSITION, moves).rowcount
         if moved == len(ranges):
             return True
         if moved == 0 and self._is_ours(connection, ranges):
@@ -231,7 +230,7 @@ class StreamLoader:
         batch_of = {offsets.partition: number for offsets, number in zip(micro_batch.ranges, batch_ids, strict=True)}
         rows = _with_batch(micro_batch.rows, batch_of)
         likely_new = self._staged_batches == 0
-        written = write_rows(
+        written = self._writer.write(
             connection, Batch(tuple(batch_ids), self._stream.contract, lambda: [rows], rows.height, likely_new)
         )
         met_stored = any(part.inserted < part.rows for part in written.values())
@@ -300,16 +299,19 @@ def _grow_batches(
     now: datetime,
 ) -> None:
     """Add offsets and counts to the lineage rows."""
-    for offsets, number, part in zip(ranges, batch_ids, counts, strict=True):
-        values = {
+    grown = [
+        {
             "size_bytes": offsets.size_bytes,
             "first_row": offsets.from_offset,
             "last_row": offsets.until_offset - 1,
             "as_of": instant_of(offsets.newest_sent_us),
             "loaded_at": now,
             "batch_id": number,
+            **count_values(part),
         }
-        connection.execute(GROW_BATCH, {**values, **count_values(part)})
+        for offsets, number, part in zip(ranges, batch_ids, counts, strict=True)
+    ]
+    connection.execute(GROW_BATCH, grown)
 
 
 def _quarantined(stream: Stream, offsets: OffsetRange) -> sa.ColumnElement[bool]:

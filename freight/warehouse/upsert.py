@@ -6,7 +6,7 @@ whatever order they arrive. A newer version with the same content moves only the
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import polars as pl
 import sqlalchemy as sa
@@ -14,17 +14,18 @@ import sqlalchemy as sa
 from freight.contracts import Contract
 from freight.errors import InvariantViolated
 from freight.types import BatchId, LoadCounts
-from freight.warehouse.bulk import append, append_new, columns_list, create_staging, drop_staging
+from freight.warehouse.bulk import append, append_new, columns_list, create_staging, drop_staging, stored_keys
 from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import ORIGIN_NAMES
 
 # Above this, a COPY that fails on its last row has cost more than staging would have.
 OPTIMISTIC_ROWS = 100_000
-# Up to so many rows are looked up in the table one by one, which costs the same however large it is; more are joined,
-# which reads all of it.
+# The keys of up to so many rows are looked up in the table one by one, which costs the same however large it is; more
+# are joined, which reads all of it.
 LOOKUP_ROWS = 50_000
 
 Frames = Callable[[], Iterable[pl.DataFrame]]
+BeforeChange = Callable[[sa.Connection, str], None]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class UpsertCounts:
     confirmed: int = 0
     conflicts: tuple[int, ...] = ()
 
+    def __add__(self, other: "UpsertCounts") -> "UpsertCounts":
+        return UpsertCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
     @property
     def rows(self) -> int:
         """Number of rows."""
@@ -88,9 +92,7 @@ class UpsertCounts:
 CountsByBatch = Mapping[BatchId, UpsertCounts]
 
 
-def upsert(
-    connection: sa.Connection, batch: Batch, before_change: Callable[[sa.Connection, str], None] | None = None
-) -> CountsByBatch:
+def upsert(connection: sa.Connection, batch: Batch, before_change: BeforeChange | None = None) -> CountsByBatch:
     """Write rows in the caller's transaction; doing it again changes nothing.
 
     Args:
@@ -100,28 +102,58 @@ def upsert(
     """
     if batch.rows == 0:
         return dict.fromkeys(batch.batch_ids, UpsertCounts())
-    table = batch.contract.table
-    if (batch.likely_new and batch.rows <= OPTIMISTIC_ROWS) or _is_empty(connection, table):
-        rows_of: Counter[BatchId] = Counter()
-        if append_new(connection, table, _counted(_sorted(batch), batch, rows_of)) is not None:
-            return {batch_id: UpsertCounts(inserted=rows_of[batch_id]) for batch_id in batch.batch_ids}
-    staging = create_staging(connection, table)
-    rows_of = Counter()
+    is_likely_new = batch.likely_new and batch.rows <= OPTIMISTIC_ROWS
+    if is_likely_new or _is_empty(connection, batch.contract.table):
+        counts = _insert_new(connection, batch)
+        if counts is not None:
+            return counts
+    if is_postgresql(connection) and batch.rows <= LOOKUP_ROWS:
+        return _look_up_and_merge(connection, batch, before_change)
+    return _stage_and_merge(connection, batch, before_change)
+
+
+def _insert_new(connection: sa.Connection, batch: Batch) -> CountsByBatch | None:
+    """Insert rows whose keys are new; None, and nothing is written, if one is not."""
+    rows_of: Counter[BatchId] = Counter()
+    if append_new(connection, batch.contract.table, _counted(_sorted(batch), batch, rows_of)) is None:
+        return None
+    return {batch_id: UpsertCounts(inserted=rows_of[batch_id]) for batch_id in batch.batch_ids}
+
+
+def _look_up_and_merge(connection: sa.Connection, batch: Batch, before_change: BeforeChange | None) -> CountsByBatch:
+    """Insert the rows whose keys are new directly, which costs a third of staging them, and merge the others."""
+    _avoid_reading_whole_tables(connection)
+    rows = pl.concat(batch.frames()).sort(batch.contract.business_key)
+    is_stored = stored_keys(connection, batch.contract.table, rows.select(batch.contract.business_key))
+    new, stored = (_only(batch, rows.filter(chosen)) for chosen in (~is_stored, is_stored))
+    inserted = _insert_new(connection, new)
+    if inserted is None:  # somebody else has stored one of them in between
+        return _stage_and_merge(connection, _only(batch, rows), before_change)
+    merged = _stage_and_merge(connection, stored, before_change) if stored.rows else {}
+    return {number: counts + merged.get(number, UpsertCounts()) for number, counts in inserted.items()}
+
+
+def _only(batch: Batch, rows: pl.DataFrame) -> Batch:
+    return replace(batch, frames=lambda: [rows], rows=rows.height)
+
+
+def _stage_and_merge(connection: sa.Connection, batch: Batch, before_change: BeforeChange | None) -> CountsByBatch:
+    """Put the rows beside the table, and merge them into it."""
+    staging = create_staging(connection, batch.contract.table)
+    rows_of: Counter[BatchId] = Counter()
     append(connection, staging, _counted(batch.frames(), batch, rows_of))
-    if is_postgresql(connection):
-        _advise_planner(connection, batch, staging)
+    if is_postgresql(connection) and batch.rows > LOOKUP_ROWS:
+        connection.execute(sa.text(f"ANALYZE {staging}"))  # nobody else tells the planner what is in there
     counts = _merge(connection, batch, staging, rows_of, before_change)
     drop_staging(connection, staging)  # after an error the rollback takes it away
     return counts
 
 
-def _advise_planner(connection: sa.Connection, batch: Batch, staging: str) -> None:
-    """Let few rows be found by the key's index; of many, tell the planner what is in them: nobody else does."""
-    if batch.rows > LOOKUP_ROWS:
-        connection.execute(sa.text(f"ANALYZE {staging}"))
-        return
-    connection.execute(sa.text("SET LOCAL enable_hashjoin = off"))
-    connection.execute(sa.text("SET LOCAL enable_mergejoin = off"))
+def _avoid_reading_whole_tables(connection: sa.Connection) -> None:
+    """Let the planner find few rows by the key's index, until the transaction ends."""
+    connection.execute(
+        sa.text("SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
+    )
 
 
 def _sorted(batch: Batch) -> Iterable[pl.DataFrame]:
@@ -151,7 +183,7 @@ def _merge(
     batch: Batch,
     staging: str,
     rows_of: Mapping[BatchId, int],
-    before_change: Callable[[sa.Connection, str], None] | None,
+    before_change: BeforeChange | None,
 ) -> CountsByBatch:
     sql = _Statements(batch.contract, staging)
     inserted = _written(connection, sql.insert_new, batch.batch_ids)

@@ -4,6 +4,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -186,14 +187,16 @@ class FailOnce:
         self._failed = False
         for event in ("do_execute", "do_executemany", "do_execute_no_params"):
             sa.event.listen(engine, event, self._on_statement)
-        honest_copy = bulk._copy
+        honest_cursor = bulk._driver_cursor
 
-        def copy(connection: sa.Connection, table: str, frame: Any) -> int:
-            if error := self._error_for(f"COPY {table}"):
-                raise bulk._as_sqlalchemy(f"COPY {table}", error) from error
-            return honest_copy(connection, table, frame)
+        @contextmanager
+        def cursor(connection: sa.Connection, statement: str) -> Iterator[Any]:
+            with honest_cursor(connection, statement) as given:
+                if error := self._error_for(" ".join(statement.split()[:2])):
+                    raise error
+                yield given
 
-        monkeypatch.setattr(bulk, "_copy", copy)
+        monkeypatch.setattr(bulk, "_driver_cursor", cursor)
 
     def fail(self, kind: str) -> None:
         self._wanted, self._failed = kind, False

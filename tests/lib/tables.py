@@ -12,7 +12,15 @@ from freight.warehouse.schema import metadata
 # Who loaded a row and when differs between two ways to the same tables.
 TECHNICAL = {"batch_id", "loaded_at", "run_id", "quarantine_id", "mark_id", "replayed_batch_id"}
 DATA_TABLES = ("dim_stations", "dim_machines", "fact_transactions", "machine_observations", "quarantine")
-JOURNALS = {"runs", "load_attempts", "load_attempt_reasons", "load_attempt_rows", "purges", "schema_views"}
+JOURNALS = {
+    "runs",
+    "load_attempts",
+    "load_attempt_reasons",
+    "load_attempt_rows",
+    "purges",
+    "schema_views",
+    "history_changes",
+}
 LEDGER = {"batches", "file_positions", "quarantine"}
 
 Content = dict[str, list[tuple[Any, ...]]]

@@ -14,9 +14,10 @@ from freight.reconcile import reconcile
 from freight.types import BatchId
 from freight.warehouse import load, upsert
 from freight.warehouse.connect import Engine
-from freight.warehouse.datasets import write_rows
+from freight.warehouse.datasets import RowWriter
 from freight.warehouse.ledger import FilePosition, LoadUnit, advance
 from freight.warehouse.schema import file_positions
+from freight.warehouse.upsert import Batch, CountsByBatch
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
 from tests.lib.tables import content_of, contradictions
@@ -104,8 +105,10 @@ def test_a_kill_between_data_and_position_is_harmless_as_long_as_they_share_a_tr
 def test_data_that_is_committed_before_the_position_is_found(
     corridor: Corridor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_and_commit(connection: sa.Connection, *arguments: Any) -> Any:
-        written = write_rows(connection, *arguments)
+    honest_write = RowWriter.write
+
+    def write_and_commit(self: RowWriter, connection: sa.Connection, batch: Batch) -> CountsByBatch:
+        written = honest_write(self, connection, batch)
         connection.connection.driver_connection.commit()  # type: ignore[union-attr]
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return written
@@ -113,7 +116,7 @@ def test_data_that_is_committed_before_the_position_is_found(
     def advance_later(*_: Any) -> None:
         """Leave the position to a transaction that the kill prevents."""
 
-    monkeypatch.setattr(load, "write_rows", write_and_commit)
+    monkeypatch.setattr(RowWriter, "write", write_and_commit)
     monkeypatch.setattr(load, "advance", advance_later)
     kill_after_the_data(corridor, monkeypatch)
     assert any(found.startswith("a batch has no position") for found in contradictions(corridor.engine))
