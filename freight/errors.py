@@ -6,6 +6,7 @@
     ├── SourceError               this input fails, the others go on
     │   └── QuarantineLimitExceeded   too many bad rows: nothing of the unit loads
     ├── PositionFenced            another run has loaded this input: roll back and look again
+    ├── RowsRefused               the warehouse refuses rows that keep their contract: find and quarantine them
     ├── OffsetGap                 messages are gone that were never read: a person has to accept that
     └── InvariantViolated         crash: the warehouse contradicts itself
 
@@ -113,6 +114,10 @@ class QuarantineLimitExceeded(SourceError):
 
 class PositionFenced(DpaError):
     """The stored position moved since it was read: another run has committed this input."""
+
+
+class RowsRefused(DpaError):
+    """The warehouse refuses some of the rows that were written, by a constraint of its own or for their values."""
 
 
 class OffsetGap(DpaError):

@@ -36,6 +36,7 @@ ReasonCode = Literal[
     "future",
     "too_old",
     "conflicting_event",
+    "refused_by_warehouse",
 ]
 
 

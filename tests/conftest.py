@@ -17,7 +17,9 @@ from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
 from tests.lib.kafka import OwnKafka
 from tests.lib.postgres import PostgresServer, server_programs
+from tests.lib.stream_reader import Reader
 
+NewReader = Callable[..., Reader]
 Measured = Callable[[str], None]
 
 
@@ -104,6 +106,20 @@ def warehouse(request: pytest.FixtureRequest) -> WarehouseUnderTest:
     found = request.getfixturevalue(name)
     assert isinstance(found, WarehouseUnderTest)
     return found
+
+
+@pytest.fixture
+def new_reader(warehouse: WarehouseUnderTest) -> Iterator[NewReader]:
+    """Makes readers, and closes their connections."""
+    made: list[Reader] = []
+
+    def make(group: str = "dpa", dataset: str = "transactions") -> Reader:
+        made.append(Reader(warehouse.url, group, dataset))
+        return made[-1]
+
+    yield make
+    for reader in made:
+        reader.engine.dispose()
 
 
 @pytest.fixture

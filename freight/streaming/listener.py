@@ -244,6 +244,7 @@ class ListenerLoop:
     def _note_commit(self, outcome: Outcome) -> None:
         ranges = outcome.batch.ranges
         self._source.commit({offsets.partition: offsets.until_offset for offsets in ranges})
+        self._watch.add(max(0, outcome.counts.quarantined - outcome.batch.bad_rows.height))
         span = sum(offsets.until_offset - offsets.from_offset for offsets in ranges)
         oldest = min((offsets.oldest_sent_us for offsets in ranges if offsets.messages), default=0)
         self._status.committed(outcome.counts, span - outcome.batch.messages, oldest)

@@ -39,6 +39,12 @@ class PoisonWatch:
             self._recent.popleft()
         return self._share_too_high() or self._run_too_long(batch)
 
+    def add(self, bad: int) -> None:
+        """Take in bad messages of a micro-batch that were found when it was loaded; the next verdict counts them."""
+        if bad and self._recent:
+            messages, known = self._recent.pop()
+            self._recent.append((messages, known + bad))
+
     def _share_too_high(self) -> str | None:
         messages, bad = (sum(part) for part in zip(*self._recent, strict=True))
         if messages < self._limits.enough or bad <= self._limits.share * messages:

@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from freight.errors import ConfigurationError, DpaError, TransientError
+from freight.errors import ConfigurationError, DpaError, RowsRefused, TransientError
 
 __all__ = [
     "BATCH",
@@ -121,6 +121,7 @@ def transaction(engine: Engine) -> Iterator[sa.Connection]:
     Raises:
         TransientError: retrying the whole transaction may succeed.
         ConfigurationError: the warehouse cannot be written to as it is set up.
+        RowsRefused: the warehouse does not take the values.
     """
     with _translated(engine), engine.begin() as connection:
         yield connection
@@ -236,4 +237,6 @@ def _translate(error: DBAPIError, warehouse: str) -> DpaError | None:
         and not isinstance(error.orig, sqlite3.Error)
     ):
         return TransientError(f"{warehouse} cannot be reached: {message}")
+    if isinstance(error, (DataError, IntegrityError)):
+        return RowsRefused(f"{warehouse} refuses rows: {message}")
     return None

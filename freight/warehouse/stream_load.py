@@ -3,23 +3,24 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 import polars as pl
 import sqlalchemy as sa
 
-from freight.errors import PositionFenced, TransientError
+from freight.errors import PositionFenced, RowsRefused, TransientError
 from freight.frames import PARTITION, ROW_NUMBER
-from freight.types import BatchId, Cause, LoadCounts, instant_of
+from freight.types import BatchId, Cause, LoadCounts, ReasonCode, instant_of
 from freight.warehouse.connect import Engine, canceller, transaction
 from freight.warehouse.datasets import RowWriter
 from freight.warehouse.ledger import LoadUnit, count_values, open_batch, write_quarantine
+from freight.warehouse.refused import refused_rows
 from freight.warehouse.schema import COUNT_NAMES, batches, quarantine, stream_batches, stream_positions
 from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, read_positions
 from freight.warehouse.upsert import Batch, UpsertCounts
 
 BATCH_AGE = timedelta(minutes=5)  # for so long a lineage row grows: loaded_at is right to that
-STAGED_BATCHES = 20  # after a stored key was met, so many micro-batches are expected to meet more
+MEETING_BATCHES = 20  # after a stored key was met, so many micro-batches are expected to meet more
 
 MOVE_POSITION = sa.text(
     "UPDATE stream_positions SET next_offset = :until_offset, newest_event_us = :newest_event_us, "
@@ -111,7 +112,7 @@ class StreamLoader:
         self._clock = clock
         self._writer = RowWriter()
         self._open: dict[tuple[str, int], _OpenBatch] = {}
-        self._staged_batches = 0
+        self._meeting_batches = 0
         self._cancel: Callable[[], None] | None = None
 
     def load(self, micro_batch: MicroBatch) -> LoadCounts:
@@ -122,7 +123,7 @@ class StreamLoader:
             TransientError: the call may be repeated; either nothing was written, or all of it, which then is noticed.
         """
         try:
-            return self._load(micro_batch)
+            return self._load_what_is_taken(self._load, micro_batch)
         except TransientError:
             free_frozen_listeners(self._engine, self._stream)
             raise
@@ -135,6 +136,24 @@ class StreamLoader:
         Raises:
             TransientError: the call may be repeated; nothing was written, or all of it, and then again it is unchanged.
         """
+        return self._load_what_is_taken(self._load_again, micro_batch)
+
+    def _load_what_is_taken(self, load: Callable[[MicroBatch], LoadCounts], micro_batch: MicroBatch) -> LoadCounts:
+        """Load a micro-batch; rows that the warehouse itself refuses go into quarantine."""
+        try:
+            return load(micro_batch)
+        except RowsRefused:
+            with transaction(self._engine) as connection:
+                refused = refused_rows(connection, micro_batch.rows, partial(self._try_to_write, connection))
+            if refused is None:
+                raise
+            return load(_with_quarantined(micro_batch, refused))
+
+    def _try_to_write(self, connection: sa.Connection, rows: pl.DataFrame) -> None:
+        nowhere = rows.drop(PARTITION).with_columns(batch_id=pl.lit(0, pl.Int64))
+        self._writer.write(connection, Batch((BatchId(0),), self._stream.contract, lambda: [nowhere], rows.height))
+
+    def _load_again(self, micro_batch: MicroBatch) -> LoadCounts:
         now = self._clock()
         with transaction(self._engine) as connection:
             left = _without_quarantined(connection, self._stream, micro_batch)
@@ -229,12 +248,12 @@ class StreamLoader:
     ) -> list[LoadCounts]:
         batch_of = {offsets.partition: number for offsets, number in zip(micro_batch.ranges, batch_ids, strict=True)}
         rows = _with_batch(micro_batch.rows, batch_of)
-        likely_new = self._staged_batches == 0
+        likely_new = self._meeting_batches == 0
         written = self._writer.write(
             connection, Batch(tuple(batch_ids), self._stream.contract, lambda: [rows], rows.height, likely_new)
         )
         met_stored = any(part.inserted < part.rows for part in written.values())
-        self._staged_batches = STAGED_BATCHES if met_stored else max(0, self._staged_batches - 1)
+        self._meeting_batches = MEETING_BATCHES if met_stored else max(0, self._meeting_batches - 1)
         bad_rows = micro_batch.bad_rows_by_partition
         return [
             self._counts(connection, micro_batch, offsets, number, written[number], bad_rows[offsets.partition])
@@ -261,15 +280,34 @@ class StreamLoader:
 
 
 def _conflicting(raw: pl.DataFrame, partition: int, offsets: Sequence[int]) -> pl.DataFrame:
-    """Return the messages that contradict what is stored, as bad rows."""
+    """Return the messages that contradict what is stored, as bad rows without their partition."""
     found = raw.filter((pl.col(PARTITION) == partition) & pl.col("offset").is_in(list(offsets)))
-    return found.select(
+    told = found.with_columns(detail=pl.lit("its key is stored with another content, and such rows never change"))
+    return _bad_rows(told, "conflicting_event").drop(PARTITION)
+
+
+def _with_quarantined(micro_batch: MicroBatch, refused: pl.DataFrame) -> MicroBatch:
+    """Turn rows that the warehouse refuses into bad rows."""
+    place = [PARTITION, "offset"]
+    keys = refused.select(PARTITION, pl.col("origin_seq").alias("offset"), "detail")
+    bad_rows = _bad_rows(micro_batch.raw.join(keys, on=place), "refused_by_warehouse")
+    return replace(
+        micro_batch,
+        rows=micro_batch.rows.join(keys, left_on=[PARTITION, "origin_seq"], right_on=place, how="anti"),
+        bad_rows=pl.concat([micro_batch.bad_rows, bad_rows.select(micro_batch.bad_rows.columns)]),
+    )
+
+
+def _bad_rows(messages: pl.DataFrame, reason: ReasonCode) -> pl.DataFrame:
+    """Return messages with a detail as bad rows."""
+    return messages.select(
         pl.col("offset").alias(ROW_NUMBER),
         pl.lit(None, pl.String).alias("column_name"),
-        pl.lit("conflicting_event").alias("reason"),
-        pl.lit("its key is stored with another content, and such rows never change").alias("detail"),
+        pl.lit(reason).alias("reason"),
+        "detail",
         pl.col("value").alias("raw"),
         pl.col("sent_us").alias("origin_us"),
+        PARTITION,
     )
 
 

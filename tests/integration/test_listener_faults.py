@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,25 +16,9 @@ from freight.types import LoadCounts
 from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import Engine
 from freight.warehouse.stream_load import MicroBatch
-from tests.conftest import WarehouseUnderTest
+from tests.conftest import NewReader
 from tests.lib.stream_reader import Reader, terminal_event
 from tests.lib.streams import event, rows
-
-NewReader = Callable[..., Reader]
-
-
-@pytest.fixture
-def new_reader(warehouse: WarehouseUnderTest) -> Iterator[NewReader]:
-    """Makes readers, and closes their connections."""
-    made: list[Reader] = []
-
-    def make(group: str = "dpa", dataset: str = "transactions") -> Reader:
-        made.append(Reader(warehouse.url, group, dataset))
-        return made[-1]
-
-    yield make
-    for reader in made:
-        reader.engine.dispose()
 
 
 @contextmanager

@@ -1,0 +1,51 @@
+"""Rows that keep their contract and that the warehouse refuses all the same: found by halves, so the others load."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.exc import DataError, IntegrityError
+
+MOST_REFUSED = 100  # of a micro-batch; with more, it is the table that is wrong and not the rows
+
+
+def refused_rows(
+    connection: sa.Connection, rows: pl.DataFrame, write: Callable[[pl.DataFrame], object]
+) -> pl.DataFrame | None:
+    """Return the rows that the warehouse refuses, with a column `detail` that says why; nothing stays written.
+
+    None if it refuses none of them alone, or more than `MOST_REFUSED`.
+
+    Args:
+        connection: inside a transaction.
+        rows: that cannot be written together.
+        write: tries to write some of them.
+    """
+    found = list(islice(_refused(connection, rows, write), MOST_REFUSED + 1))
+    return pl.concat(found) if 0 < len(found) <= MOST_REFUSED else None
+
+
+def _refused(
+    connection: sa.Connection, rows: pl.DataFrame, write: Callable[[pl.DataFrame], object]
+) -> Iterator[pl.DataFrame]:
+    why = _why_refused(connection, rows, write)
+    if why is None:
+        return
+    if rows.height == 1:
+        yield rows.with_columns(detail=pl.lit(why))
+        return
+    middle = rows.height // 2
+    yield from _refused(connection, rows[:middle], write)
+    yield from _refused(connection, rows[middle:], write)
+
+
+def _why_refused(connection: sa.Connection, rows: pl.DataFrame, write: Callable[[pl.DataFrame], object]) -> str | None:
+    savepoint = connection.begin_nested()
+    try:
+        write(rows)
+    except (DataError, IntegrityError) as error:
+        return str(error.orig).splitlines()[0]
+    finally:
+        savepoint.rollback()
+    return None
