@@ -13,7 +13,7 @@ from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
 from freight.streaming.messages import decode
 from freight.transforms import derive
-from freight.transforms.versions import with_content_hash
+from freight.transforms.versions import kept_versions, with_content_hash
 from freight.types import LoadCounts, RunId, origin_us_of
 from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
@@ -105,13 +105,13 @@ def _replay_rows(
         return LoadCounts()
     passed = set(valid[ROW_NUMBER])
     versions = with_content_hash(derive(_with_origin(valid, rows, file), contract), contract)
-    newest = versions.sort("origin_us", ROW_NUMBER).unique(contract.business_key, keep="last", maintain_order=True)
+    kept = kept_versions(versions, contract, ROW_NUMBER)
     content = UnitContent(
-        frames=lambda: [newest],
-        rows=newest.height,
+        frames=lambda: [kept],
+        rows=kept.height,
         quarantined=lambda: [],
         read=valid.height,
-        superseded=valid.height - newest.height,
+        superseded=valid.height - kept.height,
         row_range=(min(passed), max(passed)),
         decimal_mark=file.decimal_mark,
     )

@@ -10,12 +10,11 @@ from freight.contracts import Contract
 from freight.frames import PARTITION, ROW_NUMBER
 from freight.streaming.messages import decode
 from freight.transforms import derive
-from freight.transforms.versions import CONTENT_HASH, with_content_hash
+from freight.transforms.versions import kept_versions, with_content_hash
 from freight.validation import Locale, split
 from freight.warehouse.stream_load import MicroBatch, OffsetRange
 
 LATE_US = 3_600_000_000  # behind the newest event of its partition, in microseconds
-VERSION = ("origin_us", "origin_seq", CONTENT_HASH)
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def conform(received: Received, contract: Contract, zone: str, now: datetime) ->
     rows = with_content_hash(derive(_with_origin(parted.valid, messages), contract), contract)
     rows = _flag_late(rows, contract, received.spans)
     newest = _newest_events(rows, contract)
-    kept = _versions(rows, contract)
+    kept = kept_versions(rows, contract)
     return MicroBatch(
         tuple(_ranges(received, rows, kept, newest)),
         kept,
@@ -79,18 +78,6 @@ def _flag_late(rows: pl.DataFrame, contract: Contract, spans: Mapping[int, Span]
 def _newest_events(rows: pl.DataFrame, contract: Contract) -> dict[int, int]:
     newest = rows.group_by(PARTITION).agg(pl.col(contract.event_time or "").max().dt.epoch("us"))
     return dict(newest.iter_rows())
-
-
-def _versions(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Keep the newest version of each key, in the order of the keys.
-
-    Of rows that never change every content is kept, so that the warehouse can tell which one contradicts it.
-    """
-    key = list(contract.business_key)
-    in_order = rows.sort([*key, *VERSION])
-    same = [*key, CONTENT_HASH] if contract.immutable else key
-    is_last = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in same)
-    return in_order.filter(is_last)
 
 
 def _ranges(

@@ -1,4 +1,7 @@
-"""Identity of content: a hash that is equal where the contract's columns are, on every machine and release."""
+"""Versions of a row: a hash that tells whether two have one content, and which of those that come together are kept.
+
+The hash is equal where the contract's columns are, on every machine and release.
+"""
 
 from collections.abc import Sequence
 
@@ -17,6 +20,18 @@ def with_content_hash(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     xxh3 = _canonical(contract.columns).nchash.xxh3_64()  # type: ignore[attr-defined] # polars_hash adds it
     # Less 2^63, so that 64 bits without a sign fit the databases' integers: the same as turning the first bit over.
     return frame.with_columns((xxh3 ^ (1 << 63)).reinterpret(dtype=pl.Int64).alias(CONTENT_HASH))
+
+
+def kept_versions(rows: pl.DataFrame, contract: Contract, sequence: str = "origin_seq") -> pl.DataFrame:
+    """Keep the newest version of each key by `origin_us`, the column `sequence` and `content_hash`; sort by the keys.
+
+    Of rows that never change every content is kept, so that the warehouse can tell which one contradicts it.
+    """
+    key = list(contract.business_key)
+    in_order = rows.sort([*key, "origin_us", sequence, CONTENT_HASH])
+    same = [*key, CONTENT_HASH] if contract.immutable else key
+    is_last = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in same)
+    return in_order.filter(is_last)
 
 
 def _canonical(columns: Sequence[Column]) -> pl.Expr:

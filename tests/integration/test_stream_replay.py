@@ -17,10 +17,12 @@ from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.replay_range import Wanted, replay_range
 from freight.types import LoadCounts, RunId
 from freight.warehouse.aggregates import refresh_aggregates
-from freight.warehouse.connect import transaction
+from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.explain import explain
 from tests.conftest import WarehouseUnderTest
+from tests.lib.corridor import NOW
 from tests.lib.kafka import new_topic
+from tests.lib.stream_reader import Reader, terminal_event
 from tests.lib.streams import NO_LIMIT, SMALL_BATCHES, Listening, event, rows, send
 
 SENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -73,19 +75,18 @@ def assert_sound(read: Listening) -> None:
     assert reconcile(engine_of(read)) == []
 
 
+def replayed(engine: Engine, source: str, now: datetime | None = None) -> list[tuple[LoadCounts, int]]:
+    """Replay what waits of a source; return the counts of each file, and how many rows of it still wait."""
+    catalog = Catalog(sources=(Source(name="x", dataset="stations", reader="csv", location="x"),), folder=".")  # type: ignore[arg-type]
+    outcomes = replay(engine, catalog, run_id=RunId("replay"), source=source, clock=lambda: now or datetime.now(UTC))
+    return [(outcome.counts, outcome.waiting) for outcome in outcomes]
+
+
 def test_quarantined_messages_come_back_when_the_contract_takes_them(read: Listening, statuses: None) -> None:
     assert statuses is None
-    catalog = Catalog(sources=(Source(name="x", dataset="stations", reader="csv", location="x"),), folder=".")  # type: ignore[arg-type]
-
-    def replayed() -> list[tuple[LoadCounts, int]]:
-        outcomes = replay(
-            engine_of(read), catalog, run_id=RunId("replay"), source=read.topic, clock=lambda: datetime.now(UTC)
-        )
-        return [(outcome.counts, outcome.waiting) for outcome in outcomes]
-
     assert rows(engine_of(read), "SELECT COUNT(*) FROM fact_transactions") == [(90,)]
-    assert replayed() == [(LoadCounts(read=5, inserted=5), 0)] * 2
-    assert replayed() == []
+    assert replayed(engine_of(read), read.topic) == [(LoadCounts(read=5, inserted=5), 0)] * 2
+    assert replayed(engine_of(read), read.topic) == []
     assert rows(engine_of(read), "SELECT COUNT(*) FROM fact_transactions") == [(100,)]
     with engine_of(read).connect() as connection:
         (found,) = explain(connection, "fact_transactions", "TRX-110")
@@ -94,6 +95,32 @@ def test_quarantined_messages_come_back_when_the_contract_takes_them(read: Liste
     assert told == [read.topic, 1, 10, "replay", "dpa"]
     assert lineage["sent_at"] == datetime.fromtimestamp((SENT_MS + 10) / 1000, UTC)
     assert_sound(read)
+
+
+def test_an_event_that_contradicts_a_stored_one_stays_in_quarantine(warehouse: WarehouseUnderTest) -> None:
+    reader = Reader(warehouse.url, dataset="terminal_events")
+    reader.loader.load(reader.batch([terminal_event(1, 1.0), terminal_event(1, 2.0), terminal_event(1, 3.0)], []))
+    assert replayed(reader.engine, reader.stream.topic, NOW) == [(LoadCounts(), 2)]
+    waiting = rows(reader.engine, "SELECT raw FROM quarantine WHERE replayed_batch_id IS NULL ORDER BY row_number")
+    assert [bytes(raw) for (raw,) in waiting] == [terminal_event(1, 2.0), terminal_event(1, 3.0)]
+    assert rows(reader.engine, "SELECT pressure_bar FROM fact_terminal_events") == [(1.0,)]
+    assert reconcile(reader.engine) == []
+    reader.engine.dispose()
+
+
+def test_of_events_that_contradict_each_other_one_comes_back(
+    warehouse: WarehouseUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(warehouse.url, dataset="terminal_events")
+    reader.loader.load(reader.batch([terminal_event(1, 1_001.0), terminal_event(1, 1_002.0)], []))
+    column = next(column for column in contracts()["terminal_events"].columns if column.name == "pressure_bar")
+    monkeypatch.setitem(column.__dict__, "maximum", 2_000)
+    assert replayed(reader.engine, reader.stream.topic, NOW) == [(LoadCounts(read=1, inserted=1), 1)]
+    waiting = rows(reader.engine, "SELECT raw FROM quarantine WHERE replayed_batch_id IS NULL")
+    assert [bytes(raw) for (raw,) in waiting] == [terminal_event(1, 1_002.0)]
+    assert rows(reader.engine, "SELECT pressure_bar FROM fact_terminal_events") == [(1_001.0,)]
+    assert reconcile(reader.engine) == []
+    reader.engine.dispose()
 
 
 def test_a_span_that_is_read_again_doubles_nothing(read: Listening) -> None:
