@@ -231,7 +231,7 @@ class KafkaSource:
             self._drop(offsets)
             self._consumer.incremental_assign([TopicPartition(self._topic, p, offset) for p, offset in offsets.items()])
         except KafkaException as error:
-            raise _translated(error) from error
+            raise _translated(error, self._topic) from error
         self._reading |= set(offsets)
         self.resume(offsets)
 
@@ -259,7 +259,7 @@ class KafkaSource:
             committed = {p.partition: p.offset for p in self._consumer.committed(places, ANSWER_S)}
             return [self._log(topic_id, place, committed[place.partition]) for place in places]
         except KafkaException as error:
-            raise _translated(error) from error
+            raise _translated(error, self._topic) from error
 
     def offsets_at(self, instant: datetime) -> dict[int, int]:
         """See `Source`."""
@@ -269,7 +269,7 @@ class KafkaSource:
             found = self._consumer.offsets_for_times(asked, ANSWER_S)
             ends = {p.partition: self._consumer.get_watermark_offsets(p, ANSWER_S)[1] for p in found if p.offset < 0}
         except KafkaException as error:
-            raise _translated(error) from error
+            raise _translated(error, self._topic) from error
         return {place.partition: ends.get(place.partition, place.offset) for place in found}
 
     def topic_id(self) -> str:
@@ -277,7 +277,7 @@ class KafkaSource:
         try:
             return self._describe()[0]
         except KafkaException as error:
-            raise _translated(error) from error
+            raise _translated(error, self._topic) from error
 
     def _describe(self) -> tuple[str, list[int]]:
         """Return the identity of the topic, and its partitions."""
@@ -368,10 +368,10 @@ def _polled(came: Sequence[Any], failed: Sequence[Any]) -> Polled:
     return Polled(messages, first, until, ended, doubtful)
 
 
-def _translated(error: KafkaException) -> ConfigurationError | TransientError:
+def _translated(error: KafkaException, topic: str) -> ConfigurationError | TransientError:
     cause: KafkaError = error.args[0]
     if cause.code() in REFUSED:
         return ConfigurationError(f"Kafka refuses us: {cause.str()}")
     if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-        return ConfigurationError(f"there is no such topic: {cause.str()}")
+        return ConfigurationError(f"there is no topic {topic!r}: create it, or correct the parameter topic")
     return TransientError(f"Kafka does not answer: {cause.str()}")

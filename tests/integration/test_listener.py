@@ -265,7 +265,8 @@ def test_a_secured_broker_is_read_as_event_hubs_is(
 def test_a_topic_that_does_not_exist_is_a_wrong_setting(
     sqlite_warehouse: WarehouseUnderTest, kafka: LocalKafka
 ) -> None:
-    with pytest.raises(ConfigurationError, match="there is no such topic"):
+    remedy = "there is no topic 'no-such-topic': create it, or correct the parameter topic"
+    with pytest.raises(ConfigurationError, match=remedy):
         listening(sqlite_warehouse, kafka, "no-such-topic").run()
 
 
