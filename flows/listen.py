@@ -19,7 +19,6 @@ from pydantic import Field
 
 from blocks.places import kafka_client, warehouse_url
 from freight.errors import ConfigurationError, DpaError
-from freight.log import log_to_file
 from freight.settings import load_settings, started_by
 from freight.streaming import run
 from freight.streaming.alive import alive_path, showing_life
@@ -33,7 +32,7 @@ from freight.warehouse.connect import closing
 from freight.warehouse.streams import Stream
 from tasks.background import run_until_told
 from tasks.heartbeat import Heartbeat
-from tasks.log import log_to_prefect
+from tasks.log import log_run
 
 LIMITS, POISON = BatchLimits(), PoisonLimits()
 MOST_ROWS = 1_000_000  # that a Kafka client gives at once
@@ -104,8 +103,7 @@ def _poison_limits(share: float) -> PoisonLimits:
 
 def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehouse: str | None) -> State[Any]:
     here = load_settings()
-    log_to_file(here.logs)
-    log_to_prefect()
+    log_run(here.logs)
     run_id, status, stop = UUID(str(runtime.flow_run.id)), Status(), threading.Event()
     listener = run.new_listener(RunId(str(run_id)))
     source = KafkaSource(kafka_client(kafka, here), stream.topic, stream.group)

@@ -16,7 +16,6 @@ from rich.console import Console
 
 from freight.catalog import Catalog, read_catalog
 from freight.errors import ConfigurationError, DpaError, SourceError
-from freight.log import log_to_file
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
 from freight.progress import progress
 from freight.settings import load_settings, started_by
@@ -24,7 +23,7 @@ from freight.summary import headline, print_summary, reasons, summary_rows
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
 from tasks import load as steps
-from tasks.log import log_to_prefect
+from tasks.log import log_run
 from tasks.report import write_report
 
 
@@ -51,8 +50,7 @@ def load_nightly(catalog: Path | None = None) -> State[Any]:
 
 def _load_catalog(catalog: Path | None) -> State[Any]:
     settings = load_settings()
-    log = log_to_file(settings.logs)
-    log_to_prefect()
+    log = log_run(settings.logs)
     sources = read_catalog(catalog or settings.catalog)
     run_id = RunId(str(runtime.flow_run.id))
     steps.begin_run(sources, run_id, started_by())

@@ -9,13 +9,12 @@ from prefect.states import Completed, Failed
 from blocks.places import warehouse_url
 from freight.catalog import read_catalog
 from freight.errors import DpaError
-from freight.log import log_to_file
 from freight.replay import replay
 from freight.settings import load_settings, started_by
 from freight.types import RunId
 from freight.warehouse.connect import closing, open_engine
 from freight.warehouse.runs import noted_run
-from tasks.log import log_to_prefect
+from tasks.log import log_run
 
 
 @flow(name="replay-quarantine")
@@ -30,8 +29,7 @@ def replay_quarantine(source: str | None = None, warehouse: str | None = None) -
         Completed with the outcome of each file and partition, or Failed with the `DpaError`.
     """
     here = load_settings()
-    log_to_file(here.logs)
-    log_to_prefect()
+    log_run(here.logs)
     run_id = RunId(str(runtime.flow_run.id))
     try:
         with (

@@ -9,7 +9,6 @@ from prefect.states import Completed, Failed
 
 from blocks.places import kafka_client, warehouse_url
 from freight.errors import DpaError
-from freight.log import log_to_file
 from freight.settings import load_settings, started_by
 from freight.streaming import replay_range as core
 from freight.streaming.consumer import KafkaSource
@@ -18,7 +17,7 @@ from freight.types import RunId
 from freight.warehouse.connect import closing, open_engine
 from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import Stream
-from tasks.log import log_to_prefect
+from tasks.log import log_run
 
 
 @flow(name="replay-range")
@@ -54,8 +53,7 @@ def replay_range(
         Completed with the counts, or Failed with the `DpaError`.
     """
     here = load_settings()
-    log_to_file(here.logs)
-    log_to_prefect()
+    log_run(here.logs)
     stream = Stream(dataset, topic or topic_of(dataset), group, simulated=simulated)
     chosen = None if partitions is None else tuple(partitions)
     wanted = core.Wanted(chosen, from_offset, until_offset, from_time, until_time)

@@ -7,11 +7,11 @@ kills the run without a word. So nobody does, and the main thread only waits whi
 import threading
 import time
 from collections.abc import Callable
-from contextvars import copy_context
 from uuid import UUID
 
 from prefect.exceptions import TerminationSignal
 
+from freight.streaming.background import daemon
 from tasks.api import impatient_client
 
 DRAIN_S = 22.0  # Prefect kills a run 30 s after it was cancelled, and a pod has to end within 25 s
@@ -72,8 +72,7 @@ class _Thread:
     def __init__(self, work: Work) -> None:
         self._work, self._ended = work, threading.Event()
         self._said, self._error = "told to stop before it began", None  # type: str, BaseException | None
-        # A daemon: work that is stuck must not keep the process from ending.
-        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name="work", daemon=True)
+        self._thread = daemon("work", self._run)
 
     def start(self) -> None:
         """Begin; a signal may strike here as well."""

@@ -7,7 +7,6 @@ import logging
 import re
 import threading
 import time
-from contextvars import copy_context
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.events import emit_event
 
+from freight.streaming.background import daemon
 from freight.streaming.status import Snapshot, Status
 from freight.warehouse.streams import Stream
 from tasks.api import impatient_client
@@ -51,7 +51,7 @@ class Heartbeat:
         self._shown_at = float("-inf")
         self._is_away = False
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name="heartbeat", daemon=True)
+        self._thread = daemon("heartbeat", self._run)
 
     def __enter__(self) -> Self:
         self._thread.start()

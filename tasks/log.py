@@ -1,9 +1,12 @@
-"""What the core logs, shown with its run in Prefect. The core itself knows nothing of it."""
+"""What the core logs, in a file and shown with its run in Prefect. The core itself knows nothing of the latter."""
 
 import logging
+from pathlib import Path
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
+
+from freight.log import log_to_file
 
 
 class _RunLog(APILogHandler):
@@ -15,8 +18,12 @@ class _RunLog(APILogHandler):
             super().emit(record)
 
 
-def log_to_prefect() -> None:
-    """Send what the core logs to Prefect as well; calling it again changes nothing."""
+def log_run(folder: Path) -> Path:
+    """Send what the core logs to `dpa.log` in a folder and to Prefect; calling it again changes nothing.
+
+    A thread belongs to a run if it has the context of the one that made it, as those of the core have.
+    """
     core = logging.getLogger("freight")
     if not any(isinstance(handler, _RunLog) for handler in core.handlers):
         core.addHandler(_RunLog())
+    return log_to_file(folder)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,14 @@ from freight.errors import TransientError
 LEAVE_S = 5.0  # for a call that is under way at the end
 
 log = logging.getLogger("freight")
+
+
+def daemon(name: str, call: Callable[[], object]) -> threading.Thread:
+    """Return a thread that does not keep the process from ending; it is not started.
+
+    It has the context of the thread that makes it, so that whoever shows what a run logs shows what it logs, too.
+    """
+    return threading.Thread(target=copy_context().run, args=(call,), name=name, daemon=True)
 
 
 class Every:
@@ -25,7 +34,7 @@ class Every:
     def __init__(self, what: str, call: Callable[[], object], period_s: float, share: float = 0.0) -> None:
         self._what, self._call, self._period_s, self._share = what, call, period_s, share
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=what, daemon=True)
+        self._thread = daemon(what, self._run)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -69,5 +78,5 @@ class DaemonThreads(Executor):
             except BaseException as error:
                 future.set_exception(error)
 
-        threading.Thread(target=run, name=self._name, daemon=True).start()
+        daemon(self._name, run).start()
         return future

@@ -1,5 +1,6 @@
 """The listening flow on a real Prefect server and a real Kafka."""
 
+import itertools
 import json
 import re
 import signal
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import pytest
@@ -27,14 +28,17 @@ from blocks.kafka_cluster import KafkaCluster
 from blocks.warehouse import Warehouse
 from flows.listen import listen, main
 from freight.cli import app
-from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded
+from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded, TransientError
 from freight.reconcile import reconcile
 from freight.settings import PROJECT_ROOT
 from freight.simulator.kafka_broker import LocalKafka
+from freight.streaming import run as beside
 from freight.streaming.alive import alive_path
 from freight.streaming.listener import ListenerLoop
+from freight.types import LoadCounts
 from freight.warehouse.connect import Engine, open_engine, with_password
 from freight.warehouse.migrate import migrate
+from freight.warehouse.stream_load import MicroBatch, StreamLoader
 from tasks import background, heartbeat
 from tasks import load as steps
 from tests.conftest import Measured, WarehouseUnderTest
@@ -42,6 +46,7 @@ from tests.lib.cut import Way
 from tests.lib.kafka import Broker, OwnKafka, delete_records_before, new_topic
 from tests.lib.listening import ListenProcess, Load, count
 from tests.lib.postgres import PostgresServer
+from tests.lib.runs import logged_within
 from tests.lib.streams import event, rows, send, wait_until
 
 CANARY = "canary: p@ss/word?"
@@ -514,6 +519,32 @@ def test_a_prefect_that_fails_is_told_once_and_harms_nothing(
     assert count(warehouse_here, "fact_transactions") == 1_000
     log = (home / "logs" / "dpa.log").read_text(encoding="utf-8")
     assert log.count("Prefect is not told how the listener does: RuntimeError: no artifacts today") == 1
+
+
+def test_what_goes_wrong_in_any_thread_is_in_the_log_of_the_run(
+    warehouse_here: Engine, topic: str, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise TransientError("not today")
+
+    def fail_once(loader: StreamLoader, batch: MicroBatch) -> LoadCounts:
+        return load(loader, batch) if next(tries) else fail()
+
+    load, tries = StreamLoader.load, itertools.count()
+    monkeypatch.setattr(StreamLoader, "load", fail_once)
+    monkeypatch.setattr(beside, "has_marks", fail)
+    monkeypatch.setattr(beside, "AGGREGATES_S", 0.1)
+    monkeypatch.setattr(heartbeat, "emit_event", fail)
+    state = run_flow(topic=topic, at_end=True)
+    assert state.is_completed()
+    for said in (
+        f"{topic} waits: not today",  # the thread that commits
+        "daily statistics: not today",
+        "Prefect is not told how the listener does: TransientError: not today",
+        f"{topic}: everything is read",  # the loop
+    ):
+        logged_within(prefect, run_of(prefect, state).id, said)
+    assert count(warehouse_here, "fact_transactions") == 1_000
 
 
 class SlotLost(BaseException):

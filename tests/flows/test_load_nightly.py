@@ -1,16 +1,12 @@
 """The nightly flow on a real Prefect server."""
 
 import re
-import time
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from prefect import State, get_client
 from prefect.artifacts import Artifact
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
 from flows.load_nightly import load_nightly, main
 from freight.errors import TransientError
@@ -19,6 +15,7 @@ from freight.reconcile import reconcile
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.corridor import Corridor, nightly
+from tests.lib.runs import logged_within
 
 GOOD = "TRX-1,MCH-001,2026-02-01 10:00:00,30,OK"
 
@@ -88,18 +85,6 @@ def test_prefect_shows_a_named_run_with_what_the_core_logged(corridor: Corridor)
         assert re.fullmatch(r"load-nightly [\d-]{10} [\d:]{8} UTC", prefect.read_flow_run(run_id).name)
         messages = logged_within(prefect, run_id, r"run .* completed")
     assert [message for message in messages if message.startswith("loaded erp erp_20260203.csv (sha256 ")]
-
-
-def logged_within(prefect: SyncPrefectClient, run_id: UUID, last: str) -> list[str]:
-    """Return what a run logged, once its last line has arrived: Prefect takes logs in batches."""
-    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        messages = [log.message for log in prefect.read_logs(wanted)]
-        if any(re.match(last, message) for message in messages):
-            return messages
-        time.sleep(0.1)
-    raise AssertionError(f"no log line like {last!r} arrived")
 
 
 @pytest.mark.usefixtures("corridor")

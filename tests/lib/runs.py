@@ -1,0 +1,22 @@
+"""What the Prefect server of the tests knows of a run."""
+
+import re
+import time
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+LIMIT_S = 30.0
+
+
+def logged_within(prefect: SyncPrefectClient, run_id: UUID, last: str) -> list[str]:
+    """Return what a run logged, once its last line has arrived: Prefect takes logs in batches."""
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        messages = [log.message for log in prefect.read_logs(wanted)]
+        if any(re.match(last, message) for message in messages):
+            return messages
+        time.sleep(0.1)
+    raise AssertionError(f"no log line like {last!r} arrived")
