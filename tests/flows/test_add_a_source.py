@@ -7,19 +7,16 @@ import pytest
 from freight.settings import PROJECT_ROOT
 from tests.conftest import WarehouseUnderTest
 from tests.lib.checkout import Checkout
+from tests.lib.readme import files_to_write
 
 PAGE = (PROJECT_ROOT / "docs" / "add-a-source.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^### `([^`]+)`$.*?^```(?:python|yaml)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 DELIVERY = "NUMERO;TARE_T\n0042;21,5\n0043;22\n0044;20\n99;20,5\n"
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     checkout = Checkout(tmp_path_factory.mktemp("dataset") / "dpa")
-    for name, text in {**FILES, "wagons/wagons_20260201.csv": DELIVERY}.items():
-        path = checkout.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    checkout.write({**files_to_write(PAGE), "wagons/wagons_20260201.csv": DELIVERY})
     return checkout
 
 

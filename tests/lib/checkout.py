@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from freight.settings import PROJECT_ROOT
@@ -34,6 +34,13 @@ class Checkout:
         base = getattr(sys, "_base_executable", sys.executable)
         finish = f"b._link_project(b.DEV); b._write_stamp(b.DEV, {base!r})"
         subprocess.run([sys.executable, "-c", f"import bootstrap as b; {finish}"], cwd=self.folder, check=True)
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write files, by their paths."""
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a shell that knows nothing of DPA or Prefect, nor that make started these tests."""

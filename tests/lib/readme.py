@@ -1,4 +1,4 @@
-"""What the README shows."""
+"""What the README and the other documents show."""
 
 import re
 
@@ -18,3 +18,8 @@ def line(language: str, start: str) -> str:
     """Return the line of the README's fenced blocks that starts like this, without its comment."""
     (found,) = (line for line in block(language, start).splitlines() if line.startswith(start))
     return found
+
+
+def files_to_write(page: str) -> dict[str, str]:
+    """Return the files that a page tells to write: under a heading with the path."""
+    return dict(re.findall(r"^### `([^`]+)`$.*?^```(?:python|yaml)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
