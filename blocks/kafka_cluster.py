@@ -1,16 +1,13 @@
 """A Kafka cluster, or an Azure Event Hubs namespace, as a Prefect block."""
 
 import re
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
 
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
+from blocks.azure_tokens import TokenSource, azure_tokens
 from freight.errors import ConfigurationError
-
-# Called with the client's `sasl.oauthbearer.config`; returns a token and when it expires, in seconds since 1970.
-TokenSource = Callable[[str], tuple[str, float]]
 
 PLACES = re.compile(r"[^\s:/,@]+:\d{1,5}(,[^\s:/,@]+:\d{1,5})*")
 EVENT_HUBS = ".servicebus.windows.net"
@@ -59,7 +56,8 @@ class KafkaCluster(Block):
         default="PLAINTEXT", description="PLAINTEXT without a login, or SASL_SSL with a login over TLS."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
-        default="PLAIN", description="How to log in with SASL_SSL; Event Hubs takes PLAIN with a connection string."
+        default="PLAIN",
+        description="How to log in with SASL_SSL; Event Hubs takes PLAIN with a connection string, or OAUTHBEARER.",
     )
     username: str | None = Field(default=None, description="Who logs in; on Event Hubs literally $ConnectionString.")
     password: SecretStr | None = Field(
@@ -71,12 +69,13 @@ class KafkaCluster(Block):
     )
 
     @classmethod
-    def event_hubs(cls, namespace: str, connection_string: str) -> Self:
+    def event_hubs(cls, namespace: str, connection_string: str | None = None) -> Self:
         """Return the cluster of an Event Hubs namespace, Standard tier or above.
 
         Args:
             namespace: its name, without the domain.
-            connection_string: of a shared access policy with the right Listen, `Endpoint=sb://…`.
+            connection_string: of a shared access policy with the right Listen, `Endpoint=sb://…`; without one, the
+                client logs in with tokens of the identity that it runs as.
 
         Raises:
             ConfigurationError: the name or the connection string cannot be right.
@@ -85,8 +84,11 @@ class KafkaCluster(Block):
             raise ConfigurationError(
                 "the name of an Event Hubs namespace is letters, digits and dashes: leave the rest"
             )
+        place = f"{namespace}{EVENT_HUBS}:{EVENT_HUBS_PORT}"
+        if connection_string is None:
+            return cls(bootstrap_servers=place, security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
         return cls(
-            bootstrap_servers=f"{namespace}{EVENT_HUBS}:{EVENT_HUBS_PORT}",
+            bootstrap_servers=place,
             security_protocol="SASL_SSL",
             username=EVENT_HUBS_USER,
             password=SecretStr(connection_string),
@@ -96,10 +98,11 @@ class KafkaCluster(Block):
         """Return the settings of a Kafka client; they hold the password in clear and must not be logged.
 
         Args:
-            token_source: gives the tokens of OAUTHBEARER, such as those of a workload identity.
+            token_source: gives the tokens of OAUTHBEARER; for Event Hubs by default those that Azure gives the identity
+                of this process.
 
         Raises:
-            ConfigurationError: the mechanism is OAUTHBEARER and there is no source of tokens.
+            ConfigurationError: the mechanism is OAUTHBEARER elsewhere, and there is no source of tokens.
         """
         settings = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.security_protocol}
         if self.security_protocol == "PLAINTEXT":
@@ -113,12 +116,13 @@ class KafkaCluster(Block):
             assert self.username
             assert self.password
             return {"sasl.username": self.username, "sasl.password": self.password.get_secret_value()}
-        if token_source is None:
+        host = self.bootstrap_servers.partition(":")[0]
+        if token_source is None and not host.lower().endswith(EVENT_HUBS):
             raise ConfigurationError(
-                "the Kafka cluster wants OAUTHBEARER, and nothing gives tokens yet: use PLAIN with a connection "
-                "string, or SCRAM with a password"
+                "the Kafka cluster wants OAUTHBEARER, and only those of Event Hubs are given tokens: use SCRAM or "
+                "PLAIN with a password"
             )
-        return {"oauth_cb": token_source}
+        return {"oauth_cb": token_source or azure_tokens(host)}
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

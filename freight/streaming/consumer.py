@@ -73,6 +73,7 @@ REFUSED = {
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.UNSUPPORTED_SASL_MECHANISM,
 }
+NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"  # how the client says so, with the code of a refused login
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,9 @@ class KafkaSource:
 
         Raises:
             ConfigurationError: the client refuses its settings, or a file that they name.
+            TransientError: the source of tokens that they name gives none.
         """
+        _need_token(settings)
         self._has_identity = has_identity
         self._topic = topic
         self._trouble: KafkaError | None = None
@@ -283,6 +286,7 @@ class KafkaSource:
         """Return the identity of the topic, and its partitions."""
         if not self._has_identity:
             return "", sorted(self._consumer.list_topics(self._topic, ANSWER_S).topics[self._topic].partitions)
+        _need_token(self._admin_settings)
         admin = AdminClient(self._admin_settings)  # kept until the answer is there: it fails what it waits for
         described: Any = admin.describe_topics(TopicCollection([self._topic]), request_timeout=ANSWER_S)
         topic = described[self._topic].result(ANSWER_S + 1)
@@ -313,11 +317,11 @@ class KafkaSource:
 
     def _note_trouble(self, error: KafkaError) -> None:
         """Note what the client says about its connections; it goes on trying by itself."""
-        log.log(logging.ERROR if error.code() in REFUSED else logging.WARNING, "Kafka: %s", error.str())
+        log.log(logging.ERROR if _is_refusal(error) else logging.WARNING, "Kafka: %s", error.str())
         self._trouble = error
 
     def _refuse_trouble(self) -> None:
-        if self._trouble is not None and self._trouble.code() in REFUSED:
+        if self._trouble is not None and _is_refusal(self._trouble):
             raise ConfigurationError(f"Kafka refuses us: {self._trouble.str()}")
         self._trouble = None
 
@@ -361,16 +365,27 @@ def _polled(came: Sequence[Any], failed: Sequence[Any]) -> Polled:
         elif error.code() in DOUBTS:
             log.warning("Kafka: %s", error.str())
             doubtful.add(partition)
-        elif error.code() in REFUSED:
+        elif _is_refusal(error):
             raise ConfigurationError(f"Kafka refuses us: {error.str()}")
         else:
             log.warning("Kafka: %s", error.str())
     return Polled(messages, first, until, ended, doubtful)
 
 
+def _need_token(settings: Mapping[str, Any]) -> None:
+    """Let the source of tokens, if there is one, say why it has none: a client that starts without does not tell."""
+    if token_source := settings.get("oauth_cb"):
+        token_source("")
+
+
+def _is_refusal(error: KafkaError) -> bool:
+    """Whether the broker refuses us; a token that does not come right now is no refusal."""
+    return error.code() in REFUSED and not error.str().startswith(NO_TOKEN)
+
+
 def _translated(error: KafkaException, topic: str) -> ConfigurationError | TransientError:
     cause: KafkaError = error.args[0]
-    if cause.code() in REFUSED:
+    if _is_refusal(cause):
         return ConfigurationError(f"Kafka refuses us: {cause.str()}")
     if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return ConfigurationError(f"there is no topic {topic!r}: create it, or correct the parameter topic")

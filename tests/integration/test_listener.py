@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from blocks.azure_tokens import azure_tokens
+from blocks.kafka_cluster import KafkaCluster
 from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded
 from freight.reconcile import reconcile
 from freight.simulator.kafka_broker import LocalKafka
@@ -19,6 +21,7 @@ from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW
 from tests.lib.kafka import OwnKafka, add_partitions, delete_records_before, delete_topic, new_topic
 from tests.lib.streams import NO_LIMIT, SMALL_BATCHES, Listening, event, rows, send, wait_until
+from tests.lib.tokens import TAKES_TOKENS, StandInCredential
 
 AT_END = ListenSettings(SMALL_BATCHES, NO_LIMIT, StopRules(at_end=True))
 
@@ -260,6 +263,32 @@ def test_a_secured_broker_is_read_as_event_hubs_is(
         Listening(
             sqlite_warehouse.url, kafka, topic, settings=AT_END, client={**client, "sasl.password": "wrong"}
         ).run()
+
+
+def test_a_secured_broker_takes_the_tokens_of_an_identity(
+    sqlite_warehouse: WarehouseUnderTest, own_kafka: OwnKafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = own_kafka(secure=True, options=TAKES_TOKENS)
+    topic = new_topic(kafka, 1)
+    send(kafka, topic, [event(1)])
+    cluster = KafkaCluster(
+        bootstrap_servers=kafka.secure_bootstrap,
+        security_protocol="SASL_SSL",
+        sasl_mechanism="OAUTHBEARER",
+        ca_location=str(kafka.ca_path),
+    )
+
+    def listen_as(credential: StandInCredential) -> None:
+        client = cluster.client_settings(azure_tokens("corridor.servicebus.windows.net", credential))
+        Listening(sqlite_warehouse.url, kafka, topic, settings=AT_END, client=client).run()
+
+    known, outdated = StandInCredential(), StandInCredential(exp=1)
+    listen_as(known)
+    assert rows(sqlite_warehouse.engine, "SELECT count(*) FROM fact_transactions") == [(1,)]
+    assert known.scopes == {"https://corridor.servicebus.windows.net/.default"}
+    with pytest.raises(ConfigurationError, match="Kafka refuses us"):
+        listen_as(outdated)
+    assert [c for c in (known, outdated) if c.token in caplog.text] == []
 
 
 def test_a_topic_that_does_not_exist_is_a_wrong_setting(

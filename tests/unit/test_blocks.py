@@ -1,17 +1,21 @@
 """Blocks: what they refuse and why, what the core gets of them, and that nobody sees their secrets."""
 
 import logging
+import time
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
+from blocks.azure_tokens import azure_tokens
 from blocks.kafka_cluster import KafkaCluster
 from blocks.warehouse import Warehouse
-from freight.errors import ConfigurationError
-from freight.streaming.consumer import KafkaSource
+from freight.errors import ConfigurationError, TransientError
+from freight.streaming.consumer import NO_TOKEN, KafkaSource
+from tests.lib.tokens import StandInCredential
 
 CANARY = "canary: p@ss/word?"
 CONNECTION = f"Endpoint=sb://corridor.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey={CANARY}"
@@ -61,17 +65,33 @@ def test_an_authority_of_ones_own_and_scram_are_passed_on() -> None:
     assert settings["sasl.password"] == CANARY
 
 
-def test_tokens_come_from_where_the_caller_says() -> None:
-    cluster = KafkaCluster(bootstrap_servers=HUBS, security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
-    with pytest.raises(ConfigurationError, match="nothing gives tokens yet: use PLAIN"):
+def test_tokens_come_from_where_the_caller_says_or_from_azure() -> None:
+    cluster = KafkaCluster(bootstrap_servers="a:1", security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
+    with pytest.raises(ConfigurationError, match="only those of Event Hubs are given tokens: use SCRAM or PLAIN"):
         cluster.client_settings()
 
     def tokens(_: str) -> tuple[str, float]:
         return CANARY, 2e9
 
-    settings = cluster.client_settings(tokens)
-    assert settings["oauth_cb"] is tokens
-    KafkaSource(settings, "topic", "group")  # the client takes it
+    assert cluster.client_settings(tokens)["oauth_cb"] is tokens
+    settings = KafkaCluster.event_hubs("corridor").client_settings()
+    assert (settings["bootstrap.servers"], settings["sasl.mechanism"]) == (HUBS, "OAUTHBEARER")
+    assert callable(settings["oauth_cb"])
+
+
+def test_a_token_that_does_not_come_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    credential = StandInCredential(lifetime_s=2)
+    cluster = KafkaCluster(bootstrap_servers="127.0.0.1:1", security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
+    source = KafkaSource(cluster.client_settings(azure_tokens("corridor", credential)), "topic", "group")
+    credential.error = ClientAuthenticationError("no identity today")
+    deadline = time.monotonic() + 20
+    while NO_TOKEN not in caplog.text:
+        assert time.monotonic() < deadline
+        source.poll(1, 0.1)  # it refuses nothing
+    with pytest.raises(TransientError, match="Azure gives no token for Kafka: no identity today"):
+        source.topic_id()
+    source.close()
+    assert credential.token not in caplog.text
 
 
 @pytest.mark.parametrize(
