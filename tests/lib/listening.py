@@ -58,15 +58,15 @@ def count(engine: Engine, table: str) -> int:
 
 
 class Load:
-    """Messages that come without a pause.
+    """Messages that come 200 at a time, with hardly a pause unless one is given.
 
     Attributes:
         sent: how many were acknowledged.
     """
 
-    def __init__(self, kafka: Broker, topic: str, partitions: int) -> None:
+    def __init__(self, kafka: Broker, topic: str, partitions: int, pause_s: float = 0.02) -> None:
         self.sent = 0
-        self._kafka, self._topic, self._partitions = kafka, topic, partitions
+        self._kafka, self._topic, self._partitions, self._pause_s = kafka, topic, partitions, pause_s
 
     @contextmanager
     def coming(self) -> Iterator[None]:
@@ -81,6 +81,6 @@ class Load:
             thread.join()
 
     def _send(self, enough: threading.Event) -> None:
-        while not enough.wait(0.02):
+        while not enough.wait(self._pause_s):
             values: list[bytes | None] = [event(self.sent + i) for i in range(200)]
             self.sent += len(send(self._kafka, self._topic, values, self.sent // 200 % self._partitions))
