@@ -19,6 +19,8 @@ from tests.lib.streams import Battery, rows, wait_until
 
 SEED = 7
 RESTART_S = 30.0
+EVENTS_A_KILL = 4_000
+COMMITS = (5, 40)  # of a listener that dies around one: before them it takes its positions
 ZOMBIE_S = 40.0
 
 
@@ -32,33 +34,42 @@ def postgres_battery(postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka
     return Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
 
 
-def kill_again_and_again(battery: Battery, log: Path, kills: int, measured: Measured) -> None:
-    """Kill listeners at random instants of their work; the next one has to go on within its time."""
-    chance, started, hits, slowest = random.Random(SEED), time.monotonic(), 0, 0.0
-    with battery.producing(4_000, kills):
+def kill_again_and_again(battery: Battery, log: Path, kills: int) -> tuple[int, str]:
+    """Kill listeners at random instants of their work, and around COMMIT; the next one has to go on within its time.
+
+    Returns:
+        How many events were produced and read meanwhile, and the figures in words.
+    """
+    chance, started, slowest = random.Random(SEED), time.monotonic(), 0.0
+    with battery.producing(EVENTS_A_KILL, kills, ahead=2 * EVENTS_A_KILL):
         for number in range(kills):
             before, begun = battery.read, time.monotonic()
-            process = battery.process(log, rows=100)
-            wait_until(lambda before=before: battery.read > before)  # type: ignore[misc]
-            slowest = max(slowest, time.monotonic() - begun)
-            time.sleep(chance.uniform(0, 0.5))
-            hits += not battery.is_read
-            process.kill()
-            assert process.lives is False, number
+            if number % 5 < 3:
+                process = battery.process(log, rows=200)
+                wait_until(lambda before=before: battery.read > before)  # type: ignore[misc]
+                slowest = max(slowest, time.monotonic() - begun)
+                time.sleep(chance.uniform(0, 0.5))
+                assert process.lives, process.output
+                process.kill()
+            else:
+                when, commit = ("before", "after")[number % 5 - 3], chance.randrange(*COMMITS)
+                assert battery.process(log, rows=200, dies=when, at=commit).wait() == -signal.SIGKILL
+            assert not battery.is_read, number
+        meanwhile = battery.read
     battery.read_to_the_end()
     battery.assert_nothing_is_lost_or_doubled()
     assert slowest < RESTART_S
-    events, seconds = battery.produced.totals().produced, time.monotonic() - started
-    measured(
-        f"kills {kills}, of a listener at work {hits}, {events} events, lost 0, doubled 0, "
-        f"slowest restart {slowest:.1f} s, {seconds:.0f} s"
+    events, seconds = battery.produced.messages, time.monotonic() - started
+    return meanwhile, (
+        f"kills {kills} of a listener at work, {events} events, {meanwhile} of them read meanwhile, "
+        f"lost 0, doubled 0, slowest restart {slowest:.1f} s, {seconds:.0f} s"
     )
 
 
 def test_listeners_that_are_killed_lose_and_double_nothing(
     battery: Battery, tmp_path: Path, measured: Measured
 ) -> None:
-    kill_again_and_again(battery, tmp_path / "log.txt", 5, measured)
+    measured(kill_again_and_again(battery, tmp_path / "log.txt", 5)[1])
 
 
 @pytest.mark.chaos
@@ -66,7 +77,9 @@ def test_listeners_that_are_killed_lose_and_double_nothing(
 def test_listeners_that_are_killed_100_times_lose_and_double_nothing(
     battery: Battery, tmp_path: Path, measured: Measured
 ) -> None:
-    kill_again_and_again(battery, tmp_path / "log.txt", 100, measured)
+    meanwhile, figures = kill_again_and_again(battery, tmp_path / "log.txt", 100)
+    assert meanwhile > 100_000
+    measured(figures)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -97,6 +97,11 @@ class Produced:
         """Note an acknowledged message, as the producer reports it."""
         self.add(*message)
 
+    @property
+    def messages(self) -> int:
+        """How many messages there are; none of them has to be judged for that."""
+        return len(self._messages)
+
     def facts(self) -> dict[str, Fact]:
         """Return, by transaction_id, machine, instant in UTC, tonnes and status of the newest valid version.
 

@@ -178,11 +178,17 @@ class Battery:
         )
 
     @contextmanager
-    def producing(self, count: int, rounds: int) -> Iterator[None]:
-        """Send events in rounds beside what the context does, and the rest of them at its end."""
+    def producing(self, count: int, rounds: int, ahead: int | None = None) -> Iterator[None]:
+        """Send events in rounds beside what the context does, and the rest of them at its end.
+
+        With `ahead`, a round waits until no more than so many messages are unread.
+        """
+        is_over = threading.Event()
 
         def send_all() -> None:
             for _ in range(rounds):
+                while ahead is not None and self.produced.messages - self.read > ahead and not is_over.wait(0.1):
+                    pass
                 self.produce(count)
 
         thread = threading.Thread(target=send_all)
@@ -190,7 +196,8 @@ class Battery:
         try:
             yield
         finally:
-            thread.join(LIMIT_S)
+            is_over.set()
+            thread.join()
 
     def listening(self, **more: Any) -> Listening:
         """Return a listener of this process."""
@@ -208,7 +215,7 @@ class Battery:
     @property
     def is_read(self) -> bool:
         """Whether everything that was produced has been read."""
-        return self.read == self.produced.totals().produced
+        return self.read == self.produced.messages
 
     def read_to_the_end(self) -> None:
         """Let a listener read what is left."""
