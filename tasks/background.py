@@ -14,7 +14,7 @@ from prefect.exceptions import TerminationSignal
 from freight.streaming.background import daemon
 from tasks.api import impatient_client
 
-DRAIN_S = 22.0  # Prefect kills a run 30 s after it was cancelled, and a pod has to end within 25 s
+DRAIN_S = 20.0  # Prefect kills a run 30 s after it was cancelled, and a pod has to end within 25 s
 LOOK_S = 1.0
 UNDRAINED = f"told to stop, and not through within {DRAIN_S:.0f} s: what was not committed will be read again"
 

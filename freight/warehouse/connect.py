@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ SQLITE_PAGE_BYTES = 16 << 10  # loads are faster than with 4 KiB, and a small ch
 WORK_MEMORY = "64MB"  # for the joins of a staged load; the server's 4 MB would spill them to disk
 # A server that vanished without a word is noticed within a minute, not after the system's two hours.
 DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+CANCEL_S = 2.0  # for a server to take note that a statement shall end
 READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not take the writer's lock
 
 # SQLSTATE classes and codes after which the same transaction may succeed.
@@ -147,9 +149,17 @@ def closing(engine: Engine) -> Iterator[Engine]:
 
 
 def canceller(connection: sa.Connection) -> Callable[[], None]:
-    """Return what another thread calls to break off the statement that runs on a connection."""
+    """Return what another thread calls to break off the statement that runs on a connection, if its server answers."""
     driver: Any = connection.connection.driver_connection
-    return driver.cancel if is_postgresql(connection) else driver.interrupt  # type: ignore[no-any-return]
+    return partial(_cancel, driver) if is_postgresql(connection) else driver.interrupt
+
+
+def _cancel(driver: Any) -> None:
+    """Ask PostgreSQL for it: psycopg's simple `cancel` would halt all threads for as long as the server is frozen."""
+    import psycopg  # late, since an embedded warehouse does not need the driver
+
+    with suppress(psycopg.Error):
+        driver.cancel_safe(timeout=CANCEL_S)
 
 
 def is_postgresql(connection: sa.Connection) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 from confluent_kafka import Consumer, TopicPartition
 from prefect import State, get_client
 from prefect.client.orchestration import SyncPrefectClient
@@ -386,6 +387,40 @@ def test_many_listeners_that_are_told_to_end_under_load_drain_and_complete(
     measured(f"100 listeners ended, the slowest after {longest:.1f} s, lost 0, doubled 0, messages {load.sent}")
     listen_here_as(monkeypatch, postgres_warehouse.url, kafka)
     assert_drained(engine, kafka, topic, load)
+
+
+@pytest.mark.chaos
+def test_a_listener_that_is_told_to_end_while_its_warehouse_is_frozen_ends_in_time(
+    start: Callable[..., ListenProcess],
+    kafka: LocalKafka,
+    postgres_server: PostgresServer,
+    postgres_warehouse: WarehouseUnderTest,
+    prefect: SyncPrefectClient,
+    monkeypatch: pytest.MonkeyPatch,
+    measured: Measured,
+) -> None:
+    engine, topic = postgres_warehouse.engine, new_topic(kafka, PARTITIONS)
+    load = Load(kafka, topic, PARTITIONS)
+    with load.coming(), engine.connect() as other:
+        process = start("--topic", topic)
+        run_id = process.wait_until_it_reads(engine)
+        other.execute(sa.text("LOCK TABLE fact_transactions"))
+        time.sleep(1)  # so that it is in the middle of a statement
+        postgres_server.pause()
+        try:
+            ended = process.signal(signal.SIGTERM)
+        finally:
+            postgres_server.resume()
+    assert (ended.returncode, ended.seconds < DRAINED_WITHIN_S) == (0, True), (ended.seconds, ended.said)
+    measured(f"ended after {ended.seconds:.1f} s, although its warehouse was frozen")
+    state = prefect.read_flow_run(run_id).state
+    assert state
+    assert state.is_completed()
+    assert str(state.message).startswith(background.UNDRAINED)
+    listen_here_as(monkeypatch, postgres_warehouse.url, kafka)
+    assert run_flow(topic=topic, at_end=True).is_completed()
+    assert count(engine, "fact_transactions") == load.sent
+    assert reconcile(engine) == []
 
 
 def deployed_run(prefect: SyncPrefectClient, topic: str) -> UUID:

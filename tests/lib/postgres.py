@@ -4,6 +4,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -82,6 +83,21 @@ class PostgresServer:
         name = f"test_{os.getpid()}_{next(self._names)}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
+    def pause(self) -> None:
+        """Freeze the server: connections stay open and nothing answers, as when its machine hangs."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        """Signal the server, and its processes that serve connections."""
+        first = (self.folder / "data" / "postmaster.pid").read_text().split()[0]
+        others = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        for pid in (first, *others):
+            os.kill(int(pid), number)
+
         return self._url(name)
 
     def new_protected_database(self, password: str) -> str:
