@@ -93,7 +93,7 @@ class ListenerLoop:
         self._ready: MicroBatch | None = None
         self._unpositioned: set[int] = set()
         self._ended: dict[int, int] = {}
-        self._paused = False
+        self._paused = self._broker_is_away = False
         self._retry_positions_at = 0.0
         self._lag_at = 0.0
         self._identity_at = 0.0
@@ -283,15 +283,22 @@ class ListenerLoop:
         self._status.tell(state="listening")
 
     def _check_identity(self) -> None:
-        """Notice a topic that is not there, or was made again, even where it has messages at our offsets."""
+        """Notice a topic that is not there, or was made again, even where it has messages at our offsets.
+
+        The question also tells whether the broker is there: the client itself waits for it without a word.
+        """
         if time.monotonic() < self._identity_at:
             return
         self._identity_at = time.monotonic() + IDENTITY_EVERY_S
         try:
             if self._buffer.topic_ids - {self._source.topic_id()}:
                 self._reset("the topic was made again")
+            if self._broker_is_away:
+                self._status.tell(state="listening")
+            self._broker_is_away = False
         except TransientError as error:
-            log.warning("%s: %s", self._stream.topic, error)
+            self._note_trouble(str(error))
+            self._broker_is_away = True
 
     def _on_assigned(self, partitions: Sequence[int]) -> None:
         self._unpositioned |= set(partitions)
