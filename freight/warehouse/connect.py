@@ -39,7 +39,8 @@ READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not tak
 # SQLSTATE classes and codes after which the same transaction may succeed.
 TRANSIENT_CLASSES = ("08", "53", "57")
 PROTOCOL_VIOLATION = "08P01"  # a mistake of the program, although its class is that of lost connections
-TRANSIENT_STATES = ("40001", "40P01", "55P03", "25006", "25P03")
+READ_ONLY_SERVER = "25006"
+TRANSIENT_STATES = ("40001", "40P01", "55P03", READ_ONLY_SERVER, "25P03")
 SQLITE_TRANSIENT = ("locked", "busy", "interrupted")
 REFUSED_STATES = ("28P01", "28000", "3D000", "42501")
 # What PostgreSQL says to one that it does not let in: a connection that failed has no SQLSTATE.
@@ -219,18 +220,25 @@ def _translated(engine: Engine) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        if _state(error) == READ_ONLY_SERVER:
+            engine.dispose()  # a standby since a failover: new connections find the server that takes writes
         translated = _translate(error, f"the warehouse {engine.url.render_as_string(hide_password=True)}")
         if translated is None:
             raise
         raise translated from error
 
 
+def _state(error: DBAPIError) -> str | None:
+    """Return the SQLSTATE; SQLite has none, nor has a connection that failed."""
+    return getattr(error.orig, "sqlstate", None)
+
+
 def _translate(error: DBAPIError, warehouse: str) -> DpaError | None:
     """Return what a driver's error means for us, or None where it is a mistake of the program."""
-    state = getattr(error.orig, "sqlstate", None)
+    state, is_sqlite = _state(error), isinstance(error.orig, sqlite3.Error)
     message = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
     lowered = message.lower()
-    if any(word in lowered for word in SQLITE_REFUSED):
+    if is_sqlite and any(word in lowered for word in SQLITE_REFUSED):
         return ConfigurationError(f"{warehouse} cannot be used: {message}")
     unconnected = state is None and isinstance(error, OperationalError)
     if state in REFUSED_STATES or (unconnected and any(word in lowered for word in CONNECTION_REFUSED)):
@@ -241,11 +249,7 @@ def _translate(error: DBAPIError, warehouse: str) -> DpaError | None:
         return None
     if state and (state.startswith(TRANSIENT_CLASSES) or state in TRANSIENT_STATES):
         return TransientError(f"{warehouse} is not ready: {message} ({state})")
-    if (
-        state is None
-        and isinstance(error, (OperationalError, InterfaceError))
-        and not isinstance(error.orig, sqlite3.Error)
-    ):
+    if state is None and isinstance(error, (OperationalError, InterfaceError)) and not is_sqlite:
         return TransientError(f"{warehouse} cannot be reached: {message}")
     if isinstance(error, (DataError, IntegrityError)):
         return RowsRefused(f"{warehouse} refuses rows: {message}")

@@ -1,9 +1,13 @@
-"""A micro-batch meets errors at every statement, and other writers at every key."""
+"""Errors at every statement, other writers at every key, and a broker or a warehouse that fails for a while."""
 
 import itertools
+import shutil
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,13 +16,22 @@ import sqlalchemy as sa
 
 from freight.errors import PositionFenced, TransientError
 from freight.reconcile import reconcile
+from freight.simulator.kafka_broker import LocalKafka
+from freight.streaming import listener
 from freight.types import LoadCounts
 from freight.warehouse.aggregates import refresh_aggregates
-from freight.warehouse.connect import Engine
+from freight.warehouse.connect import Engine, closing, open_engine
+from freight.warehouse.migrate import migrate
 from freight.warehouse.stream_load import MicroBatch
-from tests.conftest import NewReader
+from tests.conftest import Measured, NewReader, WarehouseUnderTest
+from tests.lib.kafka import OwnKafka, delete_topic
+from tests.lib.kills import remount, small_disk
+from tests.lib.oracle import TRANSACTIONS
+from tests.lib.postgres import PostgresServer
 from tests.lib.stream_reader import Reader, terminal_event
-from tests.lib.streams import event, rows
+from tests.lib.streams import Battery, Listening, event, rows
+
+PROBED_S = 60.0  # a listener whose loop has not turned for so long is started again
 
 
 @contextmanager
@@ -165,3 +178,141 @@ def test_an_event_outside_the_time_that_is_kept_is_quarantined(new_reader: NewRe
     counts = reader.loader.load(reader.batch(outside, inside))
     assert rows(reader.engine, "SELECT reason FROM quarantine ORDER BY row_number") == [("too_old",), ("future",)]
     assert counts == LoadCounts(read=4, inserted=2, quarantined=2)
+
+
+def lasting(short_s: float, long_s: float) -> pytest.MarkDecorator:
+    """Let a test take a short outage, and with the chaos tests a long one."""
+    chaos = [pytest.mark.chaos, pytest.mark.timeout(1_200)]
+    return pytest.mark.parametrize(
+        "seconds", [short_s, pytest.param(long_s, marks=chaos)], ids=lambda seconds: f"{seconds} s"
+    )
+
+
+def outlive(found: Listening, outage: AbstractContextManager[object], trouble: str, seconds: float) -> float:
+    """Take away what a listener needs; it lives on and says so; return how long its loop stood still at most."""
+    longest = 0.0
+    with outage:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline or trouble not in found.status.now().state:
+            still = datetime.now(UTC) - found.status.now().polled_at
+            longest = max(longest, still.total_seconds())
+            assert found.error is None
+            assert longest < PROBED_S, found.status.now()
+            assert time.monotonic() < deadline + PROBED_S, found.status.now()
+            time.sleep(0.05)
+    return longest
+
+
+def read_on(battery: Battery, found: Listening, longest: float) -> str:
+    """After an outage wait until everything is read, new events as well; return the figures in words."""
+    started = time.monotonic()
+    battery.produce(1_000)
+    found.wait_until(lambda: battery.is_read and found.status.now().state == "listening")
+    took = time.monotonic() - started
+    return (
+        f"{battery.produced.messages} events, lost 0, doubled 0, quarantined for it 0, "
+        f"its loop stood still for {longest:.1f} s at most, everything was read {took:.1f} s later"
+    )
+
+
+@contextmanager
+def silent(kafka: LocalKafka) -> Iterator[None]:
+    kafka.pause()
+    try:
+        yield
+    finally:
+        kafka.resume()
+
+
+@lasting(8, 300)
+def test_a_broker_that_falls_silent_is_waited_for(
+    postgres_warehouse: WarehouseUnderTest,
+    own_kafka: OwnKafka,
+    monkeypatch: pytest.MonkeyPatch,
+    measured: Measured,
+    seconds: float,
+) -> None:
+    monkeypatch.setattr(listener, "IDENTITY_EVERY_S", 1.0)
+    battery = Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+    # It fetches little ahead, so that much is unread when the broker falls silent.
+    found = battery.listening(client={"max.partition.fetch.bytes": "10000", "queued.min.messages": "1"})
+    with found.running():
+        battery.produce(8_000)
+        found.wait_until(lambda: battery.read > 0)
+        longest = outlive(found, silent(battery.kafka), "waiting: Kafka", seconds)
+        assert not battery.is_read
+        figures = read_on(battery, found, longest)
+    battery.assert_nothing_is_lost_or_doubled()
+    measured(figures)
+
+
+@contextmanager
+def reading_the_usual_topic(kafka: LocalKafka, engine: Engine, url: str) -> Iterator[Battery]:
+    """Use the broker that tests share, and leave it as it was."""
+    try:
+        yield Battery(kafka, engine, url)
+    finally:
+        delete_topic(kafka, TRANSACTIONS)
+
+
+@lasting(2, 60)
+def test_a_warehouse_that_takes_no_writes_after_a_failover_is_left_for_one_that_does(
+    postgres_server: PostgresServer,
+    postgres_warehouse: WarehouseUnderTest,
+    kafka: LocalKafka,
+    measured: Measured,
+    seconds: float,
+) -> None:
+    """Connections of the time when it took none keep to that, so whoever stays with them waits for ever."""
+    with reading_the_usual_topic(kafka, postgres_warehouse.engine, postgres_warehouse.url) as battery:
+        found = battery.listening()
+        with found.running():
+            battery.produce(1_000)
+            found.wait_until(lambda: battery.read > 0)
+            standby = postgres_server.read_only(postgres_warehouse.url)
+            battery.produce(2_000)
+            longest = outlive(found, standby, "read-only", seconds)
+            figures = read_on(battery, found, longest)
+        battery.assert_nothing_is_lost_or_doubled()
+    measured(figures)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def cramped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A warehouse, and the small disk that holds its files."""
+    if request.param == "sqlite":
+        with small_disk(tmp_path / "small", "64m") as disk:
+            yield f"sqlite:///{(disk / 'warehouse.sqlite').as_posix()}", disk
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with small_disk(server.folder / "small", "64m") as disk, server.database_on(disk) as url:
+        yield url, disk
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    remount(disk, f"size={shutil.disk_usage(disk).used + 256_000}")
+    try:
+        yield
+    finally:
+        remount(disk, "size=64m")
+
+
+@lasting(1, 60)
+def test_a_full_disk_of_the_warehouse_is_waited_for(
+    cramped: tuple[str, Path], kafka: LocalKafka, measured: Measured, seconds: float
+) -> None:
+    url, disk = cramped
+    with closing(open_engine(url)) as engine:
+        migrate(engine)
+        with reading_the_usual_topic(kafka, engine, url) as battery:
+            found = battery.listening()
+            with found.running():
+                battery.produce(500)
+                found.wait_until(lambda: battery.is_read)
+                battery.produce(8_000)
+                longest = outlive(found, full(disk), "waiting: ", seconds)
+                assert not battery.is_read
+                figures = read_on(battery, found, longest)
+            battery.assert_nothing_is_lost_or_doubled()
+    measured(figures)

@@ -7,8 +7,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,14 +38,19 @@ def server_programs() -> Path | None:
 
 
 class PostgresServer:
-    """Start a server in an empty folder, and stop it at the end."""
+    """Start a server in an empty folder, and stop it at the end.
+
+    Attributes:
+        folder: where its data and its log are.
+        port: where it listens.
+    """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         """Find the programs; `settings` win over those that trade safety for speed."""
         programs = server_programs()
         assert programs, "PostgreSQL is not installed"
         self._programs = programs
-        self._folder = folder
+        self.folder = folder
         self._settings = {**SETTINGS, **(settings or {})}
         self._names = itertools.count()
         self.port = _free_port()
@@ -55,11 +60,11 @@ class PostgresServer:
         self._run(
             "initdb", "-D", "data", "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync", "--no-instructions"
         )
-        settings = {**self._settings, "port": str(self.port), "unix_socket_directories": str(self._folder)}
+        settings = {**self._settings, "port": str(self.port), "unix_socket_directories": str(self.folder)}
         lines = "".join(f"{name} = '{value}'\n" for name, value in settings.items())
-        with (self._folder / "data" / "postgresql.conf").open("a") as config:
+        with (self.folder / "data" / "postgresql.conf").open("a") as config:
             config.write(lines)
-        access = self._folder / "data" / "pg_hba.conf"
+        access = self.folder / "data" / "pg_hba.conf"
         access.write_text(f"host all {PROTECTED_ROLE} 127.0.0.1/32 scram-sha-256\n{access.read_text()}")
         self.start()
         return self
@@ -78,11 +83,6 @@ class PostgresServer:
         """Stop the server; `immediate` models a crash."""
         self._run("pg_ctl", "-D", "data", "-w", "-m", mode, "stop")
 
-    def new_database(self) -> str:
-        """Make an empty database and return its URL."""
-        name = f"test_{os.getpid()}_{next(self._names)}"
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
     def pause(self) -> None:
         """Freeze the server: connections stay open and nothing answers, as when its machine hangs."""
         self._signal(signal.SIGSTOP)
@@ -98,6 +98,11 @@ class PostgresServer:
         for pid in (first, *others):
             os.kill(int(pid), number)
 
+    def new_database(self) -> str:
+        """Make an empty database and return its URL."""
+        name = f"test_{os.getpid()}_{next(self._names)}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
         return self._url(name)
 
     def new_protected_database(self, password: str) -> str:
@@ -114,6 +119,30 @@ class PostgresServer:
             connection.execute(f"ALTER DATABASE {database} OWNER TO {PROTECTED_ROLE}")
         return self._url(database, PROTECTED_ROLE)
 
+    @contextmanager
+    def database_on(self, disk: Path) -> Iterator[str]:
+        """Make an empty database that keeps its tables on a disk, give its URL, and drop it at the end."""
+        shutil.chown(disk, "postgres")
+        name = f"test_{os.getpid()}_{next(self._names)}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
+            connection.execute(f"CREATE DATABASE {name} TABLESPACE {name}")
+            yield self._url(name)
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            connection.execute(f"DROP TABLESPACE {name}")
+
+    @contextmanager
+    def read_only(self, url: str) -> Iterator[None]:
+        """Break the connections of a database and let it take no writes, as a standby; later new ones may write."""
+        name = url.rpartition("/")[2]
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            try:
+                yield
+            finally:
+                connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
     def _url(self, database: str, role: str = "postgres") -> str:
         return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
 
@@ -122,16 +151,16 @@ class PostgresServer:
         if os.geteuid() != 0:
             return
         user = pwd.getpwnam("postgres")
-        os.chown(self._folder, user.pw_uid, user.pw_gid)
-        for parent in self._folder.parents[:3]:
+        os.chown(self.folder, user.pw_uid, user.pw_gid)
+        for parent in self.folder.parents[:3]:
             parent.chmod(parent.stat().st_mode | 0o011)
 
     def _run(self, program: str, *arguments: str) -> None:
         as_user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
         done = subprocess.run(
             [self._programs / program, *arguments],
-            cwd=self._folder,
-            env={**os.environ, "LC_ALL": "C", "HOME": str(self._folder)},
+            cwd=self.folder,
+            env={**os.environ, "LC_ALL": "C", "HOME": str(self.folder)},
             stdout=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
