@@ -510,6 +510,28 @@ def test_the_data_go_on_while_prefect_is_away_and_the_run_can_be_cancelled_after
     measured(f"{meanwhile} of {load.sent} messages loaded while Prefect was away for {away_s:.0f} s, doubled 0")
 
 
+@pytest.mark.chaos
+def test_a_listener_that_ends_while_prefect_is_away_ends_soon_if_clients_are_told_to_try_less(
+    start: Callable[..., ListenProcess],
+    kafka: LocalKafka,
+    postgres_warehouse: WarehouseUnderTest,
+    server: dict[str, str],
+    measured: Measured,
+) -> None:
+    engine, topic = postgres_warehouse.engine, new_topic(kafka, PARTITIONS)
+    port = int(re.findall(r":(\d+)/", server["PREFECT_API_URL"])[0])
+    with Way(port) as way, Load(kafka, topic, PARTITIONS).coming():
+        there = server["PREFECT_API_URL"].replace(str(port), str(way.port))
+        process = start("--topic", topic, PREFECT_API_URL=there, PREFECT_CLIENT_MAX_RETRIES="1")
+        process.wait_until_it_reads(engine)
+        way.cut()
+        ended = process.signal(signal.SIGTERM)
+    assert (ended.returncode, ended.seconds < DRAINED_WITHIN_S) == (1, True), (ended.seconds, ended.said)
+    assert committed_in_kafka(kafka, topic) == positions(engine)
+    assert rows(engine, "SELECT DISTINCT state FROM stream_listeners") == [("completed",)]
+    measured(f"ended {ended.seconds:.1f} s after it was told, without Prefect")
+
+
 def probe(*options: str) -> tuple[int, str]:
     done = CliRunner().invoke(app, ["probe", "transactions", *options])
     return done.exit_code, done.output
