@@ -73,7 +73,8 @@ REFUSED = {
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.UNSUPPORTED_SASL_MECHANISM,
 }
-NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token"  # how the client says so, with the code of a refused login
+# How the client says that there is no token, now or in time; with the code of a refused login.
+NO_TOKEN = ("Failed to acquire SASL OAUTHBEARER token", "OAuth token not set")
 
 
 @dataclass(frozen=True)
