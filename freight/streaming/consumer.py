@@ -54,7 +54,7 @@ READING = {
     "partition.assignment.strategy": "cooperative-sticky",
     "fetch.queue.backoff.ms": "20",  # the default of 1 s halves the rate
     "queued.min.messages": "100000",
-    "queued.max.messages.kbytes": "32768",  # of memory for what is fetched ahead
+    "queued.max.messages.kbytes": "16384",  # of memory for what is fetched ahead
 }
 
 # After these it is not certain what lies at our offsets.
