@@ -37,9 +37,9 @@ def soak(url: str, bootstrap: str, workload: Workload, minutes: float, rate: flo
             assert process.poll() is None, "the listener has ended"
             samples.append(Sample(memory_mib(process.pid), open_files(process.pid)))
         sent, ended = terminals.stop()[topic], time.monotonic()
+        _print(samples, sent, minutes)
         wait_until(lambda: _rows(url, workload.contract.table) == sent)
         behind_s = time.monotonic() - ended
-    _print(samples, sent, minutes)
     print(f"| caught up after the last event | | {behind_s:.0f} s |", flush=True)
 
 
