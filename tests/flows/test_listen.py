@@ -580,7 +580,7 @@ def test_a_prefect_that_fails_is_told_once_and_harms_nothing(
 
     monkeypatch.setattr(heartbeat, "impatient_client", fail)
     monkeypatch.setattr(heartbeat, "BEAT_S", 0.1)
-    assert run_flow(topic=topic, idle_s=2).is_completed()
+    assert run_flow(topic=topic, at_end=True).is_completed()
     assert count(warehouse_here, "fact_transactions") == 1_000
     log = (home / "logs" / "dpa.log").read_text(encoding="utf-8")
     assert log.count("Prefect is not told how the listener does: RuntimeError: no artifacts today") == 1
