@@ -7,6 +7,7 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
 from blocks.azure_tokens import TokenSource, azure_tokens
+from blocks.key_vault import KeyVaultSecret
 from freight.errors import ConfigurationError
 
 PLACES = re.compile(r"[^\s:/,@]+:\d{1,5}(,[^\s:/,@]+:\d{1,5})*")
@@ -28,6 +29,7 @@ class KafkaCluster(Block):
         username: who logs in; `$ConnectionString` on Event Hubs.
         password: of the user; on Event Hubs the connection string.
         ca_location: PEM file of the authority that vouches for the servers.
+        password_secret: the password as a secret of a Key Vault, which is read when the client starts.
 
     Example:
         Keep the cluster once, then load it by its name:
@@ -67,6 +69,9 @@ class KafkaCluster(Block):
         default=None,
         description="PEM file of the authority that vouches for the servers; that of the system if it is empty.",
     )
+    password_secret: KeyVaultSecret | None = Field(
+        default=None, description="The password as a secret of a Key Vault, instead of the field password."
+    )
 
     @classmethod
     def event_hubs(cls, namespace: str, connection_string: str | None = None) -> Self:
@@ -102,7 +107,9 @@ class KafkaCluster(Block):
                 of this process.
 
         Raises:
-            ConfigurationError: the mechanism is OAUTHBEARER elsewhere, and there is no source of tokens.
+            ConfigurationError: the mechanism is OAUTHBEARER elsewhere and there is no source of tokens, or the vault has
+                no such secret for us.
+            TransientError: the Key Vault does not answer.
         """
         settings = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.security_protocol}
         if self.security_protocol == "PLAINTEXT":
@@ -113,9 +120,7 @@ class KafkaCluster(Block):
 
     def _login(self, token_source: TokenSource | None) -> dict[str, Any]:
         if self.sasl_mechanism != "OAUTHBEARER":
-            assert self.username
-            assert self.password
-            return {"sasl.username": self.username, "sasl.password": self.password.get_secret_value()}
+            return {"sasl.username": self.username, "sasl.password": self._password()}
         host = self.bootstrap_servers.partition(":")[0]
         if token_source is None and not host.lower().endswith(EVENT_HUBS):
             raise ConfigurationError(
@@ -123,6 +128,11 @@ class KafkaCluster(Block):
                 "PLAIN with a password"
             )
         return {"oauth_cb": token_source or azure_tokens(host)}
+
+    def _password(self) -> str:
+        if self.password_secret:
+            return self.password_secret.read()
+        return self.password.get_secret_value() if self.password else ""
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
@@ -136,7 +146,10 @@ class KafkaCluster(Block):
         return None
 
     def _fault_of_login(self) -> str | None:
-        named, secret = bool(self.username), bool(self.password and self.password.get_secret_value())
+        named, given = bool(self.username), bool(self.password and self.password.get_secret_value())
+        if given and self.password_secret:
+            return "there is one password: remove password, or password_secret"
+        secret = given or bool(self.password_secret)
         if self.security_protocol == "PLAINTEXT" and (named or secret):
             return "PLAINTEXT would show the password to the network: choose SASL_SSL, or remove username and password"
         if self.security_protocol == "PLAINTEXT":
@@ -161,6 +174,6 @@ class KafkaCluster(Block):
         if at_event_hubs and self.sasl_mechanism == "PLAIN" and self.username != EVENT_HUBS_USER:
             return f"the user of Event Hubs is literally {EVENT_HUBS_USER}: set username"
         password = self.password.get_secret_value() if self.password else ""
-        if self.username == EVENT_HUBS_USER and not password.startswith("Endpoint=sb://"):
+        if self.username == EVENT_HUBS_USER and not (self.password_secret or password.startswith("Endpoint=sb://")):
             return f"the password of {EVENT_HUBS_USER} is the connection string, which begins with Endpoint=sb://"
         return None

@@ -1,6 +1,6 @@
 """Which Kafka and which warehouse a flow works with: those of a block that it names, or those of the installation."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect.blocks.core import Block
 from pydantic import ValidationError
@@ -9,6 +9,7 @@ from blocks.kafka_cluster import KafkaCluster
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError
 from freight.settings import Settings
+from freight.warehouse.connect import PasswordSource
 
 
 def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
@@ -24,13 +25,23 @@ def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
     raise ConfigurationError("no Kafka is named: set DPA_KAFKA_BOOTSTRAP to host:port, or name a Kafka Cluster block")
 
 
-def warehouse_url(block: str | None, here: Settings) -> str:
-    """Return the URL of a warehouse, by the name of a block or from the installation's settings.
+class WarehousePlace(NamedTuple):
+    """Where a warehouse is, and what gives its password."""
+
+    url: str
+    password: PasswordSource | None = None
+
+
+def warehouse_place(block: str | None, here: Settings) -> WarehousePlace:
+    """Return where a warehouse is, by the name of a block or from the installation's settings.
 
     Raises:
         ConfigurationError: there is no such block, or it cannot be used.
     """
-    return _loaded(Warehouse, block).connection_url() if block else here.warehouse_url
+    if block is None:
+        return WarehousePlace(here.warehouse_url)
+    known = _loaded(Warehouse, block)
+    return WarehousePlace(known.url, known.password_source())
 
 
 def _loaded[B: Block](kind: type[B], name: str) -> B:

@@ -5,8 +5,9 @@ from typing import ClassVar, Self
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
+from blocks.key_vault import KeyVaultSecret
 from freight.errors import ConfigurationError
-from freight.warehouse.connect import holds_password, with_password
+from freight.warehouse.connect import PasswordSource, holds_password
 
 
 class Warehouse(Block):
@@ -15,6 +16,7 @@ class Warehouse(Block):
     Attributes:
         url: where it is, without a password.
         password: of the user in the URL.
+        password_secret: the same as a secret of a Key Vault, which is read when a connection is made.
 
     Example:
         Keep the warehouse once, then load it by its name:
@@ -23,7 +25,7 @@ class Warehouse(Block):
 
         Warehouse(url="postgresql://dpa@db.example.org/freight", password="…").save("BLOCK_NAME")
         warehouse = Warehouse.load("BLOCK_NAME")
-        warehouse.connection_url()
+        warehouse.password_source()
         ```
     """
 
@@ -43,13 +45,24 @@ class Warehouse(Block):
         default=None, description="Password of the user in the URL; empty if a password file or the server needs none."
     )
 
-    def connection_url(self) -> str:
-        """Return the URL for `open_engine`; it holds the password in clear and must not be logged."""
-        return with_password(self.url, self.password.get_secret_value()) if self.password else self.url
+    password_secret: KeyVaultSecret | None = Field(
+        default=None, description="The password as a secret of a Key Vault, instead of the field password."
+    )
+
+    def password_source(self) -> PasswordSource | None:
+        """Return what gives `open_engine` the password, None if nothing has to."""
+        if self.password_secret:
+            return self.password_secret.read
+        if self.password:
+            known = self.password
+            return lambda *, fresh=False: known.get_secret_value()  # noqa: ARG005 - it never changes
+        return None
 
     @model_validator(mode="after")
-    def _refuse_a_password_in_sight(self) -> Self:
+    def _refuse_what_cannot_work(self) -> Self:
+        # No ValueErrors: they would show the input.
         if holds_password(self.url):
-            # Not a ValueError: it would show the input.
             raise ConfigurationError("the URL of a warehouse must not hold a password: put it into the field password")
+        if self.password and self.password_secret:
+            raise ConfigurationError("a warehouse has one password: remove password, or password_secret")
         return self

@@ -17,7 +17,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
-from blocks.places import kafka_client, warehouse_url
+from blocks.places import kafka_client, warehouse_place
 from freight.errors import ConfigurationError, DpaError
 from freight.settings import load_settings, started_by
 from freight.streaming import run
@@ -107,9 +107,10 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
     run_id, status, stop = UUID(str(runtime.flow_run.id)), Status(), threading.Event()
     listener = run.new_listener(RunId(str(run_id)))
     source = KafkaSource(kafka_client(kafka, here), stream.topic, stream.group)
+    place = warehouse_place(warehouse, here)
 
     with (
-        closing(run.open_stream_engine(warehouse_url(warehouse, here), stream)) as engine,
+        closing(run.open_stream_engine(place.url, stream, place.password)) as engine,
         showing_life(alive_path(here.run, stream.dataset), status),
         Heartbeat(stream, listener.listener_id, run_id, status, stop) as heartbeat,
     ):

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import State, flow, runtime
 from prefect.states import Completed, Failed
 
-from blocks.places import warehouse_url
+from blocks.places import warehouse_place
 from freight.catalog import read_catalog
 from freight.errors import DpaError
 from freight.replay import replay
@@ -32,8 +32,9 @@ def replay_quarantine(source: str | None = None, warehouse: str | None = None) -
     log_run(here.logs)
     run_id = RunId(str(runtime.flow_run.id))
     try:
+        place = warehouse_place(warehouse, here)
         with (
-            closing(open_engine(warehouse_url(warehouse, here))) as engine,
+            closing(open_engine(place.url, password=place.password)) as engine,
             noted_run(engine, run_id, started_by(), _now),
         ):
             outcomes = replay(engine, read_catalog(here.catalog), run_id=run_id, source=source, clock=_now)

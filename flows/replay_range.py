@@ -7,7 +7,7 @@ from typing import Any
 from prefect import State, flow, runtime
 from prefect.states import Completed, Failed
 
-from blocks.places import kafka_client, warehouse_url
+from blocks.places import kafka_client, warehouse_place
 from freight.errors import DpaError
 from freight.settings import load_settings, started_by
 from freight.streaming import replay_range as core
@@ -59,9 +59,9 @@ def replay_range(
     wanted = core.Wanted(chosen, from_offset, until_offset, from_time, until_time)
     run_id = RunId(str(runtime.flow_run.id))
     try:
-        client = kafka_client(kafka, here)
+        client, place = kafka_client(kafka, here), warehouse_place(warehouse, here)
         with (
-            closing(open_engine(warehouse_url(warehouse, here))) as engine,
+            closing(open_engine(place.url, password=place.password)) as engine,
             contextlib.closing(KafkaSource(client, stream.topic, f"{group}-replay")) as source,
             noted_run(engine, run_id, started_by(), lambda: datetime.now(UTC)),
         ):

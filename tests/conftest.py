@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from blocks import key_vault
 from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT
 from freight.simulator.kafka_broker import LocalKafka, fetch_broker, why_not
@@ -18,6 +19,7 @@ from freight.warehouse.migrate import migrate
 from tests.lib.kafka import OwnKafka
 from tests.lib.postgres import PostgresServer, server_programs
 from tests.lib.stream_reader import Reader
+from tests.lib.vault import StandInVault
 
 NewReader = Callable[..., Reader]
 Measured = Callable[[str], None]
@@ -120,6 +122,14 @@ def new_reader(warehouse: WarehouseUnderTest) -> Iterator[NewReader]:
     yield make
     for reader in made:
         reader.engine.dispose()
+
+
+@pytest.fixture
+def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVault]:
+    """A Key Vault that the blocks of this process ask."""
+    with StandInVault(tmp_path) as vault:
+        monkeypatch.setattr(key_vault, "client_options", vault.client_options)
+        yield vault
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from freight.streaming.status import Snapshot, Status
 from freight.types import EPOCH, RunId
 from freight.warehouse import ledger
 from freight.warehouse.aggregates import has_marks, refresh_aggregates
-from freight.warehouse.connect import Engine, Patience, open_engine, transaction
+from freight.warehouse.connect import Engine, PasswordSource, Patience, open_engine, transaction
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.migrate import require_current
 from freight.warehouse.partitions import keep_partitions
@@ -41,9 +41,9 @@ def topic_of(dataset: str) -> str:
     return f"freight.{dataset.replace('_', '-')}"
 
 
-def open_stream_engine(url: str, stream: Stream) -> Engine:
+def open_stream_engine(url: str, stream: Stream, password: PasswordSource | None = None) -> Engine:
     """Return an engine as a listener needs it: impatient, and with a name that tells its group."""
-    return open_engine(url, PATIENCE, application_name(stream))
+    return open_engine(url, PATIENCE, application_name(stream), password)
 
 
 def new_listener(run_id: RunId) -> ListenerRef:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -26,7 +26,6 @@ __all__ = [
     "reading",
     "safe_url",
     "transaction",
-    "with_password",
 ]
 
 SQLITE_PAGE_BYTES = 16 << 10  # loads are faster than with 4 KiB, and a small change still writes little
@@ -44,7 +43,8 @@ TRANSIENT_STATES = ("40001", "40P01", "55P03", READ_ONLY_SERVER, "25P03")
 SQLITE_TRANSIENT = ("locked", "busy", "interrupted")
 REFUSED_STATES = ("28P01", "28000", "3D000", "42501")
 # What PostgreSQL says to one that it does not let in: a connection that failed has no SQLSTATE.
-CONNECTION_REFUSED = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry")
+AUTHENTICATION_FAILED = "authentication failed"
+CONNECTION_REFUSED = (AUTHENTICATION_FAILED, "no password supplied", "does not exist", "no pg_hba.conf entry")
 SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
 
 
@@ -66,13 +66,24 @@ class Patience:
 BATCH = Patience()
 
 
-def open_engine(url: str, patience: Patience = BATCH, name: str = "dpa") -> Engine:
+class PasswordSource(Protocol):
+    """Gives the password of a warehouse each time that a connection is made, so that it may change meanwhile."""
+
+    def __call__(self, *, fresh: bool = False) -> str:
+        """Return the password; `fresh` after the one that was known has been refused."""
+        ...
+
+
+def open_engine(
+    url: str, patience: Patience = BATCH, name: str = "dpa", password: PasswordSource | None = None
+) -> Engine:
     """Return an engine for the warehouse at a SQLAlchemy URL (`sqlite:///…` or `postgresql://…`).
 
     Args:
         url: where the warehouse is.
         patience: for locks.
         name: what the server shows of these connections.
+        password: of the user in the URL, if the URL or a password file does not hold it.
 
     Raises:
         ConfigurationError: the URL names no engine that DPA supports.
@@ -82,7 +93,10 @@ def open_engine(url: str, patience: Patience = BATCH, name: str = "dpa") -> Engi
     if backend == "sqlite":
         return _sqlite(parsed, patience)
     if backend == "postgresql":
-        return _postgresql(parsed, patience, name)
+        engine = _postgresql(parsed, patience, name)
+        if password:
+            _ask_for_password(engine, password)
+        return engine
     raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
 
 
@@ -101,15 +115,6 @@ def holds_password(url: str) -> bool:
     """
     parsed = _parsed(url)
     return parsed.password is not None or "password" in parsed.query
-
-
-def with_password(url: str, password: str) -> str:
-    """Return the URL of a warehouse with a password in clear, to open it.
-
-    Raises:
-        ConfigurationError: the URL cannot be read.
-    """
-    return _parsed(url).set(password=password).render_as_string(hide_password=False)
 
 
 def safe_url(url: str) -> str:
@@ -213,6 +218,19 @@ def _postgresql(url: sa.URL, patience: Patience, name: str) -> Engine:
         pool_recycle=1_800,
         connect_args={"options": options, "application_name": name, "connect_timeout": 15, **DEAD_PEER},
     )
+
+
+def _ask_for_password(engine: Engine, password: PasswordSource) -> None:
+    """Let each connection ask for the password, and once more if the one that was known is refused."""
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _record: Any, args: Any, params: dict[str, Any]) -> Any:
+        try:
+            return dialect.connect(*args, **{**params, "password": password()})
+        except dialect.loaded_dbapi.OperationalError as error:
+            if AUTHENTICATION_FAILED not in str(error):
+                raise
+        return dialect.connect(*args, **{**params, "password": password(fresh=True)})
 
 
 @contextmanager

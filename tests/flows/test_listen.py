@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from blocks.kafka_cluster import KafkaCluster
+from blocks.key_vault import KeyVault, KeyVaultSecret
 from blocks.warehouse import Warehouse
 from flows.listen import listen, main
 from freight.cli import app
@@ -37,7 +38,7 @@ from freight.streaming import run as beside
 from freight.streaming.alive import alive_path
 from freight.streaming.listener import ListenerLoop
 from freight.types import LoadCounts
-from freight.warehouse.connect import Engine, open_engine, with_password
+from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
 from freight.warehouse.stream_load import MicroBatch, StreamLoader
 from tasks import background, heartbeat
@@ -49,6 +50,7 @@ from tests.lib.listening import ListenProcess, Load, count
 from tests.lib.postgres import PostgresServer
 from tests.lib.runs import logged_within
 from tests.lib.streams import event, rows, send, wait_until
+from tests.lib.vault import StandInVault
 
 CANARY = "canary: p@ss/word?"
 PARTITIONS = 2
@@ -191,13 +193,14 @@ def test_secrets_of_blocks_are_nowhere_to_be_seen(
     own_kafka: OwnKafka,
     postgres_server: PostgresServer,
     prefect: SyncPrefectClient,
+    vault: StandInVault,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     kafka = own_kafka(secure=True)
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(1)])
     url, login = postgres_server.new_protected_database(CANARY), kafka.logins["PLAIN"]
-    engine = open_engine(with_password(url, CANARY))
+    engine = open_engine(url, password=lambda **_: CANARY)
     migrate(engine)
     KafkaCluster(
         bootstrap_servers=kafka.secure_bootstrap,
@@ -206,7 +209,10 @@ def test_secrets_of_blocks_are_nowhere_to_be_seen(
         password=SecretStr(login.password),
         ca_location=str(kafka.ca_path),
     ).save("secured", overwrite=True)
-    Warehouse(url=url, password=SecretStr(CANARY)).save("secured", overwrite=True)
+    vault.set("warehouse-password", CANARY)
+    secret = KeyVaultSecret(vault=KeyVault(url=vault.url), name="warehouse-password")
+    secret.save("warehouse-password", overwrite=True)
+    Warehouse(url=url, password_secret=secret).save("secured", overwrite=True)
 
     state = run_flow(topic=topic, at_end=True, kafka="secured", warehouse="secured")
     assert state.is_completed(), state.message

@@ -36,7 +36,7 @@ from freight.streaming.run import listen, new_listener, open_stream_engine
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse.aggregates import refresh_aggregates
-from freight.warehouse.connect import Engine, reading
+from freight.warehouse.connect import Engine, PasswordSource, reading
 from freight.warehouse.streams import Stream
 from tests.lib.kafka import Broker, Delivered, new_topic, produce
 from tests.lib.oracle import TRANSACTIONS, Produced, compare
@@ -80,6 +80,7 @@ class Listening:
     group: str = "dpa"
     settings: ListenSettings = field(default_factory=lambda: ListenSettings(SMALL_BATCHES, NO_LIMIT))
     client: Mapping[str, str] = field(default_factory=dict)
+    password: PasswordSource | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     status: Status = field(default_factory=Status)
     why: str = ""
@@ -92,7 +93,7 @@ class Listening:
 
     def run(self) -> str:
         """Listen in this thread until a rule ends it; return why."""
-        engine = open_stream_engine(self.url, self.stream)
+        engine = open_stream_engine(self.url, self.stream, self.password)
         source = KafkaSource(
             {"bootstrap.servers": self.kafka.bootstrap, **QUICK, **self.client}, self.topic, self.group
         )

@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 from blocks.azure_tokens import azure_tokens
 from blocks.kafka_cluster import KafkaCluster
+from blocks.key_vault import KeyVault, KeyVaultSecret
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError, TransientError
 from freight.streaming.consumer import NO_TOKEN, KafkaSource
@@ -20,10 +21,11 @@ from tests.lib.tokens import StandInCredential
 CANARY = "canary: p@ss/word?"
 CONNECTION = f"Endpoint=sb://corridor.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey={CANARY}"
 HUBS = "corridor.servicebus.windows.net:9093"
+SECRET = {"vault": {"url": "https://corridor.vault.azure.net"}, "name": "kafka"}
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa", "password": CANARY}
 
 
-@pytest.mark.parametrize("block", [KafkaCluster, Warehouse])
+@pytest.mark.parametrize("block", [KafkaCluster, KeyVault, KeyVaultSecret, Warehouse])
 class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
     @pytest.fixture
     def block(self, request: pytest.FixtureRequest) -> type[Block]:
@@ -34,13 +36,14 @@ class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
 
 
 def test_names_and_order_of_what_prefect_stores_never_change() -> None:
-    assert (KafkaCluster.get_block_type_slug(), Warehouse.get_block_type_slug()) == (
-        "kafka-cluster",
-        "freight-warehouse",
-    )
-    fields = "bootstrap_servers security_protocol sasl_mechanism username password ca_location"
-    assert " ".join(KafkaCluster.model_fields) == fields
-    assert " ".join(Warehouse.model_fields) == "url password"
+    blocks = (KafkaCluster, KeyVault, KeyVaultSecret, Warehouse)
+    assert {block.get_block_type_slug(): " ".join(block.model_fields) for block in blocks} == {
+        "kafka-cluster": "bootstrap_servers security_protocol sasl_mechanism username password ca_location "
+        "password_secret",
+        "azure-key-vault": "url",
+        "azure-key-vault-secret": "vault name version",
+        "freight-warehouse": "url password password_secret",
+    }
 
 
 def test_an_event_hubs_namespace_is_a_secured_kafka() -> None:
@@ -113,6 +116,8 @@ def test_a_token_that_does_not_come_is_waited_for(caplog: pytest.LogCaptureFixtu
         ({**LOGIN, "bootstrap_servers": HUBS, "sasl_mechanism": "SCRAM-SHA-256"}, "knows no SCRAM"),
         ({**LOGIN, "bootstrap_servers": HUBS.replace("9093", "9092")}, "on port 9093 only"),
         ({"bootstrap_servers": HUBS}, "set security_protocol"),
+        ({**LOGIN, "password_secret": SECRET}, "remove password, or password_secret"),
+        ({"password_secret": SECRET}, "choose SASL_SSL, or remove username and password"),
     ],
 )
 def test_a_cluster_that_cannot_work_is_refused_with_a_remedy(fields: dict[str, Any], remedy: str) -> None:
@@ -128,10 +133,15 @@ def test_a_namespace_is_named_without_its_domain(namespace: str) -> None:
 
 
 def test_the_warehouse_opens_with_the_password_in_its_place() -> None:
-    without = Warehouse(url="postgresql://dpa@db.example.org/freight")
-    assert without.connection_url() == "postgresql://dpa@db.example.org/freight"
-    with_it = Warehouse(url="postgresql://dpa@db.example.org/freight", password=SecretStr(CANARY))
-    assert with_it.connection_url() == "postgresql://dpa:canary%3A p%40ss%2Fword%3F@db.example.org/freight"
+    url = "postgresql://dpa@db.example.org/freight"
+    assert Warehouse(url=url).password_source() is None
+    known = Warehouse(url=url, password=SecretStr(CANARY)).password_source()
+    assert known
+    assert known() == known(fresh=True) == CANARY
+    secret = KeyVaultSecret(vault=KeyVault(url="https://corridor.vault.azure.net"), name="warehouse")
+    assert Warehouse(url=url, password_secret=secret).password_source() == secret.read
+    with pytest.raises(ConfigurationError, match="remove password, or password_secret"):
+        Warehouse(url=url, password=SecretStr(CANARY), password_secret=secret)
 
 
 @pytest.mark.parametrize(
@@ -167,3 +177,15 @@ def test_a_fault_of_a_field_does_not_show_what_was_given(kind: type[Block]) -> N
     with pytest.raises(ValidationError) as refused:
         kind(bootstrap_servers="a:1", url="sqlite://", password={"password": CANARY})
     assert "canary" not in f"{refused.value}"
+
+
+@pytest.mark.parametrize("url", ["http://corridor.vault.azure.net", "corridor", "https://v/secrets/name", ""])
+def test_a_vault_is_named_by_its_host(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="https:// and its host"):
+        KeyVault(url=url)
+
+
+def test_a_secret_is_named_without_its_url() -> None:
+    vault = KeyVault(url="https://corridor.vault.azure.net")
+    with pytest.raises(ConfigurationError, match="letters, digits and dashes"):
+        KeyVaultSecret(vault=vault, name="https://corridor.vault.azure.net/secrets/kafka")

@@ -1,0 +1,133 @@
+"""Secrets come from a Key Vault when they are needed, they may change, and a vault that is away is waited for."""
+
+import logging
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from blocks import key_vault
+from blocks.kafka_cluster import KafkaCluster
+from blocks.key_vault import KeyVault, KeyVaultSecret
+from blocks.warehouse import Warehouse
+from freight.errors import ConfigurationError, TransientError
+from freight.simulator.kafka_broker import LocalKafka
+from freight.streaming import run
+from freight.streaming.listener import ListenSettings, StopRules
+from freight.warehouse.connect import closing, open_engine, transaction
+from freight.warehouse.migrate import migrate
+from tests.lib.kafka import new_topic
+from tests.lib.postgres import PROTECTED_ROLE, PostgresServer
+from tests.lib.streams import SMALL_BATCHES, Listening, event, rows, send
+from tests.lib.vault import StandInVault
+
+NAME = "warehouse-password"
+
+
+@pytest.fixture(autouse=True)
+def _password(vault: StandInVault) -> None:
+    vault.set(NAME, "canary one")
+
+
+def secret_of(vault: StandInVault, name: str = NAME, version: str | None = None) -> KeyVaultSecret:
+    return KeyVaultSecret(vault=KeyVault(url=vault.url), name=name, version=version)
+
+
+def test_a_secret_is_asked_for_once_a_minute_and_anew_when_it_has_to_be(vault: StandInVault) -> None:
+    assert secret_of(vault).read() == "canary one"
+    vault.set(NAME, "canary two")
+    assert secret_of(vault).read() == "canary one"  # a block that was loaded again knows it, too
+    assert vault.asked == 1
+    assert secret_of(vault).read(fresh=True) == secret_of(vault).read() == "canary two"
+    assert secret_of(vault, version="1").read() == "canary one"
+
+
+def test_a_new_version_is_used_within_a_minute(vault: StandInVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert secret_of(vault).read() == "canary one"
+    vault.set(NAME, "canary two")
+    monkeypatch.setattr(key_vault, "FRESH_S", 0.0)
+    assert secret_of(vault).read() == "canary two"
+
+
+def test_a_secret_that_is_missing_or_forbidden_is_told_with_a_remedy(vault: StandInVault) -> None:
+    with pytest.raises(ConfigurationError, match=r"there is no secret 'other' of the vault .*: create it, or correct"):
+        secret_of(vault, "other").read()
+    vault.status = 403
+    with pytest.raises(ConfigurationError, match="give this identity the role Key Vault Secrets User"):
+        secret_of(vault).read()
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503])
+def test_a_vault_that_is_away_may_be_asked_again(vault: StandInVault, status: int) -> None:
+    vault.status = status
+    with pytest.raises(TransientError, match=f"secret '{NAME}' of the vault {vault.url} cannot be read"):
+        secret_of(vault).read()
+    vault.status = None
+    assert secret_of(vault).read() == "canary one"
+
+
+def test_a_vault_that_nobody_hears_of_is_away_too() -> None:
+    nowhere = KeyVaultSecret(vault=KeyVault(url="https://localhost:1"), name=NAME)
+    with pytest.raises(TransientError, match="cannot be read"):
+        nowhere.read()
+
+
+def test_who_knows_a_secret_goes_on_with_it_while_the_vault_is_away(
+    vault: StandInVault, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret_of(vault).read()
+    vault.status = 503
+    with caplog.at_level(logging.WARNING, "freight"):
+        assert secret_of(vault).read(fresh=True) == "canary one"
+    assert f"going on with the secret '{NAME}' as it was" in caplog.text
+    assert "canary" not in caplog.text + repr(secret_of(vault)) + secret_of(vault).model_dump_json()
+
+
+def test_a_password_that_changes_is_used_for_the_next_connection(
+    vault: StandInVault, postgres_server: PostgresServer
+) -> None:
+    url = postgres_server.new_protected_database("canary one")
+    source = Warehouse(url=url, password_secret=secret_of(vault)).password_source()
+    with closing(open_engine(url, password=source)) as engine:
+        with transaction(engine) as connection:
+            assert connection.execute(sa.text("SELECT current_user")).scalar_one() == PROTECTED_ROLE
+        change_password(postgres_server, "canary two")
+        engine.dispose()
+        with pytest.raises(ConfigurationError, match="password authentication failed"), transaction(engine):
+            pass
+        vault.set(NAME, "canary two")
+        with transaction(engine) as connection:
+            assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
+
+
+def change_password(server: PostgresServer, password: str) -> None:
+    with psycopg.connect(server.new_database(), autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {PROTECTED_ROLE} PASSWORD '{password}'")
+
+
+def test_the_password_of_a_cluster_may_be_a_secret(vault: StandInVault) -> None:
+    cluster = KafkaCluster(
+        bootstrap_servers="a:1", security_protocol="SASL_SSL", username="dpa", password_secret=secret_of(vault)
+    )
+    assert cluster.client_settings()["sasl.password"] == "canary one"
+
+
+def test_a_listener_waits_for_a_vault_that_is_away(
+    vault: StandInVault, postgres_server: PostgresServer, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "BEGIN_WAIT_S", 0.1)
+    url = postgres_server.new_protected_database("canary one")
+    with closing(open_engine(url, password=lambda **_: "canary one")) as engine:
+        migrate(engine)
+        topic = new_topic(kafka, 1)
+        send(kafka, topic, [event(1), event(2)])
+        vault.status = 503
+        settings = ListenSettings(SMALL_BATCHES, stop=StopRules(at_end=True))
+        listening = Listening(url, kafka, topic, settings=settings, password=secret_of(vault).read)
+        with listening.running():
+            listening.wait_until(lambda: f"secret '{NAME}'" in listening.status.now().state)
+            assert rows(engine, "SELECT 1 FROM fact_transactions") == []
+            vault.status = None
+            listening.wait_until(lambda: listening.why != "")
+        assert rows(engine, "SELECT transaction_id FROM fact_transactions ORDER BY 1") == [("TRX-1",), ("TRX-2",)]
+        assert rows(engine, "SELECT 1 FROM quarantine") == []
