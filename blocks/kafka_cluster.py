@@ -107,7 +107,7 @@ class KafkaCluster(Block):
                 of this process.
 
         Raises:
-            ConfigurationError: the mechanism is OAUTHBEARER elsewhere and there is no source of tokens, or the vault has
+            ConfigurationError: OAUTHBEARER elsewhere than on Event Hubs without a source of tokens, or the vault has
                 no such secret for us.
             TransientError: the Key Vault does not answer.
         """
