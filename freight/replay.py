@@ -9,7 +9,7 @@ import polars as pl
 
 from freight.catalog import Catalog, Source
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
-from freight.errors import ConfigurationError
+from freight.errors import ConfigurationError, RowsRefused
 from freight.frames import ROW_NUMBER
 from freight.streaming.messages import decode
 from freight.transforms import derive
@@ -18,7 +18,7 @@ from freight.types import LoadCounts, RunId, origin_us_of
 from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
-from freight.warehouse.load import UnitContent, load_replay
+from freight.warehouse.load import UnitContent, load_replay, refused_row_numbers
 from freight.warehouse.quarantine import QuarantinedFile, QuarantinedRow, has_loaded, waiting_files, waiting_rows
 
 SLICE_ROWS = 50_000
@@ -117,7 +117,14 @@ def _replay_rows(
     )
     ids = {row.row_number: row.quarantine_id for row in rows if row.row_number in passed}
     unit = _unit(file, contract.version, run_id)
-    return load_replay(engine, unit, contract, content, ids, now, file.batch_id)
+    try:
+        return load_replay(engine, unit, contract, content, ids, now, file.batch_id)
+    except RowsRefused:
+        refused = refused_row_numbers(engine, unit, contract, content)
+        if not refused:
+            raise
+    left = [row for row in rows if row.row_number not in refused]
+    return _replay_rows(engine, kind, file, left, run_id, now)
 
 
 def _with_origin(valid: pl.DataFrame, rows: Iterable[QuarantinedRow], file: QuarantinedFile) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from freight.warehouse.ledger import (
     write_quarantine,
 )
 from freight.warehouse.quarantine import mark_replayed
+from freight.warehouse.refused import refused_rows
 from freight.warehouse.upsert import Batch
 
 
@@ -101,6 +102,7 @@ def load_replay(
 
     Raises:
         PositionFenced: another replay has taken one of them; nothing was written.
+        RowsRefused: see `refused_row_numbers`; nothing was written.
     """
     with transaction(engine) as connection:
         batch_id = open_batch(connection, unit, content.decimal_mark, now)
@@ -110,6 +112,19 @@ def load_replay(
         mark_replayed(connection, ids, batch_id)
         close_batch(connection, batch_id, counts, content.row_range)
     return counts
+
+
+def refused_row_numbers(engine: Engine, unit: LoadUnit, contract: Contract, content: UnitContent) -> set[int]:
+    """Return the row numbers that the warehouse itself refuses; none if the fault is not that of some rows."""
+    writer, nowhere = RowWriter(), BatchId(0)
+
+    def write(rows: pl.DataFrame) -> None:
+        writer.write(connection, Batch((nowhere,), contract, lambda: [rows], rows.height))
+
+    with transaction(engine) as connection:
+        frames = (_with_origin(frame, unit, nowhere) for frame in content.frames())
+        refused = refused_rows(connection, frames, write)
+    return set() if refused is None else set(refused["origin_seq"])
 
 
 def _write(

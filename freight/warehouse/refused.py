@@ -1,34 +1,33 @@
 """Rows that keep their contract and that the warehouse refuses all the same: found by halves, so the others load."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
-MOST_REFUSED = 100  # of a micro-batch; with more, it is the table that is wrong and not the rows
+MOST_REFUSED = 100  # with more, it is the table that is wrong and not the rows
+
+Write = Callable[[pl.DataFrame], object]
 
 
-def refused_rows(
-    connection: sa.Connection, rows: pl.DataFrame, write: Callable[[pl.DataFrame], object]
-) -> pl.DataFrame | None:
+def refused_rows(connection: sa.Connection, frames: Iterable[pl.DataFrame], write: Write) -> pl.DataFrame | None:
     """Return the rows that the warehouse refuses, with a column `detail` that says why; nothing stays written.
 
     None if it refuses none of them alone, or more than `MOST_REFUSED`.
 
     Args:
         connection: inside a transaction.
-        rows: that cannot be written together.
+        frames: rows that cannot be written together.
         write: tries to write some of them.
     """
-    found = list(islice(_refused(connection, rows, write), MOST_REFUSED + 1))
+    refused = (row for frame in frames for row in _refused(connection, frame, write))
+    found = list(islice(refused, MOST_REFUSED + 1))
     return pl.concat(found) if 0 < len(found) <= MOST_REFUSED else None
 
 
-def _refused(
-    connection: sa.Connection, rows: pl.DataFrame, write: Callable[[pl.DataFrame], object]
-) -> Iterator[pl.DataFrame]:
+def _refused(connection: sa.Connection, rows: pl.DataFrame, write: Write) -> Iterator[pl.DataFrame]:
     why = _why_refused(connection, rows, write)
     if why is None:
         return
@@ -40,7 +39,7 @@ def _refused(
     yield from _refused(connection, rows[middle:], write)
 
 
-def _why_refused(connection: sa.Connection, rows: pl.DataFrame, write: Callable[[pl.DataFrame], object]) -> str | None:
+def _why_refused(connection: sa.Connection, rows: pl.DataFrame, write: Write) -> str | None:
     savepoint = connection.begin_nested()
     try:
         write(rows)

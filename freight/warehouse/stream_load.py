@@ -144,7 +144,7 @@ class StreamLoader:
             return load(micro_batch)
         except RowsRefused:
             with transaction(self._engine) as connection:
-                refused = refused_rows(connection, micro_batch.rows, partial(self._try_to_write, connection))
+                refused = refused_rows(connection, [micro_batch.rows], partial(self._try_to_write, connection))
             if refused is None:
                 raise
             return load(_with_quarantined(micro_batch, refused))

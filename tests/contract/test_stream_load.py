@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from freight.errors import RowsRefused
 from freight.reconcile import reconcile
@@ -11,11 +10,12 @@ from freight.streaming.poison import PoisonLimits, PoisonWatch
 from freight.types import LoadCounts
 from freight.warehouse import bulk, refused, upsert
 from freight.warehouse.aggregates import refresh_aggregates
-from freight.warehouse.connect import Engine, transaction
+from freight.warehouse.connect import Engine
 from tests.conftest import NewReader, WarehouseUnderTest
 from tests.lib.corridor import nightly
 from tests.lib.stream_reader import terminal_event
 from tests.lib.streams import event, rows
+from tests.lib.tables import forbid
 
 FACTS = "SELECT transaction_id, volume_transferred_t FROM fact_transactions ORDER BY 1"
 
@@ -109,16 +109,3 @@ def test_messages_that_turn_out_bad_when_they_are_loaded_count_as_poison(new_rea
     assert watch.judge(reader.batch([event(1), event(2)], [])) is None
     watch.add(2)
     assert watch.judge(reader.batch([event(3), event(4)], [])) == ("2 of the last 4 messages are bad, more than 30%")
-
-
-def forbid(engine: Engine, table: str, condition: str) -> None:
-    """Let the warehouse refuse rows by a rule of its own."""
-    with transaction(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(sa.text(f"ALTER TABLE {table} ADD CONSTRAINT forbidden CHECK (NOT ({condition}))"))
-            return
-        condition = condition.replace("transaction_id", "NEW.transaction_id").replace("event_id", "NEW.event_id")
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER forbidden BEFORE INSERT ON {table} WHEN {condition} "
-            "BEGIN SELECT RAISE(ABORT, 'forbidden'); END"
-        )

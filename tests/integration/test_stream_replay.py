@@ -24,6 +24,7 @@ from tests.lib.corridor import NOW
 from tests.lib.kafka import new_topic
 from tests.lib.stream_reader import Reader, terminal_event
 from tests.lib.streams import NO_LIMIT, SMALL_BATCHES, Listening, event, rows, send
+from tests.lib.tables import allow, forbid
 
 SENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SENT_MS = int(SENT.timestamp() * 1000)
@@ -119,6 +120,22 @@ def test_of_events_that_contradict_each_other_one_comes_back(
     waiting = rows(reader.engine, "SELECT raw FROM quarantine WHERE replayed_batch_id IS NULL")
     assert [bytes(raw) for (raw,) in waiting] == [terminal_event(1, 1_002.0)]
     assert rows(reader.engine, "SELECT pressure_bar FROM fact_terminal_events") == [(1_001.0,)]
+    assert reconcile(reader.engine) == []
+    reader.engine.dispose()
+
+
+def test_rows_that_the_warehouse_still_refuses_wait_and_the_others_come_back(warehouse: WarehouseUnderTest) -> None:
+    reader = Reader(warehouse.url)
+    forbid(reader.engine, "fact_transactions", "transaction_id IN ('TRX-1', 'TRX-2')")
+    reader.loader.load(reader.batch([event(number) for number in range(4)], []))
+    allow(reader.engine, "fact_transactions")
+    forbid(reader.engine, "fact_transactions", "transaction_id = 'TRX-2'")
+    assert replayed(reader.engine, reader.stream.topic, NOW) == [(LoadCounts(read=1, inserted=1), 1)]
+    assert replayed(reader.engine, reader.stream.topic, NOW) == [(LoadCounts(), 1)]
+    allow(reader.engine, "fact_transactions")
+    assert replayed(reader.engine, reader.stream.topic, NOW) == [(LoadCounts(read=1, inserted=1), 0)]
+    assert rows(reader.engine, "SELECT COUNT(*) FROM fact_transactions") == [(4,)]
+    refresh_aggregates(reader.engine)
     assert reconcile(reader.engine) == []
     reader.engine.dispose()
 

@@ -128,3 +128,25 @@ def assert_sound(engine: Engine, clean: Content) -> None:
     assert content_of(engine) == clean
     assert contradictions(engine) == []
     assert is_intact(engine)
+
+
+def forbid(engine: Engine, table: str, condition: str) -> None:
+    """Let the warehouse refuse rows by a rule of its own."""
+    with transaction(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.text(f"ALTER TABLE {table} ADD CONSTRAINT forbidden CHECK (NOT ({condition}))"))
+            return
+        condition = condition.replace("transaction_id", "NEW.transaction_id").replace("event_id", "NEW.event_id")
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER forbidden BEFORE INSERT ON {table} WHEN {condition} "
+            "BEGIN SELECT RAISE(ABORT, 'forbidden'); END"
+        )
+
+
+def allow(engine: Engine, table: str) -> None:
+    """Take the rule of `forbid` away."""
+    with transaction(engine) as connection:
+        postgresql = engine.dialect.name == "postgresql"
+        connection.execute(
+            sa.text(f"ALTER TABLE {table} DROP CONSTRAINT forbidden" if postgresql else "DROP TRIGGER forbidden")
+        )
