@@ -126,11 +126,12 @@ def _look_up_and_merge(connection: sa.Connection, batch: Batch, before_change: B
     rows = pl.concat(batch.frames()).sort(batch.contract.business_key)
     is_stored = stored_keys(connection, batch.contract.table, rows.select(batch.contract.business_key))
     new, stored = (_only(batch, rows.filter(chosen)) for chosen in (~is_stored, is_stored))
-    inserted = _insert_new(connection, new)
+    inserted = _insert_new(connection, new) if new.rows else {}
     if inserted is None:  # somebody else has stored one of them in between
         return _stage_and_merge(connection, _only(batch, rows), before_change)
     merged = _stage_and_merge(connection, stored, before_change) if stored.rows else {}
-    return {number: counts + merged.get(number, UpsertCounts()) for number, counts in inserted.items()}
+    none = UpsertCounts()
+    return {number: inserted.get(number, none) + merged.get(number, none) for number in batch.batch_ids}
 
 
 def _only(batch: Batch, rows: pl.DataFrame) -> Batch:
