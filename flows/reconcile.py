@@ -1,0 +1,42 @@
+"""Prove that what was counted is what the tables hold; it changes nothing."""
+
+from typing import Any
+
+from prefect import State, flow
+from prefect.states import Completed, Failed
+
+from blocks.places import warehouse_place
+from freight.errors import DpaError
+from freight.reconcile import reconcile as find_broken
+from freight.settings import load_settings
+from freight.warehouse.connect import closing, open_engine
+from freight.warehouse.migrate import require_current
+from tasks.log import log_run
+
+AGREE = "The ledger and the tables agree"
+SHOWN = 20  # findings in the message of a run; `dpa reconcile` prints all of them
+
+
+@flow(name="reconcile")
+def reconcile(warehouse: str | None = None) -> State[Any]:
+    """Prove the ledger against the tables, the streams' offsets and every stored row, as `dpa reconcile` does.
+
+    Args:
+        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+
+    Returns:
+        Completed when all agrees. Failed with the findings, which the message names, or with the `DpaError`.
+    """
+    here = load_settings()
+    log_run(here.logs)
+    try:
+        place = warehouse_place(warehouse, here)
+        with closing(open_engine(place.url, password=place.password)) as engine:
+            require_current(engine)
+            findings = find_broken(engine)
+    except DpaError as error:  # says what to do; the trace of calls would only hide it
+        return Failed(message=str(error), data=error)
+    if not findings:
+        return Completed(message=AGREE, data=findings)
+    told = [f"{len(findings)} things do not hold", *map(str, findings[:SHOWN])]
+    return Failed(message="\n".join(told), data=findings)
