@@ -1,0 +1,1 @@
+"""Where it runs: Prefect on a laptop."""
