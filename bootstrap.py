@@ -483,6 +483,16 @@ def stream(args: List[str]) -> int:
     return _module(RUN, "freight.cli", "stream", *args)
 
 
+def up(args: List[str]) -> int:
+    """Start Prefect on this machine, with every deployment and a worker."""
+    return _module(RUN, "deployments.local", "up", *args)
+
+
+def down(args: List[str]) -> int:
+    """End what `up` has started, the runs first."""
+    return _module(RUN, "deployments.local", "down", *args)
+
+
 def test(args: List[str]) -> int:
     """Run the tests, without the chaos tests."""
     return _module(DEV, "pytest", *args)
@@ -549,7 +559,7 @@ def _throwaway_uv(python: Interpreter, folder: Path) -> str:
 
 
 COMMANDS: Dict[str, Callable[[List[str]], int]] = {
-    command.__name__: command for command in (run, stream, test, check, bench, chaos, reset, lock)
+    command.__name__: command for command in (run, stream, up, down, test, check, bench, chaos, reset, lock)
 }
 
 

@@ -38,6 +38,10 @@ def test_no_shell_line_of_the_readme_is_left_out_here() -> None:
     assert set(re.sub(r" +#.*", "", shown).splitlines()) == {
         "make run",
         "make stream",  # in test_stream.py
+        "make up",  # in test_up.py
+        "export PREFECT_API_URL=http://127.0.0.1:4200/api",  # in test_up.py
+        ".venv/bin/prefect deployment run load-nightly/load-nightly --watch",  # in test_up.py
+        "make down",  # in test_up.py
         "make test",
         "py bootstrap.py run",
         "py bootstrap.py stream",  # in test_stream.py

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from freight.settings import PROJECT_ROOT
 
-MADE_BY_DPA = {"database", "landing", "logs", "reports", "spool"}
+MADE_BY_DPA = {"database", "landing", "logs", "reports", "run", "spool"}
 
 
 class Checkout:
@@ -31,6 +31,9 @@ class Checkout:
         venv.create(self.folder / ".venv", symlinks=True)
         (packages,) = (self.folder / ".venv").glob("lib/python3*/site-packages")
         (packages / "borrowed.pth").write_text(next(path for path in sys.path if path.endswith("site-packages")))
+        prefect = self.folder / ".venv" / "bin" / "prefect"
+        prefect.write_text(f"#!/bin/sh\nexec '{prefect.with_name('python')}' -m prefect \"$@\"\n")
+        prefect.chmod(0o755)
         base = getattr(sys, "_base_executable", sys.executable)
         finish = f"b._link_project(b.DEV); b._write_stamp(b.DEV, {base!r})"
         subprocess.run([sys.executable, "-c", f"import bootstrap as b; {finish}"], cwd=self.folder, check=True)

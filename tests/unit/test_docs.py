@@ -13,7 +13,7 @@ from freight.dictionary import render
 from freight.settings import PROJECT_ROOT
 
 DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")])
-WRITTEN_BY_PEOPLE = r"flows|tasks|blocks|freight|sql|tests|docs|benchmarks"
+WRITTEN_BY_PEOPLE = r"deployments|flows|tasks|blocks|freight|sql|tests|docs|benchmarks"
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 
