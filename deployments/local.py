@@ -43,6 +43,7 @@ PREFECT = (sys.executable, "-m", "prefect")
 
 # Defaults that a user's own setting overrides.
 SERVER_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # By itself it deletes only events, those older than 7 days; runs with their logs would stay for ever.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
@@ -115,10 +116,11 @@ def up(here: Settings) -> None:
     place = _start_server(here)
     with place.client() as client:
         _make_pool(client)
+        worker = _start_worker(place, here)  # which takes its time: the rest is done meanwhile
         for block in BLOCKS:
             block.register_type_and_schema()
         _deploy(place, here)
-        _start_worker(client, place, here)
+        _wait_for(_worker(here), lambda: _is_at_work(client, worker))
     _say(_what_next(place))
 
 
@@ -190,19 +192,17 @@ def _deploy(place: Place, here: Settings) -> None:
         raise ConfigurationError(f"prefect.yaml could not be deployed:\n{done.stdout}")
 
 
-def _start_worker(client: SyncPrefectClient, place: Place, here: Settings) -> None:
+def _start_worker(place: Place, here: Settings) -> psutil.Process:
     worker, environment = _worker(here), place.environment(here)
     process = worker.process()
-    if process is not None:
-        _say(f"The worker runs already (process {process.pid})")
-        if changed := _changed_settings(process, environment):
-            _say(f"It keeps its own {', '.join(changed)}: stop it and start again for the new ones")
-        return
-    _say(f"Starting a worker, log in {worker.log_path}")
-    name, since = platform.node(), datetime.now(UTC)
-    argv = [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--name", name]
-    worker.start(argv, environment, PROJECT_ROOT)
-    _wait_for(worker, lambda: _is_at_work(client, name, since))
+    if process is None:
+        _say(f"Starting a worker, log in {worker.log_path}")
+        argv = [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--name", platform.node()]
+        return worker.start(argv, environment, PROJECT_ROOT)
+    _say(f"The worker runs already (process {process.pid})")
+    if changed := _changed_settings(process, environment):
+        _say(f"It keeps its own {', '.join(changed)}: make down and make up for the new ones")
+    return process
 
 
 def _changed_settings(process: psutil.Process, environment: dict[str, str]) -> list[str]:
@@ -211,8 +211,10 @@ def _changed_settings(process: psutil.Process, environment: dict[str, str]) -> l
     return sorted(n for n in old.keys() | environment if n.startswith("DPA_") and old.get(n) != environment.get(n))
 
 
-def _is_at_work(client: SyncPrefectClient, worker: str, since: datetime) -> bool:
-    beats = [known.last_heartbeat_time for known in client.read_workers_for_work_pool(POOL) if known.name == worker]
+def _is_at_work(client: SyncPrefectClient, worker: psutil.Process) -> bool:
+    """Whether the worker has told Prefect that it lives; an earlier one had the same name."""
+    since = datetime.fromtimestamp(worker.create_time(), UTC)
+    beats = [known.last_heartbeat_time for known in client.read_workers_for_work_pool(POOL)]
     return any(beat is not None and beat >= since for beat in beats)
 
 

@@ -54,10 +54,11 @@ class Installation(NamedTuple):
         flows = {flow["id"]: flow["name"] for flow in self.ask("/flows/filter")}
         return {f"{flows[found['flow_id']]}/{found['name']}": found for found in self.ask("/deployments/filter")}
 
-    def vacuumed(self) -> set[str]:
-        """What the server deletes when it is old."""
+    def server_settings(self) -> dict[str, Any]:
         answer = httpx.get(f"{self.api}/admin/settings", auth=AUTH, timeout=30)
-        return set(answer.raise_for_status().json()["server"]["services"]["db_vacuum"]["enabled"])
+        settings = answer.raise_for_status().json()["server"]
+        assert isinstance(settings, dict)
+        return settings
 
     def processes(self) -> list[int]:
         """Numbers of the processes that live in this checkout, children of the worker included."""
@@ -136,7 +137,7 @@ def test_everything_runs_from_prefect_after_make_up_and_nothing_after_make_down(
     assert httpx.post(f"{installation.api}/flows/filter", json={}).status_code == 401
     deployed, running = installation.deployments(), installation.processes()
     check_deployments(deployed)
-    assert installation.vacuumed() == {"events", "flow_runs"}
+    check_server(installation.server_settings())
     assert len(running) == 2
     assert scheduled(installation) == {"load-nightly/load-nightly", "reconcile/reconcile"}
 
@@ -161,6 +162,13 @@ def test_everything_runs_from_prefect_after_make_up_and_nothing_after_make_down(
     assert stored_state(installation, listener) == "CANCELLED"
     assert installation.processes() == []
     assert "Nothing runs here" in installation.run(down)
+
+
+def check_server(settings: dict[str, Any]) -> None:
+    """It deletes what is old, remembers beyond a kill who has a place, and tells nobody that it is used."""
+    assert set(settings["services"]["db_vacuum"]["enabled"]) == {"events", "flow_runs"}
+    assert settings["concurrency"]["lease_storage"].endswith(".filesystem")
+    assert settings["analytics_enabled"] is False
 
 
 def check_deployments(deployed: dict[str, Any]) -> None:
