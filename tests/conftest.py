@@ -148,11 +148,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out single tests, but those of the flows to one worker: its Prefect server takes seconds to start.
 
+    Those of a file of checkouts go together, too, since they share a copy of the repository.
+
     Marks of `xdist_group` do not do it: pytest 9.2 ignores the names that pytest-xdist 3.8 gives to marked tests.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "flows" if nodeid.startswith("tests/flows/") else nodeid
+        folder = nodeid.split("/")[1]
+        return {"flows": folder, "checkouts": nodeid.partition("::")[0]}.get(folder, nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
