@@ -318,7 +318,8 @@ def _install(setup: Setup) -> None:
     """Install the locked packages, each checked against its hash."""
     command = [str(_venv_python(setup)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     failure = "pip could not install {}, see its message above: check the network and repeat the command"
-    _need([*command, "--require-hashes", "-r", setup.lock], failure.format(setup.lock))
+    # Without dependencies: the lock has them all, and pip would look for a newer one where a package wants an extra.
+    _need([*command, "--require-hashes", "--no-deps", "-r", setup.lock], failure.format(setup.lock))
 
 
 def _link_project(setup: Setup) -> None:
