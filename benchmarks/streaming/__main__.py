@@ -2,7 +2,7 @@
 
 Everything runs in this one call, against one PostgreSQL and one Kafka, each candidate in a process of its own and into
 an empty table (but `replay`), in turns; the figures are medians of repeated runs. `copy` is the limit: COPY of ready
-rows, committed every 20,000. DPA does everything that it does by default: ledger, quarantine, sites, daily statistics.
+rows, committed every 30,000. DPA does everything that it does by default: ledger, quarantine, sites, daily statistics.
 """
 
 import argparse

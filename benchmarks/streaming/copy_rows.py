@@ -16,7 +16,7 @@ from benchmarks.streaming.figures import Told
 from benchmarks.streaming.processes import memory_mib
 from freight.contracts import Contract
 
-ROWS_PER_COPY = 20_000  # as many as a micro-batch of DPA holds
+ROWS_PER_COPY = 30_000  # as many as a micro-batch of DPA holds
 
 Format = Literal["csv", "binary"]
 

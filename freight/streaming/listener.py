@@ -158,6 +158,8 @@ class ListenerLoop:
     def _receive(self) -> None:
         """Poll; with no room left wait for the commit, and in a long one go on polling with all partitions paused."""
         room = self._buffer.room
+        if room == 0 and self._ready is None:
+            return  # the next micro-batch can be made while the last one is committed
         if room == 0:
             outcome = self._commits.take(BACKPRESSURE_S)
             if outcome is None:

@@ -21,7 +21,7 @@ class BatchLimits:
         age_s: since its first message came.
     """
 
-    rows: int = 20_000
+    rows: int = 30_000
     size_bytes: int = 16 << 20
     age_s: float = 0.1
 

@@ -15,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from freight.ahead import ahead
 from freight.warehouse.connect import is_postgresql
 
-FEW_ROWS = 25_000  # to work ahead pays off where the first of the frames has more
+BLOCK_ROWS = 5_000  # are sent at once: the server stores them while the next ones are encoded
+FEW_ROWS = 35_000  # to work ahead pays off where the first of the frames has more
 SQLITE_INSTANT = "%Y-%m-%d %H:%M:%S%.6f"
 SQLITE_STATEMENT_ROWS = 500
 SQLITE_VARIABLES = 32_766  # of one statement, at most
@@ -121,7 +122,7 @@ def _encoded(schema: pa.Schema, tables: Iterable[pa.Table]) -> Iterator[bytes]:
     encoder = ArrowToPostgresBinaryEncoder(schema)
     yield encoder.write_header()
     for table in tables:
-        yield from map(encoder.write_batch, table.to_batches())
+        yield from map(encoder.write_batch, table.to_batches(BLOCK_ROWS))
     yield encoder.finish()
 
 
