@@ -5,12 +5,11 @@ from collections.abc import Callable
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError
 
+from blocks.azure_identity import machine_credential
 from freight.errors import TransientError
 
 # Called with the client's `sasl.oauthbearer.config`; returns a token and when it expires, in seconds since 1970.
 TokenSource = Callable[[str], tuple[str, float]]
-
-ANSWER_S = 5  # for Azure; by default it is asked for many minutes, and a listener has to poll
 
 
 def azure_tokens(host: str, credential: TokenCredential | None = None) -> TokenSource:
@@ -20,10 +19,9 @@ def azure_tokens(host: str, credential: TokenCredential | None = None) -> TokenS
 
     Args:
         host: of the Event Hubs namespace, such as my-namespace.servicebus.windows.net.
-        credential: logs in to Azure; by default whatever this machine has: a workload identity, a managed identity, the
-            variables of a service principal, or the login of a developer.
+        credential: logs in to Azure; by default `machine_credential`.
     """
-    known, scope = credential or _credential_of_this_machine(), f"https://{host}/.default"
+    known, scope = credential or machine_credential(), f"https://{host}/.default"
 
     def token(_: str) -> tuple[str, float]:
         try:
@@ -33,9 +31,3 @@ def azure_tokens(host: str, credential: TokenCredential | None = None) -> TokenS
         return given.token, float(given.expires_on)
 
     return token
-
-
-def _credential_of_this_machine() -> TokenCredential:
-    from azure.identity import DefaultAzureCredential  # a slow import, which few need
-
-    return DefaultAzureCredential(connection_timeout=ANSWER_S, read_timeout=ANSWER_S, retry_total=1)

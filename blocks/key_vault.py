@@ -6,17 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, ClassVar, Self
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
+from blocks.azure_identity import PATIENCE, machine_credential
 from freight.errors import ConfigurationError, TransientError
 
 FRESH_S = 60.0  # for so long a secret is not asked for again
-ANSWER_S = 5  # for Azure; by default it is asked for many minutes
 VAULT = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?/?")
 NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 
@@ -61,9 +60,7 @@ class KeyVault(Block):
             TransientError: the vault does not answer.
         """
         key = (self.url, name, version)
-        with _known_lock:
-            known = _known.get(key)
-        now = time.monotonic()
+        known, now = _known.get(key), time.monotonic()
         if known and not fresh and now - known.read_at < FRESH_S:
             return known.value
         try:
@@ -73,8 +70,7 @@ class KeyVault(Block):
                 raise
             log.warning("%s; going on with the secret %r as it was", error, name)
             return known.value
-        with _known_lock:
-            _known[key] = _Known(value, now)
+        _known[key] = _Known(value, now)
         return value
 
     def _ask(self, name: str, version: str | None) -> SecretStr:
@@ -141,15 +137,11 @@ class _Known:
 
 # Blocks are loaded again by every run of a process, and what they have read is to outlast them.
 _known: dict[tuple[str, str, str | None], _Known] = {}
-_known_lock = Lock()
 
 
 def client_options() -> dict[str, Any]:
     """Return how a vault is asked: as whom, and how long it may take to answer."""
-    from azure.identity import DefaultAzureCredential
-
-    patience = {"connection_timeout": ANSWER_S, "read_timeout": ANSWER_S, "retry_total": 1}
-    return {"credential": DefaultAzureCredential(**patience), **patience}
+    return {"credential": machine_credential(), **PATIENCE}
 
 
 @contextmanager

@@ -7,13 +7,13 @@ from prefect.states import Completed, Failed
 
 from blocks.places import warehouse_place
 from freight.errors import DpaError
+from freight.reconcile import AGREE
 from freight.reconcile import reconcile as find_broken
 from freight.settings import load_settings
 from freight.warehouse.connect import closing, open_engine
 from freight.warehouse.migrate import require_current
 from tasks.log import log_run
 
-AGREE = "The ledger and the tables agree"
 SHOWN = 20  # findings in the message of a run; `dpa reconcile` prints all of them
 
 

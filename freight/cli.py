@@ -12,7 +12,7 @@ from freight.catalog import read_catalog
 from freight.demo import Wishes, stream_demo
 from freight.errors import DpaError
 from freight.log import log_to_file
-from freight.reconcile import reconcile
+from freight.reconcile import AGREE, reconcile
 from freight.replay import replay
 from freight.settings import Settings, load_settings, started_by
 from freight.simulator import fill_landing
@@ -103,7 +103,7 @@ def reconcile_command() -> None:
         console.print(f"BROKEN {finding}", markup=False)
     if findings:
         raise typer.Exit(1)
-    console.print("The ledger and the tables agree")
+    console.print(AGREE)
 
 
 @app.command(name="explain")

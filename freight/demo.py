@@ -22,7 +22,7 @@ from rich.console import Console
 from freight.catalog import Catalog, read_catalog
 from freight.errors import ConfigurationError, DpaError
 from freight.pipeline import run_catalog
-from freight.reconcile import reconcile
+from freight.reconcile import AGREE, reconcile
 from freight.settings import Settings, started_by
 from freight.simulator import Corridor, fill_landing
 from freight.simulator.demo_broker import demo_broker
@@ -317,7 +317,7 @@ def _is_proved(engine: Engine, console: Console) -> bool:
     for finding in findings:
         _say(console, f"BROKEN {finding}", "bold red")
     if not findings:
-        _say(console, "The ledger and the tables agree (dpa reconcile)", "bold green")
+        _say(console, f"{AGREE} (dpa reconcile)", "bold green")
     return not findings
 
 

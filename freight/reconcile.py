@@ -9,6 +9,7 @@ from freight.warehouse.connect import Engine, reading
 from freight.warehouse.reconcile import Finding, check_ledger, stored_frames
 
 FROM_ELSEWHERE = ("site_location", "installation_year", "is_late")  # joined by the warehouse, told by the stream
+AGREE = "The ledger and the tables agree"
 SHOWN = 20  # findings of one kind; more would hide the others
 
 

@@ -359,6 +359,15 @@ def listen_here_as(monkeypatch: pytest.MonkeyPatch, url: str, kafka: Broker) -> 
     monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", kafka.bootstrap)
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param([signal.SIGTERM], id="once"),
+        pytest.param(
+            50 * [signal.SIGTERM, signal.SIGINT], id="100 times", marks=[pytest.mark.chaos, pytest.mark.timeout(1_800)]
+        ),
+    ],
+)
 def test_a_listener_that_is_told_to_end_under_load_drains_and_completes(
     start: Callable[..., ListenProcess],
     kafka: LocalKafka,
@@ -366,33 +375,15 @@ def test_a_listener_that_is_told_to_end_under_load_drains_and_completes(
     prefect: SyncPrefectClient,
     monkeypatch: pytest.MonkeyPatch,
     measured: Measured,
+    numbers: Sequence[int],
 ) -> None:
     engine, topic = postgres_warehouse.engine, new_topic(kafka, PARTITIONS)
     load = Load(kafka, topic, PARTITIONS)
     with load.coming():
-        longest = drain_again_and_again(start, engine, topic, prefect, [signal.SIGTERM])
-    measured(f"ended after {longest:.1f} s")
+        longest = drain_again_and_again(start, engine, topic, prefect, numbers)
     listen_here_as(monkeypatch, postgres_warehouse.url, kafka)
     assert_drained(engine, kafka, topic, load)
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(1_800)
-def test_many_listeners_that_are_told_to_end_under_load_drain_and_complete(
-    start: Callable[..., ListenProcess],
-    kafka: LocalKafka,
-    postgres_warehouse: WarehouseUnderTest,
-    prefect: SyncPrefectClient,
-    monkeypatch: pytest.MonkeyPatch,
-    measured: Measured,
-) -> None:
-    engine, topic = postgres_warehouse.engine, new_topic(kafka, PARTITIONS)
-    load = Load(kafka, topic, PARTITIONS)
-    with load.coming():
-        longest = drain_again_and_again(start, engine, topic, prefect, 50 * [signal.SIGTERM, signal.SIGINT])
-    measured(f"100 listeners ended, the slowest after {longest:.1f} s, lost 0, doubled 0, messages {load.sent}")
-    listen_here_as(monkeypatch, postgres_warehouse.url, kafka)
-    assert_drained(engine, kafka, topic, load)
+    measured(f"{len(numbers)} ended, the slowest after {longest:.1f} s, lost 0, doubled 0, messages {load.sent}")
 
 
 @pytest.mark.chaos

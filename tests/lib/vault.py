@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from blocks.key_vault import ANSWER_S
+from blocks.azure_identity import PATIENCE
 from freight.simulator.certificates import write_certificates
 from tests.lib.tokens import StandInCredential
 
@@ -64,8 +64,7 @@ class StandInVault:
             "credential": StandInCredential(),
             "connection_verify": str(self._ca_path),
             "verify_challenge_resource": False,
-            "connection_timeout": ANSWER_S,
-            "read_timeout": ANSWER_S,
+            **PATIENCE,
             "retry_total": 0,
         }
 
