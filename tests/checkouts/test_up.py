@@ -185,7 +185,7 @@ def check_deployments(deployed: dict[str, Any]) -> None:
     assert (nightly["schedule"]["cron"], nightly["schedule"]["timezone"]) == ("0 2 * * *", "Africa/Douala")
     for name, dataset in LISTENERS.items():
         assert deployed[name]["parameters"]["dataset"] == dataset
-        assert deployed[name]["job_variables"]["env"] == {"MALLOC_ARENA_MAX": "2"}
+        assert deployed[name]["job_variables"]["env"]["MALLOC_ARENA_MAX"] == "2"
 
 
 def test_a_port_in_use_is_named_and_nothing_is_left(installation: Installation) -> None:
