@@ -1,4 +1,4 @@
-"""Which Kafka and which warehouse a flow works with: those of a block that it names, or those of the installation."""
+"""Which Kafka, warehouse and mail server a flow works with: those of a block that it names, or of the installation."""
 
 from typing import Any, NamedTuple
 
@@ -6,10 +6,11 @@ from prefect.blocks.core import Block
 from pydantic import ValidationError
 
 from blocks.kafka_cluster import KafkaCluster
+from blocks.mail_server import MailServer
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError
 from freight.settings import Settings
-from freight.warehouse.connect import PasswordSource
+from freight.warehouse.connect import Engine, PasswordSource, open_engine
 
 
 def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
@@ -42,6 +43,25 @@ def warehouse_place(block: str | None, here: Settings) -> WarehousePlace:
         return WarehousePlace(here.warehouse_url)
     known = _loaded(Warehouse, block)
     return WarehousePlace(known.url, known.password_source())
+
+
+def open_warehouse(block: str | None, here: Settings) -> Engine:
+    """Return the engine of a warehouse, by the name of a block or from the installation's settings.
+
+    Raises:
+        ConfigurationError: there is no such block, or it cannot be used.
+    """
+    place = warehouse_place(block, here)
+    return open_engine(place.url, password=place.password)
+
+
+def mail_server(block: str) -> MailServer:
+    """Return the mail server of a block.
+
+    Raises:
+        ConfigurationError: there is no such block, or it cannot be used.
+    """
+    return _loaded(MailServer, block)
 
 
 def _loaded[B: Block](kind: type[B], name: str) -> B:

@@ -29,6 +29,7 @@ from prefect.states import Cancelling
 
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
+from blocks.mail_server import MailServer
 from blocks.warehouse import Warehouse
 from deployments.background import POLL_S, Background
 from freight.cli import demo
@@ -36,7 +37,7 @@ from freight.errors import ConfigurationError, DpaError
 from freight.settings import PROJECT_ROOT, Settings, load_settings
 
 POOL = "local"
-BLOCKS = (KafkaCluster, KeyVault, KeyVaultSecret, Warehouse)
+BLOCKS = (KafkaCluster, KeyVault, KeyVaultSecret, MailServer, Warehouse)
 START_LIMIT_S = 180.0  # a small machine that is busy takes a minute for the server
 DRAIN_LIMIT_S = 60.0  # Prefect kills a run 30 s after it was cancelled
 PREFECT = (sys.executable, "-m", "prefect")

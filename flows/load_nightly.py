@@ -5,7 +5,7 @@ Running it again with the same inputs changes nothing. From the shell: `python -
 
 import sys
 from argparse import ArgumentParser
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed
 from rich.console import Console
 
+from blocks.places import warehouse_place
 from freight.catalog import Catalog, read_catalog
 from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
@@ -28,63 +29,73 @@ from tasks.report import write_report
 
 
 def _run_name() -> str:
-    return f"load-nightly {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    day = runtime.flow_run.parameters["day"]
+    return f"load {day}" if day else f"load-nightly {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 @flow(name="load-nightly", flow_run_name=_run_name)
-def load_nightly(catalog: Path | None = None) -> State[Any]:
+def load_nightly(
+    catalog: Path | None = None,
+    warehouse: str | None = None,
+    sources: list[str] | None = None,
+    day: date | None = None,
+) -> State[Any]:
     """Load all sources; a bad file is reported and does not stop the others.
 
     Args:
         catalog: YAML list of sources; the installation's catalog by default.
+        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        sources: Only these sources of the catalog.
+        day: Only the files of this day, of sources whose location tells the day.
 
     Returns:
         Completed with the `RunReport`, or Failed when a file or a source failed; what could be loaded is loaded. Failed
         with the `DpaError` when the run could not go on.
     """
     try:
-        return _load_catalog(catalog)
+        return _load_catalog(catalog, warehouse, sources, day)
     except DpaError as error:  # says what to do; the trace of calls would only hide it
         return Failed(message=str(error), data=error)
 
 
-def _load_catalog(catalog: Path | None) -> State[Any]:
+def _load_catalog(path: Path | None, block: str | None, sources: list[str] | None, day: date | None) -> State[Any]:
     settings = load_settings()
     log = log_run(settings.logs)
-    sources = read_catalog(catalog or settings.catalog)
+    catalog = read_catalog(path or settings.catalog).only(sources, dated=day is not None)
+    catalog = catalog.on_day(day) if day else catalog
     run_id = RunId(str(runtime.flow_run.id))
-    steps.begin_run(sources, run_id, started_by())
-    report = RunReport(run_id, tuple(_load_sources(sources, run_id)), steps.refresh_aggregates())
-    steps.finish_run(report)
+    steps.begin_run(block, catalog, run_id, started_by())
+    report = RunReport(run_id, tuple(_load_sources(block, catalog, run_id)), steps.refresh_aggregates(block))
+    steps.finish_run(block, report)
     _publish(report)
     places = {
-        "warehouse": safe_url(settings.warehouse_url),
-        "report": write_report(simulated=sources.simulated),
+        "warehouse": safe_url(warehouse_place(block, settings).url),
+        "report": write_report(block, simulated=catalog.simulated),
         "log": log,
     }
-    print_summary(Console(), report, simulated=sources.simulated, places=places)
+    print_summary(Console(), report, simulated=catalog.simulated, places=places)
     if report.failures:
         return Failed(message="\n".join([headline(report), *reasons(report, "failed")]))
     return Completed(message=headline(report), data=report)
 
 
-def _load_sources(catalog: Catalog, run_id: RunId) -> list[UnitOutcome]:
-    plans = [steps.plan(catalog, source, run_id) for source in catalog.sources]
+def _load_sources(block: str | None, catalog: Catalog, run_id: RunId) -> list[UnitOutcome]:
+    plans = [steps.plan(block, catalog, source, run_id) for source in catalog.sources]
     outcomes = [outcome for plan in plans for outcome in plan.ended]
     units = [unit for plan in plans for unit in plan.units]
     with progress(len(units)) as advance:
         for unit in units:
-            outcomes.append(_load_unit(unit))
+            outcomes.append(_load_unit(block, unit))
             advance(outcomes[-1])
     order = [source.name for source in catalog.sources]
     return sorted(outcomes, key=lambda outcome: order.index(outcome.source))
 
 
-def _load_unit(planned: PlannedUnit) -> UnitOutcome:
+def _load_unit(block: str | None, planned: PlannedUnit) -> UnitOutcome:
     try:
-        return steps.load(planned, steps.transform(planned, steps.extract(planned)))
+        return steps.load(block, planned, steps.transform(planned, steps.extract(planned)))
     except SourceError as error:
-        return steps.record_failure(planned, error)
+        return steps.record_failure(block, planned, error)
 
 
 def _publish(report: RunReport) -> None:

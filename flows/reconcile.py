@@ -5,12 +5,12 @@ from typing import Any
 from prefect import State, flow
 from prefect.states import Completed, Failed
 
-from blocks.places import warehouse_place
+from blocks.places import open_warehouse
 from freight.errors import DpaError
 from freight.reconcile import AGREE
 from freight.reconcile import reconcile as find_broken
 from freight.settings import load_settings
-from freight.warehouse.connect import closing, open_engine
+from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current
 from tasks.log import log_run
 
@@ -30,8 +30,7 @@ def reconcile(warehouse: str | None = None) -> State[Any]:
     here = load_settings()
     log_run(here.logs)
     try:
-        place = warehouse_place(warehouse, here)
-        with closing(open_engine(place.url, password=place.password)) as engine:
+        with closing(open_warehouse(warehouse, here)) as engine:
             require_current(engine)
             findings = find_broken(engine)
     except DpaError as error:  # says what to do; the trace of calls would only hide it

@@ -6,13 +6,13 @@ from typing import Any
 from prefect import State, flow, runtime
 from prefect.states import Completed, Failed
 
-from blocks.places import warehouse_place
+from blocks.places import open_warehouse
 from freight.catalog import read_catalog
 from freight.errors import DpaError
 from freight.replay import replay
 from freight.settings import load_settings, started_by
 from freight.types import RunId
-from freight.warehouse.connect import closing, open_engine
+from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
 from tasks.log import log_run
 
@@ -32,9 +32,8 @@ def replay_quarantine(source: str | None = None, warehouse: str | None = None) -
     log_run(here.logs)
     run_id = RunId(str(runtime.flow_run.id))
     try:
-        place = warehouse_place(warehouse, here)
         with (
-            closing(open_engine(place.url, password=place.password)) as engine,
+            closing(open_warehouse(warehouse, here)) as engine,
             noted_run(engine, run_id, started_by(), _now),
         ):
             outcomes = replay(engine, read_catalog(here.catalog), run_id=run_id, source=source, clock=_now)

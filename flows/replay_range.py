@@ -7,14 +7,14 @@ from typing import Any
 from prefect import State, flow, runtime
 from prefect.states import Completed, Failed
 
-from blocks.places import kafka_client, warehouse_place
+from blocks.places import kafka_client, open_warehouse
 from freight.errors import DpaError
 from freight.settings import load_settings, started_by
 from freight.streaming import replay_range as core
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.run import topic_of
 from freight.types import RunId
-from freight.warehouse.connect import closing, open_engine
+from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import Stream
 from tasks.log import log_run
@@ -59,9 +59,9 @@ def replay_range(
     wanted = core.Wanted(chosen, from_offset, until_offset, from_time, until_time)
     run_id = RunId(str(runtime.flow_run.id))
     try:
-        client, place = kafka_client(kafka, here), warehouse_place(warehouse, here)
+        client = kafka_client(kafka, here)
         with (
-            closing(open_engine(place.url, password=place.password)) as engine,
+            closing(open_warehouse(warehouse, here)) as engine,
             contextlib.closing(KafkaSource(client, stream.topic, f"{group}-replay")) as source,
             noted_run(engine, run_id, started_by(), lambda: datetime.now(UTC)),
         ):

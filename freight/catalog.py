@@ -1,16 +1,23 @@
 """The catalog: which sources there are, where they lie and how they are read."""
 
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
 from freight.readers import reader_for
 
 DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is wrong, not the rows
+
+# Where the day stands in a location, such as {day:%Y%m%d}; each part as many digits as it has.
+DAY = re.compile(r"\{day:([^{}]*)\}")
+DAY_PARTS = {"%Y": 4, "%m": 2, "%d": 2}
 
 
 class Source(BaseModel):
@@ -21,7 +28,9 @@ class Source(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the source in reports and in the ledger.")
     dataset: str = Field(description="Which contract its rows keep.")
     reader: str = Field(description="csv, excel, json or jsonl.")
-    location: str = Field(description="Path, glob or URL; a relative path counts from the catalog's folder.")
+    location: str = Field(
+        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder."
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
     time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
     quarantine_limit: float = Field(
@@ -33,6 +42,33 @@ class Source(BaseModel):
     def contract(self) -> Contract:
         """The contract of the dataset."""
         return contract_for(self.dataset)
+
+    @property
+    def has_day(self) -> bool:
+        """Whether its location tells the day of a file."""
+        return bool(DAY.search(self.location))
+
+    @property
+    def of_all_days(self) -> str:
+        """The location as a path, glob or URL of the files of every day."""
+        return DAY.sub(lambda field: _each(field[1], lambda part: "[0-9]" * DAY_PARTS[part]), self.location)
+
+    def on_day(self, day: date) -> Self:
+        """Return this source with the files of one day only."""
+        location = DAY.sub(lambda field: _each(field[1], lambda part: day.strftime(part)), self.location)
+        return self.model_copy(update={"location": location})
+
+    @field_validator("location")
+    @classmethod
+    def _needs_a_whole_day(cls, location: str) -> str:
+        parts = {part for form in DAY.findall(location) for part in re.findall("%.?", form)}
+        if parts and parts != DAY_PARTS.keys():
+            raise ValueError("a day in a location is written with %Y, %m and %d, such as {day:%Y%m%d}")
+        return location
+
+
+def _each(form: str, of_part: Callable[[str], str]) -> str:
+    return re.sub("%.", lambda part: of_part(part[0]), form)
 
 
 class Catalog(BaseModel):
@@ -47,6 +83,34 @@ class Catalog(BaseModel):
     def simulated(self) -> bool:
         """Whether the sources are the simulator's."""
         return any(source.simulated for source in self.sources)
+
+    def only(self, names: Sequence[str] | None, *, dated: bool = False) -> Self:
+        """Return a catalog of some of the sources.
+
+        Args:
+            names: of the sources; None for all.
+            dated: leave out sources whose location tells no day; one that is named has to tell it.
+
+        Raises:
+            ConfigurationError: there is no such source.
+        """
+        known = [source.name for source in self.sources]
+        if unknown := next((name for name in names or () if name not in known), None):
+            raise ConfigurationError(f"the catalog has no source {unknown!r}: it has {', '.join(known)}")
+        chosen = [source for source in self.sources if names is None or source.name in names]
+        undated = [source.name for source in chosen if not source.has_day]
+        if dated and undated and (names is not None or len(undated) == len(chosen)):
+            raise ConfigurationError(
+                f"the location of {', '.join(undated)} tells no day: write {{day:%Y%m%d}} where it stands in the path"
+            )
+        return self._of(source for source in chosen if source.has_day or not dated)
+
+    def on_day(self, day: date) -> Self:
+        """Return a catalog with the files of one day; all its sources have to tell it."""
+        return self._of(source.on_day(day) for source in self.sources)
+
+    def _of(self, sources: Iterable[Source]) -> Self:
+        return self.model_copy(update={"sources": tuple(sources)})
 
 
 def read_catalog(path: Path) -> Catalog:

@@ -1,7 +1,7 @@
 """`dpa`: look after a warehouse from the shell."""
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
@@ -12,24 +12,26 @@ from freight.catalog import read_catalog
 from freight.demo import Wishes, stream_demo
 from freight.errors import DpaError
 from freight.log import log_to_file
+from freight.maintenance import SPOOL_DAYS, maintain
 from freight.reconcile import AGREE, reconcile
 from freight.replay import replay
 from freight.settings import Settings, load_settings, started_by
 from freight.simulator import fill_landing
 from freight.simulator.demo_broker import delete_demo_data
-from freight.spool import remove_old_spools
 from freight.streaming.alive import age_s, alive_path
 from freight.types import RunId
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, open_engine, reading, safe_url, transaction
 from freight.warehouse.explain import explain
 from freight.warehouse.migrate import drop_everything, migrate, require_current
-from freight.warehouse.purge import Retention, purge
+from freight.warehouse.purge import Retention
 from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import accept_gaps
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(highlight=False, soft_wrap=True)
+
+KEEP = Retention()
 
 
 def _warehouse() -> tuple[Settings, Engine]:
@@ -170,18 +172,15 @@ def probe(
 
 @app.command(name="purge")
 def purge_command(
-    quarantine_days: Annotated[int, typer.Option(min=1, help="Keep quarantine this long.")] = 180,
-    lineage_days: Annotated[int, typer.Option(min=1, help="Keep lineage this long.")] = 730,
-    spool_days: Annotated[int, typer.Option(min=0, help="Keep spool files of failed runs this long.")] = 7,
+    quarantine_days: Annotated[int, typer.Option(min=1, help="Keep quarantine this long.")] = KEEP.quarantine_days,
+    lineage_days: Annotated[int, typer.Option(min=1, help="Keep lineage this long.")] = KEEP.lineage_days,
+    spool_days: Annotated[int, typer.Option(min=0, help="Keep spool files of failed runs this long.")] = SPOOL_DAYS,
 ) -> None:
     """Delete quarantine, lineage and spool files beyond their retention; totals stay in the ledger."""
     settings, engine = _warehouse()
-    require_current(engine)
-    now = datetime.now(UTC)
-    for name, rows in purge(engine, Retention(quarantine_days, lineage_days), now).items():
-        console.print(f"{name}: {rows} rows deleted")
-    folders = remove_old_spools(settings.spool, now - timedelta(days=spool_days))
-    console.print(f"spool: {folders} folders deleted")
+    retention = Retention(quarantine_days, lineage_days)
+    for name, count in maintain(engine, settings.spool, retention, spool_days, datetime.now(UTC)).items():
+        console.print(f"{name}: {count} {'folders' if name == 'spool' else 'rows'} deleted")
 
 
 def main() -> None:

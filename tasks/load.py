@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.tasks import exponential_backoff
 
+from blocks.places import open_warehouse
 from freight import pipeline
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError, TransientError
@@ -17,7 +18,7 @@ from freight.settings import load_settings
 from freight.spool import remove_spool
 from freight.types import RunId
 from freight.warehouse import aggregates
-from freight.warehouse.connect import Engine, open_engine
+from freight.warehouse.connect import Engine
 
 RETRY: dict[str, Any] = {
     "retries": 4,
@@ -34,21 +35,21 @@ def is_transient(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
 
 
 @cache
-def warehouse() -> Engine:
-    """Return the engine of this installation's warehouse; its URL never becomes a parameter."""
-    return open_engine(load_settings().warehouse_url)
+def warehouse(block: str | None = None) -> Engine:
+    """Return the engine of a warehouse, that of a block or of this installation; only a name is a parameter."""
+    return open_warehouse(block, load_settings())
 
 
 @task(name="begin-run", task_run_name="begin-run", retry_condition_fn=is_transient, **RETRY)
-def begin_run(catalog: Catalog, run_id: RunId, started_by: str) -> None:
+def begin_run(block: str | None, catalog: Catalog, run_id: RunId, started_by: str) -> None:
     """Check that the catalog fits the warehouse, and note the run."""
-    pipeline.begin_run(warehouse(), catalog, run_id, started_by, _now())
+    pipeline.begin_run(warehouse(block), catalog, run_id, started_by, _now())
 
 
 @task(name="plan", task_run_name="plan-{source.name}", retry_condition_fn=is_transient, **RETRY)
-def plan(catalog: Catalog, source: Source, run_id: RunId) -> SourcePlan:
+def plan(block: str | None, catalog: Catalog, source: Source, run_id: RunId) -> SourcePlan:
     """Find the files of a source that have to be loaded."""
-    return pipeline.plan_source(warehouse(), catalog, source, run_id, _now())
+    return pipeline.plan_source(warehouse(block), catalog, source, run_id, _now())
 
 
 @task(name="extract", task_run_name="extract-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
@@ -65,29 +66,29 @@ def transform(planned: PlannedUnit, raw: RawSpool) -> ConformedSpool:
 
 
 @task(name="load", task_run_name="load-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
-def load(planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
+def load(block: str | None, planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
     """Load a transformed file in one transaction."""
-    return pipeline.load_conformed(warehouse(), planned, spool, _now())
+    return pipeline.load_conformed(warehouse(block), planned, spool, _now())
 
 
 @task(
     name="record-failure", task_run_name="record-failure-{planned.file.path}", retry_condition_fn=is_transient, **RETRY
 )
-def record_failure(planned: PlannedUnit, error: SourceError) -> UnitOutcome:
+def record_failure(block: str | None, planned: PlannedUnit, error: SourceError) -> UnitOutcome:
     """Write down why nothing of a file was loaded."""
-    return pipeline.fail_unit(warehouse(), planned.unit, error.at(planned.unit.location), _now())
+    return pipeline.fail_unit(warehouse(block), planned.unit, error.at(planned.unit.location), _now())
 
 
 @task(name="refresh-aggregates", task_run_name="refresh-aggregates", retry_condition_fn=is_transient, **RETRY)
-def refresh_aggregates() -> int:
+def refresh_aggregates(block: str | None) -> int:
     """Recompute the daily statistics that the loads have marked; return how many rows changed."""
-    return aggregates.refresh_aggregates(warehouse())
+    return aggregates.refresh_aggregates(warehouse(block))
 
 
 @task(name="finish-run", task_run_name="finish-run", retry_condition_fn=is_transient, **RETRY)
-def finish_run(report: RunReport) -> None:
+def finish_run(block: str | None, report: RunReport) -> None:
     """Note how the run ended, and drop its spool files unless something failed."""
-    pipeline.finish_run(warehouse(), report, _now())
+    pipeline.finish_run(warehouse(block), report, _now())
     if not report.failures:
         remove_spool(load_settings().spool / report.run_id)
 

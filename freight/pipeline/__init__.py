@@ -4,6 +4,7 @@ Each step is safe to repeat. A step that fails with a `SourceError` ends its uni
 retry of the step.
 """
 
+from freight.pipeline.days import DayPlan, plan_days
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
@@ -13,6 +14,7 @@ from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, Source
 
 __all__ = [
     "ConformedSpool",
+    "DayPlan",
     "PlannedUnit",
     "RawSpool",
     "RunReport",
@@ -24,6 +26,7 @@ __all__ = [
     "fail_unit",
     "finish_run",
     "load_conformed",
+    "plan_days",
     "plan_source",
     "run_catalog",
     "spool_folder",

@@ -20,7 +20,7 @@ DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12
 def plan_source(engine: Engine, catalog: Catalog, source: Source, run_id: RunId, now: datetime) -> SourcePlan:
     """Find the files of a source, and tell those that must be loaded from those that ended already."""
     try:
-        files = find_files(source.location, catalog.folder)
+        files = find_files(source.of_all_days, catalog.folder)
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
     plan = SourcePlan([], [])
@@ -33,26 +33,30 @@ def plan_source(engine: Engine, catalog: Catalog, source: Source, run_id: RunId,
 def _plan_file(
     engine: Engine, source: Source, file: SourceFile, run_id: RunId, now: datetime
 ) -> PlannedUnit | UnitOutcome:
-    version = source.contract.version
     with reading(engine) as connection:
         position = ledger.position_of(connection, source.name, file.path)
-    if position and (position.size_bytes, position.modified_us, position.contract_version) == (
-        file.size_bytes,
-        file.modified_us,
-        version,
-    ):
+    if looks_loaded(source, file, position):
         return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
     try:
         unit = _unit(source, file, file.sha256(), run_id, position)
     except SourceError as error:
         return fail_unit(engine, _unit(source, file, "", run_id), error, now)
-    if position and (position.file_hash, position.contract_version) == (unit.file_hash, version):
+    if position and (position.file_hash, position.contract_version) == (unit.file_hash, unit.contract_version):
         return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
     with reading(engine) as connection:
         if ledger.is_parked(connection, unit):
             told = f"{file.path}: failed before with the same content; `dpa retry` lets it try again"
             return UnitOutcome(source.name, file.path, "parked", message=told)
     return PlannedUnit(source, file, unit, position)
+
+
+def looks_loaded(source: Source, file: SourceFile, position: FilePosition | None) -> bool:
+    """Whether a file is as it was when it was loaded, by its size and time of change."""
+    return position is not None and (position.size_bytes, position.modified_us, position.contract_version) == (
+        file.size_bytes,
+        file.modified_us,
+        source.contract.version,
+    )
 
 
 def _unit(

@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from blocks.azure_tokens import azure_tokens
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
+from blocks.mail_server import MailServer
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError, TransientError
 from freight.streaming.consumer import NO_TOKEN, KafkaSource
@@ -25,7 +26,7 @@ SECRET = {"vault": {"url": "https://corridor.vault.azure.net"}, "name": "kafka"}
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa", "password": CANARY}
 
 
-@pytest.mark.parametrize("block", [KafkaCluster, KeyVault, KeyVaultSecret, Warehouse])
+@pytest.mark.parametrize("block", [KafkaCluster, KeyVault, KeyVaultSecret, MailServer, Warehouse])
 class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
     @pytest.fixture
     def block(self, request: pytest.FixtureRequest) -> type[Block]:
@@ -36,12 +37,13 @@ class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
 
 
 def test_names_and_order_of_what_prefect_stores_never_change() -> None:
-    blocks = (KafkaCluster, KeyVault, KeyVaultSecret, Warehouse)
+    blocks = (KafkaCluster, KeyVault, KeyVaultSecret, MailServer, Warehouse)
     assert {block.get_block_type_slug(): " ".join(block.model_fields) for block in blocks} == {
         "kafka-cluster": "bootstrap_servers security_protocol sasl_mechanism username password ca_location "
         "password_secret",
         "azure-key-vault": "url",
         "azure-key-vault-secret": "vault name version",
+        "mail-server": "host port security username password password_secret sender ca_location",
         "freight-warehouse": "url password password_secret",
     }
 

@@ -1,0 +1,128 @@
+"""A mail server as a Prefect block."""
+
+import smtplib
+import ssl
+from email.message import EmailMessage
+from typing import ClassVar, Literal, Self
+
+from prefect.blocks.core import Block
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+
+from blocks.key_vault import KeyVaultSecret
+from freight.errors import ConfigurationError, TransientError
+
+ANSWER_S = 30
+LATER = range(400, 500)  # replies of a server that may do it another time
+
+
+class MailServer(Block):
+    """Where mail is handed in, and who hands it in.
+
+    Attributes:
+        host, port: of the server.
+        security: how the connection is encrypted; a login is never sent without.
+        username: who logs in; empty if the server wants no login.
+        password: of the user.
+        password_secret: the same as a secret of a Key Vault, which is read when mail is sent.
+        sender: address from which the mail comes.
+        ca_location: PEM file of the authority that vouches for the server.
+
+    Example:
+        Keep the server once, then load it by its name:
+        ```python
+        from blocks.mail_server import MailServer
+
+        MailServer(host="smtp.example.org", username="dpa", password="…", sender="dpa@example.org").save("BLOCK_NAME")
+        server = MailServer.load("BLOCK_NAME")
+        server.send(message)
+        ```
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the password
+
+    _block_type_name: ClassVar[str] = "Mail Server"
+    _block_type_slug: ClassVar[str] = "mail-server"  # never rename: it is the key of what is stored
+    _description: ClassVar[str] = "Where mail is handed in, and who hands it in."
+    _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://docs.python.org/3/library/smtplib.html")
+
+    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
+    host: str = Field(description="Name of the server.", examples=["smtp.example.org"])
+    port: int = Field(default=587, ge=1, le=65_535, description="Port: usually 587 with STARTTLS, 465 with TLS.")
+    security: Literal["STARTTLS", "TLS", "NONE"] = Field(
+        default="STARTTLS", description="How the connection is encrypted; NONE only for a relay that wants no login."
+    )
+    username: str | None = Field(default=None, description="Who logs in; empty if the server wants no login.")
+    password: SecretStr | None = Field(default=None, description="Password of the user.")
+    password_secret: KeyVaultSecret | None = Field(
+        default=None, description="The password as a secret of a Key Vault, instead of the field password."
+    )
+    sender: str = Field(description="Address from which the mail comes.", examples=["dpa@example.org"])
+    ca_location: str | None = Field(
+        default=None, description="PEM file of the authority that vouches for the server; that of the system if empty."
+    )
+
+    def send(self, message: EmailMessage) -> None:
+        """Hand in a message; its sender is that of this block.
+
+        Raises:
+            ConfigurationError: the server refuses the login, the sender or a recipient, or cannot be trusted.
+            TransientError: the server does not answer, or asks to come again.
+        """
+        del message["From"]
+        message["From"] = self.sender
+        try:
+            with self._connected() as server:
+                if self.username:
+                    server.login(self.username, self._password())
+                refused = server.send_message(message)
+        except ssl.SSLError as error:
+            raise ConfigurationError(f"{self._place} cannot be trusted: {error}: see ca_location") from None
+        except smtplib.SMTPRecipientsRefused as error:
+            raise ConfigurationError(f"{self._place} takes no mail for {', '.join(error.recipients)}") from None
+        except smtplib.SMTPResponseException as error:
+            told = f"{self._place} says {error.smtp_code}: {_text(error.smtp_error)}"
+            raise (TransientError(told) if error.smtp_code in LATER else ConfigurationError(told)) from None
+        except smtplib.SMTPNotSupportedError as error:
+            raise ConfigurationError(f"{self._place}: {error}: see security, username and port") from None
+        except (OSError, smtplib.SMTPException) as error:
+            raise TransientError(f"{self._place} does not answer: {error}") from None
+        if refused:
+            raise ConfigurationError(f"{self._place} takes no mail for {', '.join(refused)}; the others have theirs")
+
+    @property
+    def _place(self) -> str:
+        return f"the mail server {self.host}:{self.port}"
+
+    def _connected(self) -> smtplib.SMTP:
+        if self.security == "NONE":
+            return smtplib.SMTP(self.host, self.port, timeout=ANSWER_S)
+        trust = ssl.create_default_context(cafile=self.ca_location)
+        if self.security == "TLS":
+            return smtplib.SMTP_SSL(self.host, self.port, timeout=ANSWER_S, context=trust)
+        server = smtplib.SMTP(self.host, self.port, timeout=ANSWER_S)
+        try:
+            server.starttls(context=trust)
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def _password(self) -> str:
+        if self.password_secret:
+            return self.password_secret.read()
+        return self.password.get_secret_value() if self.password else ""
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_work(self) -> Self:
+        # No ValueErrors: they would show the input.
+        if self.password and self.password_secret:
+            raise ConfigurationError("a mail server has one password: remove password, or password_secret")
+        if bool(self.username) != bool(self.password or self.password_secret):
+            raise ConfigurationError("a login at a mail server needs a username and a password: set both, or none")
+        if self.username and self.security == "NONE":
+            raise ConfigurationError("security NONE would show the password to the network: choose STARTTLS or TLS")
+        return self
+
+
+def _text(reply: bytes | str) -> str:
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else reply

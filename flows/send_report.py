@@ -1,0 +1,56 @@
+"""Write the workbook as the warehouse is now, and send it by mail."""
+
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import State, flow
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from freight.catalog import read_catalog
+from freight.errors import DpaError
+from freight.settings import load_settings
+from tasks.log import log_run
+from tasks.report import send, write_report
+
+SUBTYPE = "vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+@flow(name="send-report")
+def send_report(
+    recipients: Annotated[list[str], Field(min_length=1)],
+    mail_server: str = "reports",
+    warehouse: str | None = None,
+) -> State[Any]:
+    """Send the supply chain report.
+
+    Args:
+        recipients: Addresses; each sees the others.
+        mail_server: Name of a Mail Server block.
+        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+
+    Returns:
+        Completed when the server has taken the mail, else Failed with the reason.
+    """
+    here = load_settings()
+    log_run(here.logs)
+    try:
+        written = write_report(warehouse, simulated=read_catalog(here.catalog).simulated)
+        if isinstance(written, str):
+            return Failed(message=f"the report was {written}")
+        send(mail_server, _mail(recipients, written))
+    except DpaError as error:  # says what to do; the trace of calls would only hide it
+        return Failed(message=str(error), data=error)
+    return Completed(message=f"{written.name} sent to {', '.join(recipients)}")
+
+
+def _mail(recipients: list[str], workbook: Path) -> EmailMessage:
+    message = EmailMessage()
+    message["Subject"] = "Supply chain report"
+    message["To"] = ", ".join(recipients)
+    message.set_content(
+        "The supply chain report is attached. Its first sheet sums up the period, and says if the data is simulated.\n"
+    )
+    message.add_attachment(workbook.read_bytes(), maintype="application", subtype=SUBTYPE, filename=workbook.name)
+    return message
