@@ -9,7 +9,7 @@ from blocks.kafka_cluster import KafkaCluster
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError
 from freight.settings import Settings
-from freight.warehouse.connect import PasswordSource
+from freight.types import PasswordSource
 
 
 def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
         ConfigurationError: there is no such block, or it cannot be used; or nothing names a Kafka.
     """
     if block:
-        return _loaded(KafkaCluster, block).client_settings()
+        return load_block(KafkaCluster, block).client_settings()
     if here.kafka_bootstrap:
         return KafkaCluster(bootstrap_servers=here.kafka_bootstrap).client_settings()
     raise ConfigurationError("no Kafka is named: set DPA_KAFKA_BOOTSTRAP to host:port, or name a Kafka Cluster block")
@@ -40,11 +40,16 @@ def warehouse_place(block: str | None, here: Settings) -> WarehousePlace:
     """
     if block is None:
         return WarehousePlace(here.warehouse_url)
-    known = _loaded(Warehouse, block)
+    known = load_block(Warehouse, block)
     return WarehousePlace(known.url, known.password_source())
 
 
-def _loaded[B: Block](kind: type[B], name: str) -> B:
+def load_block[B: Block](kind: type[B], name: str) -> B:
+    """Return a block that Prefect keeps.
+
+    Raises:
+        ConfigurationError: there is no such block, or it cannot be used.
+    """
     try:
         block = kind.load(name)
     except ValueError:
