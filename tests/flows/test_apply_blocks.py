@@ -20,6 +20,13 @@ from tests.lib.readme import files_to_write
 
 CANARY = "canary: p@ss/word?"
 (PAGE,) = files_to_write((PROJECT_ROOT / "docs" / "prefect.md").read_text(encoding="utf-8")).values()
+HERE = "postgresql://dpa@db.example.org/freight"
+# One block of each depth, since Prefect takes a second for each.
+SMALL = f"""
+azure-key-vault: {{small: {{url: 'https://my-vault.vault.azure.net'}}}}
+azure-key-vault-secret: {{small: {{vault: small, name: warehouse-password}}}}
+freight-warehouse: {{small: {{url: '{HERE}', password_secret: small}}}}
+"""
 
 Write = Callable[[str], Path]
 
@@ -50,7 +57,7 @@ def contents(prefect: SyncPrefectClient) -> dict[str, Any]:
     return {name: (told["id"], told["data"]) for name, told in stored(prefect).items()}
 
 
-def test_the_file_of_the_page_makes_blocks_and_again_changes_nothing(
+def test_the_file_of_the_page_makes_its_blocks(
     write: Write, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["apply_blocks", str(write(PAGE))])
@@ -67,39 +74,36 @@ def test_the_file_of_the_page_makes_blocks_and_again_changes_nothing(
         "kafka-cluster/corridor",
         "http-api/erp",
     }
-    before = contents(prefect)
-    assert set(said[1:]) <= set(before)
-    assert main() == 0
-    assert contents(prefect) == before
-
+    assert set(said[1:]) <= set(stored(prefect))
     cluster = KafkaCluster.load("corridor")
     assert isinstance(cluster, KafkaCluster)
     assert cluster.password_secret
     assert cluster.password_secret.vault.url == "https://my-vault.vault.azure.net"
 
 
+def test_it_done_again_changes_nothing(write: Write, prefect: SyncPrefectClient) -> None:
+    apply_blocks(write(SMALL))
+    before = contents(prefect)
+    apply_blocks(write(SMALL))
+    assert contents(prefect) == before
+
+
 def test_a_change_of_the_file_is_a_change_of_the_block_and_of_those_that_hold_it(
     write: Write, prefect: SyncPrefectClient
 ) -> None:
-    apply_blocks(write(PAGE))
-    apply_blocks(write("azure-key-vault: {corridor: {url: 'https://other.vault.azure.net'}}"))
-    secret = KeyVaultSecret.load("warehouse-password")  # was not written again, and holds the vault itself
+    apply_blocks(write(SMALL))
+    apply_blocks(write("azure-key-vault: {small: {url: 'https://other.vault.azure.net'}}"))
+    secret = KeyVaultSecret.load("small")  # was not written again, and holds the vault itself
     assert isinstance(secret, KeyVaultSecret)
     assert secret.vault.url == "https://other.vault.azure.net"
-    apply_blocks(write("freight-warehouse: {archive: {url: 'postgresql://dpa@new.example.org/freight'}}"))
-    warehouse = Warehouse.load("archive")
-    assert isinstance(warehouse, Warehouse)
-    assert (warehouse.url, warehouse.password_secret) == ("postgresql://dpa@new.example.org/freight", None)
-    assert "freight-warehouse/production" in stored(prefect)  # which the file does not name
-
-
-def test_a_block_of_prefect_may_be_named_as_well(write: Write) -> None:
-    apply_blocks(write(PAGE))
-    apply_blocks(write("freight-warehouse: {named: {url: 'sqlite://', password_secret: warehouse-password}}"))
-    warehouse = Warehouse.load("named")
-    assert isinstance(warehouse, Warehouse)
-    assert warehouse.password_secret
-    assert warehouse.password_secret.name == "warehouse-password"
+    apply_blocks(write("freight-warehouse: {small: {url: 'sqlite://'}, named: {url: 'x://', password_secret: small}}"))
+    small, named = Warehouse.load("small"), Warehouse.load("named")
+    assert isinstance(small, Warehouse)
+    assert (small.url, small.password_secret) == ("sqlite://", None)
+    assert isinstance(named, Warehouse)  # by a block that is in Prefect only
+    assert named.password_secret
+    assert named.password_secret.name == "warehouse-password"
+    assert "azure-key-vault-secret/small" in stored(prefect)  # which the file does not name
 
 
 @pytest.mark.parametrize(
@@ -146,17 +150,14 @@ def test_what_is_wrong_is_told_with_its_line_and_nothing_is_written(
 
 
 def test_a_password_that_was_typed_in_is_not_lost(write: Write) -> None:
-    url = "postgresql://dpa@db.example.org/freight"
-    apply_blocks(write(PAGE))
-    Warehouse(url=url, password=SecretStr(CANARY)).save("typed", overwrite=True)
-    told = "line 1: freight-warehouse/typed: Prefect keeps a password for it, which would be lost: name a block of"
+    Warehouse(url=HERE, password=SecretStr(CANARY)).save("small", overwrite=True)
+    told = "line 1: freight-warehouse/small: Prefect keeps a password for it, which would be lost: name a block of"
     with pytest.raises(ConfigurationError, match=told):
-        apply_blocks(write(f"freight-warehouse: {{typed: {{url: '{url}', entra_id: true}}}}"))
-    apply_blocks(write(f"freight-warehouse: {{typed: {{url: '{url}', password_secret: warehouse-password}}}}"))
-    warehouse = Warehouse.load("typed")
+        apply_blocks(write(f"freight-warehouse: {{small: {{url: '{HERE}', entra_id: true}}}}"))
+    apply_blocks(write(SMALL))
+    warehouse = Warehouse.load("small")
     assert isinstance(warehouse, Warehouse)
-    assert warehouse.password is None
-    assert warehouse.password_secret
+    assert (warehouse.password, bool(warehouse.password_secret)) == (None, True)
 
 
 def test_the_shell_gets_an_exit_code_and_a_line(
