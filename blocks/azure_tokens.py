@@ -1,19 +1,22 @@
-"""Tokens of Azure for a Kafka client, such as those of a workload identity."""
+"""Tokens of Azure in the place of passwords, such as those of a workload identity."""
 
 from collections.abc import Callable
 
-from azure.core.credentials import TokenCredential
+from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import AzureError
 
 from blocks.azure_identity import machine_credential
 from freight.errors import TransientError
+from freight.types import PasswordSource
+
+POSTGRESQL_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 
 # Called with the client's `sasl.oauthbearer.config`; returns a token and when it expires, in seconds since 1970.
 TokenSource = Callable[[str], tuple[str, float]]
 
 
 def azure_tokens(host: str, credential: TokenCredential | None = None) -> TokenSource:
-    """Return a source of tokens, which raises a `TransientError` when Azure gives none.
+    """Return a source of tokens for Kafka, which raises a `TransientError` when Azure gives none.
 
     Kafka's client asks it in a thread of its own, before a token expires; a credential keeps its token until then.
 
@@ -21,13 +24,33 @@ def azure_tokens(host: str, credential: TokenCredential | None = None) -> TokenS
         host: of the Event Hubs namespace, such as my-namespace.servicebus.windows.net.
         credential: logs in to Azure; by default `machine_credential`.
     """
-    known, scope = credential or machine_credential(), f"https://{host}/.default"
+    known = credential or machine_credential()
 
     def token(_: str) -> tuple[str, float]:
-        try:
-            given = known.get_token(scope)
-        except AzureError as error:
-            raise TransientError(f"Azure gives no token for Kafka: {error}") from None
+        given = _given(known, f"https://{host}/.default", "Kafka")
         return given.token, float(given.expires_on)
 
     return token
+
+
+def azure_passwords(credential: TokenCredential | None = None) -> PasswordSource:
+    """Return a source of tokens that PostgreSQL takes as passwords; it raises a `TransientError` when Azure gives none.
+
+    A token has to be valid only while a connection is made, so each connection takes the one of that moment.
+
+    Args:
+        credential: logs in to Azure; by default `machine_credential`.
+    """
+    known = credential or machine_credential()
+
+    def password(*, fresh: bool = False) -> str:  # noqa: ARG001 - a credential knows itself when to ask anew
+        return _given(known, POSTGRESQL_SCOPE, "PostgreSQL").token
+
+    return password
+
+
+def _given(credential: TokenCredential, scope: str, taker: str) -> AccessToken:
+    try:
+        return credential.get_token(scope)
+    except AzureError as error:
+        raise TransientError(f"Azure gives no token for {taker}: {error}") from None

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from blocks.azure_tokens import TokenSource, azure_tokens
 from blocks.key_vault import KeyVaultSecret
 from freight.errors import ConfigurationError
+from freight.streaming.password import PASSWORD_CB
 
 PLACES = re.compile(r"[^\s:/,@]+:\d{1,5}(,[^\s:/,@]+:\d{1,5})*")
 EVENT_HUBS = ".servicebus.windows.net"
@@ -29,7 +30,7 @@ class KafkaCluster(Block):
         username: who logs in; `$ConnectionString` on Event Hubs.
         password: of the user; on Event Hubs the connection string.
         ca_location: PEM file of the authority that vouches for the servers.
-        password_secret: the password as a secret of a Key Vault, which is read when the client starts.
+        password_secret: the password as a secret of a Key Vault, which the client follows when it changes.
 
     Example:
         Keep the cluster once, then load it by its name:
@@ -100,16 +101,14 @@ class KafkaCluster(Block):
         )
 
     def client_settings(self, token_source: TokenSource | None = None) -> dict[str, Any]:
-        """Return the settings of a Kafka client; they hold the password in clear and must not be logged.
+        """Return the settings of a `KafkaSource`; they may hold the password in clear and must not be logged.
 
         Args:
             token_source: gives the tokens of OAUTHBEARER; for Event Hubs by default those that Azure gives the identity
                 of this process.
 
         Raises:
-            ConfigurationError: OAUTHBEARER elsewhere than on Event Hubs without a source of tokens, or the vault has
-                no such secret for us.
-            TransientError: the Key Vault does not answer.
+            ConfigurationError: OAUTHBEARER elsewhere than on Event Hubs without a source of tokens.
         """
         settings = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.security_protocol}
         if self.security_protocol == "PLAINTEXT":
@@ -120,7 +119,7 @@ class KafkaCluster(Block):
 
     def _login(self, token_source: TokenSource | None) -> dict[str, Any]:
         if self.sasl_mechanism != "OAUTHBEARER":
-            return {"sasl.username": self.username, "sasl.password": self._password()}
+            return {"sasl.username": self.username, **self._password()}
         host = self.bootstrap_servers.partition(":")[0]
         if token_source is None and not host.lower().endswith(EVENT_HUBS):
             raise ConfigurationError(
@@ -129,10 +128,10 @@ class KafkaCluster(Block):
             )
         return {"oauth_cb": token_source or azure_tokens(host)}
 
-    def _password(self) -> str:
+    def _password(self) -> dict[str, Any]:
         if self.password_secret:
-            return self.password_secret.read()
-        return self.password.get_secret_value() if self.password else ""
+            return {PASSWORD_CB: self.password_secret.read}
+        return {"sasl.password": self.password.get_secret_value() if self.password else ""}
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

@@ -6,11 +6,11 @@ from prefect.blocks.core import Block
 from pydantic import ValidationError
 
 from blocks.kafka_cluster import KafkaCluster
-from blocks.mail_server import MailServer
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError
 from freight.settings import Settings
-from freight.warehouse.connect import Engine, PasswordSource, open_engine
+from freight.types import PasswordSource
+from freight.warehouse.connect import Engine, open_engine
 
 
 def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
         ConfigurationError: there is no such block, or it cannot be used; or nothing names a Kafka.
     """
     if block:
-        return _loaded(KafkaCluster, block).client_settings()
+        return load_block(KafkaCluster, block).client_settings()
     if here.kafka_bootstrap:
         return KafkaCluster(bootstrap_servers=here.kafka_bootstrap).client_settings()
     raise ConfigurationError("no Kafka is named: set DPA_KAFKA_BOOTSTRAP to host:port, or name a Kafka Cluster block")
@@ -41,7 +41,7 @@ def warehouse_place(block: str | None, here: Settings) -> WarehousePlace:
     """
     if block is None:
         return WarehousePlace(here.warehouse_url)
-    known = _loaded(Warehouse, block)
+    known = load_block(Warehouse, block)
     return WarehousePlace(known.url, known.password_source())
 
 
@@ -55,16 +55,12 @@ def open_warehouse(block: str | None, here: Settings) -> Engine:
     return open_engine(place.url, password=place.password)
 
 
-def mail_server(block: str) -> MailServer:
-    """Return the mail server of a block.
+def load_block[B: Block](kind: type[B], name: str) -> B:
+    """Return a block that Prefect keeps.
 
     Raises:
         ConfigurationError: there is no such block, or it cannot be used.
     """
-    return _loaded(MailServer, block)
-
-
-def _loaded[B: Block](kind: type[B], name: str) -> B:
     try:
         block = kind.load(name)
     except ValueError:

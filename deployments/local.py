@@ -27,17 +27,13 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import Cancelling
 
-from blocks.kafka_cluster import KafkaCluster
-from blocks.key_vault import KeyVault, KeyVaultSecret
-from blocks.mail_server import MailServer
-from blocks.warehouse import Warehouse
+from deployments.apply_blocks import apply_blocks
 from deployments.background import POLL_S, Background
 from freight.cli import demo
 from freight.errors import ConfigurationError, DpaError
 from freight.settings import PROJECT_ROOT, Settings, load_settings
 
 POOL = "local"
-BLOCKS = (KafkaCluster, KeyVault, KeyVaultSecret, MailServer, Warehouse)
 START_LIMIT_S = 180.0  # a small machine that is busy takes a minute for the server
 DRAIN_LIMIT_S = 60.0  # Prefect kills a run 30 s after it was cancelled
 PREFECT = (sys.executable, "-m", "prefect")
@@ -118,8 +114,8 @@ def up(here: Settings) -> None:
     with place.client() as client:
         _make_pool(client)
         worker = _start_worker(place, here)  # which takes its time: the rest is done meanwhile
-        for block in BLOCKS:
-            block.register_type_and_schema()
+        blocks = here.home / "blocks.yaml"
+        apply_blocks(blocks if blocks.exists() else None)
         _deploy(place, here)
         _wait_for(_worker(here), lambda: _is_at_work(client, worker))
     _say(_what_next(place))

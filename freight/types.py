@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NewType, Self
+from typing import Literal, NewType, Protocol, Self
 
 RunId = NewType("RunId", str)
 BatchId = NewType("BatchId", int)
@@ -38,6 +38,14 @@ ReasonCode = Literal[
     "conflicting_event",
     "refused_by_warehouse",
 ]
+
+
+class PasswordSource(Protocol):
+    """Gives a password each time that a connection is made, so that it may change meanwhile."""
+
+    def __call__(self, *, fresh: bool = False) -> str:
+        """Return the password; `fresh` after the one that was known has been refused."""
+        ...
 
 
 @dataclass(frozen=True)

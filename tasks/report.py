@@ -7,7 +7,8 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.places import mail_server
+from blocks.mail_server import MailServer
+from blocks.places import load_block
 from freight.errors import DpaError
 from freight.reports.workbook import WORKBOOK_NAME, write_workbook
 from freight.settings import load_settings
@@ -31,4 +32,4 @@ def write_report(block: str | None, *, simulated: bool) -> Path | str:
 @task(name="send", task_run_name="send", retry_condition_fn=is_transient, **RETRY)
 def send(block: str, message: EmailMessage) -> None:
     """Hand in a message at the mail server of a block."""
-    mail_server(block).send(message)
+    load_block(MailServer, block).send(message)

@@ -14,14 +14,14 @@ VALID = timedelta(days=30)
 CLOCK_SKEW = timedelta(days=1)
 
 
-def write_certificates(ca_path: Path, server_path: Path) -> None:
+def write_certificates(ca_path: Path, server_path: Path, host: str = "localhost") -> None:
     """Write the authority's certificate, and the server's key with its chain, as PEM; the authority's key is dropped.
 
-    The server's certificate is for `localhost` and 127.0.0.1.
+    The server's certificate is for the host and 127.0.0.1.
     """
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key)
-    server = _server(server_key.public_key(), authority, authority_key)
+    server = _server(host, server_key.public_key(), authority, authority_key)
     ca_path.write_bytes(authority.public_bytes(Encoding.PEM))
     server_path.touch(mode=0o600)
     server_path.write_bytes(
@@ -43,11 +43,11 @@ def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
 
 
 def _server(
-    key: ec.EllipticCurvePublicKey, authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey
+    host: str, key: ec.EllipticCurvePublicKey, authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey
 ) -> x509.Certificate:
-    places = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
+    places = [x509.DNSName(host), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
     return (
-        _certificate(_name("localhost"), authority.subject, key)
+        _certificate(_name(host), authority.subject, key)
         .add_extension(x509.SubjectAlternativeName(places), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())

@@ -27,6 +27,7 @@ from confluent_kafka.admin import AdminClient
 from freight.errors import ConfigurationError, TransientError
 from freight.frames import PARTITION
 from freight.streaming.messages import MESSAGE_SCHEMA
+from freight.streaming.password import PASSWORD_CB, ChangingPassword
 from freight.warehouse.streams import PartitionLog
 
 log = logging.getLogger("freight")
@@ -73,6 +74,7 @@ REFUSED = {
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.UNSUPPORTED_SASL_MECHANISM,
 }
+LOGIN_REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
 # How the client says that there is no token, now or in time; with the code of a refused login.
 NO_TOKEN = ("Failed to acquire SASL OAUTHBEARER token", "OAuth token not set")
 
@@ -174,7 +176,8 @@ class KafkaSource:
         """Connect lazily.
 
         Args:
-            settings: of the client, such as `bootstrap.servers`; they win over those that are set here.
+            settings: of the client, such as `bootstrap.servers`; they win over those that are set here. `password_cb`
+                gives the password, which may change while the client runs.
             topic: what is read.
             group: the consumer group.
             has_identity: whether the broker can tell a topic from one of the same name that was there before; an
@@ -182,8 +185,12 @@ class KafkaSource:
 
         Raises:
             ConfigurationError: the client refuses its settings, or a file that they name.
-            TransientError: the source of tokens that they name gives none.
+            TransientError: the source of tokens, or of the password, that they name gives none.
         """
+        settings = dict(settings)
+        self._password = ChangingPassword(source) if (source := settings.pop(PASSWORD_CB, None)) else None
+        if self._password:
+            settings["sasl.password"] = self._password.value
         _need_token(settings)
         self._has_identity = has_identity
         self._topic = topic
@@ -235,7 +242,7 @@ class KafkaSource:
             self._drop(offsets)
             self._consumer.incremental_assign([TopicPartition(self._topic, p, offset) for p, offset in offsets.items()])
         except KafkaException as error:
-            raise _translated(error, self._topic) from error
+            raise self._translated(error) from error
         self._reading |= set(offsets)
         self.resume(offsets)
 
@@ -263,7 +270,7 @@ class KafkaSource:
             committed = {p.partition: p.offset for p in self._consumer.committed(places, ANSWER_S)}
             return [self._log(topic_id, place, committed[place.partition]) for place in places]
         except KafkaException as error:
-            raise _translated(error, self._topic) from error
+            raise self._translated(error) from error
 
     def offsets_at(self, instant: datetime) -> dict[int, int]:
         """See `Source`."""
@@ -273,7 +280,7 @@ class KafkaSource:
             found = self._consumer.offsets_for_times(asked, ANSWER_S)
             ends = {p.partition: self._consumer.get_watermark_offsets(p, ANSWER_S)[1] for p in found if p.offset < 0}
         except KafkaException as error:
-            raise _translated(error, self._topic) from error
+            raise self._translated(error) from error
         return {place.partition: ends.get(place.partition, place.offset) for place in found}
 
     def topic_id(self) -> str:
@@ -281,16 +288,19 @@ class KafkaSource:
         try:
             return self._describe()[0]
         except KafkaException as error:
-            raise _translated(error, self._topic) from error
+            raise self._translated(error) from error
 
     def _describe(self) -> tuple[str, list[int]]:
         """Return the identity of the topic, and its partitions."""
         if not self._has_identity:
             return "", sorted(self._consumer.list_topics(self._topic, ANSWER_S).topics[self._topic].partitions)
         _need_token(self._admin_settings)
+        self._follow_password()
         admin = AdminClient(self._admin_settings)  # kept until the answer is there: it fails what it waits for
         described: Any = admin.describe_topics(TopicCollection([self._topic]), request_timeout=ANSWER_S)
         topic = described[self._topic].result(ANSWER_S + 1)
+        if self._password:
+            self._password.let_in()
         return str(topic.topic_id or ""), sorted(partition.id for partition in topic.partitions)
 
     def _log(self, topic_id: str, place: TopicPartition, committed: int) -> PartitionLog:
@@ -322,9 +332,33 @@ class KafkaSource:
         self._trouble = error
 
     def _refuse_trouble(self) -> None:
-        if self._trouble is not None and _is_refusal(self._trouble):
-            raise ConfigurationError(f"Kafka refuses us: {self._trouble.str()}")
-        self._trouble = None
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None and _is_refusal(trouble) and not self._awaits_password(trouble):
+            raise ConfigurationError(f"Kafka refuses us: {trouble.str()}")
+
+    def _awaits_password(self, refusal: KafkaError) -> bool:
+        """Whether another password is on its way, for which the client goes on trying; it gets it when it is there."""
+        if self._password is None or not self._password.may_change or refusal.code() not in LOGIN_REFUSED:
+            return False
+        self._follow_password(was_refused=True)
+        return True
+
+    def _follow_password(self, *, was_refused: bool = False) -> None:
+        """Let new connections log in with the password as it is now."""
+        if self._password and self._password.changes(was_refused=was_refused):
+            log.info("%s: the password of Kafka has changed", self._topic)
+            self._consumer.set_sasl_credentials(self._admin_settings["sasl.username"], self._password.value)
+            self._admin_settings["sasl.password"] = self._password.value
+
+    def _translated(self, error: KafkaException) -> ConfigurationError | TransientError:
+        cause: KafkaError = error.args[0]
+        if _is_refusal(cause) and self._awaits_password(cause):
+            return TransientError(f"Kafka refuses the password, and another one is waited for: {cause.str()}")
+        if _is_refusal(cause):
+            return ConfigurationError(f"Kafka refuses us: {cause.str()}")
+        if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            return ConfigurationError(f"there is no topic {self._topic!r}: create it, or correct the parameter topic")
+        return TransientError(f"Kafka does not answer: {cause.str()}")
 
 
 @contextmanager
@@ -382,12 +416,3 @@ def _need_token(settings: Mapping[str, Any]) -> None:
 def _is_refusal(error: KafkaError) -> bool:
     """Whether the broker refuses us; a token that does not come right now is no refusal."""
     return error.code() in REFUSED and not error.str().startswith(NO_TOKEN)
-
-
-def _translated(error: KafkaException, topic: str) -> ConfigurationError | TransientError:
-    cause: KafkaError = error.args[0]
-    if _is_refusal(cause):
-        return ConfigurationError(f"Kafka refuses us: {cause.str()}")
-    if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-        return ConfigurationError(f"there is no topic {topic!r}: create it, or correct the parameter topic")
-    return TransientError(f"Kafka does not answer: {cause.str()}")

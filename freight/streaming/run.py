@@ -17,10 +17,10 @@ from freight.streaming.background import Every
 from freight.streaming.consumer import Source
 from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.status import Snapshot, Status
-from freight.types import EPOCH, RunId
+from freight.types import EPOCH, PasswordSource, RunId
 from freight.warehouse import ledger
 from freight.warehouse.aggregates import has_marks, refresh_aggregates
-from freight.warehouse.connect import Engine, PasswordSource, Patience, open_engine, transaction
+from freight.warehouse.connect import Engine, Patience, open_engine, transaction
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.migrate import require_current
 from freight.warehouse.partitions import keep_partitions

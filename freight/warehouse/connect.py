@@ -1,18 +1,21 @@
 """Open a warehouse, run a transaction in it, and say in DPA's words what went wrong."""
 
 import sqlite3
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import certifi
 import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from freight.errors import ConfigurationError, DpaError, RowsRefused, TransientError
+from freight.types import PasswordSource
 
 __all__ = [
     "BATCH",
@@ -33,6 +36,7 @@ WORK_MEMORY = "64MB"  # for the joins of a staged load; the server's 4 MB would 
 # A server that vanished without a word is noticed within a minute, not after the system's two hours.
 DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 CANCEL_S = 2.0  # for a server to take note that a statement shall end
+THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not take the writer's lock
 
 # SQLSTATE classes and codes after which the same transaction may succeed.
@@ -45,6 +49,8 @@ REFUSED_STATES = ("28P01", "28000", "3D000", "42501")
 # What PostgreSQL says to one that it does not let in: a connection that failed has no SQLSTATE.
 AUTHENTICATION_FAILED = "authentication failed"
 CONNECTION_REFUSED = (AUTHENTICATION_FAILED, "no password supplied", "does not exist", "no pg_hba.conf entry")
+# What the client says of a server that does not prove who it is.
+UNPROVEN = ("certificate", "does not support SSL")
 SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
 
 
@@ -66,18 +72,13 @@ class Patience:
 BATCH = Patience()
 
 
-class PasswordSource(Protocol):
-    """Gives the password of a warehouse each time that a connection is made, so that it may change meanwhile."""
-
-    def __call__(self, *, fresh: bool = False) -> str:
-        """Return the password; `fresh` after the one that was known has been refused."""
-        ...
-
-
 def open_engine(
     url: str, patience: Patience = BATCH, name: str = "dpa", password: PasswordSource | None = None
 ) -> Engine:
     """Return an engine for the warehouse at a SQLAlchemy URL (`sqlite:///…` or `postgresql://…`).
+
+    A PostgreSQL on another machine has to prove by TLS that it is the one which the URL names, unless the URL says
+    otherwise in `sslmode`.
 
     Args:
         url: where the warehouse is.
@@ -213,11 +214,20 @@ def _postgresql(url: sa.URL, patience: Patience, name: str) -> Engine:
     }
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return sa.create_engine(
-        url.set(drivername="postgresql+psycopg"),
+        _over_tls(url).set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         pool_recycle=1_800,
         connect_args={"options": options, "application_name": name, "connect_timeout": 15, **DEAD_PEER},
     )
+
+
+def _over_tls(url: sa.URL) -> sa.URL:
+    named = {url.host, *(place.partition(":")[0] for place in url.normalized_query.get("host", ()))} - {None}
+    if "sslmode" in url.query or (named and named <= THIS_MACHINE):
+        return url
+    # Not libpq's "system": the one in the wheel of psycopg looks for certificates in a folder that is nowhere.
+    known = ssl.get_default_verify_paths().cafile or certifi.where()
+    return url.update_query_dict({"sslmode": "verify-full", "sslrootcert": url.query.get("sslrootcert", known)})
 
 
 def _ask_for_password(engine: Engine, password: PasswordSource) -> None:
@@ -261,6 +271,11 @@ def _translate(error: DBAPIError, warehouse: str) -> DpaError | None:
     unconnected = state is None and isinstance(error, OperationalError)
     if state in REFUSED_STATES or (unconnected and any(word in lowered for word in CONNECTION_REFUSED)):
         return ConfigurationError(f"{warehouse} refuses us: {message}")
+    if unconnected and not is_sqlite and any(word in message for word in UNPROVEN):
+        return ConfigurationError(
+            f"{warehouse} does not prove who it is: {message}; name the file of its authority with ?sslrootcert= in "
+            "the URL, or do without the proof with ?sslmode="
+        )
     if error.connection_invalidated or any(word in lowered for word in (*SQLITE_TRANSIENT, "disk is full", "disk i/o")):
         return TransientError(f"{warehouse} is not ready: {message}")
     if state == PROTOCOL_VIOLATION:

@@ -135,6 +135,7 @@ def test_everything_runs_from_prefect_after_make_up_and_nothing_after_make_down(
     settings = {"PREFECT_SERVER_API_AUTH_STRING": LOGIN, "DPA_KAFKA_BOOTSTRAP": "127.0.0.1:9"}  # where nobody answers
     login = {"PREFECT_API_AUTH_STRING": LOGIN}
 
+    installation.checkout.write({"blocks.yaml": "azure-key-vault: {corridor: {url: 'https://v.vault.azure.net'}}"})
     first = installation.run(up, **settings)
     assert first.startswith("Simulated 28,002 rows in 17 files")
     assert export.replace("4200", str(installation.port)) in first
@@ -145,6 +146,7 @@ def test_everything_runs_from_prefect_after_make_up_and_nothing_after_make_down(
     check_server(installation.server_settings())
     assert len(running) == 2
     assert scheduled(installation) == SCHEDULED
+    assert [told["name"] for told in installation.ask("/block_documents/filter")] == ["corridor"]
 
     installation.run(f"{export}\n{run}", **login)  # ends with 0 if the run is Completed
     loaded = count(installation, "fact_transactions")

@@ -1,10 +1,13 @@
 """Secrets come from a Key Vault when they are needed, they may change, and a vault that is away is waited for."""
 
+import asyncio
 import logging
+from typing import Any, Literal
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from confluent_kafka import admin
 
 from blocks import key_vault
 from blocks.kafka_cluster import KafkaCluster
@@ -12,11 +15,12 @@ from blocks.key_vault import KeyVault, KeyVaultSecret
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError, TransientError
 from freight.simulator.kafka_broker import LocalKafka
-from freight.streaming import run
+from freight.streaming import password, run
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.warehouse.connect import closing, open_engine, transaction
 from freight.warehouse.migrate import migrate
-from tests.lib.kafka import new_topic
+from tests.conftest import WarehouseUnderTest
+from tests.lib.kafka import OwnKafka, new_topic
 from tests.lib.postgres import PROTECTED_ROLE, PostgresServer
 from tests.lib.streams import SMALL_BATCHES, Listening, event, rows, send
 from tests.lib.vault import StandInVault
@@ -40,6 +44,22 @@ def test_a_secret_is_asked_for_once_a_minute_and_anew_when_it_has_to_be(vault: S
     assert vault.asked == 1
     assert secret_of(vault).read(fresh=True) == secret_of(vault).read() == "canary two"
     assert secret_of(vault, version="1").read() == "canary one"
+
+
+def test_who_must_not_wait_knows_what_the_others_know(vault: StandInVault) -> None:
+    async def read_beside(secret: KeyVaultSecret) -> tuple[str, int]:
+        reading, turns = asyncio.create_task(secret.aread(fresh=True)), 0
+        while not reading.done():
+            await asyncio.sleep(0.001)
+            turns += 1
+        return reading.result(), turns
+
+    value, turns = asyncio.run(read_beside(secret_of(vault)))
+    assert value == secret_of(vault).read() == "canary one"
+    assert vault.asked == 1
+    assert turns > 1  # the event loop went on
+    with pytest.raises(ConfigurationError, match="there is no secret 'other'"):
+        asyncio.run(secret_of(vault, "other").aread())
 
 
 def test_a_new_version_is_used_within_a_minute(vault: StandInVault, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,11 +125,61 @@ def change_password(server: PostgresServer, password: str) -> None:
         connection.execute(f"ALTER ROLE {PROTECTED_ROLE} PASSWORD '{password}'")
 
 
-def test_the_password_of_a_cluster_may_be_a_secret(vault: StandInVault) -> None:
-    cluster = KafkaCluster(
-        bootstrap_servers="a:1", security_protocol="SASL_SSL", username="dpa", password_secret=secret_of(vault)
+SCRAM: Literal["SCRAM-SHA-512"] = "SCRAM-SHA-512"
+
+
+def change_kafka_password(kafka: LocalKafka, password: str) -> None:
+    known: Any = admin  # whose types leave out what it imports
+    change = known.UserScramCredentialUpsertion(
+        kafka.logins[SCRAM].user,
+        known.ScramCredentialInfo(known.ScramMechanism.SCRAM_SHA_512, 4096),
+        password.encode(),
     )
-    assert cluster.client_settings()["sasl.password"] == "canary one"
+    client = admin.AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+    for done in client.alter_user_scram_credentials([change]).values():
+        done.result(30)
+
+
+def test_a_listener_follows_the_password_of_kafka(
+    vault: StandInVault,
+    own_kafka: OwnKafka,
+    sqlite_warehouse: WarehouseUnderTest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(password, "ASK_S", 0.5)
+    kafka = own_kafka(secure=True, options={"connections.max.reauth.ms": "2000"})  # who stays has to log in again
+    topic = new_topic(kafka, 1)
+    cluster = KafkaCluster(
+        bootstrap_servers=kafka.secure_bootstrap,
+        security_protocol="SASL_SSL",
+        sasl_mechanism=SCRAM,
+        username=kafka.logins[SCRAM].user,
+        password_secret=secret_of(vault, "kafka"),
+        ca_location=str(kafka.ca_path),
+    )
+    settings = ListenSettings(SMALL_BATCHES)
+    listening = Listening(sqlite_warehouse.url, kafka, topic, settings=settings, client=cluster.client_settings())
+    vault.set("kafka", "canary never right")
+    with pytest.raises(ConfigurationError, match="Kafka refuses us"):
+        listening.run()
+    vault.set("kafka", kafka.logins[SCRAM].password)
+    secret_of(vault, "kafka").read(fresh=True)
+    caplog.clear()
+
+    def wait_for(number: int) -> None:
+        send(kafka, topic, [event(number)])
+        query = f"SELECT 1 FROM fact_transactions WHERE transaction_id = 'TRX-{number}'"
+        listening.wait_until(lambda: rows(sqlite_warehouse.engine, query) == [(1,)])
+
+    with caplog.at_level(logging.INFO, "freight"), listening.running():
+        wait_for(1)
+        change_kafka_password(kafka, "canary two")
+        listening.wait_until(lambda: "uthentication fail" in caplog.text)  # and the vault knows nothing yet
+        vault.set("kafka", "canary two")
+        wait_for(2)
+        assert "the password of Kafka has changed" in caplog.text
+    assert "canary" not in caplog.text
 
 
 def test_a_listener_waits_for_a_vault_that_is_away(

@@ -34,9 +34,9 @@ from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.poison import PoisonLimits
 from freight.streaming.run import listen, new_listener, open_stream_engine
 from freight.streaming.status import Status
-from freight.types import RunId
+from freight.types import PasswordSource, RunId
 from freight.warehouse.aggregates import refresh_aggregates
-from freight.warehouse.connect import Engine, PasswordSource, reading
+from freight.warehouse.connect import Engine, reading
 from freight.warehouse.streams import Stream
 from tests.lib.kafka import Broker, Delivered, new_topic, produce
 from tests.lib.oracle import TRANSACTIONS, Produced, compare
@@ -79,7 +79,7 @@ class Listening:
     topic: str
     group: str = "dpa"
     settings: ListenSettings = field(default_factory=lambda: ListenSettings(SMALL_BATCHES, NO_LIMIT))
-    client: Mapping[str, str] = field(default_factory=dict)
+    client: Mapping[str, Any] = field(default_factory=dict)
     password: PasswordSource | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     status: Status = field(default_factory=Status)

@@ -10,11 +10,13 @@ from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
-from blocks.azure_tokens import azure_tokens
+from blocks import azure_tokens as tokens_of_azure
+from blocks.azure_tokens import POSTGRESQL_SCOPE, azure_tokens
+from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
-from blocks.mail_server import MailServer
 from blocks.warehouse import Warehouse
+from deployments.apply_blocks import BLOCKS
 from freight.errors import ConfigurationError, TransientError
 from freight.streaming.consumer import NO_TOKEN, KafkaSource
 from tests.lib.tokens import StandInCredential
@@ -23,10 +25,11 @@ CANARY = "canary: p@ss/word?"
 CONNECTION = f"Endpoint=sb://corridor.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey={CANARY}"
 HUBS = "corridor.servicebus.windows.net:9093"
 SECRET = {"vault": {"url": "https://corridor.vault.azure.net"}, "name": "kafka"}
+API = "https://erp.example.org/v1"
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa", "password": CANARY}
 
 
-@pytest.mark.parametrize("block", [KafkaCluster, KeyVault, KeyVaultSecret, MailServer, Warehouse])
+@pytest.mark.parametrize("block", BLOCKS)
 class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
     @pytest.fixture
     def block(self, request: pytest.FixtureRequest) -> type[Block]:
@@ -37,14 +40,15 @@ class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
 
 
 def test_names_and_order_of_what_prefect_stores_never_change() -> None:
-    blocks = (KafkaCluster, KeyVault, KeyVaultSecret, MailServer, Warehouse)
-    assert {block.get_block_type_slug(): " ".join(block.model_fields) for block in blocks} == {
+    assert {block.get_block_type_slug(): " ".join(block.model_fields) for block in BLOCKS} == {
+        "http-api": "base_url auth key key_secret api_key_header token_url client_id scope connect_timeout_s "
+        "read_timeout_s ca_location",
         "kafka-cluster": "bootstrap_servers security_protocol sasl_mechanism username password ca_location "
         "password_secret",
         "azure-key-vault": "url",
         "azure-key-vault-secret": "vault name version",
         "mail-server": "host port security username password password_secret sender ca_location",
-        "freight-warehouse": "url password password_secret",
+        "freight-warehouse": "url password password_secret entra_id",
     }
 
 
@@ -144,6 +148,20 @@ def test_the_warehouse_opens_with_the_password_in_its_place() -> None:
     assert Warehouse(url=url, password_secret=secret).password_source() == secret.read
     with pytest.raises(ConfigurationError, match="remove password, or password_secret"):
         Warehouse(url=url, password=SecretStr(CANARY), password_secret=secret)
+    with pytest.raises(ConfigurationError, match="remove password, or entra_id"):
+        Warehouse(url=url, password=SecretStr(CANARY), entra_id=True)
+
+
+def test_the_warehouse_is_opened_with_the_token_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    credential = StandInCredential()
+    monkeypatch.setattr(tokens_of_azure, "machine_credential", lambda: credential)
+    password = Warehouse(url="postgresql://dpa@db.example.org/freight", entra_id=True).password_source()
+    assert password
+    assert password() == credential.token
+    assert credential.scopes == {POSTGRESQL_SCOPE}
+    credential.error = ClientAuthenticationError("no identity today")
+    with pytest.raises(TransientError, match="Azure gives no token for PostgreSQL: no identity today"):
+        password(fresh=True)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +183,7 @@ def test_a_url_that_cannot_be_read_is_refused() -> None:
     [
         KafkaCluster(bootstrap_servers="a:1", **LOGIN),
         Warehouse(url="postgresql://dpa@db/freight", password=SecretStr(CANARY)),
+        HttpApi(base_url=API, auth="api-key", key=SecretStr(CANARY)),
     ],
     ids=lambda block: type(block).__name__,
 )
@@ -174,10 +193,10 @@ def test_nobody_sees_a_secret(block: Block, caplog: pytest.LogCaptureFixture) ->
     assert [text for text in shown if "canary" in text] == []
 
 
-@pytest.mark.parametrize("kind", [KafkaCluster, Warehouse])
+@pytest.mark.parametrize("kind", [KafkaCluster, Warehouse, HttpApi])
 def test_a_fault_of_a_field_does_not_show_what_was_given(kind: type[Block]) -> None:
     with pytest.raises(ValidationError) as refused:
-        kind(bootstrap_servers="a:1", url="sqlite://", password={"password": CANARY})
+        kind(bootstrap_servers="a:1", url="sqlite://", base_url=API, password={"p": CANARY}, key={"k": CANARY})
     assert "canary" not in f"{refused.value}"
 
 
@@ -191,3 +210,30 @@ def test_a_secret_is_named_without_its_url() -> None:
     vault = KeyVault(url="https://corridor.vault.azure.net")
     with pytest.raises(ConfigurationError, match="letters, digits and dashes"):
         KeyVaultSecret(vault=vault, name="https://corridor.vault.azure.net/secrets/kafka")
+
+
+@pytest.mark.parametrize(
+    ("fields", "remedy"),
+    [
+        ({"base_url": "erp.example.org"}, "wants https://"),
+        ({"base_url": "ftp://erp.example.org"}, "wants https://"),
+        ({"base_url": f"https://dpa:{CANARY.replace('/', '')}@erp.example.org"}, "without user, password"),
+        ({"base_url": "https://erp.example.org/?key=1"}, "question mark"),
+        ({"base_url": "https://erp:port"}, "cannot be read"),
+        ({"base_url": "http://erp.example.org", "auth": "api-key", "key": CANARY}, "name https:// in base_url"),
+        ({"key": CANARY}, "choose auth, or remove the key"),
+        ({"auth": "api-key"}, "fill in key, or key_secret"),
+        ({"auth": "api-key", "key": CANARY, "key_secret": SECRET}, "remove key, or key_secret"),
+        ({"auth": "oauth2", "key": CANARY, "token_url": API}, "needs a client_id"),
+        ({"auth": "oauth2", "key": CANARY, "client_id": "dpa", "token_url": "http://erp"}, "token_url with https://"),
+    ],
+)
+def test_an_api_that_cannot_work_is_refused_with_a_remedy(fields: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(ConfigurationError, match=remedy) as refused:
+        HttpApi(**{"base_url": API, **fields})
+    assert "canary" not in repr(refused.value)
+
+
+def test_an_authority_that_is_no_file_is_a_wrong_setting() -> None:
+    with pytest.raises(ConfigurationError, match="ca_location of the HTTP API cannot be used"):
+        HttpApi(base_url=API, ca_location="/nowhere/ca.pem").client()

@@ -1,0 +1,150 @@
+"""An HTTP API as a Prefect block."""
+
+import ssl
+from typing import ClassVar, Literal, Self
+
+import httpx
+from prefect.blocks.core import Block
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+
+from blocks.http_auth import ApiKey, ClientCredentials
+from blocks.key_vault import KeyVaultSecret
+from freight.errors import ConfigurationError
+from freight.types import PasswordSource
+
+
+class HttpApi(Block):
+    """Where an HTTP API is and how to log in to it.
+
+    Attributes:
+        base_url: where it is.
+        auth: how to log in.
+        key: API key; with OAuth2 the secret of the client.
+        key_secret: the same as a secret of a Key Vault, which may change while a client lives.
+        api_key_header: header that holds the API key.
+        token_url: where OAuth2 gives tokens.
+        client_id: who asks for them.
+        scope: what they are for.
+        connect_timeout_s: until the API takes a connection.
+        read_timeout_s: until it says something.
+        ca_location: PEM file of the authority that vouches for it.
+
+    Example:
+        Keep the API once, then load it by its name:
+        ```python
+        from blocks.http_api import HttpApi
+
+        HttpApi(base_url="https://erp.example.org/v1", auth="api-key", key="…").save("BLOCK_NAME")
+        api = HttpApi.load("BLOCK_NAME")
+        with api.client() as client:
+            client.get("machines").raise_for_status()
+        ```
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the key
+
+    _block_type_name: ClassVar[str] = "HTTP API"
+    _block_type_slug: ClassVar[str] = "http-api"  # never rename: it is the key of what is stored
+    _description: ClassVar[str] = "Where an HTTP API is and how to log in to it."
+    _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://www.python-httpx.org/advanced/clients/")
+
+    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
+    base_url: str = Field(description="Where the API is.", examples=["https://erp.example.org/v1"])
+    auth: Literal["none", "api-key", "oauth2"] = Field(
+        default="none", description="How to log in: with an API key, or with the client credentials of OAuth2."
+    )
+    key: SecretStr | None = Field(default=None, description="API key; with OAuth2 the secret of the client.")
+    key_secret: KeyVaultSecret | None = Field(
+        default=None, description="The same as a secret of a Key Vault, instead of the field key."
+    )
+    api_key_header: str = Field(default="X-Api-Key", description="Header that holds the API key.")
+    token_url: str | None = Field(
+        default=None,
+        description="Where OAuth2 gives tokens.",
+        examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"],
+    )
+    client_id: str | None = Field(default=None, description="Who asks for tokens of OAuth2.")
+    scope: str | None = Field(default=None, description="What the tokens of OAuth2 are for, if it has to be said.")
+    connect_timeout_s: float = Field(default=5.0, gt=0, description="Seconds until the API takes a connection.")
+    read_timeout_s: float = Field(default=30.0, gt=0, description="Seconds until the API says something.")
+    ca_location: str | None = Field(
+        default=None, description="PEM file of the authority that vouches for the API; the known ones if it is empty."
+    )
+
+    def client(self) -> httpx.Client:
+        """Return a client that reaches this API and no other host, whatever it is asked for or redirected to.
+
+        What it raises is httpx's own; besides, when it logs in:
+
+        Raises:
+            ConfigurationError: the login is refused, or another host is asked for.
+            TransientError: the Key Vault or the token server does not answer.
+        """
+        return httpx.Client(
+            base_url=self.base_url,
+            auth=self._login(),
+            timeout=httpx.Timeout(self.read_timeout_s, connect=self.connect_timeout_s),
+            verify=self._authorities() if self.ca_location else True,
+            event_hooks={"request": [self._stay]},
+        )
+
+    def _authorities(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self.ca_location)
+        except OSError as error:
+            raise ConfigurationError(f"ca_location of the HTTP API cannot be used: {error}") from None
+
+    def _login(self) -> httpx.Auth | None:
+        if self.auth == "api-key":
+            return ApiKey(self.api_key_header, self._key())
+        if self.auth == "oauth2":
+            assert self.token_url
+            assert self.client_id
+            return ClientCredentials(self.token_url, self.client_id, self.scope, self._key())
+        return None
+
+    def _key(self) -> PasswordSource:
+        if self.key_secret:
+            return self.key_secret.read
+        known = self.key or SecretStr("")
+        return lambda *, fresh=False: known.get_secret_value()  # noqa: ARG005 - it never changes
+
+    def _stay(self, request: httpx.Request) -> None:
+        if request.url != self.token_url and _origin(request.url) != _origin(httpx.URL(self.base_url)):
+            raise ConfigurationError(
+                f"the API {self.base_url} leads to {request.url.host}: that needs an HTTP API block of its own"
+            )
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_work(self) -> Self:
+        if fault := self._fault_of_place() or self._fault_of_login():
+            raise ConfigurationError(f"HTTP API: {fault}")  # not a ValueError, which would show the input
+        return self
+
+    def _fault_of_place(self) -> str | None:
+        try:
+            url = httpx.URL(self.base_url)
+        except httpx.InvalidURL:
+            return "base_url cannot be read"
+        if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+            return "base_url wants https://, a host and a path, without user, password and question mark"
+        if self.auth != "none" and url.scheme != "https":
+            return "http:// would show the login to the network: name https:// in base_url"
+        return None
+
+    def _fault_of_login(self) -> str | None:
+        given = bool(self.key and self.key.get_secret_value())
+        if given and self.key_secret:
+            return "there is one key: remove key, or key_secret"
+        secret = given or bool(self.key_secret)
+        if self.auth == "none":
+            return "there is a key for no login: choose auth, or remove the key" if secret else None
+        if not secret:
+            return f"{self.auth} needs a key: fill in key, or key_secret"
+        if self.auth == "oauth2" and not (self.client_id and (self.token_url or "").startswith("https://")):
+            return "oauth2 needs a client_id, and a token_url with https://"
+        return None
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
