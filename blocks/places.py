@@ -1,10 +1,14 @@
-"""Which Kafka and which warehouse a flow works with: those of a block that it names, or those of the installation."""
+"""Which Kafka and which warehouse a flow works with: those of a block that it names, or those of the installation.
+
+And where alerts go.
+"""
 
 from typing import Any, NamedTuple
 
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
+from blocks.alert_channel import AlertChannel
 from blocks.kafka_cluster import KafkaCluster
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError
@@ -42,6 +46,15 @@ def warehouse_place(block: str | None, here: Settings) -> WarehousePlace:
         return WarehousePlace(here.warehouse_url)
     known = _loaded(Warehouse, block)
     return WarehousePlace(known.url, known.password_source())
+
+
+def alert_channel(block: str) -> AlertChannel:
+    """Return where alerts go, by the name of a block.
+
+    Raises:
+        ConfigurationError: there is no such block, or it cannot be used.
+    """
+    return _loaded(AlertChannel, block)
 
 
 def _loaded[B: Block](kind: type[B], name: str) -> B:

@@ -27,16 +27,18 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import Cancelling
 
+from blocks.alert_channel import AlertChannel
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from blocks.warehouse import Warehouse
+from deployments import automations
 from deployments.background import POLL_S, Background
 from freight.cli import demo
 from freight.errors import ConfigurationError, DpaError
 from freight.settings import PROJECT_ROOT, Settings, load_settings
 
 POOL = "local"
-BLOCKS = (KafkaCluster, KeyVault, KeyVaultSecret, Warehouse)
+BLOCKS = (AlertChannel, KafkaCluster, KeyVault, KeyVaultSecret, Warehouse)
 START_LIMIT_S = 180.0  # a small machine that is busy takes a minute for the server
 DRAIN_LIMIT_S = 60.0  # Prefect kills a run 30 s after it was cancelled
 PREFECT = (sys.executable, "-m", "prefect")
@@ -120,6 +122,8 @@ def up(here: Settings) -> None:
         for block in BLOCKS:
             block.register_type_and_schema()
         _deploy(place, here)
+        if automations.has_channel(client):
+            _say(automations.apply(client))
         _wait_for(_worker(here), lambda: _is_at_work(client, worker))
     _say(_what_next(place))
 

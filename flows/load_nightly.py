@@ -7,11 +7,12 @@ import sys
 from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import State, flow, runtime
 from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed
+from pydantic import Field
 from rich.console import Console
 
 from freight.catalog import Catalog, read_catalog
@@ -19,12 +20,15 @@ from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
 from freight.progress import progress
 from freight.settings import load_settings, started_by
-from freight.summary import headline, print_summary, reasons, summary_rows
+from freight.summary import headline, print_summary, reasons, shortfalls, summary_rows
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
 from tasks import load as steps
 from tasks.log import log_run
 from tasks.report import write_report
+
+DEGRADED = "Degraded"  # a state that is Completed all the same; an alert waits for its name
+DEGRADED_SHARE = 0.05
 
 
 def _run_name() -> str:
@@ -32,23 +36,27 @@ def _run_name() -> str:
 
 
 @flow(name="load-nightly", flow_run_name=_run_name)
-def load_nightly(catalog: Path | None = None) -> State[Any]:
+def load_nightly(
+    catalog: Path | None = None, degraded_share: Annotated[float, Field(ge=0, le=1)] = DEGRADED_SHARE
+) -> State[Any]:
     """Load all sources; a bad file is reported and does not stop the others.
 
     Args:
         catalog: YAML list of sources; the installation's catalog by default.
+        degraded_share: Share of a source's rows in quarantine above which the run ends as Degraded.
 
     Returns:
-        Completed with the `RunReport`, or Failed when a file or a source failed; what could be loaded is loaded. Failed
-        with the `DpaError` when the run could not go on.
+        Completed with the `RunReport`; its name is Degraded when something was left out, a parked file or many rows.
+        Failed when a file or a source failed; what could be loaded is loaded. Failed with the `DpaError` when the run
+        could not go on.
     """
     try:
-        return _load_catalog(catalog)
+        return _load_catalog(catalog, degraded_share)
     except DpaError as error:  # says what to do; the trace of calls would only hide it
         return Failed(message=str(error), data=error)
 
 
-def _load_catalog(catalog: Path | None) -> State[Any]:
+def _load_catalog(catalog: Path | None, degraded_share: float) -> State[Any]:
     settings = load_settings()
     log = log_run(settings.logs)
     sources = read_catalog(catalog or settings.catalog)
@@ -65,6 +73,8 @@ def _load_catalog(catalog: Path | None) -> State[Any]:
     print_summary(Console(), report, simulated=sources.simulated, places=places)
     if report.failures:
         return Failed(message="\n".join([headline(report), *reasons(report, "failed")]))
+    if left_out := shortfalls(report, degraded_share):
+        return Completed(name=DEGRADED, message="\n".join([headline(report), *left_out]), data=report)
     return Completed(message=headline(report), data=report)
 
 
