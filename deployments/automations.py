@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client
@@ -249,11 +250,16 @@ def _ours(client: SyncPrefectClient) -> list[Automation]:
 def _change(client: SyncPrefectClient, known: dict[str, Automation], wanted: AutomationCore) -> bool:
     """Change an automation if it is not as wanted: a change would make its trigger forget what it waits for."""
     there = known[wanted.name]
-    wanted = AutomationCore(**{**wanted.model_dump(), "enabled": there.enabled})
-    if AutomationCore(**there.model_dump()) == wanted:
+    content = {**_content(wanted), "enabled": there.enabled}
+    if _content(there) == content:
         return False
-    client.update_automation(there.id, wanted)
+    client.update_automation(there.id, AutomationCore(**content))
     return True
+
+
+def _content(automation: AutomationCore) -> dict[str, Any]:
+    """Return what may be changed."""
+    return automation.model_dump(exclude={"id", "owner_resource"})
 
 
 def _forget_other_senders(client: SyncPrefectClient, sender: Block) -> None:

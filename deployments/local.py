@@ -143,7 +143,7 @@ def _start_server(here: Settings) -> Place:
     _say(f"Starting a Prefect server, log in {server.log_path}")
     argv = [*PREFECT, "server", "start", "--host", url.host, "--port", str(url.port)]
     server.start(argv, place.environment(here), PROJECT_ROOT)
-    _wait_for(server, lambda: _is_healthy(place))
+    _wait_for(server, lambda: is_healthy(place))
     return place
 
 
@@ -155,7 +155,8 @@ def _answers(host: str, port: int) -> bool:
     return True
 
 
-def _is_healthy(place: Place) -> bool:
+def is_healthy(place: Place) -> bool:
+    """Whether a server answers."""
     try:
         return httpx.get(f"{place.url}/health", timeout=5).is_success
     except httpx.TransportError:
