@@ -51,14 +51,14 @@ SILENCE = timedelta(seconds=6 * heartbeat.BEAT_S)  # Prefect may lose some of a 
 UNREADY = timedelta(seconds=15)  # a pool that was paused is not ready until its worker tells of itself
 
 RUN = """\
-Source: {{ deployment.name or flow_run.name }}{% if flow_run.parameters.dataset %}, \
+Source: {{ deployment.name or flow.name }}{% if flow_run.parameters.dataset %}, \
 {{ flow_run.parameters.topic or flow_run.parameters.dataset }}{% endif %}
 Reason: {{ flow_run.state.message | truncate(600) }}
-Run: {{ (flow_run | ui_url) or flow_run.id }}"""
+Run: {{ flow_run.name }} {{ (flow_run | ui_url) or flow_run.id }}"""
 EVENT = """\
 Source: {{ event.resource.name }}
 Reason: {{ event.payload.reason | truncate(600) }}
-Run: {{ (flow_run | ui_url) if flow_run else "none" }}"""
+Run: {{ flow_run.name or "none" }} {{ (flow_run | ui_url) if flow_run }}"""
 SILENT = """\
 Source: {{ event.resource.id }}
 Reason: no heartbeat since {{ event.occurred }}; then it was "{{ event.payload.state | truncate(200) }}", \
@@ -146,14 +146,14 @@ ALERTS = (
             each=EACH_DEPLOYMENT,
             of_dpa=True,
         ),
-        subject="{{ flow_run.name }} {{ flow_run.state.name }}",
+        subject="{{ deployment.name or flow.name }} {{ flow_run.state.name }}",
         body=RUN,
         page="docs/alerts.md#a-run-failed",
     ),
     Alert(
         name="a load is degraded",
         trigger=_when("prefect.flow-run.Degraded", of=RUNS, each=EACH_DEPLOYMENT, of_dpa=True),
-        subject="{{ flow_run.name }} is done, but degraded",
+        subject="{{ deployment.name or flow.name }} is done, but degraded",
         body=RUN,
         page="docs/alerts.md#a-load-is-degraded",
     ),

@@ -22,7 +22,11 @@ ON_TIME = "nothing is overdue"
 SIMULATED = "the warehouse holds simulated data, for which nobody waits"
 
 
-@flow(name="watch")
+def _run_name() -> str:
+    return f"watch {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@flow(name="watch", flow_run_name=_run_name)
 def watch(
     warehouse: str | None = None,
     nightly_from: time = time(2),

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 from uuid import UUID
 
@@ -67,9 +68,10 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("DPA_HOME", str(folder))
     monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", "127.0.0.1:9")  # where nobody answers: a listener waits
     monkeypatch.delenv("DPA_WAREHOUSE_URL", raising=False)
-    for name, rows in {"healthy": [GOOD] * 9, "degraded": [GOOD] * 9 + [BAD], "failed": []}.items():
+    for name, rows in {"healthy": [GOOD] * 9, "degraded": [GOOD] * 9 + [BAD]}.items():
         lines = [row.format(f"{len(name)}{number}") for number, row in enumerate(rows)]
         (folder / f"{name}_20260315.csv").write_text("\n".join([HEADER, *lines]), encoding="utf-8")
+    for name in ("healthy", "degraded", "failed"):
         source = f"{{name: {name}, dataset: transactions, reader: csv, location: '{name}_*.csv'}}"
         (folder / f"{name}.yaml").write_text(f"sources: [{source}]", encoding="utf-8")
     steps.warehouse.cache_clear()
@@ -119,51 +121,73 @@ def beats(prefect: Any, topic: str) -> int:
     return len(prefect.request("POST", "/events/filter", json={"filter": wanted}).json()["events"])
 
 
-def kill_a_listener(own: OwnPrefect, prefect: SyncPrefectClient) -> psutil.Process:
-    """Start a worker and a listener, and kill the listener when it has told of itself; return the worker."""
-    prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-    deployment = deploy(prefect, listen, "flows.listen.listen", work_pool_name=POOL)
+def start_a_listener(own: OwnPrefect, prefect: SyncPrefectClient) -> psutil.Process:
+    """Start a worker and a run of a listener; return the worker."""
+    prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
+    where: dict[str, Any] = {"work_pool_name": POOL, "parameters": {"dataset": "transactions"}}
+    deployment = deploy(prefect, listen, "flows.listen.listen", **where)
     worker = own.start_worker()
     prefect.create_flow_run_from_deployment(deployment)
+    return worker
+
+
+def kill_the_listener(own: OwnPrefect, prefect: SyncPrefectClient, worker: psutil.Process) -> None:
+    """Kill the listener when it has told of itself."""
     wait_until(lambda: beats(prefect, KILLED) > 0, 120, own.worker_log)
     listener = run_of(worker)
     assert listener
     listener.kill()
-    return worker
 
 
-@pytest.mark.usefixtures("home")
 def test_what_happens_is_told_once_and_what_is_well_is_not_told(
-    own: OwnPrefect, prefect: SyncPrefectClient, receiver: Receiver
+    own: OwnPrefect, prefect: SyncPrefectClient, receiver: Receiver, home: Path
 ) -> None:
-    assert run(load_nightly, catalog="healthy.yaml").is_completed()
+    worker = start_a_listener(own, prefect)
+    assert run(load_nightly, catalog=home / "healthy.yaml").is_completed()
     assert run(listen, dataset="terminal_events", max_run_s=1).is_completed()
     assert run(watch).is_completed()
-    worker = kill_a_listener(own, prefect)
+    kill_the_listener(own, prefect, worker)
 
-    degraded = run(load_nightly, catalog="degraded.yaml")
+    degraded = run(load_nightly, catalog=home / "degraded.yaml")
     assert (degraded.is_completed(), degraded.name) == (True, "Degraded")
     for _ in range(2):
-        assert run(load_nightly, catalog="failed.yaml").is_failed()
+        assert run(load_nightly, catalog=home / "failed.yaml").is_failed()
     assert run(watch, freshness_s={"transactions": 0}).name == "Overdue"
-    tell_of_stream("dpa.listener.lost", "no sign of life for 45 s")
+    for _ in range(2):
+        tell_of_stream("dpa.listener.lost", "no sign of life for 45 s")
     tell_of_stream("dpa.stream.lagging", "120,000 messages wait for 10 minutes")
 
-    told = receiver.wait_for("Crashed").body
+    told = receiver.wait_for("listen Crashed").body
     assert "Source: listen, transactions\nReason: " in told
-    assert f"\nRun: {own.place.ui}/runs/flow-run/" in told
+    assert f"\nRun: listen {KILLED} " in told
+    assert f" {own.place.ui}/runs/flow-run/" in told
     worker.kill()  # which took its time to tell of the listener
     assert "Reason: no heartbeat since" in receiver.wait_for(f"nobody listens to {KILLED}").body
     assert "Reason: no worker" in receiver.wait_for(f"work pool {POOL} is not ready").body
-    assert "QUARANTINE degraded: 1 of 10 rows" in receiver.wait_for("is done, but degraded").body
-    assert "FAILED failed: failed_20260315.csv" in receiver.wait_for("Failed").body
+    assert "QUARANTINE degraded: 1 of 10 rows" in receiver.wait_for("load-nightly is done, but degraded").body
+    assert "FAILED failed: " in receiver.wait_for("load-nightly Failed").body
     overdue = receiver.wait_for("transactions is overdue").body
     assert "Reason: nothing was loaded since" in overdue
-    assert f"\nRun: {own.place.ui}/runs/flow-run/" in overdue
+    assert f" {own.place.ui}/runs/flow-run/" in overdue
     assert "no sign of life for 45 s" in receiver.wait_for(f"a listener of {ORDERLY} is lost").body
     assert "120,000 messages wait" in receiver.wait_for(f"{ORDERLY} is lagging").body
     assert len(receiver.messages) == 8, receiver
     assert SECRET not in own.said
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1_200)
+@pytest.mark.usefixtures("home")
+def test_a_healthy_listener_raises_no_alarm_for_as_long_as_it_runs_nor_after_it(
+    own: OwnPrefect, prefect: SyncPrefectClient, receiver: Receiver
+) -> None:
+    assert automations.apply(prefect).endswith("0 made, 2 changed, 0 removed")  # as patient as they really are
+    start_a_listener(own, prefect)
+    quiet_s = automations.SILENCE.total_seconds() + 60
+    assert run(listen, dataset="terminal_events", max_run_s=quiet_s).is_completed()
+    sleep(quiet_s)
+    assert beats(prefect, KILLED) > quiet_s * 2 / heartbeat.BEAT_S - 2
+    assert receiver.messages == []
 
 
 def test_to_apply_again_changes_nothing_but_what_differs(prefect: SyncPrefectClient, receiver: Receiver) -> None:
