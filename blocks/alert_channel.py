@@ -140,6 +140,10 @@ class AlertChannel(Block):
         addresses = [self.sender or "", *self.recipients]
         if len(addresses) < 2 or not all(map(address.fullmatch, addresses)):
             return f"kind {self.kind} needs a sender and recipients, which are {said}"
-        if bool(self.account and ACCOUNT.fullmatch(self.account)) != (self.kind == "sms"):
-            return "kind sms needs the account SID of Twilio, AC and 32 hexadecimal digits; the others need no account"
-        return None
+        return self._fault_of_account()
+
+    def _fault_of_account(self) -> str | None:
+        if self.kind == "email":
+            return "kind email needs no account: remove it" if self.account else None
+        fits = ACCOUNT.fullmatch(self.account or "")
+        return None if fits else "kind sms needs the account SID of Twilio, AC and 32 hexadecimal digits"

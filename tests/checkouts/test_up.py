@@ -22,7 +22,9 @@ DEPLOYMENTS = {
     "reconcile/reconcile",
     "replay-quarantine/replay-quarantine",
     "replay-range/replay-range",
+    "watch/watch",
 }
+SCHEDULED = {"load-nightly/load-nightly", "reconcile/reconcile", "watch/watch"}  # and never overlapping
 LISTENERS = {"listen/listen-transactions": "transactions", "listen/listen-terminal-events": "terminal_events"}
 LOGIN = "ops:p@ss word"
 AUTH = httpx.BasicAuth(*LOGIN.split(":"))
@@ -90,7 +92,7 @@ def scheduled(installation: Installation) -> set[str]:
     deadline = time.monotonic() + SCHEDULED_WITHIN_S
     while time.monotonic() < deadline:
         runs = installation.ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
-        if len(found := {names[run["deployment_id"]] for run in runs if run["deployment_id"]}) == 2:
+        if len(found := {names[run["deployment_id"]] for run in runs if run["deployment_id"]}) == len(SCHEDULED):
             return found
         time.sleep(0.5)
     return set()
@@ -139,7 +141,7 @@ def test_everything_runs_from_prefect_after_make_up_and_nothing_after_make_down(
     check_deployments(deployed)
     check_server(installation.server_settings())
     assert len(running) == 2
-    assert scheduled(installation) == {"load-nightly/load-nightly", "reconcile/reconcile"}
+    assert scheduled(installation) == SCHEDULED
 
     installation.run(f"{export}\n{run}", **login)  # ends with 0 if the run is Completed
     loaded = count(installation, "fact_transactions")
@@ -179,7 +181,7 @@ def check_deployments(deployed: dict[str, Any]) -> None:
         parameters = told["parameter_openapi_schema"]["properties"].items()
         assert [n for n, parameter in parameters if not parameter.get("description")] == [], name
     limits = {n: t["global_concurrency_limit"] and t["global_concurrency_limit"]["limit"] for n, t in deployed.items()}
-    assert {name for name, limit in limits.items() if limit} == {"load-nightly/load-nightly", "reconcile/reconcile"}
+    assert {name for name, limit in limits.items() if limit} == SCHEDULED
     assert deployed["load-nightly/load-nightly"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     (nightly,) = deployed["load-nightly/load-nightly"]["schedules"]
     assert (nightly["schedule"]["cron"], nightly["schedule"]["timezone"]) == ("0 2 * * *", "Africa/Douala")

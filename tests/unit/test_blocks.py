@@ -10,6 +10,7 @@ from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
+from blocks.alert_channel import AlertChannel
 from blocks.azure_tokens import azure_tokens
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
@@ -25,7 +26,7 @@ SECRET = {"vault": {"url": "https://corridor.vault.azure.net"}, "name": "kafka"}
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa", "password": CANARY}
 
 
-@pytest.mark.parametrize("block", [KafkaCluster, KeyVault, KeyVaultSecret, Warehouse])
+@pytest.mark.parametrize("block", [AlertChannel, KafkaCluster, KeyVault, KeyVaultSecret, Warehouse])
 class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
     @pytest.fixture
     def block(self, request: pytest.FixtureRequest) -> type[Block]:
@@ -36,8 +37,9 @@ class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
 
 
 def test_names_and_order_of_what_prefect_stores_never_change() -> None:
-    blocks = (KafkaCluster, KeyVault, KeyVaultSecret, Warehouse)
+    blocks = (AlertChannel, KafkaCluster, KeyVault, KeyVaultSecret, Warehouse)
     assert {block.get_block_type_slug(): " ".join(block.model_fields) for block in blocks} == {
+        "alert-channel": "kind key sender recipients account key_secret",
         "kafka-cluster": "bootstrap_servers security_protocol sasl_mechanism username password ca_location "
         "password_secret",
         "azure-key-vault": "url",
