@@ -1,4 +1,4 @@
-"""Which Kafka, warehouse and mail server a flow works with: those of a block that it names, or of the installation."""
+"""What a flow works with: the block that it names, or what the settings of the installation say."""
 
 from typing import Any, NamedTuple
 

@@ -18,6 +18,7 @@ from prefect.blocks.core import Block
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
+from blocks.alert_channel import AlertChannel
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
@@ -27,6 +28,7 @@ from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError, DpaError
 
 BLOCKS: tuple[type[Block], ...] = (
+    AlertChannel,
     HttpApi,
     KafkaCluster,
     KeyVault,

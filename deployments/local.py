@@ -27,6 +27,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import Cancelling
 
+from deployments import automations
 from deployments.apply_blocks import apply_blocks
 from deployments.background import POLL_S, Background
 from freight.cli import demo
@@ -117,6 +118,8 @@ def up(here: Settings) -> None:
         blocks = here.home / "blocks.yaml"
         apply_blocks(blocks if blocks.exists() else None)
         _deploy(place, here)
+        if automations.has_channel(client):
+            _say(automations.apply(client))
         _wait_for(_worker(here), lambda: _is_at_work(client, worker))
     _say(_what_next(place))
 
@@ -136,7 +139,7 @@ def _start_server(here: Settings) -> Place:
     _say(f"Starting a Prefect server, log in {server.log_path}")
     argv = [*PREFECT, "server", "start", "--host", url.host, "--port", str(url.port)]
     server.start(argv, place.environment(here), PROJECT_ROOT)
-    _wait_for(server, lambda: _is_healthy(place))
+    _wait_for(server, lambda: is_healthy(place))
     return place
 
 
@@ -148,7 +151,8 @@ def _answers(host: str, port: int) -> bool:
     return True
 
 
-def _is_healthy(place: Place) -> bool:
+def is_healthy(place: Place) -> bool:
+    """Whether a server answers."""
     try:
         return httpx.get(f"{place.url}/health", timeout=5).is_success
     except httpx.TransportError:

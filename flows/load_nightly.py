@@ -7,11 +7,12 @@ import sys
 from argparse import ArgumentParser
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import State, flow, runtime
 from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed
+from pydantic import Field
 from rich.console import Console
 
 from blocks.places import warehouse_place
@@ -19,13 +20,16 @@ from freight.catalog import Catalog, read_catalog
 from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
 from freight.progress import progress
-from freight.settings import load_settings, started_by
-from freight.summary import headline, print_summary, reasons, summary_rows
+from freight.settings import Settings, load_settings, started_by
+from freight.summary import headline, print_summary, reasons, shortfalls, summary_rows
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
 from tasks import load as steps
 from tasks.log import log_run
 from tasks.report import write_report
+
+DEGRADED = "Degraded"  # a state that is Completed all the same; an alert waits for its name
+DEGRADED_SHARE = 0.05
 
 
 def _run_name() -> str:
@@ -39,6 +43,7 @@ def load_nightly(
     warehouse: str | None = None,
     sources: list[str] | None = None,
     day: date | None = None,
+    degraded_share: Annotated[float, Field(ge=0, le=1)] = DEGRADED_SHARE,
 ) -> State[Any]:
     """Load all sources; a bad file is reported and does not stop the others.
 
@@ -47,22 +52,24 @@ def load_nightly(
         warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
         sources: Only these sources of the catalog.
         day: Only the files of this day, of sources whose location tells the day.
+        degraded_share: Share of a source's rows in quarantine above which the run ends as Degraded.
 
     Returns:
-        Completed with the `RunReport`, or Failed when a file or a source failed; what could be loaded is loaded. Failed
-        with the `DpaError` when the run could not go on.
+        Completed with the `RunReport`; its name is Degraded when something was left out, a parked file or many rows.
+        Failed when a file or a source failed; what could be loaded is loaded. Failed with the `DpaError` when the run
+        could not go on.
     """
     try:
-        return _load_catalog(catalog, warehouse, sources, day)
+        settings = load_settings()
+        chosen = read_catalog(catalog or settings.catalog).only(sources, dated=day is not None)
+        report = _load_catalog(chosen.on_day(day) if day else chosen, warehouse, settings)
     except DpaError as error:  # says what to do; the trace of calls would only hide it
         return Failed(message=str(error), data=error)
+    return _ended(report, degraded_share)
 
 
-def _load_catalog(path: Path | None, block: str | None, sources: list[str] | None, day: date | None) -> State[Any]:
-    settings = load_settings()
+def _load_catalog(catalog: Catalog, block: str | None, settings: Settings) -> RunReport:
     log = log_run(settings.logs)
-    catalog = read_catalog(path or settings.catalog).only(sources, dated=day is not None)
-    catalog = catalog.on_day(day) if day else catalog
     run_id = RunId(str(runtime.flow_run.id))
     steps.begin_run(block, catalog, run_id, started_by())
     report = RunReport(run_id, tuple(_load_sources(block, catalog, run_id)), steps.refresh_aggregates(block))
@@ -74,8 +81,14 @@ def _load_catalog(path: Path | None, block: str | None, sources: list[str] | Non
         "log": log,
     }
     print_summary(Console(), report, simulated=catalog.simulated, places=places)
+    return report
+
+
+def _ended(report: RunReport, degraded_share: float) -> State[Any]:
     if report.failures:
         return Failed(message="\n".join([headline(report), *reasons(report, "failed")]))
+    if left_out := shortfalls(report, degraded_share):
+        return Completed(name=DEGRADED, message="\n".join([headline(report), *left_out]), data=report)
     return Completed(message=headline(report), data=report)
 
 

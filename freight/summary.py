@@ -56,6 +56,22 @@ def reasons(report: RunReport, *states: UnitState) -> list[str]:
     ]
 
 
+def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
+    """Say what a run left out although nothing failed: parked files, and sources with many rows in quarantine.
+
+    Args:
+        report: the run.
+        degraded_share: share of a source's rows in quarantine above which it is named.
+    """
+    counted = ((source, report.counts(source)) for source in report.sources)
+    many = [
+        f"QUARANTINE {source}: {counts.quarantined:,} of {counts.read:,} rows"
+        for source, counts in counted
+        if counts.quarantined > degraded_share * counts.read
+    ]
+    return [*reasons(report, "parked"), *many]
+
+
 def print_summary(console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str]) -> None:
     """Print the summary of a run; failures first, so that nobody has to look for them."""
     console.print(_table(report))

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.events import emit_event
+from prefect.events import Event, emit_event
 
 from freight.streaming.background import daemon
 from freight.streaming.status import Snapshot, Status
@@ -24,6 +24,7 @@ from tasks.api import impatient_client
 log = logging.getLogger("freight")
 
 EVENT = "dpa.listener.heartbeat"
+ENDED = "dpa.listener.ended"  # in place of the last one, so that nobody waits for more
 BEAT_S = 30.0
 SHOW_S = 60.0  # between two changes of the artifact
 LAST_BEAT_S = 3.0  # for the last one, when the listener ends
@@ -48,6 +49,7 @@ class Heartbeat:
         self._stream, self._listener_id, self._run_id, self._status = stream, listener_id, run_id, status
         self._stop, self.is_cancelled = stop, False
         self._artifact_id: UUID | None = None
+        self._before: Event | None = None
         self._shown_at = float("-inf")
         self._is_away = False
         self._ended = threading.Event()
@@ -68,9 +70,9 @@ class Heartbeat:
         while not self._ended.wait(BEAT_S):
             self._beat()
         self._shown_at = float("-inf")  # the last one is shown in any case
-        self._beat()
+        self._beat(ENDED)
 
-    def _beat(self) -> None:
+    def _beat(self, event: str = EVENT) -> None:
         try:
             told = self._status.now()
             with impatient_client() as prefect:
@@ -78,7 +80,7 @@ class Heartbeat:
                     self._show(prefect, told)
                     self._shown_at = time.monotonic()
                 self._end_if_cancelled(prefect)
-            self._emit(told)  # only if Prefect is there: it would log each event that it cannot send
+            self._emit(event, told)  # only if Prefect is there: it would log each event that it cannot send
             self._is_away = False
         except Exception as error:  # whatever it is, the data go on
             if not self._is_away:
@@ -91,7 +93,7 @@ class Heartbeat:
             self.is_cancelled = True
             self._stop.set()
 
-    def _emit(self, told: Snapshot) -> None:
+    def _emit(self, event: str, told: Snapshot) -> None:
         """Hand an event to the thread that sends events."""
         stream = self._stream
         resource = {
@@ -100,7 +102,10 @@ class Heartbeat:
             "dpa.dataset": stream.dataset,
             "dpa.group": stream.group,
         }
-        emit_event(EVENT, resource, payload={"listener": self._listener_id, **_figures(told)})
+        figures = {"listener": self._listener_id, **_figures(told)}
+        # The server works on two events at a time: only one that follows another is certain to come after it. Were one
+        # heartbeat lost, those that follow it would wait for long, so only the end does.
+        self._before = emit_event(event, resource, payload=figures, follows=self._before if event == ENDED else None)
 
     def _show(self, prefect: SyncPrefectClient, told: Snapshot) -> None:
         """Make the artifact of this run, or change it."""

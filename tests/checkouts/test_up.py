@@ -26,8 +26,14 @@ DEPLOYMENTS = {
     "replay-quarantine/replay-quarantine",
     "replay-range/replay-range",
     "send-report/send-report",
+    "watch/watch",
 }
-SCHEDULED = {"load-nightly/load-nightly", "maintain-warehouse/maintain-warehouse", "reconcile/reconcile"}
+SCHEDULED = {  # and never overlapping
+    "load-nightly/load-nightly",
+    "maintain-warehouse/maintain-warehouse",
+    "reconcile/reconcile",
+    "watch/watch",
+}
 LISTENERS = {"listen/listen-transactions": "transactions", "listen/listen-terminal-events": "terminal_events"}
 LOGIN = "ops:p@ss word"
 AUTH = httpx.BasicAuth(*LOGIN.split(":"))
@@ -54,6 +60,15 @@ class Installation(NamedTuple):
     def ask(self, path: str, **what: Any) -> Any:
         answer = httpx.post(f"{self.api}{path}", json=what, auth=AUTH, timeout=30)
         return answer.raise_for_status().json()
+
+    def keep(self, kind: str, name: str, /, **data: Any) -> None:
+        """Keep a block of a kind that is registered."""
+        with httpx.Client(base_url=self.api, auth=AUTH, timeout=30) as client:
+            known = client.get(f"/block_types/slug/{kind}").raise_for_status().json()["id"]
+            wanted = {"block_schemas": {"block_type_id": {"any_": [known]}}}
+            (schema,) = client.post("/block_schemas/filter", json=wanted).raise_for_status().json()
+            block = {"name": name, "data": data, "block_type_id": known, "block_schema_id": schema["id"]}
+            client.post("/block_documents/", json=block).raise_for_status()
 
     def deployments(self) -> dict[str, Any]:
         flows = {flow["id"]: flow["name"] for flow in self.ask("/flows/filter")}
@@ -152,7 +167,10 @@ def test_everything_runs_from_prefect_after_make_up_and_nothing_after_make_down(
     loaded = count(installation, "fact_transactions")
     assert loaded > 20_000
 
+    assert "alerts" not in first
+    installation.keep("alert-channel", "alerts", kind="webhook", key="http://127.0.0.1:9/nobody")
     again = installation.run(up)  # in a shell that knows neither password nor Kafka
+    assert "alerts go to the channel 'alerts'" in again
     assert "The Prefect server runs already" in again
     assert "The worker runs already" in again
     assert "It keeps its own DPA_KAFKA_BOOTSTRAP" in again

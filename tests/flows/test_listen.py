@@ -125,9 +125,10 @@ def test_a_topic_is_read_to_its_end_and_prefect_shows_what_came_of_it(
     assert "| state | completed |" in str(artifact.data)
     assert "| messages | 1,000 |" in str(artifact.data)
     stream = f"dpa.stream.dpa.{topic}"
-    wait_until(lambda: len(events_of(prefect, heartbeat.EVENT, stream)) >= 2)
-    told = [event["payload"]["state"] for event in events_of(prefect, heartbeat.EVENT, stream)]
-    assert "completed" in told
+    wait_until(lambda: len(events_of(prefect, heartbeat.ENDED, stream)) == 1)
+    (ended,) = events_of(prefect, heartbeat.ENDED, stream)
+    assert ended["payload"]["state"] == "completed"
+    assert ended["follows"] in [event["id"] for event in events_of(prefect, heartbeat.EVENT, stream)]
     assert prefect.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))) == []
     assert not alive_path(home / "run", "transactions").exists()
 
@@ -220,7 +221,7 @@ def test_secrets_of_blocks_are_nowhere_to_be_seen(
     engine.dispose()
     run = run_of(prefect, state)
     stream = f"dpa.stream.dpa.{topic}"
-    wait_until(lambda: len(events_of(prefect, heartbeat.EVENT, stream)) >= 2)
+    wait_until(lambda: len(events_of(prefect, heartbeat.ENDED, stream)) == 1)
     seen = {
         "run": run.model_dump_json(),
         "artifacts": str(artifacts_of(prefect, run.id)),

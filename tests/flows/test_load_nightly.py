@@ -66,6 +66,15 @@ def test_a_bad_file_fails_the_flow_with_a_clear_message_and_the_others_load(corr
     assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-1", 1)]
 
 
+def test_a_run_that_left_something_out_is_completed_by_the_name_degraded(corridor: Corridor) -> None:
+    corridor.write_transactions("erp_20260203.csv", ["TRX-2,MCH-001,never,1,OK"])
+    run_flow()
+    state = run_flow()
+    assert (state.is_completed(), state.name) == (True, "Degraded")
+    assert "PARKED erp: erp_20260203.csv" in str(state.message)
+    assert isinstance(state.result(), RunReport)
+
+
 def test_the_log_file_tells_who_ran_what_and_why_rows_were_quarantined(corridor: Corridor, home: Path) -> None:
     rows = [GOOD.replace("TRX-1", f"TRX-{i}") for i in range(5)]
     corridor.write_transactions("erp_20260203.csv", [*rows, "TRX-9,MCH-001,2026-02-01 10:00:00,-1,OK"])

@@ -41,6 +41,7 @@ class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
 
 def test_names_and_order_of_what_prefect_stores_never_change() -> None:
     assert {block.get_block_type_slug(): " ".join(block.model_fields) for block in BLOCKS} == {
+        "alert-channel": "kind key sender recipients account key_secret",
         "http-api": "base_url auth key key_secret api_key_header token_url client_id scope connect_timeout_s "
         "read_timeout_s ca_location",
         "kafka-cluster": "bootstrap_servers security_protocol sasl_mechanism username password ca_location "

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from freight.pipeline import RunReport, UnitOutcome
-from freight.summary import print_summary
+from freight.summary import print_summary, shortfalls
 from freight.types import LoadCounts, RunId
 
 MILLION = LoadCounts(read=1_000_000, inserted=899_999, unchanged=100_000, quarantined=1)
@@ -45,3 +45,16 @@ def test_a_message_is_never_wrapped_within_a_path() -> None:
 def test_simulated_data_is_never_taken_for_real() -> None:
     assert "SIMULATED" in summary(UnitOutcome("erp", "a.csv", "loaded", MILLION), simulated=True)
     assert "SIMULATED" not in summary(UnitOutcome("erp", "a.csv", "loaded", MILLION))
+
+
+def test_what_a_load_left_out_is_parked_files_and_sources_with_many_rows_in_quarantine() -> None:
+    outcomes = (
+        UnitOutcome("few", "a.csv", "loaded", LoadCounts(read=100, inserted=95, quarantined=5)),
+        UnitOutcome("many", "b.csv", "loaded", LoadCounts(read=100, inserted=95, quarantined=5)),
+        UnitOutcome("many", "c.csv", "loaded", LoadCounts(read=10, inserted=9, quarantined=1)),
+        UnitOutcome("parked", "d.csv", "parked", message="d.csv: failed before"),
+        UnitOutcome("idle", "e.csv", "unchanged"),
+    )
+    told = shortfalls(RunReport(RunId("run-1"), outcomes), degraded_share=0.05)
+    assert told == ["PARKED parked: d.csv: failed before", "QUARANTINE many: 6 of 110 rows"]
+    assert shortfalls(RunReport(RunId("run-1"), outcomes[:3]), degraded_share=1) == []

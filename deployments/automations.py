@@ -1,0 +1,314 @@
+"""Alerts: which events of Prefect are told to people, in what words, and the command that sets it all up.
+
+`python -m deployments.automations apply` may be repeated: what is right already stays as it is.
+"""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect import get_client
+from prefect.blocks.core import Block
+from prefect.blocks.notifications import MicrosoftTeamsWebhook, SendgridEmail, SlackWebhook, TwilioSMS
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events import emit_event
+from prefect.events.actions import ActionTypes, CallWebhook, SendNotification
+from prefect.events.filters import AutomationFilter, AutomationFilterTags
+from prefect.events.schemas.automations import (
+    Automation,
+    AutomationCore,
+    EventTrigger,
+    Posture,
+    ResourceSpecificationDict,
+)
+from prefect.exceptions import ObjectNotFound
+
+from blocks.alert_channel import AlertChannel
+from blocks.places import load_block
+from freight.errors import DpaError
+from tasks import heartbeat
+from tasks.overdue import OVERDUE
+
+CHANNEL = "alerts"  # the Alert Channel block that is used unless another one is named
+SENDER = "dpa-alerts"  # the block of Prefect's own that is made of it
+SENDERS = (MicrosoftTeamsWebhook, SendgridEmail, SlackWebhook, TwilioSMS, Webhook)
+TAG = "dpa-alert"  # marks the automations that are ours
+TRIED = "dpa.alerts.tried"
+
+RUNS = "prefect.flow-run.*"
+STREAMS = "dpa.stream.*"
+OF_DPA: ResourceSpecificationDict = {"prefect.resource.id": "prefect.tag.dpa", "prefect.resource.role": "tag"}
+EACH = {"prefect.resource.id"}
+EACH_DEPLOYMENT = {"related:flow:prefect.resource.id", "related:deployment:prefect.resource.id", "prefect.state-name"}
+
+AGAIN = timedelta(minutes=10)  # for so long the same thing is not told again, however often it happens
+OVERDUE_AGAIN = timedelta(hours=6)  # the same of what is looked at every hour
+SILENCE = timedelta(seconds=6 * heartbeat.BEAT_S)  # Prefect may lose some of a listener's heartbeats
+UNREADY = timedelta(seconds=15)  # a pool that was paused is not ready until its worker tells of itself
+
+RUN = """\
+Source: {{ deployment.name or flow.name }}{% if flow_run.parameters.dataset %}, \
+{{ flow_run.parameters.topic or flow_run.parameters.dataset }}{% endif %}
+Reason: {{ flow_run.state.message | truncate(600) }}
+Run: {{ flow_run.name }} {{ (flow_run | ui_url) or flow_run.id }}"""
+EVENT = """\
+Source: {{ event.resource.name }}
+Reason: {{ event.payload.reason | truncate(600) }}
+Run: {{ flow_run.name or "none" }} {{ (flow_run | ui_url) if flow_run }}"""
+SILENT = """\
+Source: {{ event.resource.id }}
+Reason: no heartbeat since {{ event.occurred }}; then it was "{{ event.payload.state | truncate(200) }}", \
+lag {{ event.payload.lag }}
+Listener: {{ event.payload.listener }}"""
+POOL = """\
+Source: work pool {{ event.resource.name }}
+Reason: no worker of it has told of itself for a while
+Pool: {{ (work_pool | ui_url) or event.resource.name }}"""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that people are told.
+
+    Attributes:
+        name: of the automation.
+        trigger: when it is told.
+        subject: what is told first, a template of Prefect as the body.
+        body: the rest.
+        page: where it says what to do.
+    """
+
+    name: str
+    trigger: EventTrigger
+    subject: str
+    body: str
+    page: str
+
+    def automation(self, sender: Block, sender_id: UUID) -> AutomationCore:
+        """Return the automation that sends it."""
+        body = f"{self.body}\nTo do: {self.page}"
+        return AutomationCore(
+            name=f"DPA: {self.name}",
+            description=f"Made by `python -m deployments.automations apply`. What to do: {self.page}",
+            tags=[TAG],
+            trigger=self.trigger,
+            actions=[_action(sender, sender_id, f"DPA: {self.subject}", body)],
+        )
+
+
+def _action(sender: Block, sender_id: UUID, subject: str, body: str) -> ActionTypes:
+    if not isinstance(sender, Webhook):
+        return SendNotification(block_document_id=sender_id, subject=subject, body=body)
+    # Not Prefect's own Custom Webhook: when the receiver answers with an error, the server would log its URL.
+    texts = f"{{% set subject %}}{subject}{{% endset %}}{{% set body %}}{body}{{% endset %}}"
+    payload = '{"subject": {{ subject | tojson }}, "body": {{ body | tojson }}}'
+    return CallWebhook(block_document_id=sender_id, payload=texts + payload)
+
+
+def _when(*events: str, of: str, again: timedelta = AGAIN, each: set[str] = EACH, of_dpa: bool = False) -> EventTrigger:
+    """Return a trigger for what happens; it is told at once, then not again for some time."""
+    return EventTrigger(
+        posture=Posture.Reactive,
+        expect=set(events),
+        match={"prefect.resource.id": of},
+        match_related=OF_DPA if of_dpa else {},
+        for_each=each,
+        threshold=1,
+        within=again,
+    )
+
+
+def _unless(*events: str, after: str, within: timedelta, of: str) -> EventTrigger:
+    """Return a trigger for what does not happen after something else."""
+    return EventTrigger(
+        posture=Posture.Proactive,
+        after={after},
+        expect=set(events),
+        match={"prefect.resource.id": of},
+        for_each=EACH,
+        threshold=1,
+        within=within,
+    )
+
+
+ALERTS = (
+    Alert(
+        name="a run failed",
+        trigger=_when(
+            "prefect.flow-run.Failed",
+            "prefect.flow-run.Crashed",
+            "prefect.flow-run.TimedOut",
+            of=RUNS,
+            each=EACH_DEPLOYMENT,
+            of_dpa=True,
+        ),
+        subject="{{ deployment.name or flow.name }} {{ flow_run.state.name }}",
+        body=RUN,
+        page="docs/alerts.md#a-run-failed",
+    ),
+    Alert(
+        name="a load is degraded",
+        trigger=_when("prefect.flow-run.Degraded", of=RUNS, each=EACH_DEPLOYMENT, of_dpa=True),
+        subject="{{ deployment.name or flow.name }} is done, but degraded",
+        body=RUN,
+        page="docs/alerts.md#a-load-is-degraded",
+    ),
+    Alert(
+        name="something is overdue",
+        trigger=_when(OVERDUE, of="dpa.overdue.*", again=OVERDUE_AGAIN),
+        subject="{{ event.resource.name }} is overdue",
+        body=EVENT,
+        page="docs/alerts.md#something-is-overdue",
+    ),
+    Alert(
+        name="a listener is lost",
+        trigger=_when("dpa.listener.lost", of=STREAMS),
+        subject="a listener of {{ event.resource.name }} is lost",
+        body=EVENT,
+        page="docs/alerts.md#a-listener-is-lost",
+    ),
+    Alert(
+        name="a stream is silent",
+        trigger=_unless(heartbeat.EVENT, heartbeat.ENDED, after=heartbeat.EVENT, within=SILENCE, of=STREAMS),
+        subject="nobody listens to {{ event.resource.name }}",
+        body=SILENT,
+        page="docs/alerts.md#a-stream-is-silent",
+    ),
+    Alert(
+        name="a stream is lagging",
+        trigger=_when("dpa.stream.lagging", of=STREAMS),
+        subject="{{ event.resource.name }} is lagging",
+        body=EVENT,
+        page="docs/alerts.md#a-stream-is-lagging",
+    ),
+    Alert(
+        name="a work pool is not ready",
+        trigger=_unless(
+            "prefect.work-pool.ready",
+            "prefect.work-pool.paused",
+            "prefect.work-pool.deleted",
+            after="prefect.work-pool.not-ready",
+            within=UNREADY,
+            of="prefect.work-pool.*",
+        ),
+        subject="work pool {{ event.resource.name }} is not ready",
+        body=POOL,
+        page="docs/alerts.md#a-work-pool-is-not-ready",
+    ),
+    Alert(
+        name="alerts are tried",
+        trigger=_when(TRIED, of="dpa.alerts", again=timedelta(0)),
+        subject="this is how an alert arrives",
+        body=EVENT,
+        page="docs/alerts.md#set-it-up",
+    ),
+)
+
+
+def apply(client: SyncPrefectClient, channel: str = CHANNEL, alerts: Sequence[Alert] = ALERTS) -> str:
+    """Let Prefect send alerts to a channel: make what is missing, change what differs, remove what is ours and gone.
+
+    An automation that was switched off in Prefect's interface stays off.
+
+    Args:
+        client: of the server that sends them; also the one that Prefect uses by itself here.
+        channel: name of an Alert Channel block.
+        alerts: what is told.
+
+    Returns:
+        What was done, in a line.
+
+    Raises:
+        ConfigurationError: there is no such channel, or it cannot be used.
+        TransientError: its key is in a vault that does not answer.
+    """
+    sender = load_block(AlertChannel, channel).sender_block()
+    sender_id = sender.save(SENDER, overwrite=True)
+    assert isinstance(sender_id, UUID)  # where nothing is async
+    known = {automation.name: automation for automation in _ours(client)}
+    wanted = [alert.automation(sender, sender_id) for alert in alerts]
+    made = [automation for automation in wanted if automation.name not in known]
+    changed = [automation for automation in wanted if automation.name in known and _change(client, known, automation)]
+    gone = known.keys() - {automation.name for automation in wanted}
+    for automation in made:
+        client.create_automation(automation)
+    for name in gone:
+        client.delete_automation(known[name].id)
+    _forget_other_senders(client, sender)
+    done = f"{len(made)} made, {len(changed)} changed, {len(gone)} removed"
+    return f"{len(wanted)} alerts go to the channel {channel!r}: {done}"
+
+
+def _ours(client: SyncPrefectClient) -> list[Automation]:
+    return client.read_automations(automations=AutomationFilter(tags=AutomationFilterTags(all_=[TAG])))
+
+
+def _change(client: SyncPrefectClient, known: dict[str, Automation], wanted: AutomationCore) -> bool:
+    """Change an automation if it is not as wanted: a change would make its trigger forget what it waits for."""
+    there = known[wanted.name]
+    content = {**_content(wanted), "enabled": there.enabled}
+    if _content(there) == content:
+        return False
+    client.update_automation(there.id, AutomationCore(**content))
+    return True
+
+
+def _content(automation: AutomationCore) -> dict[str, Any]:
+    """Return what may be changed."""
+    return automation.model_dump(exclude={"id", "owner_resource"})
+
+
+def _forget_other_senders(client: SyncPrefectClient, sender: Block) -> None:
+    """Delete what an earlier channel of another kind has left: it holds a key."""
+    for kind in SENDERS:
+        if not isinstance(sender, kind):
+            try:
+                document = client.read_block_document_by_name(SENDER, kind.get_block_type_slug())
+            except ObjectNotFound:
+                continue
+            client.delete_block_document(document.id)
+
+
+def has_channel(client: SyncPrefectClient) -> bool:
+    """Whether there is a channel that alerts go to by themselves."""
+    try:
+        client.read_block_document_by_name(CHANNEL, "alert-channel", include_secrets=False)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def _try() -> str:
+    """Let an alert take the way that all take."""
+    payload = {"reason": "somebody has tried whether alerts arrive"}
+    emit_event(TRIED, {"prefect.resource.id": "dpa.alerts", "prefect.resource.name": "DPA"}, payload=payload)
+    return "An alert is under way"
+
+
+def main() -> int:
+    """Carry out the command; return 0, or 2 if the channel cannot be used."""
+    parser = ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    applied = commands.add_parser("apply", help="let Prefect send alerts to a channel")
+    applied.add_argument("--channel", default=CHANNEL, help="name of an Alert Channel block (default: %(default)s)")
+    commands.add_parser("try", help="send an alert, to see whether it arrives")
+    options = parser.parse_args()
+    if options.command == "try":
+        print(_try())
+        return 0
+    try:
+        with get_client(sync_client=True) as client:
+            print(apply(client, options.channel))
+    except DpaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

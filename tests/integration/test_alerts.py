@@ -1,0 +1,267 @@
+"""Alerts of a real Prefect server: the thing is made to happen, and the message arrives at a real receiver."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from time import sleep
+from typing import Any
+from uuid import UUID
+
+import psutil
+import pytest
+from prefect import Flow, State, tags
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.events import emit_event
+from prefect.events.schemas.automations import Automation, Posture
+from prefect.states import Crashed, Failed
+from pydantic import SecretStr
+
+from blocks.alert_channel import AlertChannel
+from deployments import automations
+from deployments.automations import ALERTS, CHANNEL, SENDER, Alert
+from deployments.local import POOL
+from flows.listen import listen
+from flows.load_nightly import load_nightly
+from flows.watch import watch
+from freight.overdue import Night
+from freight.warehouse.migrate import migrate
+from tasks import heartbeat
+from tasks import load as steps
+from tasks.overdue import overdue_nightlies
+from tests.lib.alerting import OwnPrefect, Receiver, own_prefect, run_of, wait_until
+from tests.lib.corridor import HEADER
+
+# What sends to Slack and the like imports a module that Python 3.13 drops.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+
+SECRET = "canary-of-the-webhook"
+KILLED, ORDERLY = "freight.transactions", "freight.terminal-events"
+GOOD = "TRX-{},MCH-001,2026-03-14 10:00:00,30,OK"
+BAD = "TRX-{},MCH-001,never,30,OK"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("alerts")
+
+
+@pytest.fixture(scope="module")
+def own(folder: Path) -> Iterator[OwnPrefect]:
+    with own_prefect(folder) as made:
+        yield made
+
+
+@pytest.fixture
+def prefect(own: OwnPrefect) -> Iterator[SyncPrefectClient]:
+    with own.place.client() as client:
+        yield client
+
+
+@pytest.fixture
+def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installation with catalogs whose load is healthy, degraded and failed."""
+    monkeypatch.setenv("DPA_HOME", str(folder))
+    monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", "127.0.0.1:9")  # where nobody answers: a listener waits
+    monkeypatch.delenv("DPA_WAREHOUSE_URL", raising=False)
+    for name, rows in {"healthy": [GOOD] * 9, "degraded": [GOOD] * 9 + [BAD]}.items():
+        lines = [row.format(f"{len(name)}{number}") for number, row in enumerate(rows)]
+        (folder / f"{name}_20260315.csv").write_text("\n".join([HEADER, *lines]), encoding="utf-8")
+    for name in ("healthy", "degraded", "failed"):
+        source = f"{{name: {name}, dataset: transactions, reader: csv, location: '{name}_*.csv'}}"
+        (folder / f"{name}.yaml").write_text(f"sources: [{source}]", encoding="utf-8")
+    steps.warehouse.cache_clear()
+    migrate(steps.warehouse())
+    yield folder
+    steps.warehouse().dispose()
+    steps.warehouse.cache_clear()
+
+
+@pytest.fixture
+def receiver(prefect: SyncPrefectClient) -> Iterator[Receiver]:
+    """A receiver to which the alerts go, the patient ones after seconds; they are removed in the end."""
+    made = Receiver(SECRET)
+    AlertChannel(kind="webhook", key=SecretStr(made.url)).save(CHANNEL, overwrite=True)
+    automations.apply(prefect, alerts=[hasty(alert) for alert in ALERTS])
+    yield made
+    automations.apply(prefect, alerts=[])
+    made.close()
+
+
+def hasty(alert: Alert) -> Alert:
+    if alert.trigger.posture == Posture.Reactive:
+        return alert
+    return replace(alert, trigger=alert.trigger.model_copy(update={"within": timedelta(seconds=10)}))
+
+
+def deploy(prefect: SyncPrefectClient, flow: Flow[Any, Any], entrypoint: str, **more: Any) -> UUID:
+    flow_id = prefect.create_flow(flow)
+    return prefect.create_deployment(flow_id, flow.name, entrypoint=entrypoint, tags=["dpa"], **more)
+
+
+def run(flow: Flow[Any, Any], **parameters: Any) -> State[Any]:
+    """Run a flow in this process, tagged as those of deployments are."""
+    with tags("dpa"):
+        state = flow(**parameters, return_state=True)
+    assert isinstance(state, State)
+    return state
+
+
+def tell_of_stream(event: str, reason: str) -> None:
+    resource = {"prefect.resource.id": f"dpa.stream.dpa.{ORDERLY}", "prefect.resource.name": ORDERLY}
+    emit_event(event, resource, payload={"reason": reason})
+
+
+def beats(prefect: Any, topic: str) -> int:
+    wanted = {"event": {"name": [heartbeat.EVENT]}, "any_resource": {"id": [f"dpa.stream.dpa.{topic}"]}}
+    return len(prefect.request("POST", "/events/filter", json={"filter": wanted}).json()["events"])
+
+
+def start_a_listener(own: OwnPrefect, prefect: SyncPrefectClient) -> psutil.Process:
+    """Start a worker and a run of a listener; return the worker."""
+    prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
+    where: dict[str, Any] = {"work_pool_name": POOL, "parameters": {"dataset": "transactions"}}
+    deployment = deploy(prefect, listen, "flows.listen.listen", **where)
+    worker = own.start_worker()
+    prefect.create_flow_run_from_deployment(deployment)
+    return worker
+
+
+def kill_the_listener(own: OwnPrefect, prefect: SyncPrefectClient, worker: psutil.Process) -> None:
+    """Kill the listener when it has told of itself."""
+    wait_until(lambda: beats(prefect, KILLED) > 0, 120, own.worker_log)
+    listener = run_of(worker)
+    assert listener
+    listener.kill()
+
+
+def test_what_happens_is_told_once_and_what_is_well_is_not_told(
+    own: OwnPrefect, prefect: SyncPrefectClient, receiver: Receiver, home: Path
+) -> None:
+    worker = start_a_listener(own, prefect)
+    assert run(load_nightly, catalog=home / "healthy.yaml").is_completed()
+    assert run(listen, dataset="terminal_events", max_run_s=1).is_completed()
+    assert run(watch).is_completed()
+    kill_the_listener(own, prefect, worker)
+
+    degraded = run(load_nightly, catalog=home / "degraded.yaml")
+    assert (degraded.is_completed(), degraded.name) == (True, "Degraded")
+    for _ in range(2):
+        assert run(load_nightly, catalog=home / "failed.yaml").is_failed()
+    assert run(watch, freshness_s={"transactions": 0}).name == "Overdue"
+    for _ in range(2):
+        tell_of_stream("dpa.listener.lost", "no sign of life for 45 s")
+    tell_of_stream("dpa.stream.lagging", "120,000 messages wait for 10 minutes")
+
+    told = receiver.wait_for("listen Crashed").body
+    assert "Source: listen, transactions\nReason: " in told
+    assert f"\nRun: listen {KILLED} " in told
+    assert f" {own.place.ui}/runs/flow-run/" in told
+    worker.kill()  # which took its time to tell of the listener
+    assert "Reason: no heartbeat since" in receiver.wait_for(f"nobody listens to {KILLED}").body
+    assert "Reason: no worker" in receiver.wait_for(f"work pool {POOL} is not ready").body
+    assert "QUARANTINE degraded: 1 of 10 rows" in receiver.wait_for("load-nightly is done, but degraded").body
+    assert "FAILED failed: " in receiver.wait_for("load-nightly Failed").body
+    overdue = receiver.wait_for("transactions is overdue").body
+    assert "Reason: nothing was loaded since" in overdue
+    assert f" {own.place.ui}/runs/flow-run/" in overdue
+    assert "no sign of life for 45 s" in receiver.wait_for(f"a listener of {ORDERLY} is lost").body
+    assert "120,000 messages wait" in receiver.wait_for(f"{ORDERLY} is lagging").body
+    assert len(receiver.messages) == 8, receiver
+    assert SECRET not in own.said
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1_200)
+@pytest.mark.usefixtures("home")
+def test_a_healthy_listener_raises_no_alarm_for_as_long_as_it_runs_nor_after_it(
+    own: OwnPrefect, prefect: SyncPrefectClient, receiver: Receiver
+) -> None:
+    assert automations.apply(prefect).endswith("0 made, 2 changed, 0 removed")  # as patient as they really are
+    start_a_listener(own, prefect)
+    quiet_s = automations.SILENCE.total_seconds() + 60
+    assert run(listen, dataset="terminal_events", max_run_s=quiet_s).is_completed()
+    sleep(quiet_s)
+    assert beats(prefect, KILLED) > quiet_s * 2 / heartbeat.BEAT_S - 2
+    assert receiver.messages == []
+
+
+def test_to_apply_again_changes_nothing_but_what_differs(prefect: SyncPrefectClient, receiver: Receiver) -> None:
+    assert receiver
+    there = ours(prefect)
+    assert {found.name for found in there} == {f"DPA: {alert.name}" for alert in ALERTS}
+    patient = automations.apply(prefect)
+    assert patient == f"{len(ALERTS)} alerts go to the channel 'alerts': 0 made, 2 changed, 0 removed"
+    assert automations.apply(prefect).endswith("0 made, 0 changed, 0 removed")
+    assert {found.id for found in ours(prefect)} == {found.id for found in there}
+
+    prefect.pause_automation(there[0].id)
+    assert automations.apply(prefect, alerts=ALERTS[1:]).endswith("0 made, 0 changed, 1 removed")
+    assert automations.apply(prefect).endswith("1 made, 0 changed, 0 removed")
+
+
+def test_an_alert_that_was_switched_off_stays_off(prefect: SyncPrefectClient, receiver: Receiver) -> None:
+    assert receiver
+    automations.apply(prefect)
+    (silent,) = (found for found in ours(prefect) if found.name == "DPA: a stream is silent")
+    prefect.pause_automation(silent.id)
+    assert automations.apply(prefect).endswith("0 made, 0 changed, 0 removed")
+    assert not prefect.read_automation(silent.id).enabled  # type: ignore[union-attr]
+
+
+def test_a_channel_of_another_kind_takes_the_place_and_the_old_key_is_forgotten(
+    prefect: SyncPrefectClient, receiver: Receiver
+) -> None:
+    assert receiver
+    slack = "https://hooks.slack.com/services/T0/B0/canary"
+    AlertChannel(kind="slack", key=SecretStr(slack)).save(CHANNEL, overwrite=True)
+    assert automations.apply(prefect).endswith(f"0 made, {len(ALERTS)} changed, 0 removed")
+    documents = [found for found in prefect.read_block_documents(include_secrets=False) if found.name == SENDER]
+    assert [found.block_type.slug for found in documents if found.block_type] == ["slack-webhook"]
+    assert "canary" not in str(documents)
+
+
+def test_the_command_says_what_it_did_or_what_is_missing(
+    prefect: SyncPrefectClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prefect
+    monkeypatch.setattr("sys.argv", ["automations", "apply"])
+    assert automations.main() == 0
+    assert "alerts go to the channel 'alerts'" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["automations", "apply", "--channel", "none"])
+    assert automations.main() == 2
+    assert "there is no Alert Channel block 'none'" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["automations", "try"])
+    assert automations.main() == 0
+    assert "somebody has tried" in receiver.wait_for("this is how an alert arrives").body
+
+
+def test_a_nightly_is_overdue_if_it_is_scheduled_and_no_run_has_ended(
+    own: OwnPrefect, prefect: SyncPrefectClient
+) -> None:
+    nightly = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 2 * * *", timezone="Africa/Douala"), active=True)
+    deployment = deploy(prefect, load_nightly, "flows.load_nightly.load_nightly", schedules=[nightly])
+    night = Night.before(datetime.now(UTC), time(2), time(4))
+    assert overdue_nightlies(load_nightly.name, night) == []  # it was made after that night
+    with closing(sqlite3.connect(own.database)) as connection:
+        connection.execute("UPDATE deployment SET created = datetime('now', '-7 days')")
+        connection.commit()
+    (found,) = overdue_nightlies(load_nightly.name, night)
+    assert found.key == "nightly.load-nightly/load-nightly"
+    assert found.reason.startswith("no run ended since 02:00, it was due by ")
+    assert overdue_nightlies(listen.name, night) == []  # it has no schedule
+
+    crashed, failed = (prefect.create_flow_run_from_deployment(deployment) for _ in range(2))
+    prefect.set_flow_run_state(crashed.id, Crashed())
+    assert len(overdue_nightlies(load_nightly.name, night)) == 1
+    prefect.set_flow_run_state(failed.id, Failed())
+    assert overdue_nightlies(load_nightly.name, night) == []
+
+
+def ours(prefect: SyncPrefectClient) -> list[Automation]:
+    found = prefect.read_automations()
+    return [automation for automation in found if automations.TAG in automation.tags]

@@ -1,0 +1,159 @@
+"""A Prefect of its own for tests of alerts, and a receiver that keeps what arrives."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import psutil
+
+from deployments.background import Background
+from deployments.local import POOL, PREFECT, Place, is_healthy
+from freight.settings import PROJECT_ROOT, Settings
+
+START_LIMIT_S = 120.0
+ARRIVES_WITHIN_S = 120.0
+
+# Quicker than usual, so that a test need not wait: a worker's absence is noticed after seconds.
+QUICK = {
+    "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "1",
+    "PREFECT_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+    "PREFECT_WORKER_HEARTBEAT_SECONDS": "1",
+    "PREFECT_SERVER_LOGGING_LEVEL": "INFO",
+}
+
+
+class Message(NamedTuple):
+    """An alert that has arrived."""
+
+    subject: str
+    body: str
+
+
+class Receiver:
+    """Takes the POSTs of a webhook at any path.
+
+    Attributes:
+        url: where it is; the last part of it is a secret.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._bodies: list[dict[str, Any]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}/{secret}"
+        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        class Handler(_Handler):
+            bodies = self._bodies
+
+        return Handler
+
+    @property
+    def messages(self) -> list[Message]:
+        """What has arrived, in its order."""
+        return [Message(body["subject"], body["body"]) for body in self._bodies]
+
+    def wait_for(self, subject: str) -> Message:
+        """Return the message with such a subject, once it is there."""
+        wait_until(lambda: any(subject in told.subject for told in self.messages), ARRIVES_WITHIN_S, self)
+        return next(told for told in self.messages if subject in told.subject)
+
+    def __str__(self) -> str:
+        return f"arrived so far: {self.messages}"
+
+    def close(self) -> None:
+        """Take no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    bodies: ClassVar[list[dict[str, Any]]]
+
+    def do_POST(self) -> None:
+        """Keep what was sent."""
+        assert self.headers["Content-Type"] == "application/json"
+        self.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+class OwnPrefect:
+    """A Prefect server in a process of its own, and a worker if one is started."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.place = Place(f"http://127.0.0.1:{free.getsockname()[1]}/api", "")
+        home = Settings(folder, f"sqlite:///{(folder / 'warehouse.sqlite').as_posix()}", folder / "catalog.yaml")
+        self.environment = {**self.place.environment(home), **QUICK, "DPA_HOME": str(folder)}
+        self._server = Background(folder / "run" / "server.pid", folder / "logs" / "server.log")
+        self.database = folder / ".prefect" / "prefect.db"
+        self._worker = Background(folder / "run" / "worker.pid", folder / "logs" / "worker.log")
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        port = self.place.ui.rpartition(":")[2]
+        argv = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port]
+        self._server.start(argv, self.environment, PROJECT_ROOT)
+        wait_until(lambda: bool(self._server.need()) and is_healthy(self.place), START_LIMIT_S, self._server.log_path)
+
+    def start_worker(self) -> psutil.Process:
+        """Start a worker that runs processes on this machine."""
+        argv = [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process"]
+        settings = {**self.environment, "DPA_KAFKA_BOOTSTRAP": "127.0.0.1:9"}  # where nobody answers
+        return self._worker.start(argv, settings, PROJECT_ROOT)
+
+    @property
+    def worker_log(self) -> Path:
+        """What the worker has logged."""
+        return self._worker.log_path
+
+    @property
+    def said(self) -> str:
+        """What the server has logged."""
+        return self._server.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self) -> None:
+        """End what was started."""
+        self._worker.stop()
+        self._server.stop()
+
+
+@contextmanager
+def own_prefect(folder: Path) -> Iterator[OwnPrefect]:
+    """Give a Prefect that has started."""
+    made = OwnPrefect(folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def run_of(worker: psutil.Process) -> psutil.Process | None:
+    """Return the process of a run that a worker has started."""
+    for child in worker.children(recursive=True):
+        try:
+            if "PREFECT__FLOW_RUN_ID" in child.environ():
+                return child
+        except psutil.Error:
+            continue
+    return None
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float, told: object) -> None:
+    """Wait until something is so; else tell more."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, told.read_text() if isinstance(told, Path) else str(told)
+        time.sleep(0.1)
