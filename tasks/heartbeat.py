@@ -34,6 +34,16 @@ def artifact_key(topic: str) -> str:
     return "listen-" + re.sub(r"[^a-z0-9]+", "-", topic.lower()).strip("-")
 
 
+def stream_resource(stream: Stream) -> dict[str, str]:
+    """Return the resource that events of a stream are about."""
+    return {
+        "prefect.resource.id": f"dpa.stream.{stream.group}.{stream.topic}",
+        "prefect.resource.name": stream.topic,
+        "dpa.dataset": stream.dataset,
+        "dpa.group": stream.group,
+    }
+
+
 class Heartbeat:
     """Tells how a listener does, as long as the context lasts, and ends it when its run is cancelled.
 
@@ -93,14 +103,7 @@ class Heartbeat:
 
     def _emit(self, told: Snapshot) -> None:
         """Hand an event to the thread that sends events."""
-        stream = self._stream
-        resource = {
-            "prefect.resource.id": f"dpa.stream.{stream.group}.{stream.topic}",
-            "prefect.resource.name": stream.topic,
-            "dpa.dataset": stream.dataset,
-            "dpa.group": stream.group,
-        }
-        emit_event(EVENT, resource, payload={"listener": self._listener_id, **_figures(told)})
+        emit_event(EVENT, stream_resource(self._stream), payload={"listener": self._listener_id, **_figures(told)})
 
     def _show(self, prefect: SyncPrefectClient, told: Snapshot) -> None:
         """Make the artifact of this run, or change it."""
