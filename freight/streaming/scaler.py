@@ -115,6 +115,7 @@ class Scaler:
         self._limits, self._run_id, self._period_s, self._start_limit_s = limits, run_id, period_s, start_limit_s
         self._sightings: Sightings = {}
         self._before: _Progress | None = None
+        self._group: frozenset[str] = frozenset()
         self._said = ""
 
     def look(self, now: datetime) -> Look | None:
@@ -178,6 +179,7 @@ class Scaler:
     def _observation(self, roll: Roll, progress: _Progress, now: datetime) -> Observation:
         before, self._before = self._before, progress
         seconds = (progress.at - before.at).total_seconds() if before else 0.0
+        group_before, self._group = self._group, frozenset(life.listener_id for life in (*roll.live, *roll.draining))
         commits = [life.commit_s for life in roll.live if life.commit_s is not None]
         return Observation(
             now=now,
@@ -189,6 +191,7 @@ class Scaler:
             lag_before=before.lag if before else None,
             produced=max(0, progress.end - before.end) / seconds if before and seconds else 0.0,
             read=max(0, progress.next - before.next) / seconds if before and seconds else 0.0,
+            are_same=self._group == group_before,
             commit_s=median(commits) if commits else None,
             failures=roll.failures,
         )

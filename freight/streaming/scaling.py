@@ -56,6 +56,7 @@ class Observation:
         produced: messages that came a second since then.
         read: messages that were read a second since then.
         live, starting, draining: listeners.
+        are_same: whether the listeners are those of the look before.
         commit_s: how long commits take; None if unknown.
         failures: starts that came to nothing.
     """
@@ -69,6 +70,7 @@ class Observation:
     lag_before: int | None = None
     produced: float = 0.0
     read: float = 0.0
+    are_same: bool = False
     commit_s: float | None = None
     failures: int = 0
 
@@ -118,8 +120,7 @@ def _bounds(limits: ScalingLimits, seen: Observation) -> _Bounds:
 def _capacity(limits: ScalingLimits, memory: ScalingMemory, seen: Observation) -> float | None:
     """Return what one listener reads in a second, measured where all had enough to read and none came or went."""
     had_enough = seen.lag_before is not None and min(seen.lag, seen.lag_before) >= limits.lag_threshold
-    same = not (seen.starting or seen.draining) and _is_settled(limits, memory, seen)
-    if had_enough and same and seen.live and seen.read > 0:
+    if had_enough and seen.are_same and _is_settled(limits, memory, seen) and seen.live and seen.read > 0:
         return seen.read / seen.live
     return memory.capacity
 
@@ -132,17 +133,16 @@ def _since(instant: datetime, seen: Observation) -> float:
     return (seen.now - instant).total_seconds()
 
 
-def _needed(limits: ScalingLimits, capacity: float | None, seen: Observation) -> int:
-    """Return how many listeners the load needs."""
+def _to_keep_up(limits: ScalingLimits, capacity: float | None, seen: Observation) -> int:
+    """Return how many the messages that come need to be well used; without a backlog that is no reason for more."""
     if seen.lag <= limits.activation_lag and limits.minimum == 0 and seen.produced == 0:
         return 0
-    keep_up = ceil(seen.produced / (WELL_USED * capacity)) if capacity else 0
-    return max(1, keep_up, _to_catch_up(limits, capacity, seen))
+    return max(1, ceil(seen.produced / (WELL_USED * capacity)) if capacity else 0)
 
 
 def _to_catch_up(limits: ScalingLimits, capacity: float | None, seen: Observation) -> int:
     """Return how many a backlog needs: by its size, but no more than would be through with it in time."""
-    by_lag = ceil(seen.lag / limits.lag_threshold)
+    by_lag = ceil(max(0, seen.lag - limits.activation_lag) / limits.lag_threshold)
     if capacity:
         return min(by_lag, ceil((seen.produced + seen.lag / limits.catch_up_s) / capacity))
     is_in_time = (seen.read - seen.produced) * limits.catch_up_s >= seen.lag
@@ -153,19 +153,21 @@ def _aim(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, bounds
     """Set how many listeners there should be; those that somebody else has started are kept until they are too many."""
     there = seen.live + seen.starting
     target = bounds.hold(max(memory.target or 0, there))
-    needed = bounds.hold(_needed(limits, memory.capacity, seen))
+    backlog = bounds.hold(_to_catch_up(limits, memory.capacity, seen))
+    keep_up = bounds.hold(_to_keep_up(limits, memory.capacity, seen))
     if target != memory.target:
         memory = replace(memory, target=target, changed_at=seen.now)
-    if needed > target:
-        return _grow(limits, memory, seen, needed)
-    if needed < target:
+    if backlog > target:
+        return _grow(limits, memory, seen, backlog)
+    if max(backlog, keep_up) < target:
         return _shrink(limits, memory, seen, target)
     return replace(memory, quiet_since=None), f"{target} {'is' if target == 1 else 'are'} enough"
 
 
 def _grow(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, needed: int) -> tuple[ScalingMemory, str]:
     memory, target = replace(memory, quiet_since=None), memory.target or 0
-    if target and (seen.live < target or seen.draining or not _is_settled(limits, memory, seen)):
+    are_at_work = seen.live >= target and seen.are_same and not seen.draining
+    if target and not (are_at_work and _is_settled(limits, memory, seen)):
         return memory, f"{needed} are needed; the {target} that were wanted before have to settle first"
     if seen.commit_s is not None and seen.commit_s > limits.commit_limit_s:
         return memory, f"{needed} are needed, but the warehouse is slow: more than {target} would not help it"
