@@ -45,7 +45,8 @@ def test_the_listeners_of_a_stream_are_those_that_live_and_those_that_ended_of_l
     show_life(warehouse, "of another group", stream=replace(STREAM, group="other"))
     found = lives(warehouse)
     assert found["a"] == ListenerLife("a", RunId("run of a"), "listening", 2, NOW, NOW, NOW, None, 0.25, None)
-    assert (found.keys(), found["ended"].ended_at) == ({"a", "ended"}, NOW)
+    assert set(found) == {"a", "ended"}
+    assert found["ended"].ended_at == NOW
 
 
 def test_a_listener_that_was_asked_to_drain_hears_it_with_each_sign_of_life(warehouse: WarehouseUnderTest) -> None:
