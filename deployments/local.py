@@ -84,6 +84,7 @@ class Place:
         """Return the environment of Prefect's programs, which share nothing with other Prefects of this user."""
         environment = {
             **SERVER_SETTINGS,
+            "DPA_SCALING": "false",  # an embedded warehouse takes one listener, and a laptop may have no Kafka
             **os.environ,
             "PREFECT_HOME": str(here.home / ".prefect"),
             "PREFECT_API_URL": self.url,

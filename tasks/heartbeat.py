@@ -35,6 +35,16 @@ def artifact_key(topic: str) -> str:
     return "listen-" + re.sub(r"[^a-z0-9]+", "-", topic.lower()).strip("-")
 
 
+def stream_resource(stream: Stream) -> dict[str, str]:
+    """Return the resource that events of a stream are about."""
+    return {
+        "prefect.resource.id": f"dpa.stream.{stream.group}.{stream.topic}",
+        "prefect.resource.name": stream.topic,
+        "dpa.dataset": stream.dataset,
+        "dpa.group": stream.group,
+    }
+
+
 class Heartbeat:
     """Tells how a listener does, as long as the context lasts, and ends it when its run is cancelled.
 
@@ -95,13 +105,7 @@ class Heartbeat:
 
     def _emit(self, event: str, told: Snapshot) -> None:
         """Hand an event to the thread that sends events."""
-        stream = self._stream
-        resource = {
-            "prefect.resource.id": f"dpa.stream.{stream.group}.{stream.topic}",
-            "prefect.resource.name": stream.topic,
-            "dpa.dataset": stream.dataset,
-            "dpa.group": stream.group,
-        }
+        resource = stream_resource(self._stream)
         figures = {"listener": self._listener_id, **_figures(told)}
         # The server works on two events at a time: only one that follows another is certain to come after it. Were one
         # heartbeat lost, those that follow it would wait for long, so only the end does.

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ LONGEST_WAIT_S = 30.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a micro-batch ended: its counts, or why it was not committed."""
+    """How a micro-batch ended: its counts, or why it was not committed; and how long that took."""
 
     batch: MicroBatch
     counts: LoadCounts
     error: Exception | None = None
+    took_s: float = 0.0
 
 
 class CommitCancelled(TransientError):
@@ -50,6 +52,12 @@ class Commits:
         self._thread = thread or DaemonThreads("commit")
         self._future: Future[Outcome] | None = None
         self._cancelled = threading.Event()
+        self._since = 0.0
+
+    @property
+    def under_way_s(self) -> float:
+        """How long the micro-batch under way has taken so far; 0 without one."""
+        return time.monotonic() - self._since if self.busy else 0.0
 
     @property
     def busy(self) -> bool:
@@ -60,6 +68,7 @@ class Commits:
         """Start to commit; nothing else may be under way."""
         assert self._future is None, "one micro-batch at a time"
         self._cancelled.clear()
+        self._since = time.monotonic()
         self._future = self._thread.submit(self._commit, batch)
 
     def take(self, timeout_s: float = 0.0) -> Outcome | None:
@@ -81,7 +90,8 @@ class Commits:
 
     def _commit(self, batch: MicroBatch) -> Outcome:
         try:
-            return Outcome(batch, self._until_taken(batch))
+            counts = self._until_taken(batch)
+            return Outcome(batch, counts, took_s=time.monotonic() - self._since)
         except Exception as error:  # raised again where the outcome is taken
             return Outcome(batch, LoadCounts(), error)
 

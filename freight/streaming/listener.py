@@ -148,7 +148,7 @@ class ListenerLoop:
 
     def turn(self) -> None:
         """Turn the loop once; it takes as long as a wait for messages."""
-        self._status.polled()
+        self._status.polled(self._commits.under_way_s)
         self._settle(self._commits.take())
         self._check_identity()
         self._take_positions()
@@ -249,7 +249,7 @@ class ListenerLoop:
         self._watch.add(max(0, outcome.counts.quarantined - outcome.batch.bad_rows.height))
         span = sum(offsets.until_offset - offsets.from_offset for offsets in ranges)
         oldest = min((offsets.oldest_sent_us for offsets in ranges if offsets.messages), default=0)
-        self._status.committed(outcome.counts, span - outcome.batch.messages, oldest)
+        self._status.committed(outcome.counts, span - outcome.batch.messages, oldest, outcome.took_s)
 
     def _note_trouble(self, trouble: str) -> None:
         log.warning("%s waits: %s", self._stream.topic, trouble)

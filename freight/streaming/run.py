@@ -4,8 +4,8 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -32,6 +32,7 @@ PATIENCE = Patience(lock_s=5, busy_s=5, idle_s=15)
 HEARTBEAT_S = 10.0
 AGGREGATES_S = 5.0
 PARTITIONS_S = 6 * 3_600.0
+DRAINED = "told to drain: fewer listeners are enough"
 AGGREGATES_SHARE = 10.0  # at most a tenth of the time goes into daily statistics
 BEGIN_WAIT_S = 5.0
 
@@ -62,7 +63,7 @@ def listen(
     stop: threading.Event,
     status: Status | None = None,
 ) -> str:
-    """Listen until told to stop or until a rule says so; return why it stopped.
+    """Listen until told to stop, asked to drain by a note in the warehouse, or a rule says so; return why it stopped.
 
     Args:
         engine: the warehouse, from `open_stream_engine`.
@@ -79,12 +80,13 @@ def listen(
         OffsetGap: messages that were never read are gone.
         ConfigurationError: broker or warehouse refuse us, or the stream is parked.
     """
-    status = status or Status()
+    status, drain = status or Status(), threading.Event()
     _begin_when_possible(engine, stream, listener, started_by, stop, status)
     outcome = "failed"
     try:
-        with _beside(engine, stream, listener, status):
+        with _beside(engine, stream, listener, status, _setting(drain, stop)):
             why = ListenerLoop(engine, stream, listener, source, settings, status).run(stop)
+        why = DRAINED if drain.is_set() else why
         outcome = "completed"
         log.info("%s: %s; %s", stream.topic, why, status.now().counts)
         return why
@@ -93,6 +95,14 @@ def listen(
         raise
     finally:
         _end(engine, stream, listener, status, outcome)
+
+
+def _setting(*events: threading.Event) -> Callable[[], None]:
+    def set_all() -> None:
+        for event in events:
+            event.set()
+
+    return set_all
 
 
 def _begin_when_possible(
@@ -169,16 +179,20 @@ def _beside(
     stream: Stream,
     listener: ListenerRef,
     status: Status,
+    drain: Callable[[], None],
 ) -> Iterator[None]:
-    """Show signs of life and keep the daily statistics fresh while the listener works."""
+    """Show signs of life and keep the daily statistics fresh while the listener works; pass on what it is asked."""
 
     def show_life() -> None:
-        _note_life(engine, stream, listener, status.now())
+        if _note_life(engine, stream, listener, status.now()):
+            drain()
 
     def refresh() -> None:
         if has_marks(engine):
             refresh_aggregates(engine, wait=False)
 
+    with suppress(TransientError):  # it comes again soon
+        show_life()
     with (
         Every("heartbeat", show_life, HEARTBEAT_S),
         Every("daily statistics", refresh, AGGREGATES_S, AGGREGATES_SHARE),
@@ -189,7 +203,7 @@ def _beside(
 
 def _note_life(
     engine: Engine, stream: Stream, listener: ListenerRef, told: Snapshot, ended_at: datetime | None = None
-) -> None:
+) -> bool:
     sign = ListenerSign(
         state=told.state,
         partitions=told.partitions,
@@ -199,8 +213,9 @@ def _note_life(
         polled_at=told.polled_at,
         committed_at=told.committed_at,
         ended_at=ended_at,
+        commit_s=told.commit_s,
     )
-    note_listener(engine, stream, listener, sign, datetime.now(UTC))
+    return note_listener(engine, stream, listener, sign, datetime.now(UTC))
 
 
 def _end(engine: Engine, stream: Stream, listener: ListenerRef, status: Status, outcome: str) -> None:

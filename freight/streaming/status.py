@@ -5,6 +5,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from statistics import median
 
 from freight.types import LoadCounts
 
@@ -24,6 +25,8 @@ class Snapshot:
         lag: messages that wait in them.
         rate: messages committed a second, of late.
         latency_s: from sending to commit, of the oldest message of each micro-batch of late; None without any.
+        commit_s: how long the warehouse takes for a micro-batch, of late: the median, or the one under way so far if
+            that is longer; waits for a connection, locks and an absent warehouse included. None without any.
         polled_at: when its loop last turned.
         committed_at: when it last committed.
     """
@@ -38,6 +41,7 @@ class Snapshot:
     lag: int = 0
     rate: float = 0.0
     latency_s: float | None = None
+    commit_s: float | None = None
     committed_at: datetime | None = None
 
 
@@ -48,7 +52,8 @@ class Status:
         now = datetime.now(UTC)
         self._lock = threading.Lock()
         self._told = Snapshot(now, now)
-        self._recent: deque[tuple[float, int, float]] = deque()  # when, messages, latency
+        self._recent: deque[tuple[float, int, float, float]] = deque()  # when, messages, latency, time of the commit
+        self._committing_s = 0.0
 
     def now(self) -> Snapshot:
         """Return the state of this instant."""
@@ -57,20 +62,28 @@ class Status:
             while self._recent and self._recent[0][0] < since:
                 self._recent.popleft()
             started = (datetime.now(UTC) - self._told.started_at).total_seconds()
-            messages = sum(count for _, count, _ in self._recent)
-            latency = max((latency for *_, latency in self._recent), default=None)
-            return replace(self._told, rate=messages / max(0.1, min(RECENT_S, started)), latency_s=latency)
+            messages = sum(count for _, count, *_ in self._recent)
+            latency = max((latency for *_, latency, _ in self._recent), default=None)
+            rate = messages / max(0.1, min(RECENT_S, started))
+            return replace(self._told, rate=rate, latency_s=latency, commit_s=self._commit_s())
+
+    def _commit_s(self) -> float | None:
+        """Return how long commits take; the one under way counts once it is longer than usual."""
+        took = [took_s for *_, took_s in self._recent]
+        usual = median(took) if took else 0.0
+        return max(usual, self._committing_s) or None
 
     def tell(self, **what: object) -> None:
         """Note facts by the names of the snapshot."""
         with self._lock:
             self._told = replace(self._told, **what)  # type: ignore[arg-type]
 
-    def polled(self) -> None:
-        """Note that the loop turned."""
+    def polled(self, committing_s: float = 0.0) -> None:
+        """Note that the loop turned, and how long the commit under way has taken so far."""
+        self._committing_s = committing_s
         self.tell(polled_at=datetime.now(UTC))
 
-    def committed(self, counts: LoadCounts, holes: int, oldest_sent_us: int) -> None:
+    def committed(self, counts: LoadCounts, holes: int, oldest_sent_us: int, took_s: float) -> None:
         """Note a committed micro-batch."""
         now = datetime.now(UTC)
         with self._lock:
@@ -84,4 +97,5 @@ class Status:
                 state="listening",
             )
             if counts.read:
-                self._recent.append((time.monotonic(), counts.read, now.timestamp() - oldest_sent_us / 1e6))
+                latency_s = now.timestamp() - oldest_sent_us / 1e6
+                self._recent.append((time.monotonic(), counts.read, latency_s, took_s))

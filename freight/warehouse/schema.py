@@ -232,6 +232,27 @@ stream_listeners = sa.Table(
     sa.Column("committed_at", UtcInstant),
     sa.Column("heartbeat_at", UtcInstant, nullable=False),
     sa.Column("ended_at", UtcInstant),
+    sa.Column("commit_s", sa.Double),
+    sa.Column("drain_requested_at", UtcInstant),
+)
+
+# What the scaler of a stream remembers, so that its next run goes on where the last one ended; `run_id` and `looked_at`
+# tell who scales, since two would contradict each other.
+stream_scaling = sa.Table(
+    "stream_scaling",
+    metadata,
+    sa.Column("consumer_group", KeyText, primary_key=True),
+    sa.Column("topic", KeyText, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("looked_at", UtcInstant, nullable=False),
+    sa.Column("said", sa.Text, nullable=False),
+    sa.Column("target", BigInt),
+    sa.Column("capacity", sa.Double),
+    sa.Column("changed_at", UtcInstant),
+    sa.Column("quiet_since", UtcInstant),
+    sa.Column("lagging_since", UtcInstant),
+    sa.Column("told_lagging", sa.Boolean, nullable=False),
+    sa.Column("told_stopped", sa.Boolean, nullable=False),
 )
 
 quarantine = sa.Table(

@@ -330,6 +330,7 @@ class ListenerSign:
         messages: read since it started.
         polled_at: when its loop last turned; a stuck loop shows here.
         committed_at: when it last committed.
+        commit_s: how long its commits take of late, waits for the warehouse included.
     """
 
     state: str
@@ -340,16 +341,20 @@ class ListenerSign:
     polled_at: datetime
     committed_at: datetime | None
     ended_at: datetime | None = None
+    commit_s: float | None = None
 
 
-def note_listener(engine: Engine, stream: Stream, listener: ListenerRef, sign: ListenerSign, now: datetime) -> None:
-    """Write a sign of life."""
+def note_listener(engine: Engine, stream: Stream, listener: ListenerRef, sign: ListenerSign, now: datetime) -> bool:
+    """Write a sign of life; return whether the listener was asked to drain."""
     values = {"run_id": listener.run_id, **asdict(sign), "heartbeat_at": now}
     here = stream_listeners.c.listener_id == listener.listener_id
     with transaction(engine) as connection:
-        if connection.execute(stream_listeners.update().where(here).values(values)).rowcount == 0:
+        told = stream_listeners.update().where(here).values(values).returning(stream_listeners.c.drain_requested_at)
+        known = connection.execute(told).first()
+        if known is None:
             new = {"listener_id": listener.listener_id, "consumer_group": stream.group, "topic": stream.topic, **values}
             connection.execute(stream_listeners.insert().values(new))
+    return known is not None and known.drain_requested_at is not None
 
 
 def application_name(stream: Stream) -> str:

@@ -25,10 +25,11 @@ DEPLOYMENTS = {
     "reconcile/reconcile",
     "replay-quarantine/replay-quarantine",
     "replay-range/replay-range",
+    "scale-listeners/scale-listeners",
     "send-report/send-report",
     "watch/watch",
 }
-SCHEDULED = {  # and never overlapping
+SCHEDULED = {  # none of which overlaps itself
     "load-nightly/load-nightly",
     "maintain-warehouse/maintain-warehouse",
     "reconcile/reconcile",
@@ -204,7 +205,10 @@ def check_deployments(deployed: dict[str, Any]) -> None:
         parameters = told["parameter_openapi_schema"]["properties"].items()
         assert [n for n, parameter in parameters if not parameter.get("description")] == [], name
     limits = {n: t["global_concurrency_limit"] and t["global_concurrency_limit"]["limit"] for n, t in deployed.items()}
-    assert {name for name, limit in limits.items() if limit} == SCHEDULED
+    assert {name for name, limit in limits.items() if limit} == SCHEDULED | {"scale-listeners/scale-listeners"}
+    scaler = deployed["scale-listeners/scale-listeners"]
+    assert [schedule["active"] for schedule in scaler["schedules"]] == [False]
+    assert scaler["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert deployed["load-nightly/load-nightly"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     (nightly,) = deployed["load-nightly/load-nightly"]["schedules"]
     assert (nightly["schedule"]["cron"], nightly["schedule"]["timezone"]) == ("0 2 * * *", "Africa/Douala")

@@ -28,6 +28,7 @@ from freight.settings import PROJECT_ROOT
 from freight.simulator import Corridor, hostile, poisoned, transaction_messages
 from freight.simulator.kafka_broker import LocalKafka
 from freight.simulator.producer import send_messages
+from freight.streaming import run as streaming_run
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.micro_batch import BatchLimits
@@ -81,6 +82,7 @@ class Listening:
     settings: ListenSettings = field(default_factory=lambda: ListenSettings(SMALL_BATCHES, NO_LIMIT))
     client: Mapping[str, Any] = field(default_factory=dict)
     password: PasswordSource | None = None
+    run_id: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     status: Status = field(default_factory=Status)
     why: str = ""
@@ -101,7 +103,7 @@ class Listening:
             return listen(
                 engine,
                 self.stream,
-                new_listener(RunId(f"run-{time.monotonic_ns()}")),
+                new_listener(RunId(self.run_id or f"run-{time.monotonic_ns()}")),
                 source,
                 self.settings,
                 started_by="tester@here",
@@ -287,6 +289,7 @@ def main(url: str, bootstrap: str, topic: str, group: str, *options: str) -> Non
     engine = open_stream_engine(url, stream)
     if when := told.get("dies"):
         _die(engine, when, int(told["at"]))
+    streaming_run.HEARTBEAT_S = float(told.get("beats", streaming_run.HEARTBEAT_S))
     limits = BatchLimits(rows=int(told.get("rows", "500")), age_s=0.05)
     source = KafkaSource({"bootstrap.servers": bootstrap, **QUICK}, topic, group)
     listen(

@@ -1,0 +1,210 @@
+"""How many listeners a stream needs, and what to do about it: a pure policy, without a clock and without a broker.
+
+The terms are those that KEDA has made standard: lag threshold, minimum and maximum, activation, cooldown. Besides, the
+rate at which listeners were seen to read tells how many are needed to keep up and to catch up; and a warehouse in pain
+gets no more of them, since they would not help it.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import ceil
+
+from freight.warehouse.scaling import ScalingMemory
+
+WELL_USED = 0.7  # share of their capacity that listeners are to use: the rest is for the next peak
+
+
+@dataclass(frozen=True)
+class ScalingLimits:
+    """What a scaler keeps to.
+
+    Attributes:
+        minimum: so many listeners there always are; 0 lets an idle stream have none.
+        maximum: never more; and never more than partitions.
+        lag_threshold: messages that may wait for each listener.
+        activation_lag: with a minimum of 0, messages that may wait before the first one is started.
+        cooldown_s: for so long fewer listeners must have been enough before one is drained.
+        settle_s: between two steps up, for the group to share out its partitions.
+        catch_up_s: within this a backlog should be gone.
+        commit_limit_s: where commits take longer, no listener is added.
+        restarts: starts in an hour that may come to nothing before no more are tried.
+        lag_limit: messages that may wait before people are told; None is what all listeners together may have waiting.
+        lag_limit_s: for so long more may wait before people are told.
+    """
+
+    minimum: int = 1
+    maximum: int | None = None
+    lag_threshold: int = 50_000
+    activation_lag: int = 0
+    cooldown_s: float = 300.0
+    settle_s: float = 60.0
+    catch_up_s: float = 60.0
+    commit_limit_s: float = 2.0
+    restarts: int = 3
+    lag_limit: int | None = None
+    lag_limit_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen of a stream.
+
+    Attributes:
+        partitions: of the topic.
+        lag: messages that wait.
+        lag_before: those at the look before; None without one.
+        produced: messages that came a second since then.
+        read: messages that were read a second since then.
+        live, starting, draining: listeners.
+        are_same: whether the listeners are those of the look before.
+        commit_s: how long commits take; None if unknown.
+        failures: starts that came to nothing.
+    """
+
+    now: datetime
+    partitions: int
+    lag: int
+    live: int
+    starting: int = 0
+    draining: int = 0
+    lag_before: int | None = None
+    produced: float = 0.0
+    read: float = 0.0
+    are_same: bool = False
+    commit_s: float | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do.
+
+    Attributes:
+        start, drain: so many listeners.
+        why: for people; the same words as long as nothing changes but figures.
+        memory: for the next look.
+        is_lagging, is_stopped: whether to tell people so, once for each time that it happens.
+    """
+
+    start: int
+    drain: int
+    why: str
+    memory: ScalingMemory
+    is_lagging: bool = False
+    is_stopped: bool = False
+
+
+def decide(limits: ScalingLimits, memory: ScalingMemory, seen: Observation) -> Decision:
+    """Decide what to do about a stream."""
+    bounds = _bounds(limits, seen)
+    memory = replace(memory, capacity=_capacity(limits, memory, seen))
+    memory, why = _aim(limits, memory, seen, bounds)
+    memory = _lagging(limits, memory, seen, bounds)
+    return _steps(limits, memory, seen, bounds, why)
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    least: int
+    most: int
+
+    def hold(self, number: int) -> int:
+        return max(self.least, min(number, self.most))
+
+
+def _bounds(limits: ScalingLimits, seen: Observation) -> _Bounds:
+    most = max(1, min(seen.partitions, limits.maximum or seen.partitions))
+    return _Bounds(min(limits.minimum, most), most)
+
+
+def _capacity(limits: ScalingLimits, memory: ScalingMemory, seen: Observation) -> float | None:
+    """Return what one listener reads in a second, measured where all had enough to read and none came or went."""
+    had_enough = seen.lag_before is not None and min(seen.lag, seen.lag_before) >= limits.lag_threshold
+    if had_enough and seen.are_same and _is_settled(limits, memory, seen) and seen.live and seen.read > 0:
+        return seen.read / seen.live
+    return memory.capacity
+
+
+def _is_settled(limits: ScalingLimits, memory: ScalingMemory, seen: Observation) -> bool:
+    return memory.changed_at is None or _since(memory.changed_at, seen) >= limits.settle_s
+
+
+def _since(instant: datetime, seen: Observation) -> float:
+    return (seen.now - instant).total_seconds()
+
+
+def _to_keep_up(limits: ScalingLimits, capacity: float | None, seen: Observation) -> int:
+    """Return how many the messages that come need to be well used; without a backlog that is no reason for more."""
+    if seen.lag <= limits.activation_lag and limits.minimum == 0 and seen.produced == 0:
+        return 0
+    return max(1, ceil(seen.produced / (WELL_USED * capacity)) if capacity else 0)
+
+
+def _to_catch_up(limits: ScalingLimits, capacity: float | None, seen: Observation) -> int:
+    """Return how many a backlog needs: by its size, but no more than would be through with it in time."""
+    by_lag = ceil(max(0, seen.lag - limits.activation_lag) / limits.lag_threshold)
+    if capacity:
+        return min(by_lag, ceil((seen.produced + seen.lag / limits.catch_up_s) / capacity))
+    is_in_time = (seen.read - seen.produced) * limits.catch_up_s >= seen.lag
+    return min(by_lag, seen.live) if is_in_time else by_lag
+
+
+def _aim(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, bounds: _Bounds) -> tuple[ScalingMemory, str]:
+    """Set how many listeners there should be; those that somebody else has started are kept until they are too many."""
+    there = seen.live + seen.starting
+    target = bounds.hold(max(memory.target or 0, there))
+    backlog = bounds.hold(_to_catch_up(limits, memory.capacity, seen))
+    keep_up = bounds.hold(_to_keep_up(limits, memory.capacity, seen))
+    if target != memory.target:
+        memory = replace(memory, target=target, changed_at=seen.now)
+    if backlog > target:
+        return _grow(limits, memory, seen, backlog)
+    if max(backlog, keep_up) < target:
+        return _shrink(limits, memory, seen, target)
+    return replace(memory, quiet_since=None), f"{target} {'is' if target == 1 else 'are'} enough"
+
+
+def _grow(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, needed: int) -> tuple[ScalingMemory, str]:
+    memory, target = replace(memory, quiet_since=None), memory.target or 0
+    are_at_work = seen.live >= target and seen.are_same and not seen.draining
+    if target and not (are_at_work and _is_settled(limits, memory, seen)):
+        return memory, f"{needed} are needed; the {target} that were wanted before have to settle first"
+    if seen.commit_s is not None and seen.commit_s > limits.commit_limit_s:
+        return memory, f"{needed} are needed, but the warehouse is slow: more than {target} would not help it"
+    target = min(needed, max(1, 2 * target))
+    return replace(memory, target=target, changed_at=seen.now), f"{needed} are needed: from now on {target}"
+
+
+def _shrink(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, target: int) -> tuple[ScalingMemory, str]:
+    quiet_since = memory.quiet_since or seen.now
+    is_calm = seen.live == target and not seen.draining
+    if not is_calm or _since(quiet_since, seen) < limits.cooldown_s:
+        return replace(memory, quiet_since=quiet_since), f"fewer than {target} would be enough; that has to last"
+    fewer = replace(memory, target=target - 1, changed_at=seen.now, quiet_since=seen.now)
+    return fewer, f"fewer than {target} were enough for {limits.cooldown_s:g} s: from now on {target - 1}"
+
+
+def _lagging(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, bounds: _Bounds) -> ScalingMemory:
+    limit = limits.lag_threshold * bounds.most if limits.lag_limit is None else limits.lag_limit
+    if seen.lag <= limit:
+        return replace(memory, lagging_since=None, told_lagging=False)
+    return replace(memory, lagging_since=memory.lagging_since or seen.now)
+
+
+def _steps(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, bounds: _Bounds, why: str) -> Decision:
+    """Compare what there is with what there should be."""
+    there, target = seen.live + seen.starting, memory.target or 0
+    start = max(0, min(target - there, bounds.most - there - seen.draining))
+    is_stopped = start > 0 and seen.failures >= limits.restarts
+    if is_stopped:
+        start, why = 0, f"{limits.restarts} starts within an hour came to nothing: no more are tried for now"
+    drain = 1 if seen.live > target and not seen.draining else 0
+    is_lagging = memory.lagging_since is not None and _since(memory.lagging_since, seen) >= limits.lag_limit_s
+    told = replace(
+        memory,
+        told_lagging=memory.told_lagging or is_lagging,
+        told_stopped=is_stopped or (memory.told_stopped and seen.failures >= limits.restarts),
+    )
+    return Decision(
+        start, drain, why, told, is_lagging and not memory.told_lagging, is_stopped and not memory.told_stopped
+    )

@@ -1,0 +1,157 @@
+"""A scaler over a real Kafka and a real PostgreSQL; its runs are threads, and a process that gets killed."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from freight.errors import TransientError
+from freight.streaming import roll, run
+from freight.streaming.consumer import KafkaSource
+from freight.streaming.listener import ListenSettings
+from freight.streaming.micro_batch import BatchLimits
+from freight.streaming.roll import RunSeen, Settling
+from freight.streaming.scaler import AlertKind, Look, Scaler
+from freight.streaming.scaling import ScalingLimits
+from freight.types import RunId
+from freight.warehouse.connect import open_engine
+from tests.conftest import Measured, WarehouseUnderTest
+from tests.lib.kafka import OwnKafka
+from tests.lib.streams import NO_LIMIT, Battery, Listening, rows
+
+PERIOD_S = 0.5
+LIMIT_S = 90.0
+SLOW = ListenSettings(BatchLimits(rows=100, age_s=0.05), NO_LIMIT)
+LIMITS = ScalingLimits(
+    maximum=3, lag_threshold=2_000, settle_s=1.0, cooldown_s=2.0, catch_up_s=1.0, commit_limit_s=30.0
+)
+
+
+@dataclass
+class ThreadRuns:
+    """Starts listeners in threads of this process."""
+
+    battery: Battery
+    at_the_end: ExitStack
+    started: list[tuple[Listening, datetime]] = field(default_factory=list)
+    settled: list[Settling] = field(default_factory=list)
+    alerts: list[tuple[AlertKind, str]] = field(default_factory=list)
+    is_away: bool = False
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def runs(self, since: datetime) -> Sequence[RunSeen]:
+        assert since < datetime.now(UTC)
+        if self.is_away:
+            raise TransientError("the orchestrator is away")
+        return [
+            RunSeen(RunId(one.run_id), "ended" if one.why else "failed" if one.error else "running", at)
+            for one, at in self.started
+        ]
+
+    def start(self) -> None:
+        listening = self.battery.listening(settings=SLOW, run_id=f"thread-{next(self._numbers)}")
+        self.at_the_end.enter_context(listening.running())
+        self.started.append((listening, datetime.now(UTC)))
+
+    def settle(self, settling: Settling) -> None:
+        self.settled.append(settling)
+
+    def alert(self, kind: AlertKind, reason: str) -> None:
+        self.alerts.append((kind, reason))
+
+
+@dataclass
+class Scaled:
+    """A stream with its scaler."""
+
+    battery: Battery
+    runs: ThreadRuns
+    scaler: Scaler
+    most: int = 0
+
+    def look(self) -> Look:
+        look = self.scaler.look(datetime.now(UTC))
+        assert look
+        seen = look.seen
+        self.most = max(self.most, seen.live + seen.starting + seen.draining + look.decision.start)
+        return look
+
+    def until(self, condition: Callable[[Look], bool]) -> None:
+        """Look until something is so."""
+        deadline = time.monotonic() + LIMIT_S
+        while not condition(look := self.look()):
+            assert time.monotonic() < deadline, look
+            time.sleep(PERIOD_S)
+
+
+@pytest.fixture
+def battery(postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> Battery:
+    return Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+
+
+@pytest.fixture
+def scaled(battery: Battery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scaled]:
+    monkeypatch.setattr(run, "HEARTBEAT_S", 0.3)
+    stream = battery.listening().stream
+    with ExitStack() as at_the_end:
+        runs = ThreadRuns(battery, at_the_end)
+        engine = open_engine(battery.url)
+        at_the_end.callback(engine.dispose)
+        source = KafkaSource({"bootstrap.servers": battery.kafka.bootstrap}, stream.topic, stream.group)
+        scaler = Scaler(engine, stream, source, runs, LIMITS, RunId("scaler"), PERIOD_S)
+        at_the_end.callback(scaler.close)
+        yield Scaled(battery, runs, scaler)
+
+
+def test_a_burst_brings_listeners_that_drain_when_it_is_over_and_nothing_is_lost_or_doubled(
+    scaled: Scaled, measured: Measured
+) -> None:
+    battery = scaled.battery
+    started = time.monotonic()
+    battery.produce(6_000)
+    with battery.producing(1_500, 10, ahead=12_000):
+        scaled.until(lambda look: look.seen.live == 3)
+    scaled.until(lambda look: look.seen.live == 1 and battery.is_read and not look.seen.draining)
+    ends = [one.why for one, _ in scaled.runs.started if one.why]
+    assert ends == [run.DRAINED] * (len(scaled.runs.started) - 1)
+    assert scaled.most == 3
+    assert (scaled.runs.alerts, scaled.runs.settled) == ([], [])
+    scaled.runs.at_the_end.close()
+    battery.assert_nothing_is_lost_or_doubled()
+    seconds = time.monotonic() - started
+    measured(f"1 to 3 to 1 listeners, {battery.produced.messages} events, lost 0, doubled 0, {seconds:.0f} s")
+
+
+def test_a_listener_that_is_killed_is_replaced_once_and_one_that_beats_is_never_doubled(
+    scaled: Scaled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roll, "SILENT_S", 3.0)
+    battery = scaled.battery
+    victim = battery.process(tmp_path / "victim.txt", rows=100, beats=0.3)
+    deadline = time.monotonic() + LIMIT_S
+    while not rows(battery.engine, "SELECT 1 FROM stream_listeners"):
+        assert time.monotonic() < deadline, victim.output
+        time.sleep(0.1)
+    battery.produce(1_000)
+    scaled.until(lambda _: battery.is_read)
+    for _ in range(3):
+        scaled.runs.is_away = True
+        with pytest.raises(TransientError):
+            scaled.look()
+        scaled.runs.is_away = False
+        assert scaled.look().seen.live == 1
+    assert scaled.runs.started == []  # nobody knows a run of it, and yet it lives
+
+    victim.kill()
+    battery.produce(1_000)
+    scaled.until(lambda look: look.seen.live == 1 and battery.is_read)
+    assert len(scaled.runs.started) == 1
+    assert [kind for kind, _ in scaled.runs.alerts] == ["lost"]
+    assert rows(battery.engine, "SELECT COUNT(*) FROM stream_listeners WHERE state = 'lost'") == [(1,)]
+    scaled.runs.at_the_end.close()
+    battery.assert_nothing_is_lost_or_doubled()
