@@ -81,17 +81,13 @@ def test_the_file_of_the_page_makes_its_blocks(
     assert cluster.password_secret.vault.url == "https://my-vault.vault.azure.net"
 
 
-def test_it_done_again_changes_nothing(write: Write, prefect: SyncPrefectClient) -> None:
+def test_again_changes_nothing_and_a_change_is_seen_by_those_that_hold_the_block(
+    write: Write, prefect: SyncPrefectClient
+) -> None:
     apply_blocks(write(SMALL))
     before = contents(prefect)
     apply_blocks(write(SMALL))
     assert contents(prefect) == before
-
-
-def test_a_change_of_the_file_is_a_change_of_the_block_and_of_those_that_hold_it(
-    write: Write, prefect: SyncPrefectClient
-) -> None:
-    apply_blocks(write(SMALL))
     apply_blocks(write("azure-key-vault: {small: {url: 'https://other.vault.azure.net'}}"))
     secret = KeyVaultSecret.load("small")  # was not written again, and holds the vault itself
     assert isinstance(secret, KeyVaultSecret)
