@@ -4,17 +4,21 @@ import json
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from prefect import flow, get_client
 from prefect.artifacts import create_markdown_artifact
 from prefect.blocks.core import Block
+from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient
 from pydantic import SecretStr
 
+from blocks.alert_channel import AlertChannel
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
+from blocks.mail_server import MailServer
 from blocks.places import load_block
 from blocks.warehouse import Warehouse
 from deployments.apply_blocks import BLOCKS
@@ -28,6 +32,7 @@ CANARY = "canary: p@ss/word?"
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa"}
 OAUTH2: dict[str, Any] = {"auth": "oauth2", "client_id": "dpa", "token_url": "https://erp.example.org/token"}
 API, URL = "https://erp.example.org/v1", "postgresql://dpa@db.example.org/freight"
+HOOK = "https://hooks.example.org/"
 LAST = "that was all"
 
 
@@ -44,6 +49,9 @@ def with_secrets(vault: StandInVault) -> dict[str, Block]:
         "kafka-by-vault": KafkaCluster(bootstrap_servers="a:1", password_secret=secret, **LOGIN),
         "api-by-form": HttpApi(base_url=API, auth="api-key", key=SecretStr(CANARY)),
         "api-by-vault": HttpApi(base_url=API, key_secret=secret, **OAUTH2),
+        "alerts-by-form": AlertChannel(kind="webhook", key=SecretStr(HOOK + quote(CANARY, safe=""))),
+        "mail-by-form": MailServer(host="a", username="dpa", sender="a@example.org", password=SecretStr(CANARY)),
+        "mail-by-vault": MailServer(host="a", username="dpa", sender="a@example.org", password_secret=secret),
     }
 
 
@@ -65,6 +73,12 @@ def secret_of(block: Block) -> str:
             with block.client() as client:
                 assert client
             return block._key()()
+        case AlertChannel():
+            sender = block.sender_block()
+            assert isinstance(sender, Webhook)
+            return unquote(sender.url.get_secret_value().removeprefix(HOOK))
+        case MailServer():
+            return block._password()
     raise AssertionError(f"{type(block).__name__}: say here what it keeps secret")
 
 
