@@ -27,7 +27,6 @@ from freight.streaming.scaler import Scaler, keep_scaled
 from freight.streaming.scaling import ScalingLimits
 from freight.types import RunId
 from freight.warehouse.connect import Engine, closing, open_engine
-from freight.warehouse.migrate import require_current
 from freight.warehouse.streams import Stream
 from tasks.background import run_until_told
 from tasks.log import log_run
@@ -143,7 +142,6 @@ def _scaler(
     stream = Stream(told["dataset"], topic, told["group"], simulated=told["simulated"])
     place, client = warehouse_place(told["warehouse"], here), kafka_client(told["kafka"], here)
     with closing(open_engine(place.url, PATIENCE, "dpa scale", place.password)) as engine:
-        require_current(engine)
         scaler = Scaler(
             engine,
             stream,

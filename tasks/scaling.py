@@ -4,7 +4,7 @@ import inspect
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -149,20 +149,16 @@ class Board:
         self._shown_at = float("-inf")
 
     def show(self, stream: Stream, look: Look) -> None:
-        """Show a look.
-
-        Raises:
-            TransientError: Prefect is away.
-        """
+        """Show a look; while Prefect is away a later one is shown."""
         self._looks[stream.topic] = look
         is_news = self._said.get(stream.topic) != look.told
         self._said[stream.topic] = look.told
         if is_news:
             self._steps.appendleft(f"{look.seen.now:%H:%M:%S} {stream.topic}: {look.told}")
         if is_news or time.monotonic() - self._shown_at >= SHOW_S:
-            with _told("the artifact of this run"), impatient_client() as prefect:
+            with suppress(TransientError), _told("the artifact of this run"), impatient_client() as prefect:
                 self._write(prefect)
-            self._shown_at = time.monotonic()
+                self._shown_at = time.monotonic()
 
     def _write(self, prefect: SyncPrefectClient) -> None:
         if self._artifact_id:

@@ -15,6 +15,7 @@ from freight.streaming.roll import MEMORY_S, START_LIMIT_S, Roll, RunSeen, Settl
 from freight.streaming.scaling import Decision, Observation, ScalingLimits, decide
 from freight.types import EPOCH, RunId
 from freight.warehouse.connect import Engine, reading
+from freight.warehouse.migrate import require_current
 from freight.warehouse.scaling import (
     ListenerLife,
     hand_over,
@@ -117,13 +118,14 @@ class Scaler:
         self._before: _Progress | None = None
         self._group: frozenset[str] = frozenset()
         self._said = ""
+        self._is_checked = False
 
     def look(self, now: datetime) -> Look | None:
         """Look once, and do what it takes; return None while another scaler does so.
 
         Raises:
             TransientError: something is away, so nothing is decided.
-            ConfigurationError: there is no such topic, or broker or warehouse refuse us.
+            ConfigurationError: there is no such topic, broker or warehouse refuse us, or that has another schema.
         """
         try:
             return self._look(now)
@@ -132,6 +134,9 @@ class Scaler:
             raise
 
     def _look(self, now: datetime) -> Look | None:
+        if not self._is_checked:
+            require_current(self._engine)
+            self._is_checked = True
         gone = now - timedelta(seconds=GONE_LOOKS * self._period_s)
         memory = take_over(self._engine, self.stream, self._run_id, now, gone)
         if memory is None:
@@ -156,6 +161,7 @@ class Scaler:
         return call_roll(lives, runs, self._sightings, now, self._start_limit_s)
 
     def _progress(self, now: datetime) -> _Progress:
+        self._source.poll(1, 0.0)  # brings nothing: it lets the client renew its token and tell what troubles it
         logs = self._source.logs()
         with reading(self._engine) as connection:
             positions = read_positions(connection, self.stream)

@@ -3,20 +3,21 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from freight.errors import TransientError
+from freight.errors import ConfigurationError, TransientError
 from freight.streaming import roll, run
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.roll import RunSeen, Settling
-from freight.streaming.scaler import AlertKind, Look, Scaler
+from freight.streaming.scaler import AlertKind, Look, Scaler, keep_scaled
 from freight.streaming.scaling import ScalingLimits
 from freight.types import RunId
 from freight.warehouse.connect import open_engine
@@ -125,6 +126,27 @@ def test_a_burst_brings_listeners_that_drain_when_it_is_over_and_nothing_is_lost
     battery.assert_nothing_is_lost_or_doubled()
     seconds = time.monotonic() - started
     measured(f"1 to 3 to 1 listeners, {battery.produced.messages} events, lost 0, doubled 0, {seconds:.0f} s")
+
+
+def test_the_trouble_of_one_stream_is_not_that_of_the_others(scaled: Scaled, caplog: pytest.LogCaptureFixture) -> None:
+    nowhere = replace(scaled.battery.listening().stream, topic="no-such-topic")
+    engine, servers = open_engine(scaled.battery.url), {"bootstrap.servers": scaled.battery.kafka.bootstrap}
+    source, none = KafkaSource(servers, nowhere.topic, nowhere.group), replace(LIMITS, minimum=0)
+    lost = Scaler(engine, nowhere, source, scaled.runs, none, RunId("scaler"), PERIOD_S)
+    shown: list[str] = []
+
+    def scale(scalers: Sequence[Scaler], limit_s: float) -> str:
+        until = datetime.now(UTC) + timedelta(seconds=limit_s)
+        return keep_scaled(scalers, Event(), PERIOD_S, until, lambda stream, _: shown.append(stream.topic))
+
+    assert scale([lost, scaled.scaler], 3.0) == "its time is over"
+    assert len(shown) > 1
+    assert set(shown) == {"freight.transactions"}
+    assert caplog.text.count("no-such-topic: nothing is decided: there is no topic 'no-such-topic'") == 1
+    with pytest.raises(ConfigurationError, match="there is no topic 'no-such-topic'"):
+        scale([lost], 60.0)
+    lost.close()
+    engine.dispose()
 
 
 def test_a_listener_that_is_killed_is_replaced_once_and_one_that_beats_is_never_doubled(
