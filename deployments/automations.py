@@ -5,7 +5,8 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -27,10 +28,11 @@ from prefect.events.schemas.automations import (
     ResourceSpecificationDict,
 )
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
 
 from blocks.alert_channel import AlertChannel
 from blocks.places import load_block
-from freight.errors import DpaError
+from freight.errors import ConfigurationError, DpaError
 from tasks import heartbeat
 from tasks.overdue import OVERDUE
 
@@ -124,11 +126,14 @@ def _when(*events: str, of: str, again: timedelta = AGAIN, each: set[str] = EACH
 
 
 def _unless(*events: str, after: str, within: timedelta, of: str) -> EventTrigger:
-    """Return a trigger for what does not happen after something else."""
+    """Return a trigger for what does not happen after something else; if that comes again, the time begins anew.
+
+    So it is expected as well: else Prefect would miss it while it still remembers that all was well after the last one.
+    """
     return EventTrigger(
         posture=Posture.Proactive,
         after={after},
-        expect=set(events),
+        expect={after, *events},
         match={"prefect.resource.id": of},
         for_each=EACH,
         threshold=1,
@@ -174,7 +179,7 @@ ALERTS = (
     ),
     Alert(
         name="a stream is silent",
-        trigger=_unless(heartbeat.EVENT, heartbeat.ENDED, after=heartbeat.EVENT, within=SILENCE, of=STREAMS),
+        trigger=_unless(heartbeat.ENDED, after=heartbeat.EVENT, within=SILENCE, of=STREAMS),
         subject="nobody listens to {{ event.resource.name }}",
         body=SILENT,
         page="docs/alerts.md#a-stream-is-silent",
@@ -277,7 +282,7 @@ def _forget_other_senders(client: SyncPrefectClient, sender: Block) -> None:
 def has_channel(client: SyncPrefectClient) -> bool:
     """Whether there is a channel that alerts go to by themselves."""
     try:
-        client.read_block_document_by_name(CHANNEL, "alert-channel", include_secrets=False)
+        client.read_block_document_by_name(CHANNEL, AlertChannel.get_block_type_slug(), include_secrets=False)
     except ObjectNotFound:
         return False
     return True
@@ -291,23 +296,32 @@ def _try() -> str:
 
 
 def main() -> int:
-    """Carry out the command; return 0, or 2 if the channel cannot be used."""
+    """Carry out the command; return 0, or 2 if the channel cannot be used or Prefect does not answer."""
     parser = ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     applied = commands.add_parser("apply", help="let Prefect send alerts to a channel")
     applied.add_argument("--channel", default=CHANNEL, help="name of an Alert Channel block (default: %(default)s)")
     commands.add_parser("try", help="send an alert, to see whether it arrives")
     options = parser.parse_args()
-    if options.command == "try":
-        print(_try())
-        return 0
     try:
-        with get_client(sync_client=True) as client:
-            print(apply(client, options.channel))
+        with _server() as client:
+            print(_try() if options.command == "try" else apply(client, options.channel))
     except DpaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+@contextmanager
+def _server() -> Iterator[SyncPrefectClient]:
+    """Give a client of the server that sends alerts; without one that is named, Prefect would start one for itself."""
+    url = PREFECT_API_URL.value()
+    if url is None:
+        raise ConfigurationError("no server is named: set PREFECT_API_URL, such as http://127.0.0.1:4200/api")
+    with get_client(sync_client=True) as client:
+        if error := client.api_healthcheck():
+            raise ConfigurationError(f"Prefect does not answer at {url}: {error}")
+        yield client
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from time import sleep
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psutil
 import pytest
@@ -18,6 +18,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCre
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import emit_event
 from prefect.events.schemas.automations import Automation, Posture
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed, Failed
 from pydantic import SecretStr
 
@@ -116,6 +117,13 @@ def tell_of_stream(event: str, reason: str) -> None:
     emit_event(event, resource, payload={"reason": reason})
 
 
+def tell_of_pool(name: str, *states: str) -> None:
+    resource = {"prefect.resource.id": f"prefect.work-pool.{uuid4()}", "prefect.resource.name": name}
+    before = None
+    for state in states:
+        before = emit_event(f"prefect.work-pool.{state}", resource, follows=before)
+
+
 def beats(prefect: Any, topic: str) -> int:
     wanted = {"event": {"name": [heartbeat.EVENT]}, "any_resource": {"id": [f"dpa.stream.dpa.{topic}"]}}
     return len(prefect.request("POST", "/events/filter", json={"filter": wanted}).json()["events"])
@@ -155,6 +163,8 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert run(watch, freshness_s={"transactions": 0}).name == "Overdue"
     for _ in range(2):
         tell_of_stream("dpa.listener.lost", "no sign of life for 45 s")
+    tell_of_pool("restarted", "not-ready", "ready")
+    tell_of_pool("flapping", "not-ready", "ready", "not-ready")
     tell_of_stream("dpa.stream.lagging", "120,000 messages wait for 10 minutes")
 
     told = receiver.wait_for("listen Crashed").body
@@ -171,7 +181,8 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert f" {own.place.ui}/runs/flow-run/" in overdue
     assert "no sign of life for 45 s" in receiver.wait_for(f"a listener of {ORDERLY} is lost").body
     assert "120,000 messages wait" in receiver.wait_for(f"{ORDERLY} is lagging").body
-    assert len(receiver.messages) == 8, receiver
+    assert receiver.wait_for("work pool flapping is not ready")
+    assert len(receiver.messages) == 9, receiver
     assert SECRET not in own.said
 
 
@@ -235,6 +246,13 @@ def test_the_command_says_what_it_did_or_what_is_missing(
     monkeypatch.setattr("sys.argv", ["automations", "apply", "--channel", "none"])
     assert automations.main() == 2
     assert "there is no Alert Channel block 'none'" in capsys.readouterr().err
+    for url, said in (
+        (None, "set PREFECT_API_URL"),
+        ("http://127.0.0.1:9/api", "does not answer at http://127.0.0.1:9"),
+    ):
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
+            assert automations.main() == 2
+        assert said in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["automations", "try"])
     assert automations.main() == 0
     assert "somebody has tried" in receiver.wait_for("this is how an alert arrives").body
