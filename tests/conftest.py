@@ -145,17 +145,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{report.nodeid.rpartition('::')[2]}: {figures}")
 
 
+SHARING = ("tests/checkouts/", "tests/integration/test_alerts.py")
+
+
 class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out single tests, but those of the flows to one worker: its Prefect server takes seconds to start.
 
-    Those of a file of checkouts go together, too, since they share a copy of the repository.
+    Those of some files go together, too, since they share a copy of the repository or a server of their own.
 
     Marks of `xdist_group` do not do it: pytest 9.2 ignores the names that pytest-xdist 3.8 gives to marked tests.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.split("/")[1]
-        return {"flows": folder, "checkouts": nodeid.partition("::")[0]}.get(folder, nodeid)
+        if nodeid.startswith("tests/flows/"):
+            return "flows"
+        return nodeid.partition("::")[0] if nodeid.startswith(SHARING) else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import psutil
+from prefect.events.worker import EventsWorker
 
 from deployments.background import Background
 from deployments.local import POOL, PREFECT, Place, is_healthy
@@ -18,6 +19,7 @@ from freight.settings import PROJECT_ROOT, Settings
 
 START_LIMIT_S = 120.0
 ARRIVES_WITHIN_S = 120.0
+EVENTS_SENT_WITHIN_S = 10.0
 
 # Quicker than usual, so that a test need not wait: a worker's absence is noticed after seconds.
 QUICK = {
@@ -133,11 +135,18 @@ class OwnPrefect:
 def own_prefect(folder: Path) -> Iterator[OwnPrefect]:
     """Give a Prefect that has started."""
     made = OwnPrefect(folder)
+    _forget_where_events_go()
     try:
         made.start()
         yield made
     finally:
+        _forget_where_events_go()
         made.stop()
+
+
+def _forget_where_events_go() -> None:
+    """Let this process choose anew: it goes on sending events to the server to which it sent the first one."""
+    EventsWorker.drain_all(EVENTS_SENT_WITHIN_S, at_exit=False)
 
 
 def run_of(worker: psutil.Process) -> psutil.Process | None:

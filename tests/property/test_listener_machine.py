@@ -232,7 +232,7 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_happens(template: Path) ->
     Machine.template = template
     case = Machine.TestCase
     case.settings = settings(
-        max_examples=30,
+        max_examples=20,
         stateful_step_count=30,
         deadline=timedelta(seconds=30),
         suppress_health_check=list(HealthCheck),

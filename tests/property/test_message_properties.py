@@ -101,7 +101,7 @@ def outcomes(batch: list[bytes | None]) -> list[tuple[object, ...]]:
     return [rows.get(number) or reasons[number] for number in range(len(batch))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(messages(), min_size=1, max_size=12))
 def test_a_batch_reads_as_its_messages_read_alone(batch: list[bytes | None]) -> None:
     strict = [strictly(message) for message in batch]

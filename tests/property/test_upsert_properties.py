@@ -31,7 +31,7 @@ BUSINESS_TABLES = ("fact_transactions", "dim_machines", "machine_observations", 
 BAD_LINE = "TRX-0,MCH-001,yesterday,1,OK"
 
 example_by_example = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],  # emptied between examples
 )

@@ -25,7 +25,7 @@ GOOD = {
 }
 POINT, COMMA = Locale("."), Locale(",")
 
-quick = settings(max_examples=200, deadline=None)
+quick = settings(max_examples=100, deadline=None)
 
 texts = st.one_of(
     st.none(),

@@ -1,8 +1,7 @@
 """The oracle of messages agrees with the validation under test, and notices rows that are lost, doubled or changed."""
 
 import json
-import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import orjson
@@ -120,7 +119,7 @@ def test_untidy_messages_are_sound(dataset: str, kind: str) -> None:
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(GOOD_TEXTS, texts)))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_oracle_and_the_validation_read_a_row_of_text_alike(changed: dict[str, str | None]) -> None:
     fields = {**GOOD_TEXTS, **changed}
 
@@ -128,7 +127,7 @@ def test_the_oracle_and_the_validation_read_a_row_of_text_alike(changed: dict[st
 
 
 @given(st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-1, 5_001), st.booleans()))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_oracle_and_the_validation_read_a_json_number_alike(volume: float) -> None:
     text = str(volume).lower() if isinstance(volume, bool) else str(volume)
     message = orjson.dumps({**GOOD_TEXTS, "volume_transferred_t": volume})
@@ -372,11 +371,3 @@ def test_a_fact_that_is_there_twice_is_noticed(tmp_path: Path, produced: Produce
 
     assert difference.startswith("doubled: ")
     assert difference.endswith("2 times")
-
-
-def test_a_hundred_thousand_messages_are_judged_in_seconds() -> None:
-    produced = of_messages(list(transaction_messages(Corridor(), DAY, 0, 100_000)))
-    begun = time.monotonic()
-
-    assert len(produced.facts()) == 100_000
-    assert timedelta(seconds=time.monotonic() - begun) < timedelta(seconds=30)
