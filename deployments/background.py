@@ -16,6 +16,7 @@ POLL_S = 0.25
 SAME_START_S = 2.0  # a system that corrects its clock tells other times of start than before
 STOP_LIMIT_S = 15.0
 LAST_WORDS = 5  # lines of the log in an error
+LOG_BYTES = 10_000_000
 
 # Ctrl-C in the shell that started it, and the end of that shell, must not reach it.
 DETACHED: dict[str, Any]
@@ -51,6 +52,7 @@ class Background:
         """Start the program; what it says is added to its log."""
         for path in (self.pid_path, self.log_path):
             path.parent.mkdir(parents=True, exist_ok=True)
+        self._set_a_long_log_aside()
         with self.log_path.open("ab") as log:
             _started.append(
                 subprocess.Popen(
@@ -60,6 +62,11 @@ class Background:
         process = psutil.Process(_started[-1].pid)
         self.pid_path.write_text(f"{process.pid} {process.create_time()}\n", encoding="ascii")
         return process
+
+    def _set_a_long_log_aside(self) -> None:
+        """Keep a log and the one before it, no more."""
+        if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES:
+            self.log_path.replace(self.log_path.with_suffix(".old.log"))
 
     def need(self) -> psutil.Process:
         """Return the process.

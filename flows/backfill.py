@@ -22,12 +22,13 @@ from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current
 from tasks.day_runs import DayRun, run_days
 from tasks.log import log_run
+from tasks.run_names import dated
 
 MOST_DAYS = 3_660
 SHOWN = 20  # days in the message of a run; the artifact shows all
 
 
-@flow(name="backfill")
+@flow(name="backfill", flow_run_name=dated("backfill"))
 def backfill(
     from_day: date,
     until_day: date,

@@ -8,7 +8,6 @@ import argparse
 import signal
 import sys
 import threading
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -33,6 +32,7 @@ from freight.warehouse.streams import Stream
 from tasks.background import run_until_told
 from tasks.heartbeat import Heartbeat
 from tasks.log import log_run
+from tasks.run_names import dated
 
 LIMITS, POISON = BatchLimits(), PoisonLimits()
 MOST_ROWS = 1_000_000  # that a Kafka client gives at once
@@ -42,7 +42,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 def _run_name() -> str:
     told = runtime.flow_run.parameters
-    return f"listen {told['topic'] or run.topic_of(told['dataset'])} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return dated(f"listen {told['topic'] or run.topic_of(told['dataset'])}")()
 
 
 @flow(name="listen", flow_run_name=_run_name)

@@ -5,7 +5,7 @@ Running it again with the same inputs changes nothing. From the shell: `python -
 
 import sys
 from argparse import ArgumentParser
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from freight.warehouse.connect import safe_url
 from tasks import load as steps
 from tasks.log import log_run
 from tasks.report import write_report
+from tasks.run_names import dated
 
 DEGRADED = "Degraded"  # a state that is Completed all the same; an alert waits for its name
 DEGRADED_SHARE = 0.05
@@ -34,7 +35,7 @@ DEGRADED_SHARE = 0.05
 
 def _run_name() -> str:
     day = runtime.flow_run.parameters["day"]
-    return f"load {day}" if day else f"load-nightly {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"load {day}" if day else dated("load-nightly")()
 
 
 @flow(name="load-nightly", flow_run_name=_run_name)

@@ -14,13 +14,14 @@ from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.purge import Retention
 from tasks.log import log_run
+from tasks.run_names import dated
 
 KEEP = Retention()
 
 Days = Annotated[int, Field(ge=1)]
 
 
-@flow(name="maintain-warehouse")
+@flow(name="maintain-warehouse", flow_run_name=dated("maintain-warehouse"))
 def maintain_warehouse(
     quarantine_days: Days = KEEP.quarantine_days,
     lineage_days: Days = KEEP.lineage_days,

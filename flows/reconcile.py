@@ -13,11 +13,12 @@ from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current
 from tasks.log import log_run
+from tasks.run_names import dated
 
 SHOWN = 20  # findings in the message of a run; `dpa reconcile` prints all of them
 
 
-@flow(name="reconcile")
+@flow(name="reconcile", flow_run_name=dated("reconcile"))
 def reconcile(warehouse: str | None = None) -> State[Any]:
     """Prove the ledger against the tables, the streams' offsets and every stored row, as `dpa reconcile` does.
 

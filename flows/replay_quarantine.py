@@ -15,9 +15,10 @@ from freight.types import RunId
 from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
 from tasks.log import log_run
+from tasks.run_names import dated
 
 
-@flow(name="replay-quarantine")
+@flow(name="replay-quarantine", flow_run_name=dated("replay-quarantine"))
 def replay_quarantine(source: str | None = None, warehouse: str | None = None) -> State[Any]:
     """Replay what waits in quarantine; running it again changes nothing.
 

@@ -18,9 +18,10 @@ from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import Stream
 from tasks.log import log_run
+from tasks.run_names import dated
 
 
-@flow(name="replay-range")
+@flow(name="replay-range", flow_run_name=dated("replay-range"))
 def replay_range(
     dataset: str = "transactions",
     topic: str | None = None,

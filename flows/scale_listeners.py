@@ -30,6 +30,7 @@ from freight.warehouse.connect import Engine, closing, open_engine
 from freight.warehouse.streams import Stream
 from tasks.background import run_until_told
 from tasks.log import log_run
+from tasks.run_names import dated
 from tasks.scaling import Board, ListenDeployment, PrefectRuns, read_deployment
 
 LIMITS = ScalingLimits()
@@ -40,11 +41,7 @@ Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 
 
-def _run_name() -> str:
-    return f"scale-listeners {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-@flow(name="scale-listeners", flow_run_name=_run_name)
+@flow(name="scale-listeners", flow_run_name=dated("scale-listeners"))
 def scale_listeners(
     deployments: tuple[str, ...] = DEPLOYMENTS,
     minimum: CountOrNone = LIMITS.minimum,

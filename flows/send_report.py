@@ -13,11 +13,12 @@ from freight.errors import DpaError
 from freight.settings import load_settings
 from tasks.log import log_run
 from tasks.report import send, write_report
+from tasks.run_names import dated
 
 SUBTYPE = "vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
-@flow(name="send-report")
+@flow(name="send-report", flow_run_name=dated("send-report"))
 def send_report(
     recipients: Annotated[list[str], Field(min_length=1)],
     mail_server: str = "reports",

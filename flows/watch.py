@@ -17,16 +17,13 @@ from freight.warehouse.ledger import holds_simulated_data
 from freight.warehouse.migrate import require_current
 from tasks.log import log_run
 from tasks.overdue import overdue_nightlies, tell
+from tasks.run_names import dated
 
 ON_TIME = "nothing is overdue"
 SIMULATED = "the warehouse holds simulated data, for which nobody waits"
 
 
-def _run_name() -> str:
-    return f"watch {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-@flow(name="watch", flow_run_name=_run_name)
+@flow(name="watch", flow_run_name=dated("watch"))
 def watch(
     warehouse: str | None = None,
     nightly_from: time = time(2),

@@ -87,3 +87,13 @@ def test_the_last_words_of_a_process_that_has_ended_are_told(program: Background
     start(program, "print('no port is free'); raise SystemExit(1)").wait(30)
     with pytest.raises(ConfigurationError, match=r"(?s)sleeper has ended, see .*no port is free"):
         program.need()
+
+
+def test_a_log_that_has_grown_long_is_set_aside_at_the_next_start(
+    program: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "LOG_BYTES", 10)
+    for word in ("first", "second"):
+        start(program, f"print({word!r} * 3)").wait()
+    old = program.log_path.with_name("sleeper.old.log")
+    assert (old.read_text(), program.log_path.read_text()) == ("first" * 3 + "\n", "second" * 3 + "\n")
