@@ -2,14 +2,13 @@
 
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import State, flow
 from prefect.states import Completed, Failed
-from pydantic import Field
 
 from freight.catalog import read_catalog
-from freight.errors import DpaError
+from freight.errors import ConfigurationError, DpaError
 from freight.settings import load_settings
 from tasks.log import log_run
 from tasks.report import send, write_report
@@ -20,7 +19,7 @@ SUBTYPE = "vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 @flow(name="send-report", flow_run_name=dated("send-report"))
 def send_report(
-    recipients: Annotated[list[str], Field(min_length=1)],
+    recipients: list[str],
     mail_server: str = "reports",
     warehouse: str | None = None,
 ) -> State[Any]:
@@ -37,6 +36,8 @@ def send_report(
     here = load_settings()
     log_run(here.logs)
     try:
+        if not recipients:
+            raise ConfigurationError("nobody gets the report: set the parameter recipients of the deployment")
         written = write_report(warehouse, simulated=read_catalog(here.catalog).simulated)
         if isinstance(written, str):
             return Failed(message=f"the report was {written}")

@@ -120,6 +120,7 @@ def test_the_workbook_arrives_and_the_password_is_nowhere(
 @pytest.mark.usefixtures("_loaded")
 def test_a_report_that_cannot_be_sent_fails_with_the_reason(server: MailServer, postman: Postman) -> None:
     assert "there is no Mail Server block 'nowhere'" in str(send_report(READERS, "nowhere", return_state=True).message)
+    assert "set the parameter recipients" in str(send_report([], return_state=True).message)
     server.save("refusing", overwrite=True)
     postman.answer = "554 we take no attachments"
     state = send_report(READERS, "refusing", return_state=True)
