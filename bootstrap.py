@@ -541,11 +541,12 @@ def lock(args: List[str]) -> int:
         uv = shutil.which("uv") or _throwaway_uv(python, Path(scratch))
         shared = [uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--universal"]
         shared += ["--python-version", "{}.{}".format(*OLDEST), "--python", python.path, *args, "pyproject.toml"]
+        dev = ["--extra", "dev", "--extra", "kubernetes"]
         # Each lock holds the ones before it in the same versions.
         for name, *options in (
             [RUN.lock],
-            [DEV.lock, "--extra", "dev", "-c", RUN.lock],
-            [BENCH.lock, "--extra", "dev", "--extra", "bench", "-c", RUN.lock, "-c", DEV.lock],
+            [DEV.lock, *dev, "-c", RUN.lock],
+            [BENCH.lock, *dev, "--extra", "bench", "-c", RUN.lock, "-c", DEV.lock],
         ):
             _say("Resolving " + name)
             _need([*shared, *options, "--output-file", name], "uv could not resolve " + name)

@@ -12,7 +12,9 @@ from freight.cli import app
 from freight.dictionary import render
 from freight.settings import PROJECT_ROOT
 
-DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted(
+    [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md"), PROJECT_ROOT / "deployments/aks/README.md"]
+)
 WRITTEN_BY_PEOPLE = r"deployments|flows|tasks|blocks|freight|sql|tests|docs|benchmarks"
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
