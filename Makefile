@@ -7,7 +7,7 @@ PYTHON := $(shell for p in python3 python python3.12 python3.13 python3.14; do \
 BOOTSTRAP := $(if $(PYTHON),$(PYTHON) bootstrap.py,echo "There is no working Python on PATH: install Python 3.12" >&2; exit 2;)
 
 .DEFAULT_GOAL := help
-.PHONY: run stream up down test check bench chaos reset lock help
+.PHONY: run stream up down test check bench chaos test-kubernetes reset lock help
 
 run: ; @$(BOOTSTRAP) run $(ARGS)
 stream: ; @$(BOOTSTRAP) stream $(ARGS)
@@ -17,6 +17,7 @@ test: ; @$(BOOTSTRAP) test $(ARGS)
 check: ; @$(BOOTSTRAP) check $(ARGS)
 bench: ; @$(BOOTSTRAP) bench $(ARGS)
 chaos: ; @$(BOOTSTRAP) chaos $(ARGS)
+test-kubernetes: ; @$(BOOTSTRAP) test-kubernetes $(ARGS)
 reset: ; @$(BOOTSTRAP) reset $(ARGS)
 lock: ; @$(BOOTSTRAP) lock $(ARGS)
 help: ; @$(BOOTSTRAP) help

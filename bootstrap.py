@@ -529,6 +529,14 @@ def chaos(args: List[str]) -> int:
     return _module(DEV, "pytest", "-m", "chaos", *args)
 
 
+def test_kubernetes(args: List[str]) -> int:
+    """Run only the tests on the Kubernetes of KUBECONFIG, with the image DPA_TEST_IMAGE."""
+    missing = [name for name in ("KUBECONFIG", "DPA_TEST_IMAGE") if not os.environ.get(name)]
+    if missing:
+        raise BootstrapError("NOT TESTED on Kubernetes: set {}, see CONTRIBUTING.md".format(" and ".join(missing)), 2)
+    return _module(DEV, "pytest", "-m", "kubernetes", "-n", "0", *(args or [os.path.join("tests", "kubernetes")]))
+
+
 def reset(args: List[str]) -> int:
     """Remove what DPA has made: warehouse, deliveries, reports."""
     return _module(RUN, "freight.cli", "reset", *args)
@@ -562,13 +570,14 @@ def _throwaway_uv(python: Interpreter, folder: Path) -> str:
 
 
 COMMANDS: Dict[str, Callable[[List[str]], int]] = {
-    command.__name__: command for command in (run, stream, up, down, test, check, bench, chaos, reset, lock)
+    command.__name__.replace("_", "-"): command
+    for command in (run, stream, up, down, test, check, bench, chaos, test_kubernetes, reset, lock)
 }
 
 
 def usage() -> str:
     """Return the list of commands."""
-    lines = ["  {:6} {}".format(name, command.__doc__) for name, command in COMMANDS.items()]
+    lines = ["  {:15} {}".format(name, command.__doc__) for name, command in COMMANDS.items()]
     return "\n".join(["Usage: python bootstrap.py COMMAND [args...]", *lines])
 
 
