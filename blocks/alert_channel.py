@@ -9,7 +9,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.types import SecretDict
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
-from blocks.key_vault import KeyVaultSecret
+from blocks.key_vault import KeyVaultSecret, secret_source
 from freight.errors import ConfigurationError
 
 Kind = Literal["teams", "slack", "email", "sms", "webhook"]
@@ -111,9 +111,7 @@ class AlertChannel(Block):
                 return Webhook(url=SecretStr(key), headers=SecretDict({"Content-Type": "application/json"}))
 
     def _read_key(self) -> str:
-        if self.key_secret:
-            return self.key_secret.read()
-        return self.key.get_secret_value() if self.key else ""
+        return secret_source(self.key, self.key_secret)()
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

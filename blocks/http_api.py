@@ -8,7 +8,7 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
 from blocks.http_auth import ApiKey, ClientCredentials
-from blocks.key_vault import KeyVaultSecret
+from blocks.key_vault import KeyVaultSecret, secret_source
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
 
@@ -104,10 +104,7 @@ class HttpApi(Block):
         return None
 
     def _key(self) -> PasswordSource:
-        if self.key_secret:
-            return self.key_secret.read
-        known = self.key or SecretStr("")
-        return lambda *, fresh=False: known.get_secret_value()  # noqa: ARG005 - it never changes
+        return secret_source(self.key, self.key_secret)
 
     def _stay(self, request: httpx.Request) -> None:
         if request.url != self.token_url and _origin(request.url) != _origin(httpx.URL(self.base_url)):

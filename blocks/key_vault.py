@@ -15,6 +15,7 @@ from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from blocks.azure_identity import PATIENCE, machine_credential
 from freight.errors import ConfigurationError, TransientError
+from freight.types import PasswordSource
 
 FRESH_S = 60.0  # for so long a secret is not asked for again
 VAULT = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?/?")
@@ -165,3 +166,10 @@ def _told(what: str) -> Iterator[None]:
         raise TransientError(f"the {what} cannot be read: {error.message}") from None
     except AzureError as error:
         raise TransientError(f"the {what} cannot be read: {error}") from None
+
+
+def secret_source(typed: SecretStr | None, kept: KeyVaultSecret | None) -> PasswordSource:
+    """Return what gives a secret that was typed into a form or is kept in a vault; without either it is empty."""
+    if kept:
+        return kept.read
+    return lambda *, fresh=False: typed.get_secret_value() if typed else ""  # noqa: ARG005 - it never changes

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
-from blocks.key_vault import KeyVaultSecret
+from blocks.key_vault import KeyVaultSecret, secret_source
 from freight.errors import ConfigurationError, TransientError
 
 ANSWER_S = 30
@@ -108,9 +108,7 @@ class MailServer(Block):
         return server
 
     def _password(self) -> str:
-        if self.password_secret:
-            return self.password_secret.read()
-        return self.password.get_secret_value() if self.password else ""
+        return secret_source(self.password, self.password_secret)()
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

@@ -6,7 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
 from blocks.azure_tokens import azure_passwords
-from blocks.key_vault import KeyVaultSecret
+from blocks.key_vault import KeyVaultSecret, secret_source
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
 from freight.warehouse.connect import holds_password
@@ -62,12 +62,7 @@ class Warehouse(Block):
         """Return what gives `open_engine` the password, None if nothing has to."""
         if self.entra_id:
             return azure_passwords()
-        if self.password_secret:
-            return self.password_secret.read
-        if self.password:
-            known = self.password
-            return lambda *, fresh=False: known.get_secret_value()  # noqa: ARG005 - it never changes
-        return None
+        return secret_source(self.password, self.password_secret) if self.password or self.password_secret else None
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

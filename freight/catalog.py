@@ -61,8 +61,8 @@ class Source(BaseModel):
     @field_validator("location")
     @classmethod
     def _needs_a_whole_day(cls, location: str) -> str:
-        parts = {part for form in DAY.findall(location) for part in re.findall("%.?", form)}
-        if parts and parts != DAY_PARTS.keys():
+        forms = DAY.findall(location)
+        if forms and {part for form in forms for part in re.findall("%.?", form)} != DAY_PARTS.keys():
             raise ValueError("a day in a location is written with %Y, %m and %d, such as {day:%Y%m%d}")
         return location
 

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -82,7 +82,9 @@ def find_files(location: str, base: Path) -> list[SourceFile]:
     filesystem, address = _filesystem(location, base)
     with _named_faults(location):
         found = filesystem.glob(address, detail=True) if _is_glob(address) else _one(filesystem, address)
-    files = [_source_file(filesystem, info, base) for info in found.values() if info["type"] == "file"]
+        files = [
+            _source_file(filesystem, info, base) for info in _followed(filesystem, found) if info["type"] == "file"
+        ]
     if not files:
         raise SourceError(
             "missing",
@@ -91,6 +93,15 @@ def find_files(location: str, base: Path) -> list[SourceFile]:
             remedy="deliver the file, or correct the location in the catalog",
         )
     return sorted(files, key=lambda file: file.path)
+
+
+def _followed(filesystem: Any, found: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give what was found, and of a link what it leads to: a search tells of the link itself."""
+    for info in found.values():
+        try:
+            yield filesystem.info(info["name"]) if info.get("islink") else info
+        except FileNotFoundError:
+            continue  # the link leads nowhere
 
 
 def text_stream(stream: BinaryIO, encoding: str) -> io.TextIOWrapper:
