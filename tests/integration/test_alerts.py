@@ -96,7 +96,7 @@ def receiver(prefect: SyncPrefectClient) -> Iterator[Receiver]:
 def hasty(alert: Alert) -> Alert:
     if alert.trigger.posture == Posture.Reactive:
         return alert
-    return replace(alert, trigger=alert.trigger.model_copy(update={"within": timedelta(seconds=15)}))
+    return replace(alert, trigger=alert.trigger.model_copy(update={"within": timedelta(seconds=12)}))
 
 
 def deploy(prefect: SyncPrefectClient, flow: Flow[Any, Any], entrypoint: str, **more: Any) -> UUID:
