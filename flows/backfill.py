@@ -61,13 +61,13 @@ def backfill(
         with closing(open_warehouse(warehouse, here)) as engine:
             require_current(engine)
             plans = plan_days(engine, known, days)
+        _publish(plans)
+        if dry_run:
+            return Completed(message=f"dry run, nothing was loaded. {_headline(plans)}", data=plans)
+        shared = {"catalog": str(catalog) if catalog else None, "warehouse": warehouse}
+        runs = run_days({day: {**shared, "sources": names} for day, names in _wanted(plans).items()}, at_once)
     except DpaError as error:  # says what to do; the trace of calls would only hide it
         return Failed(message=str(error), data=error)
-    _publish(plans)
-    if dry_run:
-        return Completed(message=f"dry run, nothing was loaded. {_headline(plans)}", data=plans)
-    shared = {"catalog": str(catalog) if catalog else None, "warehouse": warehouse}
-    runs = run_days({day: {**shared, "sources": names} for day, names in _wanted(plans).items()}, at_once)
     return _ended(plans, runs)
 
 

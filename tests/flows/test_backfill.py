@@ -21,6 +21,7 @@ from flows.backfill import backfill
 from flows.load_nightly import load_nightly
 from freight.settings import PROJECT_ROOT
 from freight.warehouse.migrate import migrate
+from tasks import day_runs
 from tasks import load as steps
 from tests.lib.corridor import HEADER, Corridor
 
@@ -143,7 +144,10 @@ def test_a_run_that_is_under_way_already_is_waited_for(corridor: Corridor, pool:
 
 
 @pytest.mark.usefixtures("corridor")
-def test_a_backfill_that_cannot_be_says_why(home: Path) -> None:
+def test_a_backfill_that_cannot_be_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(day_runs, "DEPLOYMENT", "load-nightly/nowhere")
+        assert "there is no deployment load-nightly/nowhere" in str(run(dry_run=False).message)
     backwards = backfill(LAST, FIRST, return_state=True)
     assert backwards.is_failed()
     assert "from_day 2026-02-04 to until_day 2026-02-01 is no span" in str(backwards.message)
