@@ -13,7 +13,7 @@ from freight.errors import ConfigurationError, TransientError
 from freight.streaming.consumer import Source
 from freight.streaming.roll import MEMORY_S, START_LIMIT_S, Roll, RunSeen, Settling, Sightings, call_roll, sighted
 from freight.streaming.scaling import Decision, Observation, ScalingLimits, decide
-from freight.types import EPOCH, RunId
+from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.migrate import require_current
 from freight.warehouse.scaling import (
@@ -224,7 +224,7 @@ class Scaler:
         """Close the connection to the broker, and let another scaler take over at once."""
         self._source.close()
         try:
-            hand_over(self._engine, self.stream, self._run_id, EPOCH)
+            hand_over(self._engine, self.stream, self._run_id)
         except TransientError as error:
             log.warning("%s: whoever scales next has to wait: %s", self.stream.topic, error)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from freight.types import RunId
+from freight.types import EPOCH, RunId
 from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.schema import stream_listeners, stream_scaling
 from freight.warehouse.streams import Stream
@@ -109,13 +109,12 @@ def take_over(
         None if another one scales.
     """
     table = stream_scaling
-    here = (table.c.consumer_group == stream.group) & (table.c.topic == stream.topic)
     may = (table.c.run_id == run_id) | (table.c.looked_at < silent_since)
     names = [field.name for field in fields(ScalingMemory)]
-    taken = table.update().where(here, may).values(run_id=run_id, looked_at=now)
+    taken = table.update().where(_is_of(stream), may).values(run_id=run_id, looked_at=now)
     with transaction(engine) as connection:
         known = connection.execute(taken.returning(*(table.c[name] for name in names))).first()
-        if known is None and connection.execute(sa.select(table.c.run_id).where(here)).first() is None:
+        if known is None and connection.execute(sa.select(table.c.run_id).where(_is_of(stream))).first() is None:
             connection.execute(table.insert().values(_first(stream, run_id, now)))
             return ScalingMemory()
     return None if known is None else ScalingMemory(*known)
@@ -128,15 +127,17 @@ def _first(stream: Stream, run_id: RunId, now: datetime) -> dict[str, object]:
 
 def remember(engine: Engine, stream: Stream, run_id: RunId, memory: ScalingMemory, said: str) -> bool:
     """Write down what is remembered and was said; return whether this run still scales the stream."""
-    table = stream_scaling
-    here = [table.c.consumer_group == stream.group, table.c.topic == stream.topic, table.c.run_id == run_id]
+    mine = stream_scaling.update().where(_is_of(stream), stream_scaling.c.run_id == run_id)
     with transaction(engine) as connection:
-        return connection.execute(table.update().where(*here).values(said=said, **asdict(memory))).rowcount == 1
+        return connection.execute(mine.values(said=said, **asdict(memory))).rowcount == 1
 
 
-def hand_over(engine: Engine, stream: Stream, run_id: RunId, long_ago: datetime) -> None:
+def hand_over(engine: Engine, stream: Stream, run_id: RunId) -> None:
     """Let another run scale a stream from now on, as if this one had looked long ago."""
-    table = stream_scaling
-    mine = [table.c.consumer_group == stream.group, table.c.topic == stream.topic, table.c.run_id == run_id]
+    mine = stream_scaling.update().where(_is_of(stream), stream_scaling.c.run_id == run_id)
     with transaction(engine) as connection:
-        connection.execute(table.update().where(*mine).values(looked_at=long_ago))
+        connection.execute(mine.values(looked_at=EPOCH))
+
+
+def _is_of(stream: Stream) -> sa.ColumnElement[bool]:
+    return (stream_scaling.c.consumer_group == stream.group) & (stream_scaling.c.topic == stream.topic)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from freight.types import EPOCH, RunId
+from freight.types import RunId
 from freight.warehouse.connect import reading
 from freight.warehouse.scaling import (
     ListenerLife,
@@ -90,9 +90,9 @@ def test_one_run_scales_a_stream_and_another_one_when_that_is_gone(warehouse: Wa
 
 def test_a_run_that_ends_lets_the_next_one_scale_at_once(warehouse: WarehouseUnderTest) -> None:
     assert take(warehouse, ONE, 0) is not None
-    hand_over(warehouse.engine, STREAM, OTHER, EPOCH)  # not its to give
+    hand_over(warehouse.engine, STREAM, OTHER)  # not its to give
     assert take(warehouse, OTHER, 1) is None
-    hand_over(warehouse.engine, STREAM, ONE, EPOCH)
+    hand_over(warehouse.engine, STREAM, ONE)
     assert take(warehouse, OTHER, 1) is not None
 
 
