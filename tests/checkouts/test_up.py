@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.lib.checkout import Checkout
+from tests.lib.ports import free_port
 from tests.lib.readme import block
 
 DEPLOYMENTS = {
@@ -96,10 +97,7 @@ def _is_of(process: psutil.Process, folder: str) -> bool:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    made = Installation(Checkout(tmp_path / "dpa"), port)
+    made = Installation(Checkout(tmp_path / "dpa"), free_port())
     yield made
     for pid in made.processes():  # of a test that failed
         psutil.Process(pid).kill()

@@ -1,6 +1,5 @@
 """The report by mail: a real SMTP server takes it, with TLS and a login."""
 
-import socket
 import ssl
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -23,6 +22,7 @@ from freight.simulator.certificates import write_certificates
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.corridor import HEADER
+from tests.lib.ports import free_port
 
 PASSWORD = "canary p@ss"
 READERS = ["chief@example.org", "analyst@example.org"]
@@ -62,9 +62,7 @@ def postman() -> Postman:
 
 @pytest.fixture
 def server(postman: Postman, tmp_path: Path) -> Iterator[MailServer]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     ca, key = tmp_path / "ca.pem", tmp_path / "server.pem"
     write_certificates(ca, key)
     trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

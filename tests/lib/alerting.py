@@ -1,10 +1,8 @@
 """A Prefect of its own for tests of alerts, and a receiver that keeps what arrives."""
 
 import json
-import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +14,8 @@ from prefect.events.worker import EventsWorker
 from deployments.background import Background
 from deployments.local import POOL, PREFECT, Place, is_healthy
 from freight.settings import PROJECT_ROOT, Settings
+from tests.lib.ports import free_port
+from tests.lib.streams import wait_until
 
 START_LIMIT_S = 120.0
 ARRIVES_WITHIN_S = 120.0
@@ -93,9 +93,7 @@ class OwnPrefect:
     """A Prefect server in a process of its own, and a worker if one is started."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.place = Place(f"http://127.0.0.1:{free.getsockname()[1]}/api", "")
+        self.place = Place(f"http://127.0.0.1:{free_port()}/api", "")
         home = Settings(folder, f"sqlite:///{(folder / 'warehouse.sqlite').as_posix()}", folder / "catalog.yaml")
         self.environment = {**self.place.environment(home), **QUICK, "DPA_HOME": str(folder)}
         self._server = Background(folder / "run" / "server.pid", folder / "logs" / "server.log")
@@ -158,11 +156,3 @@ def run_of(worker: psutil.Process) -> psutil.Process | None:
         except psutil.Error:
             continue
     return None
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float, told: object) -> None:
-    """Wait until something is so; else tell more."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, told.read_text() if isinstance(told, Path) else str(told)
-        time.sleep(0.1)

@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +14,8 @@ from typing import Self
 
 import psycopg
 from psycopg import sql
+
+from tests.lib.ports import free_port
 
 PROTECTED_ROLE = "dpa"  # whoever else connects needs no password
 
@@ -53,7 +54,7 @@ class PostgresServer:
         self.folder = folder
         self._settings = {**SETTINGS, **(settings or {})}
         self._names = itertools.count()
-        self.port = _free_port()
+        self.port = free_port()
 
     def __enter__(self) -> Self:
         self._hand_over_folder()
@@ -168,9 +169,3 @@ class PostgresServer:
             **as_user,  # type: ignore[call-overload]
         )
         assert done.returncode == 0, f"{program}: {done.stdout}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

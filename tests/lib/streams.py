@@ -142,11 +142,13 @@ class Listening:
             raise self.error
 
 
-def wait_until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
-    """Wait until something is so."""
+def wait_until(
+    condition: Callable[[], bool], limit_s: float = LIMIT_S, told: object = "it did not come to pass"
+) -> None:
+    """Wait until something is so; else tell more, or what a file of that path holds."""
     deadline = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, told.read_text() if isinstance(told, Path) else str(told)
         time.sleep(0.05)
 
 
