@@ -20,6 +20,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling, Completed, Pending, Running
 
+from deployments.local import POOL
 from flows.listen import listen
 from flows.scale_listeners import scale_listeners
 from freight.errors import ConfigurationError
@@ -29,6 +30,7 @@ from freight.warehouse.streams import Stream
 from tasks.scaling import ListenDeployment, PrefectRuns, read_deployment
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.flows.test_listen import artifacts_of, events_of
+from tests.lib.alerting import own_prefect
 from tests.lib.kafka import OwnKafka, new_topic
 from tests.lib.streams import Battery, event, rows, send, wait_until
 
@@ -287,3 +289,43 @@ def test_runs_of_a_worker_follow_a_burst_and_one_that_is_killed_is_replaced_once
         f"1 to 3 to 1 runs of a worker in {burst_s:.0f} s, one killed and replaced once after {replaced_s:.0f} s, "
         f"{battery.produced.messages} events, lost 0, doubled 0"
     )
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("away_s", [60, 900])
+def test_no_listener_is_doubled_while_prefect_is_away_and_one_is_replaced_when_it_is_back(
+    away_s: int, tmp_path: Path, postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka, measured: Measured
+) -> None:
+    battery = Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+    with own_prefect(tmp_path) as own, own.place.client() as prefect:
+        prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        name = deploy(prefect, listen, "live", POOL, topic="freight.transactions", quarantine_limit=1)
+        scaler = deploy(prefect, scale_listeners, "live", POOL, deployments=[name], maximum=3, period_s=2.0)
+        own.start_worker(battery.kafka.bootstrap, DPA_WAREHOUSE_URL=battery.url)
+        scaling = prefect.create_flow_run_from_deployment(prefect.read_deployment_by_name(scaler).id).id
+        wait_until(lambda: len(living(battery)) == 1, LIVE_S)
+        alone = living(battery)
+
+        def works_alone(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                battery.produce(100)
+                wait_until(lambda: battery.is_read, LIVE_S)
+                assert living(battery) == alone
+
+        own.stop_server()
+        works_alone(away_s)
+        own.start()
+        works_alone(60)
+        assert [run.state.is_running() for run in runs_of(prefect, name) if run.state] == [True]
+        os.kill(int(alone[0].split("-")[-2]), signal.SIGKILL)
+        wait_until(lambda: living(battery) not in ([], alone), LIVE_S)
+        battery.produce(1_000)
+        wait_until(lambda: battery.is_read, LIVE_S)
+        assert len(runs_of(prefect, name)) == 2
+        for run in (scaling, *(run.id for run in runs_of(prefect, name) if run.state and run.state.is_running())):
+            prefect.set_flow_run_state(run, Cancelling())
+        wait_until(lambda: living(battery) == [], LIVE_S)
+    battery.assert_nothing_is_lost_or_doubled()
+    measured(f"Prefect away for {away_s} s: no listener doubled, then one replaced once, lost 0, doubled 0")
