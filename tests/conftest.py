@@ -1,6 +1,7 @@
 """Fixtures that every test may use: warehouses on both engines; a PostgreSQL and a Kafka that start themselves."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -83,20 +84,47 @@ def own_kafka(kafka_jars: Path, tmp_path: Path) -> Iterator[OwnKafka]:
         yield start
 
 
-@pytest.fixture
-def sqlite_warehouse(tmp_path: Path) -> Iterator[WarehouseUnderTest]:
-    url = f"sqlite:///{(tmp_path / 'database' / 'warehouse.sqlite').as_posix()}"
-    yield from _migrated(url)
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy, since the migrations take longer than most tests."""
+    path = tmp_path_factory.mktemp("migrated") / "warehouse.sqlite"
+    _migrate(_sqlite_url(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: PostgresServer) -> str:
+    """The URL of a migrated, empty database to copy."""
+    url = postgres_server.new_database()
+    _migrate(url)
+    return url
 
 
 @pytest.fixture
-def postgres_warehouse(postgres_server: PostgresServer) -> Iterator[WarehouseUnderTest]:
-    yield from _migrated(postgres_server.new_database())
+def sqlite_warehouse(tmp_path: Path, migrated_file: Path) -> Iterator[WarehouseUnderTest]:
+    path = tmp_path / "database" / "warehouse.sqlite"
+    path.parent.mkdir()
+    shutil.copyfile(migrated_file, path)
+    yield from _opened(_sqlite_url(path))
 
 
-def _migrated(url: str) -> Iterator[WarehouseUnderTest]:
+@pytest.fixture
+def postgres_warehouse(postgres_server: PostgresServer, migrated_database: str) -> Iterator[WarehouseUnderTest]:
+    yield from _opened(postgres_server.new_database(migrated_database))
+
+
+def _sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path.as_posix()}"
+
+
+def _migrate(url: str) -> None:
     engine = open_engine(url)
     migrate(engine)
+    engine.dispose()
+
+
+def _opened(url: str) -> Iterator[WarehouseUnderTest]:
+    engine = open_engine(url)
     yield WarehouseUnderTest(engine, url)
     engine.dispose()
 
