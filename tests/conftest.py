@@ -174,11 +174,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 SHARING = ("tests/checkouts/", "tests/integration/test_alerts.py")
+SHOWN = ("tests/flows/test_readme.py", "tests/flows/test_add_a_source.py", "tests/flows/test_new_topic.py")
 
 
 class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out single tests, but those of the flows to one worker: its Prefect server takes seconds to start.
 
+    What the documents show of flows goes to another worker with a server of its own: all in one would last longest.
     Those of some files go together, too, since they share a copy of the repository or a server of their own.
 
     Marks of `xdist_group` do not do it: pytest 9.2 ignores the names that pytest-xdist 3.8 gives to marked tests.
@@ -186,7 +188,7 @@ class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/flows/"):
-            return "flows"
+            return "shown" if nodeid.startswith(SHOWN) else "flows"
         return nodeid.partition("::")[0] if nodeid.startswith(SHARING) else nodeid
 
 
