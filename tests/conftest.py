@@ -1,6 +1,7 @@
 """Fixtures that every test may use: warehouses on both engines; a PostgreSQL and a Kafka that start themselves."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -83,20 +84,47 @@ def own_kafka(kafka_jars: Path, tmp_path: Path) -> Iterator[OwnKafka]:
         yield start
 
 
-@pytest.fixture
-def sqlite_warehouse(tmp_path: Path) -> Iterator[WarehouseUnderTest]:
-    url = f"sqlite:///{(tmp_path / 'database' / 'warehouse.sqlite').as_posix()}"
-    yield from _migrated(url)
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy, since the migrations take longer than most tests."""
+    path = tmp_path_factory.mktemp("migrated") / "warehouse.sqlite"
+    _migrate(_sqlite_url(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: PostgresServer) -> str:
+    """The URL of a migrated, empty database to copy."""
+    url = postgres_server.new_database()
+    _migrate(url)
+    return url
 
 
 @pytest.fixture
-def postgres_warehouse(postgres_server: PostgresServer) -> Iterator[WarehouseUnderTest]:
-    yield from _migrated(postgres_server.new_database())
+def sqlite_warehouse(tmp_path: Path, migrated_file: Path) -> Iterator[WarehouseUnderTest]:
+    path = tmp_path / "database" / "warehouse.sqlite"
+    path.parent.mkdir()
+    shutil.copyfile(migrated_file, path)
+    yield from _opened(_sqlite_url(path))
 
 
-def _migrated(url: str) -> Iterator[WarehouseUnderTest]:
+@pytest.fixture
+def postgres_warehouse(postgres_server: PostgresServer, migrated_database: str) -> Iterator[WarehouseUnderTest]:
+    yield from _opened(postgres_server.new_database(migrated_database))
+
+
+def _sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path.as_posix()}"
+
+
+def _migrate(url: str) -> None:
     engine = open_engine(url)
     migrate(engine)
+    engine.dispose()
+
+
+def _opened(url: str) -> Iterator[WarehouseUnderTest]:
+    engine = open_engine(url)
     yield WarehouseUnderTest(engine, url)
     engine.dispose()
 
@@ -146,11 +174,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 SHARING = ("tests/checkouts/", "tests/integration/test_alerts.py")
+SHOWN = ("tests/flows/test_readme.py", "tests/flows/test_add_a_source.py", "tests/flows/test_new_topic.py")
 
 
 class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out single tests, but those of the flows to one worker: its Prefect server takes seconds to start.
 
+    What the documents show of flows goes to another worker with a server of its own: all in one would last longest.
     Those of some files go together, too, since they share a copy of the repository or a server of their own.
 
     Marks of `xdist_group` do not do it: pytest 9.2 ignores the names that pytest-xdist 3.8 gives to marked tests.
@@ -158,7 +188,7 @@ class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/flows/"):
-            return "flows"
+            return "shown" if nodeid.startswith(SHOWN) else "flows"
         return nodeid.partition("::")[0] if nodeid.startswith(SHARING) else nodeid
 
 

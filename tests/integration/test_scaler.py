@@ -12,6 +12,7 @@ from threading import Event
 import pytest
 
 from freight.errors import ConfigurationError, TransientError
+from freight.simulator.kafka_broker import LocalKafka
 from freight.streaming import roll, run
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenerLoop, ListenSettings
@@ -22,8 +23,7 @@ from freight.streaming.scaling import ScalingLimits
 from freight.types import RunId
 from freight.warehouse.connect import open_engine
 from tests.conftest import Measured, WarehouseUnderTest
-from tests.lib.kafka import OwnKafka
-from tests.lib.streams import NO_LIMIT, Battery, Listening, rows
+from tests.lib.streams import NO_LIMIT, Battery, Listening, reading_the_usual_topic, rows
 
 PERIOD_S = 0.5
 LIMIT_S = 90.0
@@ -92,8 +92,9 @@ class Scaled:
 
 
 @pytest.fixture
-def battery(postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> Battery:
-    return Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+def battery(postgres_warehouse: WarehouseUnderTest, kafka: LocalKafka) -> Iterator[Battery]:
+    with reading_the_usual_topic(kafka, postgres_warehouse.engine, postgres_warehouse.url) as battery:
+        yield battery
 
 
 @pytest.fixture
