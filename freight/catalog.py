@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
@@ -18,6 +18,9 @@ DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is w
 # Where the day stands in a location, such as {day:%Y%m%d}; each part as many digits as it has.
 DAY = re.compile(r"\{day:([^{}]*)\}")
 DAY_PARTS = {"%Y": 4, "%m": 2, "%d": 2}
+
+BLOBS = "abfs://"
+IN_A_CONTAINER = re.compile(BLOBS + r"[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]/.+")
 
 
 class Source(BaseModel):
@@ -31,6 +34,7 @@ class Source(BaseModel):
     location: str = Field(
         description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder."
     )
+    drop: str | None = Field(default=None, description="Block of the account in which abfs://container/… lies.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
     time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
     quarantine_limit: float = Field(
@@ -65,6 +69,16 @@ class Source(BaseModel):
         if forms and {part for form in forms for part in re.findall("%.?", form)} != DAY_PARTS.keys():
             raise ValueError("a day in a location is written with %Y, %m and %d, such as {day:%Y%m%d}")
         return location
+
+    @model_validator(mode="after")
+    def _names_a_drop_for_blobs(self) -> Self:
+        if self.drop is None and self.location.startswith(BLOBS):
+            raise ValueError(f"{BLOBS} needs drop, the name of a Blob Drop block")
+        if self.drop is not None and not IN_A_CONTAINER.fullmatch(self.location):
+            raise ValueError(
+                f"with drop the location is {BLOBS}container/ and the path in it: the block has the account"
+            )
+        return self
 
 
 def _each(form: str, of_part: Callable[[str], str]) -> str:

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.tasks import exponential_backoff
 
-from blocks.places import open_warehouse
+from blocks.places import open_drop, open_warehouse
 from freight import pipeline
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError, TransientError
@@ -25,6 +25,7 @@ RETRY: dict[str, Any] = {
     "retry_delay_seconds": exponential_backoff(backoff_factor=5),
     "retry_jitter_factor": 0.5,
     "cache_policy": NO_CACHE,  # these tasks have side effects
+    "persist_result": False,  # a file that is planned knows how to open its place
 }
 
 
@@ -49,7 +50,7 @@ def begin_run(block: str | None, catalog: Catalog, run_id: RunId, started_by: st
 @task(name="plan", task_run_name="plan-{source.name}", retry_condition_fn=is_transient, **RETRY)
 def plan(block: str | None, catalog: Catalog, source: Source, run_id: RunId) -> SourcePlan:
     """Find the files of a source that have to be loaded."""
-    return pipeline.plan_source(warehouse(block), catalog, source, run_id, _now())
+    return pipeline.plan_source(warehouse(block), catalog, source, run_id, _now(), open_drop)
 
 
 @task(name="extract", task_run_name="extract-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)

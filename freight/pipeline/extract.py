@@ -15,12 +15,14 @@ from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import reader_for
 from freight.spool import SpoolWriter
 
+NAME_CHARS = 80  # of a file in the name of a folder, which systems limit to 255 in all
+
 log = logging.getLogger("freight")
 
 
 def spool_folder(root: Path, planned: PlannedUnit) -> Path:
     """Return the folder of a unit's spool files; one run loads a content of a source once."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.file.path).name)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.file.path).name)[-NAME_CHARS:]
     return root / planned.unit.run_id / f"{planned.source.name}-{name}-{planned.unit.file_hash[:12]}"
 
 

@@ -4,11 +4,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from fsspec import AbstractFileSystem
+
 from freight.catalog import Catalog, Source
-from freight.errors import SourceError
+from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.pipeline.load import fail_unit
 from freight.pipeline.units import PlannedUnit, SourcePlan, UnitOutcome
-from freight.readers import SourceFile, find_files
+from freight.readers import Drops, SourceFile, find_files
 from freight.types import RunId, instant_of
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
@@ -17,10 +19,26 @@ from freight.warehouse.ledger import FilePosition, LoadUnit
 DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
-def plan_source(engine: Engine, catalog: Catalog, source: Source, run_id: RunId, now: datetime) -> SourcePlan:
-    """Find the files of a source, and tell those that must be loaded from those that ended already."""
+def no_drops(name: str) -> AbstractFileSystem:
+    """Say that nobody here knows the places that a catalog names."""
+    raise ConfigurationError(f"only Prefect knows the Blob Drop block {name!r}: load by the flow load-nightly")
+
+
+def plan_source(
+    engine: Engine, catalog: Catalog, source: Source, run_id: RunId, now: datetime, drops: Drops = no_drops
+) -> SourcePlan:
+    """Find the files of a source, and tell those that must be loaded from those that ended already.
+
+    Args:
+        engine: of the warehouse.
+        catalog: which has the source.
+        source: to look at.
+        run_id: of this run.
+        now: when failures are noted.
+        drops: opens the place that the source names.
+    """
     try:
-        files = find_files(source.of_all_days, catalog.folder)
+        files = files_of(source, catalog.folder, drops)
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
     plan = SourcePlan([], [])
@@ -28,6 +46,32 @@ def plan_source(engine: Engine, catalog: Catalog, source: Source, run_id: RunId,
         planned = _plan_file(engine, source, file, run_id, now)
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
     return plan
+
+
+def files_of(source: Source, folder: Path, drops: Drops) -> list[SourceFile]:
+    """Return the files of a source.
+
+    Args:
+        source: to look at.
+        folder: of the catalog.
+        drops: opens the place that the source names.
+
+    Raises:
+        SourceError: no file is there, or the place cannot be looked at.
+    """
+    return find_files(source.of_all_days, folder, _opened(source, drops))
+
+
+def _opened(source: Source, drops: Drops) -> AbstractFileSystem | None:
+    try:
+        return drops(source.drop) if source.drop else None
+    except DpaError as error:
+        raise SourceError(
+            "unreadable",
+            f"the drop cannot be opened: {error}",
+            location=source.location,
+            remedy=f"look after the Blob Drop block {source.drop!r}; the next run tries again",
+        ) from None
 
 
 def _plan_file(

@@ -9,11 +9,11 @@ from freight.errors import ConfigurationError
 from freight.readers.delimited import DelimitedOptions, read_delimited
 from freight.readers.excel import ExcelOptions, read_excel
 from freight.readers.json_records import read_json, read_jsonl
-from freight.readers.locations import SourceFile, find_files
+from freight.readers.locations import Drops, SourceFile, find_files
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 
-__all__ = ["READERS", "RawBatch", "RawTable", "Reader", "SourceFile", "find_files", "reader_for"]
+__all__ = ["READERS", "Drops", "RawBatch", "RawTable", "Reader", "SourceFile", "find_files", "reader_for"]
 
 
 @dataclass(frozen=True)

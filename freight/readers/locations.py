@@ -3,7 +3,9 @@
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,11 +13,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from freight.errors import ConfigurationError, SourceError
 
 READ_BLOCK_BYTES = 1 << 20
+
+# What a name must not bring into logs and reports, and what the key of a table takes.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+NAME_LIMIT_BYTES, KEPT_CHARS = 1_000, 100
+
+# Opens the place that a catalog entry names as its drop.
+Drops = Callable[[str], AbstractFileSystem]
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class SourceFile:
     """
 
     path: str
-    filesystem: Any = field(repr=False, compare=False)
+    filesystem: AbstractFileSystem = field(repr=False, compare=False)
     address: str = field(repr=False)
     size_bytes: int
     modified_us: int
@@ -68,18 +78,19 @@ class SourceFile:
             )
 
 
-def find_files(location: str, base: Path) -> list[SourceFile]:
+def find_files(location: str, base: Path, place: AbstractFileSystem | None = None) -> list[SourceFile]:
     """Return the files that a location names, ordered by path.
 
     Args:
         location: path, glob or URL; a relative path counts from `base`.
         base: folder of the catalog.
+        place: filesystem of the location; by default the one that its URL tells.
 
     Raises:
         SourceError: no file matches, or the place cannot be looked at.
         ConfigurationError: no filesystem is installed for the URL.
     """
-    filesystem, address = _filesystem(location, base)
+    filesystem, address = (place, place._strip_protocol(location)) if place else _filesystem(location, base)
     with _named_faults(location):
         found = filesystem.glob(address, detail=True) if _is_glob(address) else _one(filesystem, address)
         files = [
@@ -95,7 +106,7 @@ def find_files(location: str, base: Path) -> list[SourceFile]:
     return sorted(files, key=lambda file: file.path)
 
 
-def _followed(filesystem: Any, found: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _followed(filesystem: AbstractFileSystem, found: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Give what was found, and of a link what it leads to: a search tells of the link itself."""
     for info in found.values():
         try:
@@ -109,7 +120,7 @@ def text_stream(stream: BinaryIO, encoding: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(stream, encoding=encoding, newline="")
 
 
-def _filesystem(location: str, base: Path) -> tuple[Any, str]:
+def _filesystem(location: str, base: Path) -> tuple[AbstractFileSystem, str]:
     address = location if "://" in location else os.path.join(base, location)  # noqa: PTH118 - keeps glob signs
     try:
         filesystem, path = fsspec.core.url_to_fs(address)
@@ -122,14 +133,14 @@ def _is_glob(address: str) -> bool:
     return any(sign in address for sign in "*?[")
 
 
-def _one(filesystem: Any, address: str) -> dict[str, dict[str, Any]]:
+def _one(filesystem: AbstractFileSystem, address: str) -> dict[str, dict[str, Any]]:
     try:
         return {address: filesystem.info(address)}
     except FileNotFoundError:
         return {}
 
 
-def _source_file(filesystem: Any, info: dict[str, Any], base: Path) -> SourceFile:
+def _source_file(filesystem: AbstractFileSystem, info: dict[str, Any], base: Path) -> SourceFile:
     address = str(info["name"])
     return SourceFile(
         path=_ledger_path(filesystem, address, base),
@@ -140,19 +151,34 @@ def _source_file(filesystem: Any, info: dict[str, Any], base: Path) -> SourceFil
     )
 
 
-def _ledger_path(filesystem: Any, address: str, base: Path) -> str:
+def _ledger_path(filesystem: AbstractFileSystem, address: str, base: Path) -> str:
     if not isinstance(filesystem, LocalFileSystem):
-        return str(filesystem.unstrip_protocol(address))
+        return _writable(str(filesystem.unstrip_protocol(address)))
     path = Path(address)
-    named = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+    return _writable(path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix())
+
+
+def _writable(name: str) -> str:
+    """Return a name that every log and database takes, another one for each file."""
     # Linux lets a name hold bytes that are no UTF-8; a database does not.
-    return named.encode("utf-8", "backslashreplace").decode()
+    named = name.encode("utf-8", "backslashreplace").decode()
+    named = CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), named)
+    if len(whole := named.encode()) <= NAME_LIMIT_BYTES:
+        return named
+    return f"{named[:KEPT_CHARS]}…{hashlib.sha256(whole).hexdigest()[:16]}…{named[-KEPT_CHARS:]}"
 
 
 def _modified_us(info: dict[str, Any]) -> int:
+    """Return when a file was changed.
+
+    A store that tells only the second gives each version an ETag: it stands in for the microseconds, so that a change
+    within the second is seen.
+    """
     modified = info.get("mtime") or info.get("last_modified") or info.get("created") or 0
     seconds = modified.timestamp() if isinstance(modified, datetime) else float(modified)
-    return round(seconds * 1_000_000)
+    modified_us = round(seconds * 1_000_000)
+    is_coarse = "etag" in info and modified_us % 1_000_000 == 0
+    return modified_us + zlib.crc32(str(info["etag"]).encode()) % 1_000_000 if is_coarse else modified_us
 
 
 @contextmanager
@@ -160,6 +186,9 @@ def _named_faults(path: str) -> Iterator[None]:
     """Say what an error of the filesystem means for a file."""
     try:
         yield
+    except SourceError as error:  # a place that knows better what its faults mean
+        error.at(path)
+        raise
     except FileNotFoundError:
         raise SourceError("missing", "the file has gone", location=path, remedy="deliver the file again") from None
     except PermissionError:
