@@ -82,7 +82,7 @@ class BlobDrop(Block):
             remedy = "give this identity the role Storage Blob Data Contributor, Reader if nothing is archived"
             return _MachineIdentity(), remedy
         if SIGNED in key:
-            remedy = "write a new SAS into the Blob Drop block: the old one has expired, or lacks Read and List"
+            remedy = "write a new SAS into the Blob Drop block: it needs Read and List, to archive Write and Delete"
             return f"?{key.removeprefix('?')}", remedy
         return AzureNamedKeyCredential(self._account, key), "correct the key in the Blob Drop block"
 

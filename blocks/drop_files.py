@@ -1,16 +1,24 @@
 """Files in an Azure Blob storage account as a filesystem, with faults that are ours."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from adlfs.spec import AzureBlobFile, AzureBlobFileSystem
-from azure.core.exceptions import AzureError, ClientAuthenticationError
-from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
-from fsspec.asyn import sync_wrapper
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob.aio import BlobClient, BlobServiceClient, ExponentialRetry
+from fsspec.asyn import sync, sync_wrapper
 
 from freight.errors import SourceError
 
+COPY_LOOK_S = 1.0
 BLOCK_BYTES = 8 << 20  # of a file in memory; by default it is 50 MiB
 
 # What the filesystem has an answer to: a file that is not there, has changed, or is empty.
@@ -81,6 +89,32 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
     def refused(self, why: str) -> SourceError:
         """Return the error of a login that the account refuses."""
         return SourceError("unreadable", f"{self.account_url} refuses the login: {why}", remedy=self.remedy)
+
+    def mv(self, path1: str, path2: str, etag: str = "", **_: Any) -> None:
+        """Move a file of the account, the version of an ETag: it is copied, and deleted when the copy is whole."""
+        sync(self.loop, self._move, path1, path2, etag)
+
+    async def _move(self, path1: str, path2: str, etag: str) -> None:
+        source, target = (self.service_client.get_blob_client(*self.split_path(path)[:2]) for path in (path1, path2))
+        try:
+            copy = await target.start_copy_from_url(
+                source.url, source_etag=etag, source_match_condition=MatchConditions.IfNotModified
+            )
+            status = str(copy["copy_status"])
+            while status == "pending":
+                await asyncio.sleep(COPY_LOOK_S)
+                status = str((await target.get_blob_properties()).copy.status)
+            if status != "success":
+                raise SourceError("unreadable", f"its copy ended as {status}", remedy="look after the account")
+            await self.delete_copied(source, etag)
+        except ResourceModifiedError:
+            raise SourceError("changed_while_reading", "it has changed", remedy="none: the next run loads it") from None
+        except ResourceNotFoundError:
+            raise FileNotFoundError(path1) from None
+
+    async def delete_copied(self, source: BlobClient, etag: str) -> None:
+        """Delete a file whose copy is whole, if it is still the one that was copied."""
+        await source.delete_blob(etag=etag, match_condition=MatchConditions.IfNotModified)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a filesystem that may hold a key is not written anywhere")

@@ -34,7 +34,14 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
         TransientError: the spool cannot be written.
     """
     try:
-        raw = _extract(planned, folder)
+        return _extract_or_say_why(planned, folder)
+    finally:
+        planned.file.refuse_if_changed()  # what is wrong with a file that somebody writes to says nothing
+
+
+def _extract_or_say_why(planned: PlannedUnit, folder: Path) -> RawSpool:
+    try:
+        return _extract(planned, folder)
     except DpaError:
         raise
     except OSError as error:
@@ -48,8 +55,6 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
             location=planned.file.path,
             remedy="deliver the file again, or in another format",
         ) from error
-    planned.file.refuse_if_changed()
-    return raw
 
 
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:

@@ -10,7 +10,7 @@ from freight.catalog import Catalog, Source
 from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.pipeline.load import fail_unit
 from freight.pipeline.units import PlannedUnit, SourcePlan, UnitOutcome
-from freight.readers import Drops, SourceFile, find_files
+from freight.readers import Drops, SourceFile, find_files, unpacked
 from freight.types import RunId, instant_of
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
@@ -41,7 +41,7 @@ def plan_source(
         files = files_of(source, catalog.folder, drops)
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
-    plan = SourcePlan([], [])
+    plan = SourcePlan([], [], files)
     for file in files:
         planned = _plan_file(engine, source, file, run_id, now)
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def plan_source(
 
 
 def files_of(source: Source, folder: Path, drops: Drops) -> list[SourceFile]:
-    """Return the files of a source.
+    """Return the files of a source, those within `.zip` files each for itself.
 
     Args:
         source: to look at.
@@ -59,7 +59,9 @@ def files_of(source: Source, folder: Path, drops: Drops) -> list[SourceFile]:
     Raises:
         SourceError: no file is there, or the place cannot be looked at.
     """
-    return find_files(source.of_all_days, folder, _opened(source, drops))
+    place = _opened(source, drops)
+    found = find_files(source.of_all_days, folder, place, may_be_none=source.archive is not None)
+    return [file for stored in found for file in unpacked(stored)]
 
 
 def _opened(source: Source, drops: Drops) -> AbstractFileSystem | None:
@@ -81,6 +83,11 @@ def _plan_file(
         position = ledger.position_of(connection, source.name, file.path)
     if looks_loaded(source, file, position):
         return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
+    if (age_s := _age_s(file, now)) < source.settle_s:
+        told = (
+            f"{file.path}: changed {age_s:.0f} s ago and has {source.settle_s:.0f} s to settle; the next run loads it"
+        )
+        return UnitOutcome(source.name, file.path, "waiting", message=told)
     try:
         unit = _unit(source, file, file.sha256(), run_id, position)
     except SourceError as error:
@@ -92,6 +99,11 @@ def _plan_file(
             told = f"{file.path}: failed before with the same content; `dpa retry` lets it try again"
             return UnitOutcome(source.name, file.path, "parked", message=told)
     return PlannedUnit(source, file, unit, position)
+
+
+def _age_s(file: SourceFile, now: datetime) -> float:
+    """Return how long ago a file was changed; one from the future, whose clock is wrong, settles as well."""
+    return abs((now - instant_of(file.modified_us)).total_seconds())
 
 
 def looks_loaded(source: Source, file: SourceFile, position: FilePosition | None) -> bool:
@@ -135,7 +147,7 @@ def _as_of(file: SourceFile, file_hash: str, position: FilePosition | None) -> d
 
 def _date_in_name(file: SourceFile) -> datetime | None:
     """Return the last date in a file's name as 00:00 UTC."""
-    for year, month, day in reversed(DATE_IN_NAME.findall(Path(file.path).name)):
+    for year, month, day in reversed(DATE_IN_NAME.findall(file.name)):
         try:
             return datetime(int(year), int(month), int(day), tzinfo=UTC)
         except ValueError:

@@ -1,5 +1,6 @@
 """The nightly flow over files in Azure Blob, on a real Azurite, with the login of a block."""
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from azure.storage.blob import ContainerClient
 from prefect import State, get_client
+from prefect.artifacts import Artifact
 from pydantic import SecretStr
 
 from blocks import drop_files
@@ -91,6 +93,30 @@ def test_new_files_load_old_ones_are_left_alone_and_a_changed_one_loads_again(dr
     assert drop.loaded() == [("TRX-1", 30), ("TRX-2", 21), ("TRX-3", 20)]
     assert (f"{drop.place}/erp_20260203.csv", "blobs") in drop.corridor.rows("file_positions", "location", "source")
     assert reconcile(steps.warehouse()) == []
+
+
+def test_files_that_are_loaded_are_archived_and_what_cannot_be_is_told(drop: Drop) -> None:
+    entry = drop.corridor.sources[-1]
+    entry.update(archive=f"abfs://{drop.container.container_name}/done", settle_s=3600)
+    assert drop.corridor.catalog.sources
+    drop.put("erp_20260203.csv", ROW.format(2, 20))
+    state = run_flow()
+    assert (state.is_completed(), state.name) == (True, "Completed")
+    assert "1 left for the next run" in str(state.message)
+    assert f"WAITING blobs: {drop.place}/erp_20260203.csv: changed " in str(
+        getattr(Artifact.get("load-nightly-summary"), "description", None)
+    )
+    entry["settle_s"] = 0
+    assert drop.corridor.catalog.sources
+    drop.allow(drop.azurite.sas("rl"))
+    state = run_flow()
+    assert (state.is_completed(), state.name) == (True, "Degraded")
+    assert f"NOT ARCHIVED blobs: {drop.place}/erp_20260203.csv: " in str(state.message)
+    drop.allow(KEY)
+    assert report_of(run_flow()).failures == []
+    (archived,) = drop.container.list_blob_names()
+    assert re.fullmatch(r"done/\d{8}T\d{6}\.\d{6}_erp_20260203\.csv", archived)
+    assert drop.loaded() == [("TRX-1", 30), ("TRX-2", 20)]
 
 
 def test_the_key_is_in_nothing_that_prefect_keeps(

@@ -201,6 +201,22 @@ def test_an_account_that_is_away_is_told_and_read_when_it_is_back(own_azurite: O
     assert read(file) == b"one"
 
 
+def test_only_the_version_that_is_meant_is_moved(azurite: Azurite, container: ContainerClient) -> None:
+    container.upload_blob("in/a.csv", b"one")
+    (file,) = found(azurite, container, "in/a.csv")
+    container.upload_blob("in/a.csv", b"two", overwrite=True)
+    target = f"abfs://{container.container_name}/done/a.csv"
+    with pytest.raises(SourceError, match="changed_while_reading"):
+        file.filesystem.mv(file.address, target, etag=file.etag)  # after the last look
+    assert list(container.list_blob_names()) == ["in/a.csv"]
+    (file,) = found(azurite, container, "in/a.csv")
+    file.move_to(target, HERE)
+    assert list(container.list_blob_names()) == ["done/a.csv"]
+    with pytest.raises(SourceError, match="missing"):
+        file.move_to(target, HERE)
+    assert container.download_blob("done/a.csv").readall() == b"two"
+
+
 def test_what_holds_a_key_cannot_be_stored(azurite: Azurite) -> None:
     with pytest.raises(TypeError, match="may hold a key"):
         pickle.dumps(opened(azurite))
