@@ -2,9 +2,11 @@
 
 from typing import Any, NamedTuple
 
+from fsspec import AbstractFileSystem
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
+from blocks.blob_drop import BlobDrop
 from blocks.kafka_cluster import KafkaCluster
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError
@@ -53,6 +55,16 @@ def open_warehouse(block: str | None, here: Settings) -> Engine:
     """
     place = warehouse_place(block, here)
     return open_engine(place.url, password=place.password)
+
+
+def open_drop(block: str) -> AbstractFileSystem:
+    """Return the filesystem of a Blob Drop block.
+
+    Raises:
+        ConfigurationError: there is no such block, or it cannot be used.
+        TransientError: its key is in a vault that does not answer.
+    """
+    return load_block(BlobDrop, block).filesystem()
 
 
 def load_block[B: Block](kind: type[B], name: str) -> B:

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: warehouses on both engines; a PostgreSQL and a Kafka that start themselves."""
+"""Fixtures that every test may use: warehouses on both engines; a PostgreSQL, a Kafka and an Azurite that start."""
 
 import os
 import shutil
@@ -17,6 +17,8 @@ from freight.settings import PROJECT_ROOT
 from freight.simulator.kafka_broker import LocalKafka, fetch_broker, why_not
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
+from tests.lib.azurite import Azurite, OwnAzurite, fetch_azurite
+from tests.lib.azurite import why_not as why_no_azurite
 from tests.lib.kafka import OwnKafka
 from tests.lib.postgres import PostgresServer, server_programs
 from tests.lib.stream_reader import Reader
@@ -98,6 +100,30 @@ def migrated_database(postgres_server: PostgresServer) -> str:
     url = postgres_server.new_database()
     _migrate(url)
     return url
+
+
+@pytest.fixture(scope="session")
+def azurite_programs() -> Path:
+    """Azurite, which all workers and later runs share."""
+    if reason := why_no_azurite():
+        _cannot_test(reason)
+    return fetch_azurite()
+
+
+@pytest.fixture(scope="session")
+def azurite(azurite_programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """An Azure Blob for tests that leave it as it is; each makes containers of its own."""
+    with Azurite(azurite_programs, tmp_path_factory.mktemp("azurite")) as azurite:
+        yield azurite
+
+
+@pytest.fixture
+def own_azurite(azurite_programs: Path, tmp_path: Path) -> Iterator[OwnAzurite]:
+    """Starts an Azure Blob for this test alone, which may stop it."""
+    with ExitStack() as at_the_end:
+        yield lambda secure=False: at_the_end.enter_context(
+            Azurite(azurite_programs, tmp_path / "azurite", secure=secure)
+        )
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ Each step is safe to repeat. A step that fails with a `SourceError` ends its uni
 retry of the step.
 """
 
+from freight.pipeline.archive import archive_loaded
 from freight.pipeline.days import DayPlan, plan_days
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
-from freight.pipeline.plan import plan_source
+from freight.pipeline.plan import no_drops, plan_source
 from freight.pipeline.run import RunReport, begin_run, finish_run, run_catalog
 from freight.pipeline.transform import transform_unit
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome, UnitState
@@ -21,11 +22,13 @@ __all__ = [
     "SourcePlan",
     "UnitOutcome",
     "UnitState",
+    "archive_loaded",
     "begin_run",
     "extract_unit",
     "fail_unit",
     "finish_run",
     "load_conformed",
+    "no_drops",
     "plan_days",
     "plan_source",
     "run_catalog",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError
-from freight.pipeline.plan import looks_loaded
-from freight.readers import find_files
+from freight.pipeline.plan import files_of, looks_loaded, no_drops
+from freight.readers import Drops
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
 
@@ -35,20 +35,21 @@ class DayPlan:
         return self.fault or ("" if self.files else "no file is there")
 
 
-def plan_days(engine: Engine, catalog: Catalog, days: Iterable[date]) -> list[DayPlan]:
+def plan_days(engine: Engine, catalog: Catalog, days: Iterable[date], drops: Drops = no_drops) -> list[DayPlan]:
     """Tell which files of some days have to be loaded; nothing is read or written.
 
     Args:
         engine: of the warehouse.
         catalog: of sources whose location tells the day.
         days: of the files.
+        drops: opens the places that sources name.
     """
-    return [_plan_day(engine, catalog.folder, source, day) for day in days for source in catalog.sources]
+    return [_plan_day(engine, catalog.folder, source, day, drops) for day in days for source in catalog.sources]
 
 
-def _plan_day(engine: Engine, folder: Path, source: Source, day: date) -> DayPlan:
+def _plan_day(engine: Engine, folder: Path, source: Source, day: date, drops: Drops) -> DayPlan:
     try:
-        files = find_files(source.on_day(day).location, folder)
+        files = files_of(source.on_day(day), folder, drops)
     except SourceError as error:
         return DayPlan(day, source.name, 0, 0, "" if error.fault == "missing" else str(error))
     with reading(engine) as connection:

@@ -15,12 +15,14 @@ from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import reader_for
 from freight.spool import SpoolWriter
 
+NAME_CHARS = 80  # of a file in the name of a folder, which systems limit to 255 in all
+
 log = logging.getLogger("freight")
 
 
 def spool_folder(root: Path, planned: PlannedUnit) -> Path:
     """Return the folder of a unit's spool files; one run loads a content of a source once."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.file.path).name)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.file.path).name)[-NAME_CHARS:]
     return root / planned.unit.run_id / f"{planned.source.name}-{name}-{planned.unit.file_hash[:12]}"
 
 
@@ -32,7 +34,14 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
         TransientError: the spool cannot be written.
     """
     try:
-        raw = _extract(planned, folder)
+        return _extract_or_say_why(planned, folder)
+    finally:
+        planned.file.refuse_if_changed()  # what is wrong with a file that somebody writes to says nothing
+
+
+def _extract_or_say_why(planned: PlannedUnit, folder: Path) -> RawSpool:
+    try:
+        return _extract(planned, folder)
     except DpaError:
         raise
     except OSError as error:
@@ -46,8 +55,6 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
             location=planned.file.path,
             remedy="deliver the file again, or in another format",
         ) from error
-    planned.file.refuse_if_changed()
-    return raw
 
 
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:

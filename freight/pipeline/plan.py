@@ -4,11 +4,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from fsspec import AbstractFileSystem
+
 from freight.catalog import Catalog, Source
-from freight.errors import SourceError
+from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.pipeline.load import fail_unit
 from freight.pipeline.units import PlannedUnit, SourcePlan, UnitOutcome
-from freight.readers import SourceFile, find_files
+from freight.readers import Drops, SourceFile, find_files, unpacked
 from freight.types import RunId, instant_of
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
@@ -17,17 +19,61 @@ from freight.warehouse.ledger import FilePosition, LoadUnit
 DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
-def plan_source(engine: Engine, catalog: Catalog, source: Source, run_id: RunId, now: datetime) -> SourcePlan:
-    """Find the files of a source, and tell those that must be loaded from those that ended already."""
+def no_drops(name: str) -> AbstractFileSystem:
+    """Say that nobody here knows the places that a catalog names."""
+    raise ConfigurationError(f"only Prefect knows the Blob Drop block {name!r}: load by the flow load-nightly")
+
+
+def plan_source(
+    engine: Engine, catalog: Catalog, source: Source, run_id: RunId, now: datetime, drops: Drops = no_drops
+) -> SourcePlan:
+    """Find the files of a source, and tell those that must be loaded from those that ended already.
+
+    Args:
+        engine: of the warehouse.
+        catalog: which has the source.
+        source: to look at.
+        run_id: of this run.
+        now: when failures are noted.
+        drops: opens the place that the source names.
+    """
     try:
-        files = find_files(source.of_all_days, catalog.folder)
+        files = files_of(source, catalog.folder, drops)
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
-    plan = SourcePlan([], [])
+    plan = SourcePlan([], [], files)
     for file in files:
         planned = _plan_file(engine, source, file, run_id, now)
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
     return plan
+
+
+def files_of(source: Source, folder: Path, drops: Drops) -> list[SourceFile]:
+    """Return the files of a source, those within `.zip` files each for itself.
+
+    Args:
+        source: to look at.
+        folder: of the catalog.
+        drops: opens the place that the source names.
+
+    Raises:
+        SourceError: no file is there, or the place cannot be looked at.
+    """
+    place = _opened(source, drops)
+    found = find_files(source.of_all_days, folder, place, may_be_none=source.archive is not None)
+    return [file for stored in found for file in unpacked(stored)]
+
+
+def _opened(source: Source, drops: Drops) -> AbstractFileSystem | None:
+    try:
+        return drops(source.drop) if source.drop else None
+    except DpaError as error:
+        raise SourceError(
+            "unreadable",
+            f"the drop cannot be opened: {error}",
+            location=source.location,
+            remedy=f"look after the Blob Drop block {source.drop!r}; the next run tries again",
+        ) from None
 
 
 def _plan_file(
@@ -37,6 +83,11 @@ def _plan_file(
         position = ledger.position_of(connection, source.name, file.path)
     if looks_loaded(source, file, position):
         return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
+    if (age_s := _age_s(file, now)) < source.settle_s:
+        told = (
+            f"{file.path}: changed {age_s:.0f} s ago and has {source.settle_s:.0f} s to settle; the next run loads it"
+        )
+        return UnitOutcome(source.name, file.path, "waiting", message=told)
     try:
         unit = _unit(source, file, file.sha256(), run_id, position)
     except SourceError as error:
@@ -48,6 +99,11 @@ def _plan_file(
             told = f"{file.path}: failed before with the same content; `dpa retry` lets it try again"
             return UnitOutcome(source.name, file.path, "parked", message=told)
     return PlannedUnit(source, file, unit, position)
+
+
+def _age_s(file: SourceFile, now: datetime) -> float:
+    """Return how long ago a file was changed; one from the future, whose clock is wrong, settles as well."""
+    return abs((now - instant_of(file.modified_us)).total_seconds())
 
 
 def looks_loaded(source: Source, file: SourceFile, position: FilePosition | None) -> bool:
@@ -91,7 +147,7 @@ def _as_of(file: SourceFile, file_hash: str, position: FilePosition | None) -> d
 
 def _date_in_name(file: SourceFile) -> datetime | None:
     """Return the last date in a file's name as 00:00 UTC."""
-    for year, month, day in reversed(DATE_IN_NAME.findall(Path(file.path).name)):
+    for year, month, day in reversed(DATE_IN_NAME.findall(file.name)):
         try:
             return datetime(int(year), int(month), int(day), tzinfo=UTC)
         except ValueError:

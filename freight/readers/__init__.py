@@ -9,11 +9,23 @@ from freight.errors import ConfigurationError
 from freight.readers.delimited import DelimitedOptions, read_delimited
 from freight.readers.excel import ExcelOptions, read_excel
 from freight.readers.json_records import read_json, read_jsonl
-from freight.readers.locations import SourceFile, find_files
+from freight.readers.locations import Drops, SourceFile, below, find_files
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
+from freight.readers.zip_members import unpacked
 
-__all__ = ["READERS", "RawBatch", "RawTable", "Reader", "SourceFile", "find_files", "reader_for"]
+__all__ = [
+    "READERS",
+    "Drops",
+    "RawBatch",
+    "RawTable",
+    "Reader",
+    "SourceFile",
+    "below",
+    "find_files",
+    "reader_for",
+    "unpacked",
+]
 
 
 @dataclass(frozen=True)

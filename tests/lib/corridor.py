@@ -12,7 +12,8 @@ import sqlalchemy as sa
 import yaml
 
 from freight.catalog import Catalog, read_catalog
-from freight.pipeline import RunReport, run_catalog
+from freight.pipeline import RunReport, no_drops, run_catalog
+from freight.readers import Drops
 from freight.simulator import fill_landing
 from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
@@ -40,6 +41,7 @@ class Corridor:
     engine: Engine
     sources: list[dict[str, Any]] = field(default_factory=list)
     now: datetime = NOW
+    drops: Drops = no_drops
 
     def add_source(self, name: str, dataset: str, reader: str, location: str, **more: object) -> "Corridor":
         """Add a catalog entry."""
@@ -77,6 +79,7 @@ class Corridor:
             spool=self.folder / "spool",
             started_by="tester@here",
             clock=lambda: self.now,
+            drops=self.drops,
         )
 
     def rows(self, table: str, *columns: str, order_by: str = "1, 2") -> list[tuple[Any, ...]]:
