@@ -22,7 +22,7 @@ from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
 from freight.readers.options import ReaderOptions
-from freight.readers.raw import RawBatch, RawTable, fault_row
+from freight.readers.raw import RawBatch, RawTable, fault_row, no_rows
 
 DELIMITERS = ",;\t|"
 SAMPLE_CHARS = 1 << 16
@@ -243,7 +243,7 @@ def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
         )
     remaining = numbering.take_remaining_faults()
     if not remaining.is_empty():
-        yield RawBatch(_no_rows(len(dialect.header)), remaining)
+        yield RawBatch(no_rows(len(dialect.header)), remaining)
 
 
 class _WithEndMark(io.RawIOBase):
@@ -389,7 +389,3 @@ def _utf8(latin1: str) -> str | None:
         return latin1.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
         return None
-
-
-def _no_rows(width: int) -> pl.DataFrame:
-    return pl.DataFrame(schema={**{str(position): pl.String for position in range(width)}, ROW_NUMBER: pl.Int64})
