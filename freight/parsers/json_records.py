@@ -1,13 +1,13 @@
 """JSON: a list of objects (bare, or under a key such as `data`), or JSON Lines. Values become text, typed later.
 
 Nothing is guessed: what is no JSON is refused, numbers keep all their digits, and an object that names a key twice is
-a fault. A list is parsed whole, as far as the memory of a parser reaches; JSON Lines may be of any size.
+a fault. Both are read piece by piece and may be of any size.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import batched, chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Never
 
@@ -16,13 +16,16 @@ import orjson
 from freight.errors import SourceError
 from freight.parsers.output import Output, open_counted
 
-LIST_LIMIT_BYTES = 48 << 20  # parsed it takes seven times as much memory, and 512 MiB have to do
-LINE_LIMIT_BYTES = 48 << 20
-HEADER_ROWS = 50_000
+PIECE_BYTES = 1 << 20
+PIECE_LIMIT_BYTES = 16 << 20  # also the longest line; while it is parsed it takes twenty times as much memory
+HEADER_ROWS = 50_000  # among which every key has to be
 WRAPPER_KEYS = ("data", "items", "results", "records", "value")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+OPENING = re.compile(rb'\s*(?:\[|\{.*?"(%s)"\s*:\s*\[)\s*(?=\{)' % "|".join(WRAPPER_KEYS).encode(), re.DOTALL)
+BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
+CUTS_TRIED = 20
 MANY_DIGITS = re.compile(rb"[0-9]{18}")  # a double has no more than 17 that count
-TOO_LARGE_FOR_A_DOUBLE = "infinity"  # how orjson names it
+TOO_LARGE_FOR_A_DOUBLE, OUT_OF_MEMORY = "infinity", "Not enough memory"  # how orjson names them
 
 Numbered = tuple[int, object]  # row number and parsed JSON value
 
@@ -31,8 +34,14 @@ class Unparsed(bytes):
     """A line that is no JSON."""
 
 
+BLANK = Unparsed()  # no row
+
+
 class Doubled(dict[str, object]):
     """An object that names a key more than once; parsers keep the last value and say nothing."""
+
+
+NESTING = {dict, list, Doubled}
 
 
 def parse_list(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
@@ -44,13 +53,11 @@ def parse_list(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         output: takes rows, and faults: what is not a flat object.
 
     Raises:
-        SourceError: not JSON, not a list of objects, empty, or larger than the cap.
+        SourceError: not JSON, not a list of objects, empty, an object is too large, or has a key that the first ones
+            had not.
     """
     with open_counted(path, output) as stream:
-        content = _capped(stream)
-    _refuse_empty(content.strip())
-    rows = [*enumerate(_objects(_parse(content)), start=1)]
-    _send(rows, _header(rows, wishes), output)
+        _send(enumerate(_listed(stream), start=1), wishes, output)
 
 
 def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
@@ -62,38 +69,106 @@ def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         output: takes rows, and faults: lines that are not a flat JSON object.
 
     Raises:
-        SourceError: the file is empty, or a later line has a key that the first ones had not.
+        SourceError: the file is empty, a line is too large, or has a key that the first ones had not.
     """
     with open_counted(path, output) as stream:
         rows = _numbered_lines(stream)
-        first = next(batched(rows, HEADER_ROWS), ())
-        _refuse_empty(first)
-        _send(chain(first, rows), _header(first, wishes), output)
+        first = next(rows, None)
+        if first is None:
+            raise _empty()
+        _send(chain([first], rows), wishes, output)
 
 
-def _refuse_empty(found: Sequence[object]) -> None:
+def _empty() -> SourceError:
+    return SourceError("empty", "the file is empty", remedy="deliver the file again")
+
+
+def _listed(stream: BinaryIO) -> Iterator[object]:
+    """Give what is in the list, parsed piece by piece."""
+    rest = stream.read(PIECE_BYTES).removeprefix(BYTE_ORDER_MARK)
+    if not rest.strip():
+        raise _empty()
+    opening = _opening(rest)
+    rest, given = rest[len(opening) :], 0
+    while more := stream.read(max(PIECE_BYTES, len(rest))):
+        whole, rest = _cut(rest + more) if opening else ([], rest + more)
+        yield from whole
+        given += len(whole)
+        if len(rest) > PIECE_LIMIT_BYTES:
+            raise _too_long(rest, given)
+    yield from _last_objects(opening, rest, given)
+
+
+def _opening(start: bytes) -> bytes:
+    """Return what precedes the first object; nothing if that is no list that can be read piece by piece."""
+    found = OPENING.match(start)
     if not found:
-        raise SourceError("empty", "the file is empty", remedy="deliver the file again")
-
-
-def _capped(stream: BinaryIO) -> bytes:
-    content = stream.read(LIST_LIMIT_BYTES + 1)
-    if len(content) > LIST_LIMIT_BYTES:
-        raise SourceError(
-            "too_large",
-            f"a JSON list over {LIST_LIMIT_BYTES >> 20} MiB is not read into memory",
-            remedy="deliver JSON Lines (one object a line) and set `reader: jsonl`",
-        )
-    return content
-
-
-def _parse(content: bytes) -> object:
+        return b""
     try:
-        return loads(content)
+        _objects(loads(found[0] + (b"]}" if found[1] else b"]")))
+    except (ValueError, SourceError):
+        return b""
+    return found[0]
+
+
+def _cut(content: bytes) -> tuple[list[object], bytes]:
+    """Return the objects that the content has whole, and the rest of it.
+
+    A comma parts two objects of the list, and stands in no text and no object, if what precedes it is a whole list.
+    """
+    for cut in reversed([*BETWEEN_OBJECTS.finditer(content)][-CUTS_TRIED:]):
+        try:
+            objects = loads(b"[" + content[: cut.start() + 1] + b"]")
+        except ValueError:
+            continue
+        assert isinstance(objects, list)
+        return objects, content[cut.end() - 1 :]
+    return [], content
+
+
+def _last_objects(opening: bytes, rest: bytes, given: int) -> list[object]:
+    """Return what is left of the list, whose end has to be there.
+
+    Raises:
+        SourceError: the JSON is broken or no list; or there is a second one that is called for, too.
+    """
+    try:
+        document = loads(opening + rest)
     except ValueError as error:
-        where = f" (line {error.lineno}, character {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        told = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise SourceError("corrupt", f"not valid JSON: {told}{where}", remedy="deliver the whole file again") from None
+        raise _not_json(error, given) from None
+    objects = _objects(document)
+    found = OPENING.match(opening + rest)
+    if given and found and found[1] and isinstance(document, dict) and document[found[1].decode()] is not objects:
+        raise SourceError("unsupported", "the JSON has two lists of objects", remedy="deliver one list")
+    return objects
+
+
+def _not_json(error: ValueError, given: int) -> SourceError:
+    told, where = str(error), ""
+    if isinstance(error, json.JSONDecodeError):
+        told = error.msg
+        where = "" if given else f" (line {error.lineno}, character {error.colno})"
+    return SourceError(
+        "corrupt",
+        f"not valid JSON: {told}{where}",
+        row=given + 1 if given else None,
+        remedy="deliver the whole file again",
+    )
+
+
+def _too_long(rest: bytes, given: int) -> SourceError:
+    """Say why a piece does not end: it is broken, or it is one that long."""
+    try:
+        loads(b"[" + rest)
+    except json.JSONDecodeError as error:
+        if error.pos < len(rest):
+            return _not_json(error, given or 1)
+    return SourceError(
+        "too_large",
+        f"what is in the list is longer than {PIECE_LIMIT_BYTES >> 20} MiB",
+        row=given + 1,
+        remedy="deliver a list of flat objects, bare or as the first in its file, or JSON Lines with `reader: jsonl`",
+    )
 
 
 def loads(content: bytes) -> object:
@@ -104,14 +179,15 @@ def loads(content: bytes) -> object:
     Raises:
         ValueError: it is no JSON.
     """
-    bare = content.removeprefix(BYTE_ORDER_MARK)
     try:
-        document = orjson.loads(bare)
+        document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
+        if OUT_OF_MEMORY in error.msg:
+            raise MemoryError from None
         if TOO_LARGE_FOR_A_DOUBLE not in error.msg:
             raise
-        return _loads_exactly(bare)
-    return document if _is_told_whole(bare, document) else _loads_exactly(bare)
+        return _loads_exactly(content)
+    return document if _is_told_whole(content, document) else _loads_exactly(content)
 
 
 def _is_told_whole(content: bytes, document: object) -> bool:
@@ -153,21 +229,41 @@ def _objects(document: object) -> list[object]:
 
 
 def _numbered_lines(stream: BinaryIO) -> Iterator[Numbered]:
-    for number, line in enumerate(iter(lambda: stream.readline(LINE_LIMIT_BYTES), b""), start=1):
-        if len(line) == LINE_LIMIT_BYTES:
-            raise SourceError(
-                "too_large",
-                f"the line is longer than {LINE_LIMIT_BYTES >> 20} MiB",
-                row=number,
-                remedy="write one object a line",
-            )
-        if line.strip():
-            yield number, _parsed_line(line)
+    number = 0
+    while lines := stream.readlines(PIECE_BYTES):
+        records = _parsed_together(lines) or map(_parsed_line, lines, range(number + 1, number + 1 + len(lines)))
+        for number, record in enumerate(records, start=number + 1):  # noqa: B020 - goes on counting
+            if record is not BLANK:
+                yield number, record
 
 
-def _parsed_line(line: bytes) -> object:
+def _parsed_together(lines: Sequence[bytes]) -> list[object]:
+    """Return the objects of lines that are one flat object each; nothing if they are not, or not surely."""
+    bare = [line.strip() for line in lines]
+    if not all(line.startswith(b"{") and line.endswith(b"}") for line in bare):
+        return []
     try:
-        return loads(line)
+        # No text goes on over the end of a line, and so no flat object does.
+        records = loads(b"[" + b",\n".join(bare) + b"]")
+    except ValueError:
+        return []
+    assert isinstance(records, list)
+    return records if len(records) == len(lines) and all(map(_is_flat, records)) else []
+
+
+def _parsed_line(line: bytes, number: int) -> object:
+    if len(line) > PIECE_LIMIT_BYTES:
+        raise SourceError(
+            "too_large",
+            f"the line is longer than {PIECE_LIMIT_BYTES >> 20} MiB",
+            row=number,
+            remedy="write one object a line",
+        )
+    bare = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+    if not bare.strip():
+        return BLANK
+    try:
+        return loads(bare)
     except ValueError:
         return Unparsed(line)
 
@@ -178,16 +274,30 @@ def _header(rows: Sequence[Numbered], wishes: Mapping[str, Any]) -> list[str]:
     return [*keys] or [*wishes["columns"]]  # no object at all: every row becomes a fault
 
 
-def _send(rows: Iterable[Numbered], header: Sequence[str], output: Output) -> None:
+def _is_flat(record: object) -> bool:
+    return type(record) is dict and NESTING.isdisjoint(map(type, record.values()))
+
+
+def _send(rows: Iterable[Numbered], wishes: Mapping[str, Any], output: Output) -> None:
+    rows = iter(rows)
+    first = [*islice(rows, HEADER_ROWS)]
+    header = _header(first, wishes)
     output.begin(header)
-    known = set(header)
-    for number, record in rows:
-        if type(record) is not dict or any(isinstance(value, (dict, list)) for value in record.values()):
+    for number, record in chain(first, rows):
+        if not _is_flat(record):
             _send_fault(number, record, output)
             continue
-        if not record.keys() <= known:
-            raise _new_key(number, next(key for key in record if key not in known))
-        output.row(number, [_text(record.get(key)) for key in header])
+        assert isinstance(record, dict)
+        output.row(number, _cells(record, header, number))
+
+
+def _cells(record: dict[str, object], header: Sequence[str], number: int) -> list[str]:
+    if [*record] == header:
+        return [value if type(value) is str else _text(value) for value in record.values()]
+    unknown = next((key for key in record if key not in header), None)
+    if unknown is not None:
+        raise _new_key(number, unknown)
+    return [_text(record.get(key)) for key in header]
 
 
 def _send_fault(number: int, record: object, output: Output) -> None:

@@ -151,7 +151,10 @@ REFUSED = [
     ),
     Refused("no byte was written", "a.json", b"", "empty"),
     Refused("an empty list", "a.json", b"[]", "header_only"),
-    Refused("a list that memory may not hold", "a.json", b"[" + b" " * 48 * MEGABYTE + b"]", "too_large", "48 MiB"),
+    Refused("white space without end", "a.json", b"[" + b" " * 24 * MEGABYTE + b"]", "too_large", "16 MiB"),
+    Refused(
+        "an object of 24 MB", "a.json", json_of('{"machine_id":"' + "x" * 24 * MEGABYTE + '"}'), "too_large", "row 9"
+    ),
     Refused(
         "NaN is no JSON", "a.json", json_of('{"machine_id":"MCH-090","installation_year":NaN}'), "corrupt", "line 1"
     ),
