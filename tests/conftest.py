@@ -12,10 +12,12 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from blocks import key_vault
 from freight.errors import ConfigurationError
-from freight.settings import PROJECT_ROOT
+from freight.readers.access_jars import fetch_access
+from freight.settings import PROJECT_ROOT, load_settings
 from freight.simulator.kafka_broker import LocalKafka, fetch_broker, why_not
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
+from tests.lib.access import AccessWriter
 from tests.lib.kafka import OwnKafka
 from tests.lib.postgres import PostgresServer, server_programs
 from tests.lib.stream_reader import Reader
@@ -57,6 +59,15 @@ def kafka_jars() -> Path:
     except ConfigurationError as error:
         _cannot_test(str(error))
     return jars or _cannot_test(why_not(folder))
+
+
+@pytest.fixture(scope="session")
+def access_writer() -> AccessWriter:
+    """Writes MS Access files; what reads them is then there, too."""
+    try:
+        return AccessWriter(fetch_access(load_settings().access))
+    except ConfigurationError as error:
+        _cannot_test(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ a fault. Both are read piece by piece and may be of any size.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Never
@@ -49,7 +49,7 @@ def parse_list(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: the file.
-        wishes: `columns` that are the header if there is no object at all.
+        wishes: none.
         output: takes rows, and faults: what is not a flat object.
 
     Raises:
@@ -57,7 +57,7 @@ def parse_list(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
             had not.
     """
     with open_counted(path, output) as stream:
-        _send(enumerate(_listed(stream), start=1), wishes, output)
+        _send(enumerate(_listed(stream), start=1), output)
 
 
 def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
@@ -65,22 +65,24 @@ def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: the file.
-        wishes: `columns` that are the header if the first lines have no object.
+        wishes: none.
         output: takes rows, and faults: lines that are not a flat JSON object.
 
     Raises:
         SourceError: the file is empty, a line is too large, or has a key that the first ones had not.
     """
     with open_counted(path, output) as stream:
-        rows = _numbered_lines(stream)
-        first = next(rows, None)
-        if first is None:
-            raise _empty()
-        _send(chain([first], rows), wishes, output)
+        _send(_numbered_lines(stream), output)
 
 
 def _empty() -> SourceError:
     return SourceError("empty", "the file is empty", remedy="deliver the file again")
+
+
+def _refuse_empty(stream: BinaryIO) -> None:
+    if not stream.read(PIECE_BYTES).strip():
+        raise _empty()
+    stream.seek(0)
 
 
 def _listed(stream: BinaryIO) -> Iterator[object]:
@@ -229,6 +231,7 @@ def _objects(document: object) -> list[object]:
 
 
 def _numbered_lines(stream: BinaryIO) -> Iterator[Numbered]:
+    _refuse_empty(stream)
     number = 0
     while lines := stream.readlines(PIECE_BYTES):
         records = _parsed_together(lines) or map(_parsed_line, lines, range(number + 1, number + 1 + len(lines)))
@@ -268,20 +271,27 @@ def _parsed_line(line: bytes, number: int) -> object:
         return Unparsed(line)
 
 
-def _header(rows: Sequence[Numbered], wishes: Mapping[str, Any]) -> list[str]:
+def _header(rows: Sequence[Numbered]) -> list[str]:
     """Return the keys of all objects in the order of their first appearance."""
+    if not rows:
+        raise SourceError("header_only", "there is no object in the file", remedy="deliver the rows")
     keys = dict.fromkeys(key for _, record in rows if isinstance(record, dict) for key in record)
-    return [*keys] or [*wishes["columns"]]  # no object at all: every row becomes a fault
+    if not keys:
+        raise SourceError(
+            "unsupported",
+            f"none of the first {len(rows)} records is a JSON object with a key",
+            remedy="deliver a list of objects (`reader: json`), or one object a line (`reader: jsonl`)",
+        )
+    return [*keys]
 
 
 def _is_flat(record: object) -> bool:
     return type(record) is dict and NESTING.isdisjoint(map(type, record.values()))
 
 
-def _send(rows: Iterable[Numbered], wishes: Mapping[str, Any], output: Output) -> None:
-    rows = iter(rows)
+def _send(rows: Iterator[Numbered], output: Output) -> None:
     first = [*islice(rows, HEADER_ROWS)]
-    header = _header(first, wishes)
+    header = _header(first)
     output.begin(header)
     for number, record in chain(first, rows):
         if not _is_flat(record):

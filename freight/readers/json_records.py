@@ -11,9 +11,9 @@ def read_json(file: SourceFile, contract: Contract, options: ReaderOptions) -> R
     """Read a JSON list of objects, bare or under a key such as `data`; row numbers count the objects from 1.
 
     Raises:
-        SourceError: not JSON, not a list of objects, empty, or larger than the cap.
+        SourceError: not JSON, not a list of objects, empty, or an object has a key that the first ones had not.
     """
-    return read_isolated(file, "json_records.parse_list", {"columns": contract.column_names})
+    return read_isolated(file, "json_records.parse_list", {})
 
 
 def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
@@ -22,4 +22,4 @@ def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> 
     Raises:
         SourceError: the file is empty, or a later line has a key that the first ones had not.
     """
-    return read_isolated(file, "json_records.parse_lines", {"columns": contract.column_names})
+    return read_isolated(file, "json_records.parse_lines", {})

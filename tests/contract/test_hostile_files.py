@@ -182,14 +182,14 @@ REFUSED = [
         "half of a surrogate pair", "a.json", json_of(r'{"machine_id":"MCH-090","site_location":"\ud800"}'), "corrupt"
     ),
     Refused("JSON in cp1252", "a.json", json_of().replace(b"Douala", b"Ed\xe9a", 1), "corrupt", "UTF-8"),
-    Refused("a list of numbers", "a.json", b"[1, 2, 3]", "quarantine_limit", "3 of 3"),
+    Refused("a list of numbers", "a.json", b"[1, 2, 3]", "unsupported", "none of the first 3"),
     Refused("an added key", "a.json", json_of('{"machine_id":"MCH-090","colour":1}'), "unknown_column", "'colour'"),
     Refused(
         "a key with a NUL", "a.json", json_of('{"machine_id":"MCH-090","a\\u0000b":1}'), "unknown_column", r"a\x00b"
     ),
     Refused("no byte was written", "a.jsonl", b"", "empty"),
     Refused("an added key", "a.jsonl", jsonl_of(b'{"machine_id":"MCH-090","colour":1}'), "unknown_column", "'colour'"),
-    Refused("a list in a file of lines", "a.jsonl", b"[\n1,\n2\n]\n", "quarantine_limit", "4 of 4"),
+    Refused("a list in a file of lines", "a.jsonl", b"[\n1,\n2\n]\n", "unsupported", "reader: json"),
 ]
 
 

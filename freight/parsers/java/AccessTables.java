@@ -170,6 +170,8 @@ public final class AccessTables {
             line.append('"').append(decimal((Number) value)).append('"');
         } else if (value instanceof BigDecimal number) {
             line.append('"').append(plain(number)).append('"');
+        } else if (value instanceof Byte octet) {
+            line.append('"').append(Byte.toUnsignedInt(octet)).append('"'); // Access counts from 0 to 255
         } else if (value instanceof Boolean || value instanceof Number) {
             line.append('"').append(value).append('"');
         } else if (value instanceof String text) {
