@@ -75,7 +75,10 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
     Raises:
         SourceError: empty, header only, unknown encoding, or not cuttable into records.
     """
-    dialect = detect_dialect(file, contract, options)
+    try:
+        dialect = detect_dialect(file, contract, options)
+    except SourceError as error:
+        raise error.at(file.path) from None
     return RawTable(dialect.header, _batches(file, dialect), dialect.decimal)
 
 
@@ -189,6 +192,8 @@ def _find_header(sample: str, contract: Contract, options: DelimitedOptions) -> 
         for position, record in enumerate(_records(sample, delimiter)[:HEADER_SEARCH_RECORDS])
         if any(record)
     ]
+    if not scored:
+        raise SourceError("empty", "the file has no cell that holds anything", remedy="deliver the file again")
     hits, _, negative_position, delimiter = max(scored)
     return delimiter, -negative_position if hits else _first_filled(sample, delimiter)
 
