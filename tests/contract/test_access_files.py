@@ -2,15 +2,17 @@
 
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from freight.contracts import contract_for
 from freight.errors import SourceError
 from freight.readers import access as access_reader
-from freight.readers import find_files, reader_for
+from freight.readers import find_files, isolated, reader_for
 from freight.settings import Settings
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest
@@ -192,6 +194,24 @@ def test_a_cut_off_database_is_corrupt(files: dict[str, Path], tmp_path: Path, s
     content = files["V2010"].read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     assert refused(path, table="Types").fault == "corrupt"
+
+
+@pytest.mark.parametrize("patience_s", [0, 0.3, 0.6])
+def test_a_parser_that_takes_too_long_is_stopped_with_its_java(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, patience_s: float
+) -> None:
+    """A database of a few rows takes longer than that, mostly in the start of Java."""
+    monkeypatch.setattr(isolated, "PATIENCE_S", patience_s)
+    before = set(psutil.Process().children(recursive=True))
+    with suppress(SourceError):
+        read(files["V2010"])
+    assert set(psutil.Process().children(recursive=True)) == before
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(files["V2010"]) in (p.info["cmdline"] or [])]
+
+
+def test_a_java_without_memory_is_told(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolated, "MEMORY_LIMIT_BYTES", 64 << 20)
+    assert refused(files["V2010"]).fault in ("too_large", "corrupt")
 
 
 def test_another_kind_of_file_by_the_name_of_a_database_is_told(tmp_path: Path) -> None:
