@@ -25,6 +25,7 @@ OPENING = re.compile(rb'\s*(?:\[|\{.*?"(%s)"\s*:\s*\[)\s*(?=\{)' % "|".join(WRAP
 BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 CUTS_TRIED = 20
 MANY_DIGITS = re.compile(rb"[0-9]{18}")  # a double has no more than 17 that count
+TOO_DEEP = "it is nested more than 250 deep"
 TOO_LARGE_FOR_A_DOUBLE, OUT_OF_MEMORY = "infinity", "Not enough memory"  # how orjson names them
 
 Numbered = tuple[int, object]  # row number and parsed JSON value
@@ -196,17 +197,27 @@ def _is_told_whole(content: bytes, document: object) -> bool:
     """Whether a document holds all that its text says: each key has two quotation marks, and so has each text."""
     if MANY_DIGITS.search(content) or rb"\u0022" in content:
         return False
-    return content.count(b'"') == orjson.dumps(document).count(b'"')
+    return content.count(b'"') == _dumped(document).count(b'"')
 
 
 def _loads_exactly(content: bytes) -> object:
     """Parse more slowly, without losing anything."""
     try:
-        return json.loads(
+        document = json.loads(
             content, object_pairs_hook=_noting_doubled, parse_int=str, parse_float=str, parse_constant=_refuse_constant
         )
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    _dumped(document)
+    return document
+
+
+def _dumped(document: object) -> bytes:
+    """Return a text of a document; refuse one that has none, for half of a surrogate pair or for its depth."""
+    try:
+        return orjson.dumps(document)
+    except TypeError as error:
+        raise ValueError(TOO_DEEP if "ecursion" in str(error) else str(error)) from None
 
 
 def _noting_doubled(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -139,7 +139,16 @@ def test_an_object_that_names_a_key_twice_is_known(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["NaN", "[NaN,1e400]", "[1e400,-Infinity]", "[1e400" + ",[" * 100_000 + "]" * 100_001, "[1e400,\x00]"]
+    "text",
+    [
+        "NaN",
+        "[NaN,1e400]",
+        "[1e400,-Infinity]",
+        "[1e400" + ",[" * 100_000 + "]" * 100_001,
+        "[1e400,\x00]",
+        '[1e400,"\\ud800"]',
+        "[" * 500 + "]" * 500,
+    ],
 )
 def test_what_is_no_json_stays_none_beside_a_large_number(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - each parser words it in its own way
