@@ -13,10 +13,12 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from blocks import key_vault
 from freight.errors import ConfigurationError
-from freight.settings import PROJECT_ROOT
+from freight.readers.access_jars import fetch_access
+from freight.settings import PROJECT_ROOT, load_settings
 from freight.simulator.kafka_broker import LocalKafka, fetch_broker, why_not
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
+from tests.lib.access import AccessWriter
 from tests.lib.azurite import Azurite, OwnAzurite, fetch_azurite
 from tests.lib.azurite import why_not as why_no_azurite
 from tests.lib.kafka import OwnKafka
@@ -60,6 +62,15 @@ def kafka_jars() -> Path:
     except ConfigurationError as error:
         _cannot_test(str(error))
     return jars or _cannot_test(why_not(folder))
+
+
+@pytest.fixture(scope="session")
+def access_writer() -> AccessWriter:
+    """Writes MS Access files; what reads them is then there, too."""
+    try:
+        return AccessWriter(fetch_access(load_settings().access))
+    except ConfigurationError as error:
+        _cannot_test(str(error))
 
 
 @pytest.fixture(scope="session")

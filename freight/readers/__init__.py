@@ -6,6 +6,7 @@ from typing import Any
 
 from freight.contracts import Contract
 from freight.errors import ConfigurationError
+from freight.readers.access import AccessOptions, read_access
 from freight.readers.delimited import DelimitedOptions, read_delimited
 from freight.readers.excel import ExcelOptions, read_excel
 from freight.readers.json_records import read_json, read_jsonl
@@ -55,6 +56,7 @@ READERS: dict[str, Reader] = {
     "excel": Reader(read_excel, ExcelOptions),
     "json": Reader(read_json, ReaderOptions),
     "jsonl": Reader(read_jsonl, ReaderOptions),
+    "access": Reader(read_access, AccessOptions),
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import infer_compression
 
 from freight.errors import ConfigurationError, SourceError
 
@@ -62,6 +63,11 @@ class SourceFile:
         """
         with named_faults(self.path), self.filesystem.open(self.address, "rb", compression="infer") as stream:
             yield stream
+
+    def local_path(self) -> Path | None:
+        """Return the path of the content on this machine; None if it is elsewhere, or compressed."""
+        is_here = isinstance(self.filesystem, LocalFileSystem) and infer_compression(self.address) is None
+        return Path(self.address) if is_here else None
 
     def sha256(self) -> str:
         """Return the hash of the stored bytes, as hex."""
