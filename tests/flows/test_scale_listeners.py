@@ -316,7 +316,9 @@ def test_a_run_that_comes_while_the_last_one_works_waits_for_it_and_goes_on_wher
     )
     known = prefect.read_deployment_by_name(scaler).id
     due = [datetime.now(UTC) + timedelta(seconds=wait_s) for wait_s in (0, 40)]
-    first, second = (prefect.create_flow_run_from_deployment(known, state=Scheduled(scheduled_time=at)).id for at in due)
+    first, second = (
+        prefect.create_flow_run_from_deployment(known, state=Scheduled(scheduled_time=at)).id for at in due
+    )
 
     def is_completed(run_id: UUID) -> bool:
         state = prefect.read_flow_run(run_id).state
