@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
-from freight.readers import reader_for
+from freight.readers import Reader, reader_for
 
 DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is wrong, not the rows
 
@@ -27,10 +27,12 @@ class Source(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the source in reports and in the ledger.")
     dataset: str = Field(description="Which contract its rows keep.")
-    reader: str = Field(description="csv, excel, json or jsonl.")
+    reader: str = Field(description="csv, excel, json, jsonl or sql.")
     location: str = Field(
-        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder."
+        default="",
+        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder.",
     )
+    connection: str = Field(default="", description="Name of the block by which a database is reached.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
     time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
     quarantine_limit: float = Field(
@@ -149,9 +151,25 @@ def _checked(catalog: Catalog, path: Path) -> Catalog:
 def _check_reader(source: Source, path: Path) -> None:
     """Check the reader's name and options here: found only when its turn comes, a mistake would cost half a run."""
     try:
-        reader_for(source.reader).options.of(source.options)
+        reader = reader_for(source.reader)
+        _check_place(source, reader)
+        options = reader.options.of(source.options)
+        if options.is_partial and source.contract.snapshot:
+            raise ConfigurationError(
+                f"options > watermark: {source.dataset} are stated as a whole, or none would be seen to go: remove it"
+            )
     except ConfigurationError as error:
         raise ConfigurationError(f"{path.name}: sources > {source.name} > {error}") from None
+
+
+def _check_place(source: Source, reader: Reader) -> None:
+    for key in ("location", "connection"):
+        if key in reader.needs and not getattr(source, key):
+            raise ConfigurationError(f"{key}: the reader {source.reader!r} needs one")
+        if key not in reader.needs and getattr(source, key):
+            raise ConfigurationError(f"{key}: the reader {source.reader!r} has no use for one: remove it")
+    if source.has_day and "connection" in reader.needs:
+        raise ConfigurationError("location: only the names of files tell a day")
 
 
 def _first_fault(error: ValidationError, content: dict[str, Any]) -> str:

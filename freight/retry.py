@@ -9,11 +9,15 @@ RETRIES = 4
 FIRST_RETRY_S = 1.0
 
 
-def with_retries[T](call: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
-    """Call again after a TransientError, waiting 1, 2, 4, 8 seconds."""
+def with_retries[T](
+    call: Callable[[], T],
+    after: type[TransientError] = TransientError,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Call again after an error, waiting 1, 2, 4, 8 seconds."""
     for attempt in range(RETRIES):
         try:
             return call()
-        except TransientError:
+        except after:
             sleep(FIRST_RETRY_S * 2**attempt)
     return call()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError
-from freight.pipeline.plan import looks_loaded
-from freight.readers import find_files
+from freight.readers import SourceFile, find_files, looks_loaded
+from freight.types import Position
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
 
@@ -52,5 +52,11 @@ def _plan_day(engine: Engine, folder: Path, source: Source, day: date) -> DayPla
     except SourceError as error:
         return DayPlan(day, source.name, 0, 0, "" if error.fault == "missing" else str(error))
     with reading(engine) as connection:
-        loaded = [looks_loaded(source, f, ledger.position_of(connection, source.name, f.path)) for f in files]
+        loaded = [_is_loaded(source, f, ledger.position_of(connection, source.name, f.path)) for f in files]
     return DayPlan(day, source.name, len(files), loaded.count(False))
+
+
+def _is_loaded(source: Source, file: SourceFile, position: Position | None) -> bool:
+    if position is None or position.contract_version != source.contract.version:
+        return False
+    return looks_loaded(file, position)

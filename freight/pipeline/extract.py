@@ -1,4 +1,4 @@
-"""Extract: a file becomes text columns in a spool file; rows that cannot be cut into cells are kept beside them."""
+"""Extract: what was delivered becomes text columns in a spool file; rows that are no cells are kept beside them."""
 
 import logging
 import re
@@ -11,6 +11,7 @@ from freight.ahead import ahead
 from freight.contracts.headers import match_header
 from freight.errors import DpaError, SourceError, TransientError
 from freight.frames import ROW_NUMBER
+from freight.pipeline.patience import patiently
 from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import reader_for
 from freight.spool import SpoolWriter
@@ -20,39 +21,40 @@ log = logging.getLogger("freight")
 
 def spool_folder(root: Path, planned: PlannedUnit) -> Path:
     """Return the folder of a unit's spool files; one run loads a content of a source once."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.file.path).name)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.unit.location).name)
     return root / planned.unit.run_id / f"{planned.source.name}-{name}-{planned.unit.file_hash[:12]}"
 
 
 def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
-    """Read the file as text into the spool.
+    """Read a file, or what else was delivered, as text into the spool.
 
     Raises:
-        SourceError: the file cannot be used.
+        SourceError: it cannot be used, or its source stays away.
         TransientError: the spool cannot be written.
     """
+    location = planned.unit.location
     try:
-        raw = _extract(planned, folder)
+        raw = patiently(lambda: _extract(planned, folder))
     except DpaError:
         raise
     except OSError as error:
-        raise TransientError(f"{planned.file.path} cannot be extracted: {error}") from error
+        raise TransientError(f"{location} cannot be extracted: {error}") from error
     except Exception as error:
         # Whatever a parser raises over a broken file must end that file, not the run.
-        log.exception("reader %s failed over %s", planned.source.reader, planned.file.path)
+        log.exception("reader %s failed over %s", planned.source.reader, location)
         raise SourceError(
             "corrupt",
             f"the reader {planned.source.reader!r} cannot read it: {type(error).__name__}: {error}",
-            location=planned.file.path,
+            location=location,
             remedy="deliver the file again, or in another format",
         ) from error
-    planned.file.refuse_if_changed()
+    planned.content.item.refuse_if_changed()
     return raw
 
 
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
-    table = reader_for(source.reader)(planned.file, contract, source.options)
+    table = reader_for(source.reader)(planned.content.item, contract, source.options)
     names = {str(position): name for position, name in enumerate(match_header(table.header, contract))}
     raw, row_range = RawSpool(folder, table.decimal), _RowRange()
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:

@@ -10,27 +10,27 @@ import polars as pl
 
 from freight.catalog import Source
 from freight.frames import DecimalMark
-from freight.readers import SourceFile
+from freight.readers import NewContent
 from freight.spool import read_spool
-from freight.types import LoadCounts
-from freight.warehouse.ledger import FilePosition, LoadUnit
+from freight.types import LoadCounts, Position
+from freight.warehouse.ledger import LoadUnit
 
 UnitState = Literal["loaded", "unchanged", "parked", "failed"]
 
 
 @dataclass(frozen=True)
 class PlannedUnit:
-    """A file that has to be loaded, and what was loaded from its location before."""
+    """A file that has to be loaded, or what else is new in a source; and what was loaded from its location before."""
 
     source: Source
-    file: SourceFile
+    content: NewContent
     unit: LoadUnit
-    expected: FilePosition | None
+    expected: Position | None
 
 
 @dataclass(frozen=True)
 class UnitOutcome:
-    """How one file ended; `message` says why it failed or was left alone."""
+    """How one file ended; `message` says why it failed or was left alone, or what a person should know of it."""
 
     source: str
     location: str
