@@ -27,12 +27,13 @@ class Source(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the source in reports and in the ledger.")
     dataset: str = Field(description="Which contract its rows keep.")
-    reader: str = Field(description="csv, excel, json, jsonl or sql.")
+    reader: str = Field(description="csv, excel, json, jsonl, http_api or sql.")
     location: str = Field(
         default="",
-        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder.",
+        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder. "
+        "Of an API the path behind its base_url.",
     )
-    connection: str = Field(default="", description="Name of the block by which a database is reached.")
+    connection: str = Field(default="", description="Name of the block by which a database or an API is reached.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
     time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
     quarantine_limit: float = Field(

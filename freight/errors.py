@@ -45,7 +45,15 @@ class ConfigurationError(DpaError):
 
 
 class TransientError(DpaError):
-    """The outside world failed in a way that usually passes: lost connection, deadlock, locked file."""
+    """The outside world failed in a way that usually passes: lost connection, deadlock, locked file.
+
+    Attributes:
+        retry_after_s: how long it asks to be left alone.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class SourceAway(TransientError):

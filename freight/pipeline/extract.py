@@ -1,6 +1,5 @@
 """Extract: what was delivered becomes text columns in a spool file; rows that are no cells are kept beside them."""
 
-import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +8,13 @@ import polars as pl
 
 from freight.ahead import ahead
 from freight.contracts.headers import match_header
-from freight.errors import DpaError, SourceError, TransientError
+from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
-from freight.pipeline.patience import patiently
+from freight.pipeline.contained import contained
 from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import reader_for
+from freight.retry import patiently
 from freight.spool import SpoolWriter
-
-log = logging.getLogger("freight")
 
 
 def spool_folder(root: Path, planned: PlannedUnit) -> Path:
@@ -32,22 +30,8 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
         SourceError: it cannot be used, or its source stays away.
         TransientError: the spool cannot be written.
     """
-    location = planned.unit.location
-    try:
+    with contained(planned.source.reader, planned.unit.location):
         raw = patiently(lambda: _extract(planned, folder))
-    except DpaError:
-        raise
-    except OSError as error:
-        raise TransientError(f"{location} cannot be extracted: {error}") from error
-    except Exception as error:
-        # Whatever a parser raises over a broken file must end that file, not the run.
-        log.exception("reader %s failed over %s", planned.source.reader, location)
-        raise SourceError(
-            "corrupt",
-            f"the reader {planned.source.reader!r} cannot read it: {type(error).__name__}: {error}",
-            location=location,
-            remedy="deliver the file again, or in another format",
-        ) from error
     planned.content.item.refuse_if_changed()
     return raw
 

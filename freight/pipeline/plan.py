@@ -6,10 +6,11 @@ from pathlib import Path
 
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError
+from freight.pipeline.contained import contained
 from freight.pipeline.load import fail_unit
-from freight.pipeline.patience import patiently
 from freight.pipeline.units import PlannedUnit, SourcePlan, UnitOutcome
 from freight.readers import Connections, Delivery, NewContent, Place, reader_for
+from freight.retry import patiently
 from freight.types import Position, RunId, instant_of
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
@@ -64,7 +65,8 @@ def _plan_delivery(
         position = ledger.position_of(connection, source.name, delivery.path)
     is_known = position is not None and position.contract_version == source.contract.version
     try:
-        content = patiently(lambda: delivery.changed_since(position if is_known else None))
+        with contained(source.reader, delivery.path):
+            content = patiently(lambda: delivery.changed_since(position if is_known else None))
     except SourceError as error:
         return fail_unit(engine, _unseen(source, delivery, run_id, now), error.at(delivery.path), now)
     if content is None:

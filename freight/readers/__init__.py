@@ -10,7 +10,9 @@ from freight.readers.delimited import DelimitedOptions, read_delimited
 from freight.readers.deliveries import Connections, Delivery, NewContent, NoConnections, Place
 from freight.readers.excel import ExcelOptions, read_excel
 from freight.readers.files import deliver_files, looks_loaded
-from freight.readers.json_records import read_json, read_jsonl
+from freight.readers.http_api import deliver_answers
+from freight.readers.http_pages import ApiOptions
+from freight.readers.json_records import read_json, read_jsonl, read_known_keys
 from freight.readers.locations import SourceFile, find_files
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
@@ -76,6 +78,7 @@ READERS: dict[str, Reader] = {
     "excel": Reader(read_excel, ExcelOptions),
     "json": Reader(read_json, ReaderOptions),
     "jsonl": Reader(read_jsonl, ReaderOptions),
+    "http_api": Reader(read_known_keys, ApiOptions, deliver_answers, needs=("location", "connection")),
     "sql": Reader(read_table, SqlOptions, deliver_table, needs=("connection",)),
 }
 

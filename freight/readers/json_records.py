@@ -3,13 +3,14 @@
 A list is parsed whole and so has a size cap; JSON Lines stream and may be of any size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import batched
 
 import orjson
 import polars as pl
 
 from freight.contracts import Contract
+from freight.contracts.headers import known_headers, normalise
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.readers.locations import SourceFile
@@ -32,7 +33,7 @@ def read_json(file: SourceFile, contract: Contract, options: ReaderOptions) -> R
     content = _read_capped(file)
     if not content.strip():
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
-    rows = list(enumerate(_objects(_parse(content, file.path), file.path), start=1))
+    rows = list(enumerate(objects_of(parse_json(content, file.path), file.path), start=1))
     header = _header(rows, contract)
     return RawTable(header, (_raw_batch(part, header, file.path) for part in batched(rows, BATCH_ROWS)))
 
@@ -43,11 +44,32 @@ def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> 
     Raises:
         SourceError: the file is empty, or a later line has a key that the first ones had not.
     """
-    first = next(_numbered_lines(file), None)
+    return _read_lines(lambda: _numbered_lines(file), file, contract)
+
+
+def read_known_keys(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
+    """Read JSON Lines as `read_jsonl` does, without keys that the contract does not know."""
+    known = known_headers(contract)
+
+    def lines() -> Iterator[list[Numbered]]:
+        for rows in _numbered_lines(file):
+            yield [(number, _with_keys(record, known)) for number, record in rows]
+
+    return _read_lines(lines, file, contract)
+
+
+def _with_keys(record: object, known: Container[str]) -> object:
+    if not isinstance(record, dict):
+        return record
+    return {key: value for key, value in record.items() if normalise(key) in known}
+
+
+def _read_lines(lines: Callable[[], Iterator[list[Numbered]]], file: SourceFile, contract: Contract) -> RawTable:
+    first = next(lines(), None)
     if first is None:
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
     header = _header(first, contract)
-    return RawTable(header, (_raw_batch(rows, header, file.path) for rows in _numbered_lines(file)))
+    return RawTable(header, (_raw_batch(rows, header, file.path) for rows in lines()))
 
 
 def _read_capped(file: SourceFile) -> bytes:
@@ -63,7 +85,12 @@ def _read_capped(file: SourceFile) -> bytes:
     return content
 
 
-def _parse(content: bytes, path: str) -> object:
+def parse_json(content: bytes, path: str) -> object:
+    """Return a JSON document.
+
+    Raises:
+        SourceError: it is none.
+    """
     try:
         return orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
@@ -75,15 +102,20 @@ def _parse(content: bytes, path: str) -> object:
         ) from None
 
 
-def _objects(document: object, path: str) -> list[object]:
+def objects_of(document: object, path: str, keys: Sequence[str] = WRAPPER_KEYS) -> list[object]:
+    """Return the list that a document is, or has under one of some keys.
+
+    Raises:
+        SourceError: there is none.
+    """
     if isinstance(document, dict):
-        document = next((document[key] for key in WRAPPER_KEYS if isinstance(document.get(key), list)), document)
+        document = next((document[key] for key in keys if isinstance(document.get(key), list)), document)
     if not isinstance(document, list):
         raise SourceError(
             "unsupported",
             "the JSON is not a list of objects",
             location=path,
-            remedy=f"deliver a list, bare or under one of the keys {', '.join(WRAPPER_KEYS)}",
+            remedy=f"deliver a list, bare or under one of the keys {', '.join(keys)}",
         )
     return document
 

@@ -23,10 +23,11 @@ from freight.contracts.headers import known_headers, normalise
 from freight.databases import Database
 from freight.errors import ConfigurationError, SourceAway, SourceError, TransientError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.readers.content_hash import ContentHash
 from freight.readers.deliveries import NewContent, Place
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable, fault_row
-from freight.readers.watermarks import before, instant_in, like, note, recall, utc
+from freight.readers.watermarks import are_alike, before, instant_in, like, note, recall, utc
 from freight.types import Position
 
 BATCH_ROWS = 20_000
@@ -109,7 +110,7 @@ class TableDelivery:
 
     def _whole(self, table: _Table, now: datetime) -> NewContent:
         rows = TableRows(self.path, self.database, _names(table.columns), (sa.select(*table.columns),))
-        content_hash = _ContentHash()
+        content_hash = ContentHash()
         for _ in _batches(rows, content_hash):
             pass
         whole = TableRows(rows.path, rows.database, rows.header, rows.queries, content_hash.hexdigest())
@@ -132,8 +133,8 @@ class _Window:
         self._overlap_s = delivery.options.overlap_s
         self._high, self._later_rows = self._newest()
         self._unmarked_rows = self._count(self._column.is_(None))
-        noted = known.watermark if known else None
-        self._known = None if self._high is None else recall(self._column.name, noted, self._high)
+        noted = recall(self._column.name, known.watermark) if known else None
+        self._known = noted if noted is not None and self._is_like_now(noted) else None
 
     def content(self) -> NewContent | None:
         """Return the rows of the window; None if there are none."""
@@ -160,6 +161,10 @@ class _Window:
         if newest <= bound:
             return newest, 0
         return self._newest_where(self._up_to(bound)), self._count(self._column > self._bound(bound))
+
+    def _is_like_now(self, noted: object) -> bool:
+        """Whether the column still is of the kind that it was."""
+        return self._high is not None and are_alike(noted, self._high)
 
     @property
     def _is_set_back(self) -> bool:
@@ -326,7 +331,7 @@ def _reading(database: Database, path: str) -> Iterator[sa.Connection]:
 
 
 def _checked(rows: TableRows) -> Iterator[RawBatch]:
-    content_hash = _ContentHash() if rows.content_hash else None
+    content_hash = ContentHash() if rows.content_hash else None
     yield from _batches(rows, content_hash)
     if content_hash and content_hash.hexdigest() != rows.content_hash:
         raise SourceError(
@@ -337,15 +342,20 @@ def _checked(rows: TableRows) -> Iterator[RawBatch]:
         )
 
 
-def _batches(rows: TableRows, content_hash: "_ContentHash | None") -> Iterator[RawBatch]:
+def _batches(rows: TableRows, content_hash: ContentHash | None) -> Iterator[RawBatch]:
     first = 1
     with _reading(rows.database, rows.path) as connection:
         for query in rows.queries:
             for part in connection.execute(query.execution_options(yield_per=BATCH_ROWS)).partitions():
                 if content_hash:
-                    content_hash.note(part)
+                    _note(content_hash, part)
                 yield _raw_batch(part, rows.header, first)
                 first += len(part)
+
+
+def _note(content_hash: ContentHash, part: Sequence[sa.Row[Any]]) -> None:
+    for row in part:
+        content_hash.note(orjson.dumps([_text(value) for value in row]))
 
 
 def _raw_batch(part: Sequence[sa.Row[Any]], header: tuple[str, ...], first: int) -> RawBatch:
@@ -370,20 +380,3 @@ def _fault(number: int, row: sa.Row[Any], header: tuple[str, ...]) -> dict[str, 
 
 def _text(value: Any) -> str | None:
     return WRITERS.get(type(value), str)(value)
-
-
-class _ContentHash:
-    """A hash of rows in whatever order: databases promise none."""
-
-    def __init__(self) -> None:
-        self._sum = 0
-
-    def note(self, rows: Sequence[sa.Row[Any]]) -> None:
-        """Take in some rows."""
-        for row in rows:
-            digest = hashlib.sha256(orjson.dumps([_text(value) for value in row])).digest()
-            self._sum = (self._sum + int.from_bytes(digest)) % (1 << 256)
-
-    def hexdigest(self) -> str:
-        """Return the hash of all rows."""
-        return f"{self._sum:064x}"

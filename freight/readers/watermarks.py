@@ -32,18 +32,23 @@ def note(column: str, value: object) -> str:
     return orjson.dumps([column, kind, CODECS[kind][1](value)]).decode()
 
 
-def recall(column: str, noted: str | None, sample: object) -> Any:
-    """Return the value that was noted; None where nothing was, or of another column or kind.
+def recall(column: str, noted: str | None) -> Any:
+    """Return the value that was noted; None where nothing was, or of another column.
 
     Args:
         column: whose value it has to be.
-        noted: what `note` returned.
-        sample: a value of the column as it is now.
+        noted: what `note` returned, or what a reader noted otherwise.
     """
-    if noted is None:
+    parts = orjson.loads(noted) if noted else None
+    if not isinstance(parts, list) or parts[0] != column:
         return None
-    of_column, kind, text = orjson.loads(noted)
-    return CODECS[kind][2](text) if (of_column, kind) == (column, _kind(sample)) else None
+    _, kind, text = parts
+    return CODECS[kind][2](text)
+
+
+def are_alike(value: object, other: object) -> bool:
+    """Whether two values may be compared as watermarks."""
+    return _kind(value) == _kind(other)
 
 
 def _kind(value: object) -> str:
@@ -98,6 +103,15 @@ def before(value: object, seconds: int, zone: str) -> Any:
     """Return the time that lies some seconds before one, in the same form; a value that is no time as it is."""
     instant = instant_in(value, zone)
     return value if instant is None else like(value, instant - timedelta(seconds=seconds), zone)
+
+
+def in_words_of(value: Any, seconds: int, zone: str) -> Any:
+    """Return `before` a value for somebody who wrote it so: a time in full, with the offset that it had."""
+    time = _time_in(value) if isinstance(value, str) else None
+    if time is None or len(value) == DATE_CHARS:
+        return before(value, seconds, zone)
+    earlier = (time - timedelta(seconds=seconds)).replace(microsecond=0).isoformat(sep=value[DATE_CHARS])
+    return earlier.removesuffix("+00:00") + "Z" if value.endswith("Z") else earlier
 
 
 def utc(instant: datetime) -> datetime:
