@@ -112,8 +112,8 @@ class _Newest:
                 self._unmarked_rows += 1
             elif (instant := instant_in(mark, self._zone)) and instant > self._now:
                 self._later_rows += 1
-            else:
-                self.value = mark if self.value is None else max(self.value, mark, key=self._order)
+            elif self._order(mark) and (self.value is None or self._order(mark) > self._order(self.value)):
+                self.value = mark
 
     def state_hash(self, file: SourceFile, overlap_s: int) -> str:
         """Return what tells where the API stands: the newest watermark, and the records that will be read again."""
@@ -139,15 +139,11 @@ class _Newest:
 
     def _order(self, mark: Any) -> Any:
         """Return what orders watermarks: times by their instant, whatever their offset."""
-        try:
-            if are_alike(mark, mark if self.value is None else self.value):
-                return instant_in(mark, self._zone) or mark
-        except TypeError:
-            pass
+        if are_alike(mark, mark if self.value is None else self.value):
+            return instant_in(mark, self._zone) or mark
         raise SourceError(
             "corrupt",
-            f"{self._key} is {mark!r} in one record"
-            + ("" if self.value is None else f" and {self.value!r} in another"),
+            f"{self._key} is {mark!r} in one record and {self.value!r} in another",
             column=self._key,
             remedy="name another key as `watermark`, or leave it out and read all",
         )

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from freight.errors import SourceError
+
 # How values of a column are written and read again, by what the driver gives.
 CODECS: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
@@ -26,7 +28,7 @@ def note(column: str, value: object) -> str:
     """Return a watermark as text.
 
     Raises:
-        TypeError: a value of this kind does not grow.
+        SourceError: a value of this kind does not grow.
     """
     kind = _kind(value)
     return orjson.dumps([column, kind, CODECS[kind][1](value)]).decode()
@@ -47,14 +49,19 @@ def recall(column: str, noted: str | None) -> Any:
 
 
 def are_alike(value: object, other: object) -> bool:
-    """Whether two values may be compared as watermarks."""
+    """Whether two values may be compared as watermarks.
+
+    Raises:
+        SourceError: one is none.
+    """
     return _kind(value) == _kind(other)
 
 
 def _kind(value: object) -> str:
     found = next((kind for kind, (holds, _, _) in CODECS.items() if isinstance(value, holds)), None)
     if found is None:
-        raise TypeError(f"{type(value).__name__} is no kind of watermark")
+        told = f"a {type(value).__name__}, such as {value!r}, is no watermark"
+        raise SourceError("unsupported", told, remedy="name a column with times or growing numbers as `watermark`")
     return found
 
 

@@ -205,10 +205,13 @@ def test_a_growing_number_is_a_watermark_too_and_another_column_begins_anew(corr
 
 @on_postgresql
 def test_a_column_that_does_not_grow_is_no_watermark(corridor: Corridor, erp: Erp) -> None:
-    erp.do("ALTER TABLE transactions ADD COLUMN changes INTEGER[] DEFAULT '{1}'")
+    erp.do("ALTER TABLE transactions ADD COLUMN changes TIME DEFAULT '10:00'")
     corridor.sources[0]["options"]["watermark"] = "changes"
     outcome = only(corridor.load())
-    assert (outcome.state, "list is no kind of watermark" in outcome.message) == ("failed", True)
+    assert (outcome.state, "a time, such as datetime.time(10, 0), is no watermark" in outcome.message) == (
+        "failed",
+        True,
+    )
 
 
 def test_values_become_the_text_that_a_file_would_hold(corridor: Corridor, erp: Erp) -> None:
