@@ -3,9 +3,11 @@
 from typing import Any, NamedTuple
 
 import httpx
+from fsspec import AbstractFileSystem
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
+from blocks.blob_drop import BlobDrop
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
 from blocks.sql_source import SqlSource
@@ -69,6 +71,10 @@ class BlockConnections:
     def api(self, name: str) -> httpx.Client:
         """Return a client of an HTTP API block."""
         return load_block(HttpApi, name).client()
+
+    def drop(self, name: str) -> AbstractFileSystem:
+        """Return the filesystem of a Blob Drop block."""
+        return load_block(BlobDrop, name).filesystem()
 
 
 def load_block[B: Block](kind: type[B], name: str) -> B:

@@ -19,6 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from blocks.alert_channel import AlertChannel
+from blocks.blob_drop import BlobDrop
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
@@ -30,6 +31,7 @@ from freight.errors import ConfigurationError, DpaError
 
 BLOCKS: tuple[type[Block], ...] = (
     AlertChannel,
+    BlobDrop,
     HttpApi,
     KafkaCluster,
     KeyVault,

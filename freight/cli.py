@@ -13,6 +13,7 @@ from freight.demo import Wishes, stream_demo
 from freight.errors import DpaError
 from freight.log import log_to_file
 from freight.maintenance import SPOOL_DAYS, maintain
+from freight.readers.access_jars import fetch_access
 from freight.reconcile import AGREE, reconcile
 from freight.replay import replay
 from freight.settings import Settings, load_settings, started_by
@@ -71,6 +72,12 @@ def stream(
     settings, _ = _warehouse()
     if not stream_demo(settings, Wishes(rate, poison, seconds), Console(highlight=False)):
         raise typer.Exit(1)
+
+
+@app.command(name="fetch-access")
+def fetch_access_command() -> None:
+    """Fetch what reads MS Access files, once: Jackcess, by Maven. Windows needs Microsoft's driver instead."""
+    console.print(f"MS Access can be read, with {fetch_access(load_settings().access)}")
 
 
 @app.command()

@@ -41,6 +41,11 @@ class Settings:
         return self.home / "run"
 
     @property
+    def access(self) -> Path:
+        """Folder of the Java libraries that read MS Access."""
+        return self.home / ".access"
+
+    @property
     def landing(self) -> Path:
         """Folder that the simulator fills."""
         return self.home / "landing"

@@ -26,6 +26,7 @@ ReasonCode = Literal[
     "control_character",
     "nested_value",
     "excel_error",
+    "no_text",
     "required",
     "wrong_type",
     "not_finite",

@@ -1,5 +1,6 @@
 """The steps of the batch load as tasks. Each is safe to repeat; only transient errors are retried."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from freight import pipeline
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError, TransientError
 from freight.pipeline import ConformedSpool, PlannedUnit, RawSpool, RunReport, SourcePlan, UnitOutcome
+from freight.readers import SourceFile
 from freight.settings import load_settings
 from freight.spool import remove_spool
 from freight.types import RunId
@@ -25,6 +27,7 @@ RETRY: dict[str, Any] = {
     "retry_delay_seconds": exponential_backoff(backoff_factor=5),
     "retry_jitter_factor": 0.5,
     "cache_policy": NO_CACHE,  # these tasks have side effects
+    "persist_result": False,  # a file that is planned knows how to open its place
 }
 
 
@@ -83,6 +86,14 @@ def load(block: str | None, planned: PlannedUnit, spool: ConformedSpool) -> Unit
 def record_failure(block: str | None, planned: PlannedUnit, error: SourceError) -> UnitOutcome:
     """Write down why nothing of a file was loaded."""
     return pipeline.fail_unit(warehouse(block), planned.unit, error.at(planned.unit.location), _now())
+
+
+@task(name="archive", task_run_name="archive-{source.name}", retry_condition_fn=is_transient, **RETRY)
+def archive(
+    catalog: Catalog, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
+) -> list[UnitOutcome]:
+    """Move the files of a source that are loaded into its archive; return the outcomes, with what stays and why."""
+    return pipeline.archive_loaded(catalog.folder, source, files, outcomes)
 
 
 @task(name="refresh-aggregates", task_run_name="refresh-aggregates", retry_condition_fn=is_transient, **RETRY)

@@ -1,13 +1,12 @@
 """Kafka Connect and the Debezium JDBC sink, fetched once by Maven from wherever this machine's Maven fetches."""
 
-import shutil
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from freight.errors import ConfigurationError
-from freight.simulator.kafka_jars import COPY_JARS, KAFKA_VERSION, one_at_a_time, run_maven
+from freight.java import COPY_JARS, fetch_once, run_maven, why_no_maven
+from freight.simulator.kafka_jars import KAFKA_VERSION
 
 SINK_VERSION = "3.6.0.Final"
 COPY_ONE = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
@@ -30,32 +29,22 @@ def fetch_connect(folder: Path) -> Connect:
         ConfigurationError: there is no Maven, or it could not download.
     """
     whole = folder / f"connect-{KAFKA_VERSION}-jdbc-{SINK_VERSION}"
-    if not whole.exists():
-        if not shutil.which("mvn"):
-            raise ConfigurationError(
-                "there is no Maven (mvn) to fetch Kafka Connect: install it (Debian, Ubuntu: the package maven), or "
-                "leave out the candidate `connect` with --only"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        with one_at_a_time(folder):
-            if not whole.exists():  # another process may have fetched it while this one waited
-                _download(whole)
+    if not whole.exists() and (reason := why_no_maven("Kafka Connect")):
+        raise ConfigurationError(f"{reason}, or leave out the candidate `connect` with --only")
+    fetch_once(whole, _download)
     return Connect(whole / "libs", whole / "plugins")
 
 
-def _download(whole: Path) -> None:
-    """Fetch everything beside its place, and move it there when all has come."""
-    with tempfile.TemporaryDirectory(dir=whole.parent, prefix="download-") as name:
-        staging = Path(name)
-        (staging / "pom.xml").write_text(_pom(), encoding="utf-8")
-        worker = ("-f", "pom.xml", COPY_JARS, "-DoutputDirectory=whole/libs", "-DincludeScope=runtime")
-        run_maven(staging, "Kafka Connect", *worker)
-        sink = (COPY_ONE, f"-Dartifact={SINK}", "-DoutputDirectory=archive")
-        run_maven(staging, "the Debezium JDBC sink", *sink)
-        for archive in (staging / "archive").iterdir():
-            with tarfile.open(archive) as packed:
-                packed.extractall(staging / "whole" / "plugins", filter="data")
-        (staging / "whole").rename(whole)
+def _download(staging: Path) -> Path:
+    (staging / "pom.xml").write_text(_pom(), encoding="utf-8")
+    worker = ("-f", "pom.xml", COPY_JARS, "-DoutputDirectory=whole/libs", "-DincludeScope=runtime")
+    run_maven(staging, "Kafka Connect", *worker)
+    sink = (COPY_ONE, f"-Dartifact={SINK}", "-DoutputDirectory=archive")
+    run_maven(staging, "the Debezium JDBC sink", *sink)
+    for archive in (staging / "archive").iterdir():
+        with tarfile.open(archive) as packed:
+            packed.extractall(staging / "whole" / "plugins", filter="data")
+    return staging / "whole"
 
 
 def _pom() -> str:

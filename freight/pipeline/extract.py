@@ -16,10 +16,12 @@ from freight.readers import reader_for
 from freight.retry import patiently
 from freight.spool import SpoolWriter
 
+NAME_CHARS = 80  # of a file in the name of a folder, which systems limit to 255 in all
+
 
 def spool_folder(root: Path, planned: PlannedUnit) -> Path:
     """Return the folder of a unit's spool files; one run loads a content of a source once."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.unit.location).name)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.unit.location).name)[-NAME_CHARS:]
     return root / planned.unit.run_id / f"{planned.source.name}-{name}-{planned.unit.file_hash[:12]}"
 
 
@@ -30,10 +32,11 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
         SourceError: it cannot be used, or its source stays away.
         TransientError: the spool cannot be written.
     """
-    with contained(planned.source.reader, planned.unit.location):
-        raw = patiently(lambda: _extract(planned, folder))
-    planned.content.item.refuse_if_changed()
-    return raw
+    try:
+        with contained(planned.source.reader, planned.unit.location):
+            return patiently(lambda: _extract(planned, folder))
+    finally:
+        planned.content.item.refuse_if_changed()  # what is wrong with a file that somebody writes to says nothing
 
 
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:

@@ -84,7 +84,10 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
 
 
 def fail_unit(engine: Engine, unit: LoadUnit, error: SourceError, now: datetime) -> UnitOutcome:
-    """Record that nothing of a unit was loaded, and why."""
+    """Record that nothing of a unit was loaded, and why; a file that is still being written only waits."""
+    if error.fault == "changed_while_reading":
+        log.info("left for the next run: %s", error)
+        return UnitOutcome(unit.source, unit.location, "waiting", message=str(error))
     refused = error if isinstance(error, QuarantineLimitExceeded) else None
 
     def record() -> None:

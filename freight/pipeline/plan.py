@@ -37,25 +37,44 @@ def plan_source(
         source: to look at.
         run_id: of the run that loads.
         now: the instant of what fails.
-        connections: opens databases.
+        connections: opens what the source names.
         spool: folder of the spool files of all runs.
-
-    Raises:
-        ConfigurationError: the source names a connection that does not exist.
     """
-    scratch = spool / run_id / f"{source.name}-fetched"
-    place = Place(
-        source.of_all_days, catalog.folder, source.contract, source.time_zone, source.connection, connections, scratch
-    )
+    place = place_of(source, catalog.folder, connections, now, spool / run_id / f"{source.name}-fetched")
     try:
         deliveries = reader_for(source.reader).find(place, source.options)
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
-    plan = SourcePlan([], [])
+    plan = SourcePlan([], [], [delivery.stored for delivery in deliveries if delivery.stored])
     for delivery in deliveries:
         planned = _plan_delivery(engine, source, delivery, run_id, now)
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
     return plan
+
+
+def place_of(source: Source, folder: Path, connections: Connections, now: datetime, scratch: Path) -> Place:
+    """Return where a source is.
+
+    Args:
+        source: to look at.
+        folder: of the catalog.
+        connections: opens what the source names.
+        now: the instant of the run.
+        scratch: folder for what has to be kept until it is loaded.
+    """
+    return Place(
+        location=source.of_all_days,
+        folder=folder,
+        contract=source.contract,
+        time_zone=source.time_zone,
+        connections=connections,
+        now=now,
+        scratch=scratch,
+        connection=source.connection,
+        drop=source.drop,
+        settle_s=source.settle_s,
+        may_be_none=source.archive is not None,
+    )
 
 
 def _plan_delivery(

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from freight.catalog import Catalog
 from freight.errors import SourceError
+from freight.pipeline.archive import archive_loaded
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
 from freight.pipeline.transform import transform_unit
 from freight.pipeline.units import PlannedUnit, UnitOutcome
-from freight.readers import Connections, NoConnections
+from freight.readers import FILES_ONLY, Connections
 from freight.retry import with_retries
 from freight.types import LoadCounts, RunId
 from freight.warehouse import ledger
@@ -23,8 +24,6 @@ from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.migrate import require_current
 
 log = logging.getLogger("freight")
-
-FILES_ONLY = NoConnections()
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,11 @@ class RunReport:
     def parked(self) -> int:
         """Number of files that failed before and wait for `dpa retry`."""
         return sum(outcome.state == "parked" for outcome in self.outcomes)
+
+    @property
+    def waiting(self) -> int:
+        """Number of files that are still being delivered, and left for the next run."""
+        return sum(outcome.state == "waiting" for outcome in self.outcomes)
 
     def counts(self, source: str | None = None) -> LoadCounts:
         """Return the summed counts of a source, or of all."""
@@ -78,6 +82,8 @@ def run_catalog(
         plan = with_retries(partial(plan_of, source, run_id, clock()))
         outcomes += plan.ended
         outcomes += [load_planned(engine, planned, spool_folder(spool, planned), clock) for planned in plan.units]
+        if source.archive:
+            outcomes = archive_loaded(catalog.folder, source, plan.files, outcomes)
     changed = with_retries(lambda: refresh_aggregates(engine))
     report = RunReport(run_id, tuple(outcomes), changed)
     with_retries(lambda: finish_run(engine, report, clock()))

@@ -6,35 +6,36 @@ from typing import Any
 
 from freight.contracts import Contract
 from freight.errors import ConfigurationError
+from freight.readers.access import AccessOptions, read_access
 from freight.readers.delimited import DelimitedOptions, read_delimited
-from freight.readers.deliveries import Connections, Delivery, NewContent, NoConnections, Place
+from freight.readers.deliveries import FILES_ONLY, Connections, Delivery, NewContent, Place
 from freight.readers.excel import ExcelOptions, read_excel
-from freight.readers.files import deliver_files, looks_loaded
+from freight.readers.files import deliver_files, find_stored, looks_loaded
 from freight.readers.http_api import deliver_answers
 from freight.readers.http_pages import ApiOptions
 from freight.readers.json_records import read_json, read_jsonl, read_known_keys
-from freight.readers.locations import SourceFile, find_files
+from freight.readers.locations import SourceFile, below, find_files
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 from freight.readers.sql_table import SqlOptions, deliver_table, read_table
 
 __all__ = [
+    "FILES_ONLY",
     "READERS",
     "Connections",
     "Delivery",
     "NewContent",
-    "NoConnections",
     "Place",
     "RawBatch",
     "RawTable",
     "Reader",
     "SourceFile",
+    "below",
     "find_files",
+    "find_stored",
     "looks_loaded",
     "reader_for",
 ]
-
-FILES = ("location",)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Reader:
     read: Callable[[Any, Contract, Any], RawTable]
     options: type[ReaderOptions]
     deliver: Callable[[Place, Any], Sequence[Delivery]] = deliver_files
-    needs: tuple[str, ...] = FILES
+    needs: tuple[str, ...] = ("location",)
 
     def __call__(self, item: Any, contract: Contract, options: Mapping[str, Any]) -> RawTable:
         """Read what was delivered, such as a file, with the options of its catalog entry.
@@ -78,6 +79,7 @@ READERS: dict[str, Reader] = {
     "excel": Reader(read_excel, ExcelOptions),
     "json": Reader(read_json, ReaderOptions),
     "jsonl": Reader(read_jsonl, ReaderOptions),
+    "access": Reader(read_access, AccessOptions),
     "http_api": Reader(read_known_keys, ApiOptions, deliver_answers, needs=("location", "connection")),
     "sql": Reader(read_table, SqlOptions, deliver_table, needs=("connection",)),
 }

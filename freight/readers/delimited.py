@@ -22,7 +22,7 @@ from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
 from freight.readers.options import ReaderOptions
-from freight.readers.raw import RawBatch, RawTable, fault_row
+from freight.readers.raw import RawBatch, RawTable, fault_row, no_rows
 
 DELIMITERS = ",;\t|"
 SAMPLE_CHARS = 1 << 16
@@ -75,7 +75,10 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
     Raises:
         SourceError: empty, header only, unknown encoding, or not cuttable into records.
     """
-    dialect = detect_dialect(file, contract, options)
+    try:
+        dialect = detect_dialect(file, contract, options)
+    except SourceError as error:
+        raise error.at(file.path) from None
     return RawTable(dialect.header, _batches(file, dialect), dialect.decimal)
 
 
@@ -189,6 +192,8 @@ def _find_header(sample: str, contract: Contract, options: DelimitedOptions) -> 
         for position, record in enumerate(_records(sample, delimiter)[:HEADER_SEARCH_RECORDS])
         if any(record)
     ]
+    if not scored:
+        raise SourceError("empty", "the file has no cell that holds anything", remedy="deliver the file again")
     hits, _, negative_position, delimiter = max(scored)
     return delimiter, -negative_position if hits else _first_filled(sample, delimiter)
 
@@ -243,7 +248,7 @@ def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
         )
     remaining = numbering.take_remaining_faults()
     if not remaining.is_empty():
-        yield RawBatch(_no_rows(len(dialect.header)), remaining)
+        yield RawBatch(no_rows(len(dialect.header)), remaining)
 
 
 class _WithEndMark(io.RawIOBase):
@@ -389,7 +394,3 @@ def _utf8(latin1: str) -> str | None:
         return latin1.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
         return None
-
-
-def _no_rows(width: int) -> pl.DataFrame:
-    return pl.DataFrame(schema={**{str(position): pl.String for position in range(width)}, ROW_NUMBER: pl.Int64})

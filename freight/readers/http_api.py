@@ -14,7 +14,7 @@ import orjson
 
 from freight.errors import SourceError
 from freight.readers.content_hash import ContentHash
-from freight.readers.deliveries import NewContent, Place
+from freight.readers.deliveries import NewContent, Place, opened
 from freight.readers.http_pages import ApiOptions, Pages, instant_of_http
 from freight.readers.locations import SourceFile, find_files
 from freight.readers.watermarks import are_alike, in_words_of, instant_in, note, recall
@@ -30,6 +30,11 @@ class ApiDelivery:
     options: ApiOptions
     client: httpx.Client = field(repr=False)
 
+    @property
+    def stored(self) -> SourceFile | None:
+        """See `Delivery`."""
+        return None
+
     def changed_since(self, known: Position | None) -> NewContent | None:
         """See `Delivery`."""
         noted = known.watermark if known else None
@@ -44,10 +49,10 @@ def deliver_answers(place: Place, options: ApiOptions) -> list[ApiDelivery]:
     """Return the path of an API that a place names; whether it answers is seen later.
 
     Raises:
-        ConfigurationError: there is no connection of that name.
+        SourceError: the connection cannot be opened.
     """
-    client = place.connections.api(place.connection)
-    return [ApiDelivery(f"{place.connection}/{place.location.lstrip('/')}", place, options, client)]
+    path = f"{place.connection}/{place.location.lstrip('/')}"
+    return [ApiDelivery(path, place, options, opened("API", place.connections.api, place.connection, path))]
 
 
 def _snapshot(delivery: ApiDelivery, noted: str | None) -> NewContent | None:

@@ -15,7 +15,7 @@ import orjson
 from pydantic import Field
 
 from freight.errors import ConfigurationError, SourceAway, SourceError, SourceFault, TransientError
-from freight.readers.json_records import LIST_LIMIT_BYTES, WRAPPER_KEYS, objects_of, parse_json
+from freight.parsers.json_records import PIECE_LIMIT_BYTES, WRAPPER_KEYS, Doubled, loads, objects_of
 from freight.readers.options import ReaderOptions
 from freight.retry import patiently
 
@@ -186,9 +186,7 @@ class Pages:
         if is_first:
             self.first_headers = response.headers
         document = self._parse(response, body)
-        keys = [self._options.records] if self._options.records else WRAPPER_KEYS
-        with self._named():
-            records = objects_of(document, self._path, keys)
+        records = self._records(document)
         return Answer(response.url, document, records, hashlib.sha256(body).hexdigest(), response)
 
     def _refuse_status(self, response: httpx.Response) -> None:
@@ -207,8 +205,8 @@ class Pages:
         body = bytearray()
         for piece in response.iter_bytes():
             body += piece
-            if len(body) > LIST_LIMIT_BYTES or self._bytes + len(body) > TOTAL_LIMIT_BYTES:
-                limits = f"{LIST_LIMIT_BYTES >> 20} MiB a page and {TOTAL_LIMIT_BYTES >> 20} MiB in all"
+            if len(body) > PIECE_LIMIT_BYTES or self._bytes + len(body) > TOTAL_LIMIT_BYTES:
+                limits = f"{PIECE_LIMIT_BYTES >> 20} MiB a page and {TOTAL_LIMIT_BYTES >> 20} MiB in all"
                 raise self._fault(
                     "too_large", f"the answer is over {limits}", "ask for smaller pages, or by a watermark"
                 )
@@ -221,32 +219,34 @@ class Pages:
         if not body.strip():
             raise self._fault("empty", "the answer is empty", OWNER_REMEDY)
         try:
-            return parse_json(body, self._path)
-        except SourceError as error:
+            return loads(body)
+        except ValueError as error:
             kind = response.headers.get("Content-Type", "no Content-Type")
-            raise self._fault(error.fault, f"the answer ({kind}) is {error.message}", OWNER_REMEDY) from None
+            raise self._fault("corrupt", f"the answer ({kind}) is not valid JSON: {error}", OWNER_REMEDY) from None
+
+    def _records(self, document: object) -> list[object]:
+        try:
+            records = objects_of(document, [self._options.records] if self._options.records else WRAPPER_KEYS)
+        except SourceError as error:
+            raise self._fault(error.fault, error.message, "name the key of the list as `records`") from None
+        if any(isinstance(record, Doubled) for record in records):
+            raise self._fault("corrupt", "a record names a key twice", OWNER_REMEDY)
+        return records
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
         """Say what an error of the client means for the source."""
         try:
             yield
+        except SourceAway:
+            raise
         except (httpx.TransportError, TransientError) as error:
-            if isinstance(error, SourceAway):
-                raise
             told = str(error) or type(error).__name__
             raise SourceAway(f"{self._path}: the API does not answer in full: {told}") from error
         except httpx.RequestError as error:
             raise self._fault("corrupt", f"the answer cannot be followed: {error}", OWNER_REMEDY) from error
         except ConfigurationError as error:
             raise self._fault("unreadable", str(error), "correct the block of the API, or ask its owner") from error
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except SourceError as error:
-            raise self._fault(error.fault, error.message, "name the key of the list as `records`") from None
 
     def _fault(self, fault: SourceFault, message: str, remedy: str) -> SourceError:
         return SourceError(fault, message, location=self._path, remedy=remedy)

@@ -24,7 +24,8 @@ from freight.databases import Database
 from freight.errors import ConfigurationError, SourceAway, SourceError, TransientError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.readers.content_hash import ContentHash
-from freight.readers.deliveries import NewContent, Place
+from freight.readers.deliveries import NewContent, Place, opened
+from freight.readers.locations import SourceFile
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable, fault_row
 from freight.readers.watermarks import are_alike, before, instant_in, like, note, recall, utc
@@ -99,6 +100,11 @@ class TableDelivery:
     place: Place
     options: SqlOptions
     database: Database
+
+    @property
+    def stored(self) -> SourceFile | None:
+        """See `Delivery`."""
+        return None
 
     def changed_since(self, known: Position | None) -> NewContent | None:
         """See `Delivery`."""
@@ -258,10 +264,11 @@ def deliver_table(place: Place, options: SqlOptions) -> list[TableDelivery]:
     """Return the table or view that the options name; whether it is there is seen later.
 
     Raises:
-        ConfigurationError: there is no connection of that name.
+        SourceError: the connection cannot be opened.
     """
-    database = place.connections.database(place.connection)
-    return [TableDelivery(f"{place.connection}/{options.table}", place, options, database)]
+    path = f"{place.connection}/{options.table}"
+    database = opened("database", place.connections.database, place.connection, path)
+    return [TableDelivery(path, place, options, database)]
 
 
 def read_table(rows: TableRows, contract: Contract, options: SqlOptions) -> RawTable:

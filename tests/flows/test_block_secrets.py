@@ -15,6 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from pydantic import SecretStr
 
 from blocks.alert_channel import AlertChannel
+from blocks.blob_drop import BlobDrop
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret, secret_source
@@ -33,6 +34,7 @@ CANARY = "canary: p@ss/word?"
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa"}
 OAUTH2: dict[str, Any] = {"auth": "oauth2", "client_id": "dpa", "token_url": "https://erp.example.org/token"}
 API, URL = "https://erp.example.org/v1", "postgresql://dpa@db.example.org/freight"
+BLOBS = "https://corridor.blob.core.windows.net"
 HOOK = "https://hooks.example.org/"
 LAST = "that was all"
 
@@ -53,6 +55,8 @@ def with_secrets(vault: StandInVault) -> dict[str, Block]:
         "sql-by-form": SqlSource(url=URL, password=SecretStr(CANARY)),
         "sql-by-vault": SqlSource(url=URL, password_secret=secret),
         "alerts-by-form": AlertChannel(kind="webhook", key=SecretStr(HOOK + quote(CANARY, safe=""))),
+        "drop-by-form": BlobDrop(account_url=BLOBS, key=SecretStr(CANARY)),
+        "drop-by-vault": BlobDrop(account_url=BLOBS, key_secret=secret),
         "mail-by-form": MailServer(host="a", username="dpa", sender="a@example.org", password=SecretStr(CANARY)),
         "mail-by-vault": MailServer(host="a", username="dpa", sender="a@example.org", password_secret=secret),
     }
@@ -83,6 +87,8 @@ def secret_of(block: Block) -> str:
             sender = block.sender_block()
             assert isinstance(sender, Webhook)
             return unquote(sender.url.get_secret_value().removeprefix(HOOK))
+        case BlobDrop():
+            return str(block.filesystem().credential.named_key.key)
         case MailServer():
             return block._password()
     raise AssertionError(f"{type(block).__name__}: say here what it keeps secret")

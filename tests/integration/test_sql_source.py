@@ -24,7 +24,7 @@ from freight.warehouse.connect import reading
 from freight.warehouse.explain import explain
 from tests.conftest import WarehouseUnderTest
 from tests.lib.connections import KnownConnections, keep_databases
-from tests.lib.corridor import Corridor
+from tests.lib.corridor import NOW, Corridor
 from tests.lib.kills import Death, LoadProcess
 from tests.lib.postgres import PostgresServer
 from tests.lib.tables import content_of, empty
@@ -494,7 +494,7 @@ def test_an_sql_server_is_asked_in_its_own_words(tmp_path: Path) -> None:
     table = _Table(clause, [clause.c.id, clause.c.date], clause.c["changed]at"], mssql.DATETIME())
     options = SqlOptions(table="dbo.trans actions", watermark="changed]at", overlap_s=600)
     contract = contract_for("transactions")
-    place = Place("", tmp_path, contract, "UTC", "erp", KnownConnections(), tmp_path)
+    place = Place("", tmp_path, contract, "UTC", KnownConnections(), NOW, tmp_path)
     delivery = TableDelivery("erp/dbo.trans actions", place, options, Database("sqlite://"))
     server: Any = SqlServer(datetime(2026, 2, 1, 11), 0, 3, 2)
     noted = note("changed]at", datetime(2026, 2, 1, 10))

@@ -6,18 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from fsspec import AbstractFileSystem
 
 from blocks.http_api import HttpApi
 from freight.databases import Database
-from freight.readers import Connections, NoConnections
+from freight.readers import FILES_ONLY, Connections
 
 
 @dataclass(frozen=True)
 class KnownConnections:
-    """Databases by their URL, and APIs by their block."""
+    """Databases by their URL, APIs by their block, and drops."""
 
     databases: Mapping[str, str] = field(default_factory=dict)
     apis: Mapping[str, HttpApi] = field(default_factory=dict)
+    drops: Mapping[str, AbstractFileSystem] = field(default_factory=dict)
 
     def database(self, name: str) -> Database:
         """See `Connections`."""
@@ -26,6 +28,10 @@ class KnownConnections:
     def api(self, name: str) -> httpx.Client:
         """See `Connections`."""
         return self.apis[name].client()
+
+    def drop(self, name: str) -> AbstractFileSystem:
+        """See `Connections`."""
+        return self.drops[name]
 
 
 def keep_databases(folder: Path, databases: Mapping[str, str]) -> None:
@@ -36,4 +42,4 @@ def keep_databases(folder: Path, databases: Mapping[str, str]) -> None:
 def kept_connections(folder: Path) -> Connections:
     """Return what was kept in a folder."""
     kept = folder / "databases.json"
-    return KnownConnections(json.loads(kept.read_text())) if kept.exists() else NoConnections()
+    return KnownConnections(json.loads(kept.read_text())) if kept.exists() else FILES_ONLY

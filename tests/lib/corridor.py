@@ -13,7 +13,7 @@ import yaml
 
 from freight.catalog import Catalog, read_catalog
 from freight.pipeline import RunReport, run_catalog
-from freight.readers import Connections, NoConnections
+from freight.readers import FILES_ONLY, Connections
 from freight.simulator import fill_landing
 from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
@@ -41,7 +41,7 @@ class Corridor:
     engine: Engine
     sources: list[dict[str, Any]] = field(default_factory=list)
     now: datetime = NOW
-    connections: Connections = field(default_factory=NoConnections)
+    connections: Connections = FILES_ONLY
 
     def add_source(self, name: str, dataset: str, reader: str, location: str, **more: object) -> "Corridor":
         """Add a catalog entry."""

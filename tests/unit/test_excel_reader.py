@@ -19,8 +19,8 @@ from openpyxl.chart import BarChart
 
 from freight.contracts import contract_for
 from freight.errors import SourceError
-from freight.readers import excel as excel_reader
-from freight.readers import find_files, reader_for
+from freight.parsers import excel as excel_parser
+from freight.readers import find_files, isolated, reader_for
 from freight.settings import PROJECT_ROOT
 
 HEADER: list[Any] = ["ID transaction", "Machine", "Date", "Volume (t)", "Statut"]
@@ -282,7 +282,7 @@ def test_a_csv_by_the_name_of_a_workbook_is_told_from_one(path: Path) -> None:
     ids=["behind a password", "old .xls"],
 )
 def test_an_ole_file_is_encrypted_or_of_the_old_format(path: Path, content: bytes, fault: str) -> None:
-    path.write_bytes(excel_reader.OLE_START + bytes(600) + content)
+    path.write_bytes(excel_parser.OLE_START + bytes(600) + content)
     assert refused(path).fault == fault
 
 
@@ -358,10 +358,9 @@ def test_formulas_are_never_unfolded(path: Path) -> None:
     assert len(read(path)[1]) == 5_001
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED: Windows has no limit for the size of a file")
 def test_a_long_text_that_every_row_repeats_does_not_fill_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, [HEADER, *[["x" * 30_000]] * 2_000])
-    monkeypatch.setattr(excel_reader, "UNPACKED_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(isolated, "OUTPUT_FROM_BYTES", 1 << 20)
     assert refused(path).fault == "too_large"
 
 
@@ -384,13 +383,13 @@ def test_strict_open_xml_is_refused_by_its_name(path: Path) -> None:
 
 def test_a_parser_that_runs_out_of_memory_costs_its_file_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, [HEADER, *[[f"TRX-{i}", *ROW[1:4], "x" * 200 + str(i)] for i in range(20_000)]])
-    monkeypatch.setattr(excel_reader, "MEMORY_LIMIT_BYTES", 40 << 20)
+    monkeypatch.setattr(isolated, "MEMORY_LIMIT_BYTES", 40 << 20)
     assert refused(path).fault in ("too_large", "corrupt")
 
 
 def test_a_parser_that_takes_too_long_is_stopped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, [HEADER, ROW])
-    monkeypatch.setattr(excel_reader, "BASE_TIME_S", 0)
+    monkeypatch.setattr(isolated, "PATIENCE_S", 0)
     assert refused(path).fault == "timed_out"
 
 
@@ -414,7 +413,7 @@ def test_the_parser_sees_what_an_interpreter_needs_and_no_secret(path: Path, mon
     monkeypatch.setenv("DPA_WAREHOUSE_URL", "postgresql://dpa:secret@db/freight")
     read(path)
     assert seen["SYSTEMROOT"] == r"C:\Windows"
-    assert set(seen) <= {"PYTHONPATH", *excel_reader.INTERPRETER_VARIABLES}
+    assert set(seen) <= {"PYTHONPATH", *isolated.INTERPRETER_VARIABLES}
 
 
 @pytest.fixture
@@ -438,13 +437,13 @@ def test_temporary_files_go_whether_a_workbook_is_read_left_alone_or_refused(pat
 
 
 def test_the_temporary_files_of_a_killed_run_go_after_a_day(path: Path, scratch: Path) -> None:
-    for name, age_days in (("dpa-excel-old", 2), ("dpa-excel-now", 0), ("someone-elses", 9)):
+    for name, age_days in (("dpa-reading-old", 2), ("dpa-reading-now", 0), ("someone-elses", 9)):
         (scratch / name).mkdir()
         (scratch / name / "rows.arrow").touch()
         os.utime(scratch / name, (time.time() - age_days * 86_400,) * 2)
     save(path, [HEADER, ROW])
     read(path)
-    assert sorted(folder.name for folder in scratch.iterdir()) == ["dpa-excel-now", "someone-elses"]
+    assert sorted(folder.name for folder in scratch.iterdir()) == ["dpa-reading-now", "someone-elses"]
 
 
 READ = """
@@ -490,9 +489,9 @@ def test_the_parser_of_a_killed_process_ends_and_takes_its_temporary_files_along
         cwd=PROJECT_ROOT,
     )
     try:
-        assert wait_until(lambda: [*scratch.glob("*/rows.arrow")])
+        assert wait_until(lambda: [*scratch.glob("*/stderr.txt")])
         (folder,) = scratch.iterdir()
-        assert workers_on(folder) or not Path("/proc").exists()
+        assert wait_until(lambda: workers_on(folder) or not Path("/proc").exists())
     finally:
         parent.kill()
         parent.wait()

@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
-from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 from xml.etree.ElementTree import Element, fromstring, iterparse
 
 from openpyxl.reader.excel import ExcelReader
@@ -18,6 +17,8 @@ from openpyxl.styles.numbers import BUILTIN_FORMATS, is_date_format, is_timedelt
 from openpyxl.utils import column_index_from_string
 from openpyxl.utils.datetime import from_excel
 from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS, STYLES_TYPE
+
+from freight.errors import SourceError
 
 STRICT_NAMESPACE = "http://purl.oclc.org/ooxml"
 DIGITS = "0123456789"
@@ -35,14 +36,6 @@ def _tag(name: str) -> str:
 
 SHEET_DATA, ROW, CELL, VALUE, FORMULA, INLINE = map(_tag, ("sheetData", "row", "c", "v", "f", "is"))
 STRING_TABLE, STRING, TEXT, RUN = map(_tag, ("sst", "si", "t", "r"))
-
-
-class Refusal(Exception):
-    """The workbook cannot be used; carries what `SourceError` needs."""
-
-    def __init__(self, fault: str, message: str, remedy: str, row: int | None = None) -> None:
-        super().__init__(message)
-        self.answer = {"fault": fault, "message": message, "remedy": remedy, "row": row}
 
 
 class UnusableCell(Exception):
@@ -75,11 +68,11 @@ class Workbook:
         sheets: names of the sheets, in their order.
 
     Raises:
-        Refusal: strict OOXML. Anything else when it is damaged.
+        SourceError: strict OOXML. Anything else when it is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        reader = ExcelReader(path, read_only=True, keep_links=False)
+    def __init__(self, content: BinaryIO) -> None:
+        reader = ExcelReader(content, read_only=True, keep_links=False)
         reader.read_manifest()
         reader.read_workbook()
         _refuse_strict(reader)
@@ -97,7 +90,7 @@ class Workbook:
         """Give the rows of a sheet that are in the file, whatever it says of its size.
 
         Raises:
-            Refusal: rows or cells are out of order, so that nobody can tell which one counts.
+            SourceError: rows or cells are out of order, so that nobody can tell which one counts.
         """
         number = 0
         with self._archive.open(self._parts[sheet]) as part:
@@ -147,10 +140,10 @@ class Workbook:
 
 def _refuse_strict(reader: ExcelReader) -> None:
     if any(relation.Type.startswith(STRICT_NAMESPACE) for relation in reader.parser.rels.values()):
-        raise Refusal(
+        raise SourceError(
             "unsupported",
             "the workbook is saved as Strict Open XML",
-            "save it as `Excel Workbook (*.xlsx)`, not as `Strict Open XML Spreadsheet`",
+            remedy="save it as `Excel Workbook (*.xlsx)`, not as `Strict Open XML Spreadsheet`",
         )
 
 
@@ -222,10 +215,10 @@ def _column(cell: Element, previous: int) -> int:
 
 def _after(previous: int, position: int, kind: str, written: str | None) -> int:
     if position <= previous:
-        raise Refusal(
+        raise SourceError(
             "corrupt",
             f"the workbook is damaged: the {kind} {written} is out of order or there twice",
-            "open it in Excel, let it be repaired, check it and save it",
+            remedy="open it in Excel, let it be repaired, check it and save it",
         )
     return position
 

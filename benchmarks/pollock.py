@@ -1,0 +1,101 @@
+"""CSV files of the Pollock benchmark (github.com/HPI-Information-Systems/Pollock), read as a source would be.
+
+    python -m benchmarks.pollock CHECKOUT [--worst 20]
+
+Each file is a table polluted in one way; what is read of it is held against the clean table by the benchmark's ten
+measures (success; precision, recall and F1 of header, records and cells). A file that is refused scores 0, and a row
+that goes to quarantine counts as not read. Texts are compared as they are, without the benchmark's normalisation of
+numbers and dates, which can only lower the score. The reader is told the column names, as a contract does, and what a
+catalog may say: a delimiter of one character.
+"""
+
+import argparse
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from freight.contracts import Column, Contract
+from freight.errors import SourceError
+from freight.readers import find_files, reader_for
+
+MEASURES = 10
+Table = list[list[str]]
+
+
+def contract_of(parameters: dict[str, Any]) -> Contract:
+    """Return a contract that knows the columns of a file."""
+    names = parameters["column_names"] or [f"column_{place}" for place in range(int(parameters["n_columns"]) or 1)]
+    columns = tuple(Column(name.strip(' "'), "text", "Of the benchmark.") for name in dict.fromkeys(names))
+    return Contract("pollock", 1, "pollock", (columns[0].name,), columns, freshness_s=1, load_order=1)
+
+
+def read_table(path: Path, parameters: dict[str, Any]) -> Table:
+    """Read a file.
+
+    Raises:
+        SourceError: it is refused.
+    """
+    delimiter = parameters["delimiter"]
+    options = {"delimiter": delimiter} if len(delimiter) == 1 else {}
+    table = reader_for("csv")(find_files(str(path), path.parent)[0], contract_of(parameters), options)
+    rows = (row[:-1] for batch in table.batches for row in batch.rows.iter_rows())
+    return [list(table.header), *map(list, rows)]
+
+
+def score(clean: Table, read: Table) -> float:
+    """Return the sum of the ten measures."""
+    if not clean:
+        return MEASURES
+    header = _agreement(clean[0], read[0] if read else [])
+    records = _agreement(map("".join, clean[1:]), map("".join, read[1:]))
+    cells = _agreement((cell for row in clean for cell in row), (cell for row in read for cell in row))
+    return 1 + header + records + cells
+
+
+def _agreement(clean: Iterable[str], read: Iterable[str]) -> float:
+    """Return precision + recall + F1 of a bag of texts."""
+    wanted, found = Counter(clean), Counter(read)
+    if not wanted:
+        return 3.0
+    common = (wanted & found).total()
+    if not common:
+        return 0.0
+    recall, precision = common / wanted.total(), common / found.total()
+    return precision + recall + 2 * precision * recall / (precision + recall)
+
+
+def score_of(folder: Path, name: str) -> tuple[float, str]:
+    """Return the score of a file, and why it was refused if it was."""
+    with (folder / "clean" / name).open(encoding="utf-8-sig", newline="") as stream:
+        clean = list(csv.reader(stream))
+    parameters = json.loads((folder / "parameters" / f"{name}_parameters.json").read_text(encoding="utf-8"))
+    try:
+        return score(clean, read_table(folder / "csv" / name, parameters)), ""
+    except SourceError as error:
+        return (MEASURES if not clean else 0.0), f"{error.fault}: {error.message}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the simple and the weighted score, and the files that lost the most."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--worst", type=int, default=20, help="how many of the worst files to list")
+    asked = parser.parse_args(arguments)
+    folder = asked.checkout / "polluted_files"
+    weights = json.loads((asked.checkout / "pollock_weights.json").read_text(encoding="utf-8"))
+    scores = {path.name: score_of(folder, path.name) for path in sorted((folder / "csv").glob("*.csv"))}
+    total = sum(weights.get(name, 0) for name in scores)
+    weighted = sum(found * weights.get(name, 0) for name, (found, _) in scores.items()) / total
+    print(
+        f"{len(scores)} files, simple {sum(s for s, _ in scores.values()) / len(scores):.3f}, weighted {weighted:.3f}"
+    )
+    print(f"{sum(bool(why) for _, why in scores.values())} refused")
+    for name, (found, why) in sorted(scores.items(), key=lambda item: item[1][0])[: asked.worst]:
+        print(f"{found:6.2f} {weights.get(name, 0) / total:8.4f} {name} {why[:150]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Java programs that others wrote: their jars are fetched once by Maven, from wherever this machine's Maven fetches."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from freight.errors import ConfigurationError
+
+OLDEST_JAVA = 17
+DOWNLOAD_LIMIT_S = 600.0
+JAVA_LIMIT_S = 60.0
+
+COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+
+
+def why_no_java() -> str:
+    """Return what to install before a Java program can run here; empty if nothing."""
+    java = java_version()
+    if java is None:
+        return (
+            f"there is no Java: install Java {OLDEST_JAVA} or newer (Debian, Ubuntu: the package default-jre-headless)"
+        )
+    if java < OLDEST_JAVA:
+        return f"Java {java} is too old: install Java {OLDEST_JAVA} or newer and put it first on PATH"
+    return ""
+
+
+def why_no_maven(what: str) -> str:
+    """Return what to install before something can be fetched; empty if nothing."""
+    if shutil.which("mvn"):
+        return ""
+    return f"there is no Maven (mvn) to fetch {what}: install it (Debian, Ubuntu: the package maven)"
+
+
+def java_version() -> int | None:
+    """Return the major version of the Java on PATH; None if there is none that starts."""
+    if not shutil.which("java"):
+        return None
+    try:
+        answer = subprocess.run(
+            ["java", "-version"], capture_output=True, text=True, errors="replace", timeout=JAVA_LIMIT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)  # Java 8 calls itself 1.8
+    return int(version.group(1)) if version and answer.returncode == 0 else None
+
+
+def fetch_once(place: Path, make: Callable[[Path], Path]) -> Path:
+    """Return a folder, made if it is not there yet: it counts once it is whole, and of processes at once one makes it.
+
+    Args:
+        place: the folder.
+        make: gets an empty folder to work in; returns what becomes the folder, a part of it.
+
+    Raises:
+        ConfigurationError: it could not be made.
+    """
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(place.parent):
+            if not place.exists():  # another process may have fetched it while this one waited
+                _make(place, make)
+    return place
+
+
+def _make(place: Path, make: Callable[[Path], Path]) -> None:
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix="download-") as staging:
+        make(Path(staging)).rename(place)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until no other process holds the folder; the lock ends with the process that holds it."""
+    import fcntl  # Windows does not have it, and is told so before
+
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def copy_jars(folder: Path, what: str, pom: str) -> Path:
+    """Let Maven fetch what a pom.xml needs to run.
+
+    Args:
+        folder: where Maven works.
+        what: it fetches, for people.
+        pom: the dependencies.
+
+    Returns:
+        The folder of the jars, within the other.
+
+    Raises:
+        ConfigurationError: it failed; the message has Maven's words.
+    """
+    (folder / "pom.xml").write_text(pom, encoding="utf-8")
+    run_maven(folder, what, "-f", "pom.xml", COPY_JARS, "-DoutputDirectory=jars", "-DincludeScope=runtime")
+    return folder / "jars"
+
+
+def compile_java(compiler: Path, jars: Path, source: Path, target: Path) -> None:
+    """Compile a program of one file; a Java that only runs programs has no compiler of its own.
+
+    Args:
+        compiler: jar of Eclipse's compiler.
+        jars: folder of the jars that the program needs.
+        source: the file.
+        target: folder of what it becomes.
+
+    Raises:
+        ConfigurationError: it does not compile.
+    """
+    command = ["java", "-jar", str(compiler), f"-{OLDEST_JAVA}", "-proc:none", "-nowarn"]
+    done = subprocess.run(
+        [*command, "-cp", os.pathsep.join(map(str, jars.glob("*.jar"))), "-d", str(target), str(source)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=JAVA_LIMIT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ConfigurationError(f"{source.name} cannot be compiled: {done.stderr[-500:]}")
+
+
+def run_maven(folder: Path, what: str, *arguments: str) -> None:
+    """Let Maven work in a folder.
+
+    Args:
+        folder: where.
+        what: it fetches, for people.
+        arguments: of Maven.
+
+    Raises:
+        ConfigurationError: it failed; the message has its words.
+    """
+    try:
+        done = subprocess.run(
+            ["mvn", "-q", "-B", *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=DOWNLOAD_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ConfigurationError(
+            f"Maven could not fetch {what} within {DOWNLOAD_LIMIT_S:.0f} s: check the network"
+        ) from None
+    if done.returncode != 0:
+        complaint = next((line for line in done.stdout.splitlines() if line.startswith("[ERROR]")), done.stdout[-500:])
+        raise ConfigurationError(
+            f"Maven could not fetch {what}, check the network and Maven's settings.xml: {complaint.strip()}"
+        )

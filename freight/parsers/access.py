@@ -1,0 +1,181 @@
+"""MS Access by Jackcess, which reads all formats and types right; `java/AccessTables.java` tells what it reads."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from freight.contracts.headers import normalise
+from freight.errors import SourceError, SourceFault
+from freight.parsers.output import Output, out_of_memory
+
+KINDS_OF_FILE = (b"Standard Jet DB\0", b"Standard ACE DB\0")
+JAVA_OPTIONS = (
+    "-Xmx256m",
+    "-Xss512k",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+    "-XX:+ExitOnOutOfMemoryError",
+)
+OUT_OF_MEMORY = 3  # exit code of a Java that has none left
+REMEDIES: dict[SourceFault, str] = {
+    "encrypted": "remove the password (in Access: open it exclusively, File, Info, Decrypt Database), deliver it again",
+    "corrupt": "in Access: File, Info, Compact & Repair Database; then deliver the whole file again",
+}
+
+
+class Table(NamedTuple):
+    """A table of an Access file; `columns` is None if it cannot be opened."""
+
+    name: str
+    is_link: bool
+    columns: Sequence[str] | None
+
+
+def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
+    """Send the rows of the table whose columns fit best, numbered from 1 in the order of the file.
+
+    Args:
+        path: an .mdb or .accdb file, whatever its name.
+        wishes: `headers` that are known, the option `table` or None, and the `class_path` of the program.
+        output: takes rows, and faults: rows with a value that is no text, such as a picture.
+
+    Raises:
+        SourceError: no Access file, behind a password, damaged, no such table, or it is a link.
+    """
+    refuse_other_kinds(path)
+    with _program(path, wishes["class_path"]) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        tables = [Table(*found) for found in _line(program)]
+        table = best_table(tables, wishes)
+        program.stdin.write(f"{table.name}\n".encode())
+        program.stdin.flush()
+        header = table.columns or ()
+        output.begin(header)
+        _send(program, header, output)
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Refuse what is no Access file.
+
+    Raises:
+        SourceError: it is empty, or another kind of file.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(20)
+    if not start:
+        raise SourceError("empty", "the file is empty", remedy="deliver the file again")
+    if not start[4:].startswith(KINDS_OF_FILE):
+        raise SourceError(
+            "unsupported",
+            "the file is no MS Access database, whatever its name says",
+            remedy="deliver an .mdb or .accdb file, or set the reader that fits",
+        )
+
+
+def best_table(tables: Sequence[Table], wishes: Mapping[str, Any]) -> Table:
+    """Return the table that is named, else the one with the most known columns; of equals the first.
+
+    Raises:
+        SourceError: there is none, or it is a link or broken.
+    """
+    wanted, known = wishes["table"], set(wishes["headers"])
+    if wanted is None:
+        candidates = [table for table in tables if table.columns is not None]
+        if candidates:
+            return max(candidates, key=lambda table: sum(normalise(name) in known for name in table.columns or ()))
+        raise _no_table(tables)
+    table = next((table for table in tables if table.name == wanted), None)
+    if table is None:
+        there_are = ", ".join(table.name for table in tables)[:500] or "none"
+        raise SourceError(
+            "missing_column",
+            f"there is no table {wanted!r}",
+            remedy=f"name one of these in the option table: {there_are}",
+        )
+    if table.is_link:
+        raise _only_a_link(repr(table.name))
+    if table.columns is None:
+        raise SourceError("corrupt", f"the table {wanted!r} cannot be opened", remedy=REMEDIES["corrupt"])
+    return table
+
+
+def _no_table(tables: Sequence[Table]) -> SourceError:
+    if any(table.is_link for table in tables):
+        return _only_a_link(", ".join(repr(table.name) for table in tables)[:500])
+    return SourceError("empty", "the database has no table that can be opened", remedy="deliver the database with it")
+
+
+def _only_a_link(names: str) -> SourceError:
+    return SourceError(
+        "unsupported",
+        f"the table {names} is a link to another file, which is not followed",
+        remedy="deliver the file that it links to, or in Access: right click, Convert to Local Table",
+    )
+
+
+@contextmanager
+def _program(path: Path, class_path: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        ["java", *JAVA_OPTIONS, "-cp", class_path, "AccessTables", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def _line(program: subprocess.Popen[bytes]) -> Any:
+    """Return what the program says next.
+
+    Raises:
+        SourceError: what is wrong with the file, or the program has died.
+    """
+    assert program.stdout is not None
+    line = program.stdout.readline()
+    if not line.endswith(b"\n"):
+        raise _died(program.wait())
+    told = orjson.loads(line)
+    if isinstance(told, dict) and "fault" in told:
+        fault: SourceFault = told["fault"]
+        raise SourceError(fault, f"the database cannot be read: {told['message'][:500]}", remedy=REMEDIES[fault])
+    return told
+
+
+def _died(exit_code: int) -> SourceError:
+    if exit_code in (OUT_OF_MEMORY, -9):
+        return out_of_memory()
+    return SourceError(
+        "corrupt", f"the database is damaged: its parser died with code {exit_code}", remedy=REMEDIES["corrupt"]
+    )
+
+
+def _send(program: subprocess.Popen[bytes], header: Sequence[str], output: Output) -> None:
+    number = 0
+    while isinstance(cells := _line(program), list):
+        number += 1
+        send_row(number, cells, header, output)
+    if number < cells["counted"]:
+        raise SourceError(
+            "corrupt",
+            f"the table has {number} rows, but says that it has {cells['counted']}",
+            remedy=REMEDIES["corrupt"],
+        )
+
+
+def send_row(number: int, cells: Sequence[Any], header: Sequence[str], output: Output) -> None:
+    """Send a row; an object stands for a value that is no text, and makes it a fault."""
+    odd = next((place for place, cell in enumerate(cells) if isinstance(cell, dict)), None)
+    if odd is None:
+        output.row(number, cells)
+        return
+    raw = json.dumps(dict(zip(header, cells, strict=True)), ensure_ascii=False).encode()
+    output.fault(number, header[odd], "no_text", f"a value of the type {cells[odd]['type']}, which is no text", raw)

@@ -1,0 +1,102 @@
+"""MS Access by Microsoft's own driver, which only Windows has."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from freight.errors import SourceError
+from freight.parsers.access import REMEDIES, Table, best_table, refuse_other_kinds, send_row
+from freight.parsers.output import Output
+
+DRIVER = "Microsoft Access Driver (*.mdb, *.accdb)"
+ROWS_AT_ONCE = 1_000
+WRONG_PASSWORD = "password"  # in the driver's words, whatever the language of the rest
+
+
+def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
+    """Send the rows of the table whose columns fit best, numbered from 1 in the order in which the driver gives them.
+
+    Args:
+        path: an .mdb or .accdb file.
+        wishes: `headers` that are known, and the option `table` or None.
+        output: takes rows, and faults: rows with a value that is no text, such as a picture.
+
+    Raises:
+        SourceError: no Access file, behind a password, damaged, no such table, it is a link, or there is no driver.
+    """
+    refuse_other_kinds(path)
+    pyodbc = _driver()
+    try:
+        connection = pyodbc.connect(f"DRIVER={{{DRIVER}}};DBQ={path};ReadOnly=1", autocommit=True)
+        cursor = connection.cursor()
+        table = best_table([*_tables(cursor)], wishes)
+        header = table.columns or ()
+        output.begin(header)
+        cursor.execute(f"SELECT * FROM [{table.name.replace(']', ']]')}]")
+        number = 0
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            output.progress(len(rows) * len(header))
+            for number, row in enumerate(rows, start=number + 1):  # noqa: B020 - goes on counting
+                send_row(number, [_text(value) for value in row], header, output)
+    except pyodbc.Error as error:
+        raise _fault(error) from None
+
+
+def _driver() -> Any:
+    try:
+        import pyodbc
+    except ImportError:
+        raise _not_here("the package pyodbc is not there") from None
+    if DRIVER not in pyodbc.drivers():
+        raise _not_here(f"the ODBC driver {DRIVER!r} is not there")
+    return pyodbc
+
+
+def _not_here(reason: str) -> SourceError:
+    return SourceError(
+        "unreadable",
+        f"MS Access cannot be read on this machine: {reason}",
+        remedy="install Microsoft's Access Database Engine of 64 bits, and `pip install pyodbc`",
+    )
+
+
+def _tables(cursor: Any) -> Iterator[Table]:
+    found = [(row.table_name, row.table_type) for row in cursor.tables().fetchall()]
+    for name, kind in found:
+        if kind in ("LINK", "SYNONYM", "PASS-THROUGH"):
+            yield Table(name, is_link=True, columns=None)
+        elif kind == "TABLE":
+            yield Table(name, is_link=False, columns=_columns(cursor, name))
+
+
+def _columns(cursor: Any, table: str) -> Sequence[str]:
+    return [row.column_name for row in cursor.columns(table=table).fetchall()]
+
+
+def _text(value: object) -> object:
+    """Return a value as text, as the other parser writes it; an object if it is none."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return value.isoformat(" ")
+        case Decimal():
+            return f"{value.normalize():f}"
+        case float() if isfinite(value):
+            return f"{Decimal(repr(value)).normalize():f}"
+        case bytes() | bytearray():
+            return {"type": "OLE"}
+        case _:
+            return str(value)
+
+
+def _fault(error: Exception) -> SourceError:
+    told = str(error.args[-1])[:500]
+    if WRONG_PASSWORD in told.lower():
+        return SourceError("encrypted", f"the database cannot be read: {told}", remedy=REMEDIES["encrypted"])
+    return SourceError("corrupt", f"the database cannot be read: {told}", remedy=REMEDIES["corrupt"])

@@ -1,0 +1,180 @@
+"""Excel workbooks as people export them: title rows, merged headers, dates as cells or as text, a totals line.
+
+Faster engines would not do: those turn error cells into empty ones.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from openpyxl.utils import get_column_letter
+
+from freight.contracts.headers import normalise
+from freight.errors import SourceError
+from freight.parsers.excel_sheets import Row, Workbook
+from freight.parsers.output import Output, open_counted
+
+HEADER_SEARCH_ROWS = 30
+OLE_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of an .xls, and of a workbook behind a password
+ENCRYPTED_PART = "EncryptedPackage".encode("utf-16-le")
+UNPACKED_LIMIT_BYTES = 2 << 30
+BOMB_RATIO, BOMB_FROM_BYTES = 300, 32 << 20  # sheets of real exports shrink 10 to 50 times
+
+
+class Table(NamedTuple):
+    """Where the rows are: the sheet, the row of the header, and its cells by column; columns count from 1."""
+
+    sheet: str
+    header_row: int
+    header: dict[int, str]
+
+
+def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
+    """Send the rows of the sheet whose header fits best; row numbers are those that Excel shows.
+
+    Args:
+        path: an .xlsx or .xlsm workbook, whatever its name.
+        wishes: `headers` that are known, and the options `sheet` and `header_row` or None.
+        output: takes rows, and faults: rows with an unusable cell or with cells beyond the header.
+
+    Raises:
+        SourceError: not a workbook, behind a password, too large, without any cell, not what the options say, or a
+            column that lacks its header. Anything else when it is damaged.
+    """
+    with open_counted(path, output) as content:
+        _refuse_non_workbook(content)
+        workbook = Workbook(content)
+        table = _find_table(workbook, wishes)
+        output.begin([*table.header.values()])
+        _send(workbook.rows(table.sheet), table, output)
+
+
+def _refuse_non_workbook(content: BinaryIO) -> None:
+    start = content.read(8)
+    if not start:
+        raise SourceError("empty", "the file is empty", remedy="deliver the file again")
+    if start == OLE_START:
+        raise _old_or_encrypted(content)
+    if not start.startswith(b"PK"):
+        raise SourceError(
+            "unsupported",
+            "the file is not a workbook, whatever its name says",
+            remedy="if it is text, set `reader: csv` for it; else export it as .xlsx again",
+        )
+    try:
+        with zipfile.ZipFile(content) as archive:
+            _refuse_bomb(archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise SourceError(
+            "corrupt", f"the workbook is damaged: {error}", remedy="deliver the whole file again"
+        ) from None
+
+
+def _old_or_encrypted(content: BinaryIO) -> SourceError:
+    if ENCRYPTED_PART in content.read():
+        return SourceError(
+            "encrypted", "the workbook is behind a password", remedy="remove the password and deliver it again"
+        )
+    return SourceError("unsupported", "the workbook has the old .xls format", remedy="save it as .xlsx")
+
+
+def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:
+    unpacked = sum(member.file_size for member in members)
+    bomb = any(m.file_size > BOMB_FROM_BYTES and m.file_size > BOMB_RATIO * m.compress_size for m in members)
+    if bomb or unpacked > UNPACKED_LIMIT_BYTES:
+        raise SourceError(
+            "too_large",
+            f"the workbook is too large: it would unfold to {unpacked >> 20} MiB",
+            remedy="deliver it in parts, or as CSV",
+        )
+
+
+def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> Table:
+    """Return the table whose header has the most known cells; of equals the first."""
+    known = set(wishes["headers"])
+    found = [
+        Table(sheet, row.number, row.texts)
+        for sheet in _sheets(workbook, wishes["sheet"])
+        for row in _header_candidates(workbook.rows(sheet), wishes["header_row"])
+    ]
+    if not found:
+        raise _nothing_there(wishes["header_row"])
+    return max(found, key=lambda table: sum(normalise(text) in known for text in table.header.values()))
+
+
+def _sheets(workbook: Workbook, wanted: str | None) -> list[str]:
+    if wanted is None or wanted in workbook.sheets:
+        return [wanted] if wanted else workbook.sheets
+    there_are = ", ".join(workbook.sheets)[:500]
+    raise SourceError(
+        "missing_column", f"there is no sheet {wanted!r}", remedy=f"name one of these in the option sheet: {there_are}"
+    )
+
+
+def _header_candidates(rows: Iterator[Row], header_row: int | None) -> Iterator[Row]:
+    """Give the rows that may be the header: the one that is named, or the first ones that hold something."""
+    last = header_row or HEADER_SEARCH_ROWS
+    for row in takewhile(lambda row: row.number <= last, rows):
+        if row.texts and header_row in (None, row.number):
+            yield row
+
+
+def _nothing_there(header_row: int | None) -> SourceError:
+    if header_row is None:
+        return SourceError(
+            "empty",
+            f"no sheet has any cell in its first {HEADER_SEARCH_ROWS} rows",
+            remedy="deliver the rows; where they start further down, name their header in the option header_row",
+        )
+    return SourceError(
+        "missing_column",
+        "the row that the option header_row names is empty",
+        row=header_row,
+        remedy="correct header_row in the catalog: it is the row's number as Excel shows it",
+    )
+
+
+def _send(rows: Iterator[Row], table: Table, output: Output) -> None:
+    for row in rows:
+        if row.number <= table.header_row:
+            continue
+        if row.errors or not row.texts.keys() <= table.header.keys():
+            _send_fault(row, table.header, output)
+        elif row.texts:
+            output.row(row.number, [row.texts.get(column, "") for column in table.header])
+
+
+def _send_fault(row: Row, header: dict[int, str], output: Output) -> None:
+    """Say why a row cannot be cut into the header's cells.
+
+    Raises:
+        SourceError: the row has a cell in a column that has no header but lies within the table.
+    """
+    stray = sorted((row.texts.keys() | row.errors.keys()) - header.keys())
+    if stray and stray[0] < max(header):
+        raise _without_header(stray[0], row)
+    named = {name: row.texts.get(column, "") for column, name in header.items()}
+    unusable = next((column for column in row.errors if column in header), None)
+    if unusable is not None:
+        output.fault(row.number, header[unusable], "excel_error", row.errors[unusable], _raw(named))
+        return
+    beyond = {get_column_letter(column): row.texts.get(column, "") for column in stray}
+    detail = "cells to the right of the header"
+    output.fault(row.number, None, "ragged_row", detail, _raw([*named.values(), beyond]))
+
+
+def _raw(cells: object) -> bytes:
+    return json.dumps(cells, ensure_ascii=False).encode()
+
+
+def _without_header(column: int, row: Row) -> SourceError:
+    held = row.texts.get(column, "")[:80]
+    return SourceError(
+        "unknown_column",
+        f"column {get_column_letter(column)} has no header but holds {held!r}",
+        row=row.number,
+        remedy="give the column a header, or empty it; if the header is another row, name it in the option header_row",
+    )

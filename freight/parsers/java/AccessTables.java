@@ -1,0 +1,210 @@
+import com.healthmarketscience.jackcess.Column;
+import com.healthmarketscience.jackcess.DataType;
+import com.healthmarketscience.jackcess.Database;
+import com.healthmarketscience.jackcess.DatabaseBuilder;
+import com.healthmarketscience.jackcess.DateTimeType;
+import com.healthmarketscience.jackcess.Row;
+import com.healthmarketscience.jackcess.Table;
+import com.healthmarketscience.jackcess.TableMetaData;
+import com.healthmarketscience.jackcess.complex.ComplexDataType;
+import com.healthmarketscience.jackcess.impl.DatabaseImpl;
+import com.healthmarketscience.jackcess.impl.UnsupportedCodecException;
+import java.io.BufferedOutputStream;
+import java.io.BufferedReader;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.OutputStreamWriter;
+import java.io.PrintWriter;
+import java.math.BigDecimal;
+import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.LocalDateTime;
+import java.time.format.DateTimeFormatter;
+import java.time.format.DateTimeFormatterBuilder;
+import java.time.temporal.ChronoField;
+import java.util.List;
+import java.util.stream.Collectors;
+
+/**
+ * Tells what is in an MS Access file, as lines of JSON: first a list of its tables, then, of the table whose name comes
+ * on standard input, a list of texts for each row, an object in place of a value that is no text, and last how many
+ * rows there are. In place of all that: what is wrong with the file.
+ *
+ * <p>Standard input stays open as long as somebody wants to know.
+ */
+public final class AccessTables {
+    private static final String WESTERN = "windows-1252";
+    private static final DateTimeFormatter INSTANT = new DateTimeFormatterBuilder()
+            .appendPattern("uuuu-MM-dd HH:mm:ss")
+            .appendFraction(ChronoField.NANO_OF_SECOND, 0, 9, true)
+            .toFormatter();
+
+    private final PrintWriter answers = new PrintWriter(
+            new OutputStreamWriter(
+                    new BufferedOutputStream(new FileOutputStream(FileDescriptor.out), 1 << 16), StandardCharsets.UTF_8));
+    private final BufferedReader questions =
+            new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+
+    public static void main(String[] arguments) {
+        new AccessTables().answer(Path.of(arguments[0]));
+    }
+
+    private void answer(Path path) {
+        try (Database database = new DatabaseBuilder(path).setReadOnly(true).open()) {
+            refusePassword(database);
+            readAsWritten(database);
+            tellTables(database);
+            String wanted = questions.readLine();
+            if (wanted != null) {
+                endWithReader();
+                tellRows(database.getTable(wanted));
+            }
+        } catch (UnsupportedCodecException encrypted) {
+            tellFault("encrypted", "the database is encrypted");
+        } catch (IOException | RuntimeException broken) {
+            tellFault("corrupt", broken.getClass().getSimpleName() + ": " + broken.getMessage());
+        }
+        answers.flush();
+    }
+
+    private static void refusePassword(Database database) throws IOException {
+        if (database.getDatabasePassword() != null) {
+            throw new UnsupportedCodecException("a password is set");
+        }
+    }
+
+    /** Access 97 keeps texts in the code page of the machine that wrote them; Jackcess would take this machine's. */
+    private static void readAsWritten(Database database) throws IOException {
+        database.setDateTimeType(DateTimeType.LOCAL_DATE_TIME);
+        database.setLinkResolver((linking, name) -> {
+            throw new IOException("a table that is a link is not followed");
+        });
+        DatabaseImpl file = (DatabaseImpl) database;
+        if (file.getFormat().toString().endsWith("3")) {
+            String codePage = "windows-" + file.getDefaultCodePage();
+            database.setCharset(Charset.forName(Charset.isSupported(codePage) ? codePage : WESTERN));
+        }
+    }
+
+    private void tellTables(Database database) throws IOException {
+        StringBuilder line = new StringBuilder("[");
+        for (TableMetaData found : database.newTableMetaDataIterable()) {
+            if (!found.isSystem()) {
+                line.append(line.length() > 1 ? "," : "").append('[');
+                appendText(line, found.getName());
+                line.append(',').append(found.isLinked()).append(',');
+                appendColumns(line, found, database);
+                line.append(']');
+            }
+        }
+        answers.append(line).append("]\n").flush();
+    }
+
+    /** Appends null for a link, and for a table that cannot be opened: the others may be sound. */
+    private static void appendColumns(StringBuilder line, TableMetaData found, Database database) {
+        StringBuilder names = new StringBuilder();
+        try {
+            for (Column column : found.isLinked() ? List.<Column>of() : columns(found.open(database))) {
+                names.append(names.length() > 0 ? "," : "");
+                appendText(names, column.getName());
+            }
+        } catch (IOException | RuntimeException broken) {
+            names.setLength(0);
+        }
+        line.append(names.length() > 0 ? "[" + names + "]" : "null");
+    }
+
+    /** Returns what people see as columns: the history of a memo field is kept in one more. */
+    private static List<Column> columns(Table table) {
+        return table.getColumns().stream()
+                .filter(column -> column.getType() != DataType.COMPLEX_TYPE
+                        || column.getComplexInfo().getType() != ComplexDataType.VERSION_HISTORY)
+                .collect(Collectors.toList());
+    }
+
+    private void endWithReader() {
+        Thread waiting = new Thread(() -> {
+            try {
+                while (questions.read() >= 0) {}
+            } catch (IOException ended) {
+                // as good as its end
+            }
+            Runtime.getRuntime().halt(1);
+        });
+        waiting.setDaemon(true);
+        waiting.start();
+    }
+
+    private void tellRows(Table table) {
+        List<Column> columns = columns(table);
+        long told = 0;
+        for (Row row : table) {
+            StringBuilder line = new StringBuilder("[");
+            for (Column column : columns) {
+                line.append(line.length() > 1 ? "," : "");
+                appendValue(line, column, row.get(column.getName()));
+            }
+            answers.append(line).append("]\n");
+            told++;
+        }
+        answers.append("{\"told\":" + told + ",\"counted\":" + table.getRowCount() + "}\n");
+    }
+
+    private void tellFault(String fault, String message) {
+        StringBuilder line = new StringBuilder("{\"fault\":\"").append(fault).append("\",\"message\":");
+        appendText(line, message);
+        answers.append(line).append("}\n");
+    }
+
+    private static void appendValue(StringBuilder line, Column column, Object value) {
+        if (value == null) {
+            line.append("\"\"");
+        } else if (column.getType() == DataType.COMPLEX_TYPE) {
+            appendType(line, column); // the value is a number, but of rows elsewhere
+        } else if (value instanceof LocalDateTime instant) {
+            line.append('"').append(INSTANT.format(instant)).append('"');
+        } else if (value instanceof Double || value instanceof Float) {
+            line.append('"').append(decimal((Number) value)).append('"');
+        } else if (value instanceof BigDecimal number) {
+            line.append('"').append(plain(number)).append('"');
+        } else if (value instanceof Byte octet) {
+            line.append('"').append(Byte.toUnsignedInt(octet)).append('"'); // Access counts from 0 to 255
+        } else if (value instanceof Boolean || value instanceof Number) {
+            line.append('"').append(value).append('"');
+        } else if (value instanceof String text) {
+            appendText(line, text);
+        } else {
+            appendType(line, column);
+        }
+    }
+
+    private static void appendType(StringBuilder line, Column column) {
+        line.append("{\"type\":\"").append(column.getType()).append("\"}");
+    }
+
+    private static String decimal(Number value) {
+        return Double.isFinite(value.doubleValue()) ? plain(new BigDecimal(value.toString())) : value.toString();
+    }
+
+    private static String plain(BigDecimal number) {
+        return number.signum() == 0 ? "0" : number.stripTrailingZeros().toPlainString();
+    }
+
+    private static void appendText(StringBuilder line, String text) {
+        line.append('"');
+        for (int at = 0; at < text.length(); at++) {
+            char sign = text.charAt(at);
+            if (sign == '"' || sign == '\\') {
+                line.append('\\').append(sign);
+            } else if (sign < ' ' || Character.isSurrogate(sign)) {
+                line.append(String.format("\\u%04x", (int) sign));
+            } else {
+                line.append(sign);
+            }
+        }
+        line.append('"');
+    }
+}

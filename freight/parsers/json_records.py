@@ -1,0 +1,378 @@
+"""JSON: a list of objects (bare, or under a key such as `data`), or JSON Lines. Values become text, typed later.
+
+Nothing is guessed: what is no JSON is refused, numbers keep all their digits, and an object that names a key twice is
+a fault. Both are read piece by piece and may be of any size.
+"""
+
+import json
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO, Never
+
+import orjson
+
+from freight.contracts.headers import normalise
+from freight.errors import SourceError
+from freight.parsers.output import Output, open_counted
+
+PIECE_BYTES = 1 << 20
+PIECE_LIMIT_BYTES = 16 << 20  # also the longest line; while it is parsed it takes twenty times as much memory
+HEADER_ROWS = 50_000  # among which every key has to be
+WRAPPER_KEYS = ("data", "items", "results", "records", "value")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+OPENING = re.compile(rb'\s*(?:\[|\{.*?"(%s)"\s*:\s*\[)\s*(?=\{)' % "|".join(WRAPPER_KEYS).encode(), re.DOTALL)
+BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
+CUTS_TRIED = 20
+MANY_DIGITS = re.compile(rb"[0-9]{18}")  # a double has no more than 17 that count
+TOO_DEEP = "it is nested more than 250 deep"
+TOO_LARGE_FOR_A_DOUBLE, OUT_OF_MEMORY = "infinity", "Not enough memory"  # how orjson names them
+
+Numbered = tuple[int, object]  # row number and parsed JSON value
+
+
+class Unparsed(bytes):
+    """A line that is no JSON."""
+
+
+BLANK = Unparsed()  # no row
+
+
+class Doubled(dict[str, object]):
+    """An object that names a key more than once; parsers keep the last value and say nothing."""
+
+
+NESTING = {dict, list, Doubled}
+
+
+def parse_list(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
+    """Send the objects of a JSON list; row numbers count them from 1.
+
+    Args:
+        path: the file.
+        wishes: none.
+        output: takes rows, and faults: what is not a flat object.
+
+    Raises:
+        SourceError: not JSON, not a list of objects, empty, an object is too large, or has a key that the first ones
+            had not.
+    """
+    with open_counted(path, output) as stream:
+        _send(enumerate(_listed(stream), start=1), output)
+
+
+def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
+    """Send the objects of JSON Lines; row numbers count lines from 1.
+
+    Args:
+        path: the file.
+        wishes: none.
+        output: takes rows, and faults: lines that are not a flat JSON object.
+
+    Raises:
+        SourceError: the file is empty, a line is too large, or has a key that the first ones had not.
+    """
+    with open_counted(path, output) as stream:
+        _send(_numbered_lines(stream), output)
+
+
+def parse_known(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
+    """Send the objects of JSON Lines as `parse_lines` does, without keys that nobody knows.
+
+    Args:
+        path: the file.
+        wishes: `known`, the normalised names of the keys to send.
+        output: takes rows, and faults: lines that are not a JSON object, or not flat in what is known.
+    """
+    known = set(wishes["known"])
+    with open_counted(path, output) as stream:
+        _send(((number, _with_keys(record, known)) for number, record in _numbered_lines(stream)), output)
+
+
+def _with_keys(record: object, known: Container[str]) -> object:
+    if not isinstance(record, dict):
+        return record
+    return type(record)({key: value for key, value in record.items() if normalise(key) in known})
+
+
+def _empty() -> SourceError:
+    return SourceError("empty", "the file is empty", remedy="deliver the file again")
+
+
+def _refuse_empty(stream: BinaryIO) -> None:
+    if not stream.read(PIECE_BYTES).strip():
+        raise _empty()
+    stream.seek(0)
+
+
+def _listed(stream: BinaryIO) -> Iterator[object]:
+    """Give what is in the list, parsed piece by piece."""
+    rest = stream.read(PIECE_BYTES).removeprefix(BYTE_ORDER_MARK)
+    if not rest.strip():
+        raise _empty()
+    opening = _opening(rest)
+    rest, given = rest[len(opening) :], 0
+    while more := stream.read(max(PIECE_BYTES, len(rest))):
+        whole, rest = _cut(rest + more) if opening else ([], rest + more)
+        yield from whole
+        given += len(whole)
+        if len(rest) > PIECE_LIMIT_BYTES:
+            raise _too_long(rest, given)
+    yield from _last_objects(opening, rest, given)
+
+
+def _opening(start: bytes) -> bytes:
+    """Return what precedes the first object; nothing if that is no list that can be read piece by piece."""
+    found = OPENING.match(start)
+    if not found:
+        return b""
+    try:
+        objects_of(loads(found[0] + (b"]}" if found[1] else b"]")))
+    except (ValueError, SourceError):
+        return b""
+    return found[0]
+
+
+def _cut(content: bytes) -> tuple[list[object], bytes]:
+    """Return the objects that the content has whole, and the rest of it.
+
+    A comma parts two objects of the list, and stands in no text and no object, if what precedes it is a whole list.
+    """
+    for cut in reversed([*BETWEEN_OBJECTS.finditer(content)][-CUTS_TRIED:]):
+        try:
+            objects = loads(b"[" + content[: cut.start() + 1] + b"]")
+        except ValueError:
+            continue
+        assert isinstance(objects, list)
+        return objects, content[cut.end() - 1 :]
+    return [], content
+
+
+def _last_objects(opening: bytes, rest: bytes, given: int) -> list[object]:
+    """Return what is left of the list, whose end has to be there.
+
+    Raises:
+        SourceError: the JSON is broken or no list; or there is a second one that is called for, too.
+    """
+    try:
+        document = loads(opening + rest)
+    except ValueError as error:
+        raise _not_json(error, given) from None
+    objects = objects_of(document)
+    found = OPENING.match(opening + rest)
+    if given and found and found[1] and isinstance(document, dict) and document[found[1].decode()] is not objects:
+        raise SourceError("unsupported", "the JSON has two lists of objects", remedy="deliver one list")
+    return objects
+
+
+def _not_json(error: ValueError, given: int) -> SourceError:
+    told, where = str(error), ""
+    if isinstance(error, json.JSONDecodeError):
+        told = error.msg
+        where = "" if given else f" (line {error.lineno}, character {error.colno})"
+    return SourceError(
+        "corrupt",
+        f"not valid JSON: {told}{where}",
+        row=given + 1 if given else None,
+        remedy="deliver the whole file again",
+    )
+
+
+def _too_long(rest: bytes, given: int) -> SourceError:
+    """Say why a piece does not end: it is broken, or it is one that long."""
+    try:
+        loads(b"[" + rest)
+    except json.JSONDecodeError as error:
+        if error.pos < len(rest):
+            return _not_json(error, given or 1)
+    return SourceError(
+        "too_large",
+        f"what is in the list is longer than {PIECE_LIMIT_BYTES >> 20} MiB",
+        row=given + 1,
+        remedy="deliver a list of flat objects, bare or as the first in its file, or JSON Lines with `reader: jsonl`",
+    )
+
+
+def loads(content: bytes) -> object:
+    """Parse a JSON text; a `Doubled` stands for an object that names a key twice.
+
+    Numbers whose digits a double cannot hold are returned as text.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        if OUT_OF_MEMORY in error.msg:
+            raise MemoryError from None
+        if TOO_LARGE_FOR_A_DOUBLE not in error.msg:
+            raise
+        return _loads_exactly(content)
+    return document if _is_told_whole(content, document) else _loads_exactly(content)
+
+
+def _is_told_whole(content: bytes, document: object) -> bool:
+    """Whether a document holds all that its text says: each key has two quotation marks, and so has each text."""
+    if MANY_DIGITS.search(content) or rb"\u0022" in content:
+        return False
+    return content.count(b'"') == _dumped(document).count(b'"')
+
+
+def _loads_exactly(content: bytes) -> object:
+    """Parse more slowly, without losing anything."""
+    try:
+        document = json.loads(
+            content, object_pairs_hook=_noting_doubled, parse_int=str, parse_float=str, parse_constant=_refuse_constant
+        )
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    _dumped(document)
+    return document
+
+
+def _dumped(document: object) -> bytes:
+    """Return a text of a document; refuse one that has none, for half of a surrogate pair or for its depth."""
+    try:
+        return orjson.dumps(document)
+    except TypeError as error:
+        raise ValueError(TOO_DEEP if "ecursion" in str(error) else str(error)) from None
+
+
+def _noting_doubled(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    record = dict(pairs)
+    return record if len(record) == len(pairs) else Doubled(record)
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no JSON")
+
+
+def objects_of(document: object, keys: Sequence[str] = WRAPPER_KEYS) -> list[object]:
+    """Return the list that a document is, or has under one of some keys.
+
+    Raises:
+        SourceError: there is none.
+    """
+    if isinstance(document, dict):
+        document = next((document[key] for key in keys if isinstance(document.get(key), list)), document)
+    if not isinstance(document, list):
+        raise SourceError(
+            "unsupported",
+            "the JSON is not a list of objects",
+            remedy=f"deliver a list, bare or under one of the keys {', '.join(keys)}",
+        )
+    return document
+
+
+def _numbered_lines(stream: BinaryIO) -> Iterator[Numbered]:
+    _refuse_empty(stream)
+    number = 0
+    while lines := stream.readlines(PIECE_BYTES):
+        records = _parsed_together(lines) or map(_parsed_line, lines, range(number + 1, number + 1 + len(lines)))
+        for number, record in enumerate(records, start=number + 1):  # noqa: B020 - goes on counting
+            if record is not BLANK:
+                yield number, record
+
+
+def _parsed_together(lines: Sequence[bytes]) -> list[object]:
+    """Return the objects of lines that are one flat object each; nothing if they are not, or not surely."""
+    bare = [line.strip() for line in lines]
+    if not all(line.startswith(b"{") and line.endswith(b"}") for line in bare):
+        return []
+    try:
+        # No text goes on over the end of a line, and so no flat object does.
+        records = loads(b"[" + b",\n".join(bare) + b"]")
+    except ValueError:
+        return []
+    assert isinstance(records, list)
+    return records if len(records) == len(lines) and all(map(_is_flat, records)) else []
+
+
+def _parsed_line(line: bytes, number: int) -> object:
+    if len(line) > PIECE_LIMIT_BYTES:
+        raise SourceError(
+            "too_large",
+            f"the line is longer than {PIECE_LIMIT_BYTES >> 20} MiB",
+            row=number,
+            remedy="write one object a line",
+        )
+    bare = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+    if not bare.strip():
+        return BLANK
+    try:
+        return loads(bare)
+    except ValueError:
+        return Unparsed(line)
+
+
+def _header(rows: Sequence[Numbered]) -> list[str]:
+    """Return the keys of all objects in the order of their first appearance."""
+    if not rows:
+        raise SourceError("header_only", "there is no object in the file", remedy="deliver the rows")
+    keys = dict.fromkeys(key for _, record in rows if isinstance(record, dict) for key in record)
+    if not keys:
+        raise SourceError(
+            "unsupported",
+            f"none of the first {len(rows)} records is a JSON object with a key",
+            remedy="deliver a list of objects (`reader: json`), or one object a line (`reader: jsonl`)",
+        )
+    return [*keys]
+
+
+def _is_flat(record: object) -> bool:
+    return type(record) is dict and NESTING.isdisjoint(map(type, record.values()))
+
+
+def _send(rows: Iterator[Numbered], output: Output) -> None:
+    first = [*islice(rows, HEADER_ROWS)]
+    header = _header(first)
+    output.begin(header)
+    for number, record in chain(first, rows):
+        if not _is_flat(record):
+            _send_fault(number, record, output)
+            continue
+        assert isinstance(record, dict)
+        output.row(number, _cells(record, header, number))
+
+
+def _cells(record: dict[str, object], header: Sequence[str], number: int) -> list[str]:
+    if [*record] == header:
+        return [value if type(value) is str else _text(value) for value in record.values()]
+    unknown = next((key for key in record if key not in header), None)
+    if unknown is not None:
+        raise _new_key(number, unknown)
+    return [_text(record.get(key)) for key in header]
+
+
+def _send_fault(number: int, record: object, output: Output) -> None:
+    match record:
+        case Unparsed():
+            output.fault(number, None, "ragged_row", "the line is not valid JSON", record.rstrip(b"\r\n"))
+        case Doubled():
+            output.fault(number, None, "doubled_field", "the object names a key twice", orjson.dumps(record))
+        case dict():
+            nested = next(key for key, value in record.items() if isinstance(value, (dict, list)))
+            detail = "a list or an object where a value belongs"
+            output.fault(number, nested, "nested_value", detail, orjson.dumps(record))
+        case _:
+            output.fault(number, None, "ragged_row", "the record is not a JSON object", orjson.dumps(record))
+
+
+def _new_key(number: int, key: str) -> SourceError:
+    return SourceError(
+        "unknown_column",
+        f"the key {key!r} is in none of the first rows",
+        row=number,
+        column=key,
+        remedy="give every object the same keys, or declare the column in the contract",
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,180 @@
+"""What a parser finds, on its way to the reader: a header, rows of text, and rows that cannot be cut into cells."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+
+from freight.errors import SourceError
+from freight.parsers.frames import Frame, Kind, write_frame
+from freight.types import ReasonCode
+
+HEADER_LIMIT_CHARS = 1 << 20
+BATCH_ROWS, BATCH_CHARS = 20_000, 16 << 20
+ROW_LIMIT_CHARS = 64 << 20
+PROGRESS_BYTES = 1 << 16  # read of the file between two signs of life
+# As `BAD_ROWS_SCHEMA` of freight.frames, which would bring polars along; a test holds them against each other.
+FAULTS = pa.schema(
+    [
+        ("row_number", pa.int64()),
+        ("column_name", pa.large_string()),
+        ("reason", pa.large_string()),
+        ("detail", pa.large_string()),
+        ("raw", pa.large_binary()),
+    ]
+)
+
+
+class Output:
+    """Sends batches to the reader, with at most one of each kind in memory.
+
+    `begin` comes first, then rows and faults in any order.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._unread_bytes = 0
+        self._rows: _Batch | None = None
+        self._faults = _Batch(FAULTS)
+
+    def progress(self, read_bytes: int) -> None:
+        """Note that some of the file was read: it buys time."""
+        self._unread_bytes += read_bytes
+        if self._unread_bytes >= PROGRESS_BYTES:
+            self._send("progress", str(self._unread_bytes).encode())
+            self._unread_bytes = 0
+
+    def begin(self, header: Sequence[str]) -> None:
+        """Name the columns.
+
+        Raises:
+            SourceError: the header is longer than any table's.
+        """
+        if sum(map(len, header)) > HEADER_LIMIT_CHARS:
+            raise SourceError("too_large", "the header is longer than a megabyte", remedy="shorten it")
+        columns = [(str(position), pa.large_string()) for position in range(len(header))]
+        self._rows = _Batch(pa.schema([*columns, ("row_number", pa.int64())]))
+        self._send("header", json.dumps(list(header)).encode())
+
+    def row(self, number: int, cells: Sequence[str]) -> None:
+        """Add a row; it has as many cells as the header.
+
+        Raises:
+            SourceError: the row is larger than memory should hold.
+        """
+        assert self._rows is not None, "begin comes first"
+        self._rows.add([*cells, number], _bounded(sum(map(len, cells)) + len(cells), number))
+        if self._rows.is_full:
+            self._send_rows()
+
+    def fault(self, number: int, column: str | None, reason: ReasonCode, detail: str, raw: bytes) -> None:
+        """Add a row that cannot be cut into cells, as the file has it.
+
+        Raises:
+            SourceError: the row is larger than memory should hold.
+        """
+        self._faults.add([number, column, reason, detail, raw], _bounded(len(raw), number))
+        if self._faults.is_full:
+            self._send_faults()
+
+    def end(self) -> None:
+        """Send what is left, and that nothing follows."""
+        self._send_rows()
+        self._send_faults()
+        self._send("done", b"")
+
+    def fail(self, error: SourceError) -> None:
+        """Send why the file cannot be used."""
+        told = {
+            "fault": error.fault,
+            "message": error.message[:2_000],
+            "remedy": error.remedy[:2_000],
+            "row": error.row,
+            "column": error.column,
+        }
+        self._send("failed", json.dumps(told).encode())
+
+    def _send_rows(self) -> None:
+        if self._rows:
+            self._send("rows", self._rows.take())
+
+    def _send_faults(self) -> None:
+        if self._faults:
+            self._send("faults", self._faults.take())
+
+    def _send(self, kind: Kind, payload: bytes) -> None:
+        write_frame(self._stream, Frame(kind, payload))
+
+
+def _bounded(chars: int, number: int) -> int:
+    if chars > ROW_LIMIT_CHARS:
+        raise SourceError(
+            "too_large",
+            f"the row holds {chars >> 20} million characters",
+            row=number,
+            remedy="look what stands there: no row of a table is as long",
+        )
+    return chars
+
+
+class _Batch:
+    """Rows that are sent together."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._rows: list[Sequence[object]] = []
+        self._chars = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._rows) >= BATCH_ROWS or self._chars >= BATCH_CHARS
+
+    def add(self, row: Sequence[object], chars: int) -> None:
+        self._rows.append(row)
+        self._chars += chars
+
+    def take(self) -> bytes:
+        """Return the rows as an Arrow stream, and forget them."""
+        columns = [list(column) for column in zip(*self._rows, strict=True)]
+        self._rows, self._chars = [], 0
+        sink = pa.BufferOutputStream()
+        with ipc.new_stream(sink, self._schema) as writer:
+            writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+class _Counted(io.FileIO):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, path: Path, output: Output) -> None:
+        super().__init__(path)
+        self._output = output
+
+    def readinto(self, buffer: memoryview, /) -> int | None:  # type: ignore[override]
+        count = super().readinto(buffer)
+        self._output.progress(count or 0)
+        return count
+
+    def readall(self) -> bytes:
+        content = super().readall()
+        self._output.progress(len(content))
+        return content
+
+
+def open_counted(path: Path, output: Output) -> BinaryIO:
+    """Open a file so that reading it counts as progress."""
+    return io.BufferedReader(_Counted(path, output), buffer_size=PROGRESS_BYTES)
+
+
+def out_of_memory() -> SourceError:
+    """Return the fault of a file that does not fit into the memory of its parser."""
+    return SourceError(
+        "too_large", "the file is too large: its parser ran out of memory", remedy="deliver it in parts, or as CSV"
+    )

@@ -1,0 +1,43 @@
+"""Tables of MS Access files: .mdb since Access 97, and .accdb."""
+
+import sys
+
+from pydantic import Field
+
+from freight.contracts import Contract
+from freight.contracts.headers import known_headers
+from freight.errors import SourceError
+from freight.readers.access_jars import class_path
+from freight.readers.isolated import read_isolated
+from freight.readers.locations import SourceFile
+from freight.readers.options import ReaderOptions
+from freight.readers.raw import RawTable
+from freight.settings import load_settings
+
+
+class AccessOptions(ReaderOptions):
+    """Which table, if detection should not decide."""
+
+    table: str | None = Field(default=None, description="Name of the table.")
+
+
+def read_access(file: SourceFile, contract: Contract, options: AccessOptions) -> RawTable:
+    """Read the table whose columns fit the contract best; row numbers count its rows from 1.
+
+    Args:
+        file: an .mdb or .accdb file.
+        contract: tells which columns to look for.
+        options: which table, if detection should not decide.
+
+    Raises:
+        SourceError: no Access file, behind a password, damaged, the table is a link or not there; or what reads it is
+            not installed.
+    """
+    wishes = {"headers": sorted(known_headers(contract)), **options.model_dump()}
+    if sys.platform == "win32":
+        return read_isolated(file, "access_odbc.parse", wishes)
+    try:
+        wishes["class_path"] = class_path(load_settings().access)
+    except SourceError as error:
+        raise error.at(file.path) from None
+    return read_isolated(file, "access.parse", wishes)

@@ -1,0 +1,264 @@
+"""Files that nobody vouches for are parsed in a process of their own, so that a bomb or a crash costs that file only.
+
+The process (`freight.parsers`) has limits of memory and time, sees no secret, and never outlives this one. What it
+finds comes through a pipe, batch by batch, while it goes on with the file.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Event, Timer
+from typing import Any, BinaryIO
+
+import polars as pl
+import pyarrow.ipc as ipc
+
+from freight.errors import SourceError
+from freight.frames import BAD_ROWS_SCHEMA
+from freight.parsers.frames import Frame, read_frame
+from freight.parsers.output import out_of_memory
+from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
+from freight.readers.raw import RawBatch, RawTable, no_rows
+
+MEMORY_LIMIT_BYTES = 512 << 20
+FETCH_LIMIT_BYTES = 4 << 30  # of a file that is elsewhere, or compressed
+PATIENCE_S, BYTES_PER_SECOND = 25, 50_000
+OUTPUT_PER_BYTE, OUTPUT_FROM_BYTES = 20, 1 << 30  # what is read may be larger than the file, but not without bound
+FOLDER_PREFIX = "dpa-reading-"
+ABANDONED_AFTER_S = 86_400  # no file takes a day; a folder this old belongs to a run that was killed
+LAST_WORDS_BYTES = 4_096  # of what a dying parser says
+# What a Python needs to start: Windows finds its libraries and its random numbers by the first. Nothing of ours, and no
+# secret, reaches the parser.
+INTERPRETER_VARIABLES = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH")
+
+
+def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any]) -> RawTable:
+    """Let a parser read a file in a process of its own.
+
+    Args:
+        file: the file; it is fetched, or unpacked, into a temporary folder unless it is on this machine.
+        parser: `module.function` below `freight.parsers`.
+        wishes: what the parser wants to know; goes to it as JSON.
+
+    Returns:
+        The table, whose batches are parsed while they are read.
+
+    Raises:
+        SourceError: the parser refuses the file, takes too much memory or time, or dies. A fault of a later row is
+            raised by the batches.
+    """
+    reading = _Reading(file.path)
+    try:
+        header = reading.start(file, parser, wishes)
+    except BaseException as error:
+        reading.end()
+        raise error.at(file.path) if isinstance(error, SourceError) else error from None
+    return RawTable(header, reading.batches(len(header)))
+
+
+class Patience:
+    """How long a parser may take: a while for each answer, and in all as long as a slow one for what it has read.
+
+    So a small file that makes its parser go round in circles is given up soon, and a large one gets the time it needs.
+    """
+
+    def __init__(self, size_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._size_bytes = size_bytes
+        self._clock = clock
+        self._waited_s = 0.0
+        self._read_bytes = 0
+
+    def note(self, waited_s: float, read_bytes: int) -> None:
+        """Note that the parser was waited for, and that it has read some of the file meanwhile."""
+        self._waited_s += waited_s
+        self._read_bytes += read_bytes
+
+    @property
+    def left_s(self) -> float:
+        """How long to wait for the next answer."""
+        earned_s = min(self._read_bytes, self._size_bytes) / BYTES_PER_SECOND
+        return max(0.0, min(PATIENCE_S, PATIENCE_S + earned_s - self._waited_s))
+
+
+class _Reading:
+    """A file being parsed; whatever becomes of it, its process and its temporary folder go with this object."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._at_the_end = ExitStack()
+        self.end = weakref.finalize(self, self._at_the_end.close)
+        self._gave_up = Event()
+
+    def start(self, file: SourceFile, parser: str, wishes: Mapping[str, Any]) -> tuple[str, ...]:
+        """Start the parser; return the header, which comes first."""
+        _remove_abandoned_folders()
+        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        self._at_the_end.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        path = _on_this_machine(file, self._folder)
+        size_bytes = path.stat().st_size
+        self._patience = Patience(size_bytes)
+        self._output_limit_bytes = OUTPUT_FROM_BYTES + OUTPUT_PER_BYTE * size_bytes
+        self._worker = _start(self._folder)
+        self._at_the_end.callback(_end, self._worker)
+        _give(self._worker, {"parser": parser, "path": str(path), "wishes": dict(wishes)})
+        return tuple(json.loads(self._next().payload))
+
+    def batches(self, width: int) -> Iterator[RawBatch]:
+        """Give the rows and the faults as they come; end the process after the last."""
+        no_faults = pl.DataFrame(schema=BAD_ROWS_SCHEMA)
+        try:
+            while (frame := self._next()).kind != "done":
+                if frame.kind == "rows":
+                    yield RawBatch(_table(frame), no_faults)
+                else:
+                    yield RawBatch(no_rows(width), _table(frame))
+        except SourceError as error:
+            raise error.at(self._location) from None
+        finally:
+            self.end()
+
+    def _next(self) -> Frame:
+        """Return the next frame that is no progress.
+
+        Raises:
+            SourceError: the parser refuses the file, or gave no answer.
+        """
+        while (frame := self._wait()).kind == "progress":
+            pass
+        self._output_limit_bytes -= len(frame.payload)
+        if self._output_limit_bytes < 0:
+            raise SourceError(
+                "too_large", "its rows unfold to many times the size of the file", remedy="deliver it in parts"
+            )
+        if frame.kind == "failed":
+            raise SourceError(**json.loads(frame.payload))
+        return frame
+
+    def _wait(self) -> Frame:
+        assert self._worker.stdout is not None
+        started = time.monotonic()
+        alarm = Timer(self._patience.left_s, _give_up, [self._worker, self._gave_up])
+        alarm.start()
+        try:
+            frame = read_frame(self._worker.stdout)
+        finally:
+            alarm.cancel()
+        read_bytes = int(frame.payload) if frame and frame.kind == "progress" else 0
+        self._patience.note(time.monotonic() - started, read_bytes)
+        if frame is None:
+            raise self._no_answer()
+        return frame
+
+    def _no_answer(self) -> SourceError:
+        exit_code = self._worker.wait()
+        if self._gave_up.is_set():
+            return SourceError(
+                "timed_out",
+                f"its parser gave no answer for {PATIENCE_S} s, or read less than {BYTES_PER_SECOND} bytes a second",
+                remedy="look what the file holds; deliver its table alone, or as CSV",
+            )
+        if exit_code in (-9, 137) or b"MemoryError" in _last_words(self._folder):
+            return out_of_memory()
+        return SourceError(
+            "corrupt",
+            f"the file is damaged: its parser died with code {exit_code}",
+            remedy="deliver the whole file again",
+        )
+
+
+def _remove_abandoned_folders() -> None:
+    """Remove what runs have left that were killed while they read a file."""
+    oldest = time.time() - ABANDONED_AFTER_S
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        with suppress(OSError):  # another run may be removing it, or it may be another user's
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder)
+
+
+def _on_this_machine(file: SourceFile, folder: Path) -> Path:
+    """Return the path of the content, which is fetched, or unpacked, if it has to be."""
+    with file.open() as stream:
+        local = file.local_path()
+        if local is None:
+            local = folder / "content"
+            _copy(stream, local)
+    return local
+
+
+def _copy(stream: BinaryIO, target: Path) -> None:
+    left_bytes = FETCH_LIMIT_BYTES
+    with target.open("wb") as copy:
+        while block := stream.read(READ_BLOCK_BYTES):
+            left_bytes -= len(block)
+            if left_bytes < 0:
+                raise SourceError(
+                    "too_large", f"the file is larger than {FETCH_LIMIT_BYTES >> 30} GiB", remedy="deliver it in parts"
+                )
+            copy.write(block)
+
+
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    """Start a parser as the head of a group of processes, so that whatever it starts ends with it."""
+    with (folder / "stderr.txt").open("wb") as last_words:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "freight.parsers", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=last_words,
+            env=_environment(),
+            start_new_session=True,
+        )
+
+
+def _environment() -> dict[str, str]:
+    passed = {name: os.environ[name] for name in INTERPRETER_VARIABLES if name in os.environ}
+    return {**passed, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+def _give(worker: subprocess.Popen[bytes], task: Mapping[str, Any]) -> None:
+    assert worker.stdin is not None
+    with suppress(OSError):  # it died at once; why is told when its answer is missing
+        worker.stdin.write(json.dumps({**task, "memory_limit_bytes": MEMORY_LIMIT_BYTES}).encode() + b"\n")
+        worker.stdin.flush()
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    _kill(worker)
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe:
+            with suppress(OSError):  # what was not written to a process that has ended is of no use
+                pipe.close()
+    worker.wait()
+
+
+def _give_up(worker: subprocess.Popen[bytes], gave_up: Event) -> None:
+    gave_up.set()
+    _kill(worker)
+
+
+def _kill(worker: subprocess.Popen[bytes]) -> None:
+    """End a parser and what it has started."""
+    if sys.platform == "win32":
+        worker.kill()  # what it has started ends by itself when its standard input does
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker.pid, signal.SIGKILL)
+
+
+def _last_words(folder: Path) -> bytes:
+    with (folder / "stderr.txt").open("rb") as said:
+        said.seek(max(0, said.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
+        return said.read()
+
+
+def _table(frame: Frame) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(ipc.open_stream(frame.payload).read_all()))

@@ -1,0 +1,85 @@
+"""The readers that there are keep what every reader keeps."""
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from freight.readers import READERS
+from tests.contract.reader_conformance import ReaderConformance, Record
+from tests.lib.access import AccessTable, AccessWriter
+
+
+class TestCsv(ReaderConformance):
+    reader, suffix = "csv", ".csv"
+    tells_truncation = False  # a file may end after any row
+
+    def write(self, path: Path, columns: Sequence[str], records: Sequence[Record]) -> None:
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, columns, quoting=csv.QUOTE_ALL)
+            writer.writeheader()
+            writer.writerows(records)
+
+
+class TestExcel(ReaderConformance):
+    reader, suffix = "excel", ".xlsx"
+    longest_text = 32_767
+
+    def write(self, path: Path, columns: Sequence[str], records: Sequence[Record]) -> None:
+        book = openpyxl.Workbook(write_only=True)
+        sheet = book.create_sheet("Stations")
+        sheet.append(list(columns))
+        for record in records:
+            cells = [openpyxl.cell.WriteOnlyCell(sheet, _escaped(record.get(column))) for column in columns]
+            for cell in cells:
+                if cell.value is not None:
+                    cell.data_type = "s"  # a text, whatever it looks like
+            sheet.append(cells)
+        book.save(path)
+
+
+def _escaped(text: str | None) -> str | None:
+    """Write what looks like an escaped character as Excel does, so that it is none."""
+    return text and re.sub(r"_(?=x[0-9A-Fa-f]{4}_)", "_x005F_", text)
+
+
+class TestJson(ReaderConformance):
+    reader, suffix = "json", ".json"
+
+    def write(self, path: Path, columns: Sequence[str], records: Sequence[Record]) -> None:
+        listed = [{name: record[name] for name in columns if name in record} for record in records]
+        path.write_text(json.dumps(listed, ensure_ascii=False), encoding="utf-8")
+
+
+class TestJsonLines(ReaderConformance):
+    reader, suffix = "jsonl", ".jsonl"
+    tells_truncation = False
+
+    def write(self, path: Path, columns: Sequence[str], records: Sequence[Record]) -> None:
+        lines = (json.dumps({name: record[name] for name in columns if name in record}) for record in records)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED: Windows reads by Microsoft's driver")
+class TestAccess(ReaderConformance):
+    reader, suffix = "access", ".accdb"
+    aliases = ("CODE", "Nom", "RÉGION", "lat", "lon", "km")
+
+    @pytest.fixture(autouse=True)
+    def _writer(self, access_writer: AccessWriter) -> None:
+        self.writer = access_writer
+
+    def write(self, path: Path, columns: Sequence[str], records: Sequence[Record]) -> None:
+        rows = [[record.get(column) for column in columns] for record in records]
+        table = AccessTable("Stations", [f"{column}|MEMO" for column in columns], rows)
+        self.writer.write(("V2010", path, [table]))
+
+
+def test_every_reader_of_files_is_held_to_it() -> None:
+    of_files = {name for name, reader in READERS.items() if "connection" not in reader.needs}
+    assert {held.reader for held in ReaderConformance.__subclasses__()} == of_files

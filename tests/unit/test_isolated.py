@@ -1,0 +1,60 @@
+"""The limits of parsers, and how they speak to their readers."""
+
+import io
+
+import polars as pl
+import pytest
+
+from freight.frames import BAD_ROWS_SCHEMA
+from freight.parsers.frames import Frame, read_frame, write_frame
+from freight.parsers.output import FAULTS
+from freight.readers.isolated import BYTES_PER_SECOND, PATIENCE_S, Patience
+
+MEGABYTE = 1 << 20
+
+
+def test_a_parser_that_reads_nothing_is_given_up_soon_however_large_its_file() -> None:
+    patience = Patience(size_bytes=200 * MEGABYTE)
+    assert patience.left_s == PATIENCE_S <= 25
+    patience.note(PATIENCE_S, read_bytes=0)
+    assert patience.left_s == 0
+
+
+def test_a_parser_that_gets_on_has_time_for_a_large_file() -> None:
+    patience = Patience(size_bytes=200 * MEGABYTE)
+    for _ in range(200):
+        assert patience.left_s > 10
+        patience.note(10, read_bytes=MEGABYTE)
+    assert patience.left_s == PATIENCE_S
+
+
+def test_a_parser_that_reads_the_same_again_and_again_earns_no_more_than_its_file() -> None:
+    patience = Patience(size_bytes=BYTES_PER_SECOND)
+    for _ in range(26):
+        assert patience.left_s > 0
+        patience.note(1, read_bytes=100 * MEGABYTE)
+    assert patience.left_s == 0
+
+
+def test_a_parser_that_is_slow_all_the_time_is_given_up() -> None:
+    patience, waited_s = Patience(size_bytes=200 * MEGABYTE), 0
+    while patience.left_s:
+        patience.note(10, read_bytes=10 * BYTES_PER_SECOND // 2)
+        waited_s += 10
+    assert waited_s <= 2 * PATIENCE_S + 10
+
+
+def test_faults_of_parsers_have_the_columns_of_all_bad_rows() -> None:
+    assert pl.DataFrame(schema=BAD_ROWS_SCHEMA).to_arrow(compat_level=pl.CompatLevel.oldest()).schema == FAULTS
+
+
+@pytest.mark.parametrize("lost", [1, 5, 12])
+def test_a_frame_that_is_not_whole_is_none(lost: int) -> None:
+    stream = io.BytesIO()
+    write_frame(stream, Frame("header", b"[1]"))
+    assert read_frame(io.BytesIO(stream.getvalue())) == Frame("header", b"[1]")
+    assert read_frame(io.BytesIO(stream.getvalue()[:-lost])) is None
+
+
+def test_bytes_that_are_no_frame_are_none() -> None:
+    assert read_frame(io.BytesIO(b"Traceback (most recent call last)")) is None
