@@ -25,6 +25,7 @@ from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from blocks.mail_server import MailServer
 from blocks.places import load_block
+from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError, DpaError
 
@@ -36,6 +37,7 @@ BLOCKS: tuple[type[Block], ...] = (
     KeyVault,
     KeyVaultSecret,
     MailServer,
+    SqlSource,
     Warehouse,
 )
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # of a block, for Prefect

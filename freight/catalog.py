@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
-from freight.readers import reader_for
+from freight.readers import Reader, reader_for
 from freight.readers.locations import GLOB_SIGN, fixed_part, scheme_of
 
 DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is wrong, not the rows
@@ -33,10 +33,13 @@ class Source(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the source in reports and in the ledger.")
     dataset: str = Field(description="Which contract its rows keep.")
-    reader: str = Field(description="csv, excel, json or jsonl.")
+    reader: str = Field(description="csv, excel, json, jsonl, access, http_api or sql.")
     location: str = Field(
-        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder."
+        default="",
+        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder. "
+        "Of an API the path behind its base_url.",
     )
+    connection: str = Field(default="", description="Name of the block by which a database or an API is reached.")
     drop: str | None = Field(default=None, description="Block of the account in which abfs://container/… lies.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
     settle_s: float = Field(default=0, ge=0, description="Seconds that a file must not have changed before it loads.")
@@ -169,9 +172,33 @@ def _checked(catalog: Catalog, path: Path) -> Catalog:
 def _check_reader(source: Source, path: Path) -> None:
     """Check the reader's name and options here: found only when its turn comes, a mistake would cost half a run."""
     try:
-        reader_for(source.reader).options.of(source.options)
+        reader = reader_for(source.reader)
+        _check_place(source, reader)
+        options = reader.options.of(source.options)
+        if options.is_partial and source.contract.snapshot:
+            raise ConfigurationError(
+                f"options > watermark: {source.dataset} are stated as a whole, or none would be seen to go: remove it"
+            )
     except ConfigurationError as error:
         raise ConfigurationError(f"{path.name}: sources > {source.name} > {error}") from None
+
+
+def _check_place(source: Source, reader: Reader) -> None:
+    for key in ("location", "connection"):
+        if key in reader.needs and not getattr(source, key):
+            raise ConfigurationError(f"{key}: the reader {source.reader!r} needs one")
+        if key not in reader.needs and getattr(source, key):
+            raise ConfigurationError(f"{key}: the reader {source.reader!r} has no use for one: remove it")
+    if "connection" in reader.needs:
+        _refuse_what_files_have(source)
+
+
+def _refuse_what_files_have(source: Source) -> None:
+    if source.has_day:
+        raise ConfigurationError("location: only the names of files tell a day")
+    for key in ("drop", "archive", "settle_s"):
+        if getattr(source, key):
+            raise ConfigurationError(f"{key}: only files have one: remove it")
 
 
 def _check_archive(source: Source, path: Path) -> None:

@@ -8,7 +8,7 @@ from freight.pipeline.archive import archive_loaded
 from freight.pipeline.days import DayPlan, plan_days
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
-from freight.pipeline.plan import no_drops, plan_source
+from freight.pipeline.plan import plan_source
 from freight.pipeline.run import RunReport, begin_run, finish_run, run_catalog
 from freight.pipeline.transform import transform_unit
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome, UnitState
@@ -28,7 +28,6 @@ __all__ = [
     "fail_unit",
     "finish_run",
     "load_conformed",
-    "no_drops",
     "plan_days",
     "plan_source",
     "run_catalog",

@@ -12,10 +12,10 @@ from freight.errors import SourceError
 from freight.pipeline.archive import archive_loaded
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
-from freight.pipeline.plan import no_drops, plan_source
+from freight.pipeline.plan import plan_source
 from freight.pipeline.transform import transform_unit
 from freight.pipeline.units import PlannedUnit, UnitOutcome
-from freight.readers import Drops
+from freight.readers import FILES_ONLY, Connections
 from freight.retry import with_retries
 from freight.types import LoadCounts, RunId
 from freight.warehouse import ledger
@@ -68,17 +68,18 @@ def run_catalog(
     spool: Path,
     started_by: str,
     clock: Callable[[], datetime],
-    drops: Drops = no_drops,
+    connections: Connections = FILES_ONLY,
 ) -> RunReport:
     """Load every source without Prefect; a bad source is reported and does not stop the others.
 
     Raises:
         ConfigurationError: the warehouse has another schema version, or holds data of the other kind.
     """
+    plan_of = partial(plan_source, engine, catalog, connections=connections, spool=spool)
     with_retries(lambda: begin_run(engine, catalog, run_id, started_by, clock()))
     outcomes: list[UnitOutcome] = []
     for source in catalog.sources:
-        plan = with_retries(partial(plan_source, engine, catalog, source, run_id, clock(), drops))
+        plan = with_retries(partial(plan_of, source, run_id, clock()))
         outcomes += plan.ended
         outcomes += [load_planned(engine, planned, spool_folder(spool, planned), clock) for planned in plan.units]
         if source.archive:
@@ -113,7 +114,7 @@ def finish_run(engine: Engine, report: RunReport, now: datetime) -> None:
 
 
 def load_planned(engine: Engine, planned: PlannedUnit, folder: Path, clock: Callable[[], datetime]) -> UnitOutcome:
-    """Take one file through extract, transform and load; a bad file becomes a failed outcome."""
+    """Take one unit through extract, transform and load; a bad file becomes a failed outcome."""
     try:
         raw = extract_unit(planned, folder)
         conformed = transform_unit(planned, raw, clock())

@@ -10,22 +10,22 @@ import polars as pl
 
 from freight.catalog import Source
 from freight.frames import DecimalMark
-from freight.readers import SourceFile
+from freight.readers import NewContent, SourceFile
 from freight.spool import read_spool
-from freight.types import LoadCounts
-from freight.warehouse.ledger import FilePosition, LoadUnit
+from freight.types import LoadCounts, Position
+from freight.warehouse.ledger import LoadUnit
 
 UnitState = Literal["loaded", "unchanged", "waiting", "parked", "failed"]
 
 
 @dataclass(frozen=True)
 class PlannedUnit:
-    """A file that has to be loaded, and what was loaded from its location before."""
+    """A file that has to be loaded, or what else is new in a source; and what was loaded from its location before."""
 
     source: Source
-    file: SourceFile
+    content: NewContent
     unit: LoadUnit
-    expected: FilePosition | None
+    expected: Position | None
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class UnitOutcome:
     """How one file ended.
 
     Attributes:
-        message: why it failed or was left alone.
+        message: why it failed or was left alone, or what a person should know of it.
         unarchived: why it is in the warehouse, but could not be moved to the archive.
     """
 

@@ -6,7 +6,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,9 +27,6 @@ GLOB_SIGN = re.compile(r"[*?[]")
 # What a name must not bring into logs and reports, and what the key of a table takes.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 NAME_LIMIT_BYTES, KEPT_CHARS = 1_000, 100
-
-# Opens the place that a catalog entry names as its drop.
-Drops = Callable[[str], AbstractFileSystem]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from freight.reconcile import reconcile
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest
 from tests.lib.azurite import KEY, Azurite
+from tests.lib.connections import KnownConnections
 from tests.lib.corridor import HEADER, NOW, Corridor
 
 ARCHIVED = r"\d{8}T\d{6}\.\d{6}_"
@@ -75,7 +76,7 @@ def place(request: pytest.FixtureRequest, corridor: Corridor) -> Place:
         return LocalFolder(corridor.folder)
     azurite = request.getfixturevalue("azurite")
     account = BlobDrop(account_url=azurite.url, key=SecretStr(KEY))
-    corridor.drops = {"azure": account.filesystem()}.__getitem__
+    corridor.connections = KnownConnections(drops={"azure": account.filesystem()})
     return Container(azurite)
 
 
@@ -157,7 +158,7 @@ def test_a_file_that_changed_a_moment_ago_waits_until_it_has_settled(corridor: C
 def test_a_file_in_a_container_waits_until_it_has_settled(corridor: Corridor, azurite: Azurite) -> None:
     place = Container(azurite)
     account = BlobDrop(account_url=azurite.url, key=SecretStr(KEY))
-    corridor.drops = {"azure": account.filesystem()}.__getitem__
+    corridor.connections = KnownConnections(drops={"azure": account.filesystem()})
     dropped(corridor, place, settle_s=60)
     place.put("drop/a.csv", rows(1).encode())
     corridor.now = datetime.now(UTC)
@@ -391,7 +392,7 @@ def test_a_run_that_was_killed_between_copying_and_deleting_is_made_good_by_the_
 ) -> None:
     place = Container(azurite)
     account = BlobDrop(account_url=azurite.url, key=SecretStr(KEY)).filesystem()
-    corridor.drops = {"azure": account}.__getitem__
+    corridor.connections = KnownConnections(drops={"azure": account})
     dropped(corridor, place, archive="done")
     place.put("drop/a.csv", rows(1).encode())
     with monkeypatch.context() as patched:
@@ -414,7 +415,7 @@ async def killed(*_: object) -> None:
 def test_an_account_that_lets_nobody_delete_is_told(corridor: Corridor, azurite: Azurite) -> None:
     place = Container(azurite)
     account = BlobDrop(account_url=azurite.url, key=SecretStr(azurite.sas("rl")))
-    corridor.drops = {"azure": account.filesystem()}.__getitem__
+    corridor.connections = KnownConnections(drops={"azure": account.filesystem()})
     dropped(corridor, place, archive="done")
     place.put("drop/a.csv", rows(1).encode())
     report = corridor.load()
@@ -422,9 +423,9 @@ def test_an_account_that_lets_nobody_delete_is_told(corridor: Corridor, azurite:
     (told,) = [outcome.unarchived for outcome in report.outcomes]
     assert told.startswith(f"{place.where('drop/a.csv')}: {azurite.url} refuses the login: 403")
     assert "to archive Write and Delete" in told
-    corridor.drops = {
-        "azure": BlobDrop(account_url=azurite.url, key=SecretStr(azurite.sas("rlwd"))).filesystem()
-    }.__getitem__
+    corridor.connections = KnownConnections(
+        drops={"azure": BlobDrop(account_url=azurite.url, key=SecretStr(azurite.sas("rlwd"))).filesystem()}
+    )
     corridor.load()
     assert (place.files("drop"), names(place.files("done"))) == ([], ["a.csv"])
 

@@ -18,9 +18,10 @@ from blocks.alert_channel import AlertChannel
 from blocks.blob_drop import BlobDrop
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
-from blocks.key_vault import KeyVault, KeyVaultSecret
+from blocks.key_vault import KeyVault, KeyVaultSecret, secret_source
 from blocks.mail_server import MailServer
 from blocks.places import load_block
+from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
 from deployments.apply_blocks import BLOCKS
 from freight.settings import load_settings
@@ -51,6 +52,8 @@ def with_secrets(vault: StandInVault) -> dict[str, Block]:
         "kafka-by-vault": KafkaCluster(bootstrap_servers="a:1", password_secret=secret, **LOGIN),
         "api-by-form": HttpApi(base_url=API, auth="api-key", key=SecretStr(CANARY)),
         "api-by-vault": HttpApi(base_url=API, key_secret=secret, **OAUTH2),
+        "sql-by-form": SqlSource(url=URL, password=SecretStr(CANARY)),
+        "sql-by-vault": SqlSource(url=URL, password_secret=secret),
         "alerts-by-form": AlertChannel(kind="webhook", key=SecretStr(HOOK + quote(CANARY, safe=""))),
         "drop-by-form": BlobDrop(account_url=BLOBS, key=SecretStr(CANARY)),
         "drop-by-vault": BlobDrop(account_url=BLOBS, key_secret=secret),
@@ -77,6 +80,9 @@ def secret_of(block: Block) -> str:
             with block.client() as client:
                 assert client
             return block._key()()
+        case SqlSource():
+            assert CANARY not in repr(block.database())
+            return secret_source(block.password, block.password_secret)()
         case AlertChannel():
             sender = block.sender_block()
             assert isinstance(sender, Webhook)

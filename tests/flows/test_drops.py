@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from blocks import drop_files
 from blocks.blob_drop import BlobDrop
-from blocks.places import open_drop
+from blocks.places import BlockConnections
 from flows.load_nightly import load_nightly
 from freight import pipeline
 from freight.errors import ConfigurationError
@@ -160,7 +160,7 @@ def test_an_account_that_goes_away_in_between_fails_what_is_left_and_the_next_ru
     extract, away = pipeline.extract_unit, "erp_20260204.csv"
 
     def extract_as_it_goes(planned: PlannedUnit, folder: Path) -> RawSpool:
-        if planned.file.path.endswith(away):
+        if planned.unit.location.endswith(away):
             azurite.stop()
         return extract(planned, folder)
 
@@ -192,7 +192,7 @@ def test_days_of_a_drop_can_be_planned(drop: Drop) -> None:
     drop.corridor.sources[-1]["location"] = f"{drop.place}/{{day:%Y-%m-%d}}.csv"
     dated = drop.corridor.catalog.only(["blobs"], dated=True)
     days = [date(2026, 2, 2), date(2026, 2, 3)]
-    assert [(plan.files, plan.fault) for plan in plan_days(steps.warehouse(), dated, days, open_drop)] == [
+    assert [(plan.files, plan.fault) for plan in plan_days(steps.warehouse(), dated, days, BlockConnections())] == [
         (0, ""),
         (1, ""),
     ]

@@ -22,6 +22,7 @@ from freight.pipeline import run_catalog
 from freight.settings import PROJECT_ROOT
 from freight.types import RunId
 from freight.warehouse.connect import Engine, open_engine, reading
+from tests.lib.connections import kept_connections
 from tests.lib.corridor import NOW
 from tests.lib.forks import Forked
 
@@ -201,6 +202,7 @@ def _load(url: str, folder: str, run_id: str, when: str = "", number: str = "0")
             spool=Path(folder) / "spool",
             started_by="victim@here",
             clock=lambda: NOW,
+            connections=kept_connections(Path(folder)),
         )
     except TransientError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

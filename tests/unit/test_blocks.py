@@ -52,6 +52,7 @@ def test_names_and_order_of_what_prefect_stores_never_change() -> None:
         "azure-key-vault": "url",
         "azure-key-vault-secret": "vault name version",
         "mail-server": "host port security username password password_secret sender ca_location",
+        "sql-source": "url password password_secret",
         "freight-warehouse": "url password password_secret entra_id",
     }
 
