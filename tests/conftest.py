@@ -1,6 +1,7 @@
 """Fixtures that every test may use: warehouses on both engines; a PostgreSQL, a Kafka and an Azurite that start."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -90,7 +91,10 @@ def azurite_programs() -> Path:
     """Azurite, which all workers and later runs share."""
     if reason := why_no_azurite():
         _cannot_test(reason)
-    return fetch_azurite()
+    try:
+        return fetch_azurite()
+    except subprocess.SubprocessError as error:
+        _cannot_test(f"npm could not fetch Azurite, check the network: {error}")
 
 
 @pytest.fixture(scope="session")
