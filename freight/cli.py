@@ -19,6 +19,7 @@ from freight.replay import replay
 from freight.settings import Settings, load_settings, started_by
 from freight.simulator import fill_landing
 from freight.simulator.demo_broker import delete_demo_data
+from freight.source_commands import app as source_commands
 from freight.streaming.alive import age_s, alive_path
 from freight.types import RunId
 from freight.warehouse import ledger
@@ -30,6 +31,7 @@ from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import accept_gaps
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(source_commands, name="sources")
 console = Console(highlight=False, soft_wrap=True)
 
 KEEP = Retention()

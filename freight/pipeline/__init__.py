@@ -5,6 +5,7 @@ retry of the step.
 """
 
 from freight.pipeline.archive import archive_loaded
+from freight.pipeline.check import Check, check_source, preview_source
 from freight.pipeline.days import DayPlan, plan_days
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
@@ -14,6 +15,7 @@ from freight.pipeline.transform import transform_unit
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome, UnitState
 
 __all__ = [
+    "Check",
     "ConformedSpool",
     "DayPlan",
     "PlannedUnit",
@@ -24,12 +26,14 @@ __all__ = [
     "UnitState",
     "archive_loaded",
     "begin_run",
+    "check_source",
     "extract_unit",
     "fail_unit",
     "finish_run",
     "load_conformed",
     "plan_days",
     "plan_source",
+    "preview_source",
     "run_catalog",
     "spool_folder",
     "transform_unit",

@@ -1,17 +1,20 @@
 """Load: a transformed file goes into the warehouse in one transaction, or its failure is written down."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
-from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError
+from freight.contracts import Contract
+from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
 from freight.frames import ROW_NUMBER
-from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome
+from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome, UnitState
 from freight.retry import with_retries
 from freight.spool import read_spool
+from freight.types import LoadCounts, Position
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.ledger import LoadUnit
-from freight.warehouse.load import UnitContent, load_unit
+from freight.warehouse.load import UnitContent, counts_if_loaded, load_unit
 
 log = logging.getLogger("freight")
 
@@ -25,8 +28,45 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
         QuarantineLimitExceeded: too many bad rows; nothing was loaded.
         TransientError: worth a retry.
     """
+    unit = planned.unit
+    try:
+        outcome = _loaded_by(load_unit, engine, planned, spool, now)
+    except PositionFenced:
+        return _outcome_of_the_other(engine, planned)
+    log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, unit.file_hash, outcome.counts)
+    _log_bad_rows(unit, spool)
+    return outcome
+
+
+def try_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, now: datetime) -> UnitOutcome:
+    """Tell how `load_conformed` would end, and leave the warehouse as it is.
+
+    Raises:
+        QuarantineLimitExceeded: too many bad rows.
+        TransientError: worth a retry, also since another run has loaded the file meanwhile.
+    """
+    try:
+        return _loaded_by(counts_if_loaded, engine, planned, spool, now)
+    except PositionFenced as error:
+        raise TransientError(f"{planned.unit.location}: another run has loaded it meanwhile") from error
+
+
+def _loaded_by(
+    load: Callable[[Engine, LoadUnit, Contract, UnitContent, Position | None, datetime], LoadCounts],
+    engine: Engine,
+    planned: PlannedUnit,
+    spool: ConformedSpool,
+    now: datetime,
+) -> UnitOutcome:
     _refuse_above_limit(planned, spool)
-    content = UnitContent(
+    unit = planned.unit
+    counts = load(engine, unit, planned.source.contract, _content(spool), planned.expected, now)
+    remark = planned.content.remark
+    return UnitOutcome(unit.source, unit.location, "loaded", counts, remark, reason_counts=spool.reason_counts)
+
+
+def _content(spool: ConformedSpool) -> UnitContent:
+    return UnitContent(
         frames=lambda: read_spool(spool.conformed_path),
         rows=spool.rows,
         quarantined=spool.bad_rows,
@@ -35,15 +75,6 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
         row_range=spool.raw.row_range,
         decimal_mark=spool.raw.decimal,
     )
-    unit = planned.unit
-    try:
-        counts = load_unit(engine, unit, planned.source.contract, content, planned.expected, now)
-    except PositionFenced:
-        return _outcome_of_the_other(engine, planned)
-    log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, unit.file_hash, counts)
-    _log_bad_rows(unit, spool)
-    remark = planned.content.remark
-    return UnitOutcome(unit.source, unit.location, "loaded", counts, remark, reason_counts=spool.reason_counts)
 
 
 def _log_bad_rows(unit: LoadUnit, spool: ConformedSpool) -> None:
@@ -85,9 +116,10 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
 
 def fail_unit(engine: Engine, unit: LoadUnit, error: SourceError, now: datetime) -> UnitOutcome:
     """Record that nothing of a unit was loaded, and why; a file that is still being written only waits."""
-    if error.fault == "changed_while_reading":
+    outcome = ended_by(unit, error)
+    if outcome.state == "waiting":
         log.info("left for the next run: %s", error)
-        return UnitOutcome(unit.source, unit.location, "waiting", message=str(error))
+        return outcome
     refused = error if isinstance(error, QuarantineLimitExceeded) else None
 
     def record() -> None:
@@ -99,16 +131,17 @@ def fail_unit(engine: Engine, unit: LoadUnit, error: SourceError, now: datetime)
                 message=str(error),
                 now=now,
                 read_rows=refused.read_rows if refused else 0,
-                reason_counts=refused.reason_counts if refused else {},
+                reason_counts=outcome.reason_counts,
                 first_bad_rows=refused.first_bad_rows if refused else None,
             )
 
     with_retries(record)
     log.error("failed %s %s", unit.source, error)
-    return UnitOutcome(
-        unit.source,
-        unit.location,
-        "failed",
-        message=str(error),
-        reason_counts=refused.reason_counts if refused else {},
-    )
+    return outcome
+
+
+def ended_by(unit: LoadUnit, error: SourceError) -> UnitOutcome:
+    """Return how a unit ends by an error: as failed, or as waiting while somebody still writes to it."""
+    state: UnitState = "waiting" if error.fault == "changed_while_reading" else "failed"
+    reasons = error.reason_counts if isinstance(error, QuarantineLimitExceeded) else {}
+    return UnitOutcome(unit.source, unit.location, state, message=str(error), reason_counts=reasons)

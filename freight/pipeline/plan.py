@@ -1,6 +1,7 @@
 """Plan: find what a source has, and tell what must be loaded from what ended already."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def plan_source(
     *,
     connections: Connections,
     spool: Path,
+    fail: Callable[[Engine, LoadUnit, SourceError, datetime], UnitOutcome] = fail_unit,
 ) -> SourcePlan:
     """Find what a source has, and tell what must be loaded from what ended already.
 
@@ -39,6 +41,7 @@ def plan_source(
         now: the instant of what fails.
         connections: opens what the source names.
         spool: folder of the spool files of all runs.
+        fail: tells how what cannot be looked into ends.
     """
     place = place_of(source, catalog.folder, connections, now, spool / run_id / f"{source.name}-fetched")
     try:
@@ -47,9 +50,33 @@ def plan_source(
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
     plan = SourcePlan([], [], [delivery.stored for delivery in deliveries if delivery.stored])
     for delivery in deliveries:
-        planned = _plan_delivery(engine, source, delivery, run_id, now)
+        try:
+            planned = _plan_delivery(engine, source, delivery, run_id)
+        except SourceError as error:
+            planned = fail(engine, _unseen(source, delivery, run_id, now), error.at(delivery.path), now)
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
     return plan
+
+
+def first_unit(catalog: Catalog, source: Source, now: datetime, connections: Connections, scratch: Path) -> PlannedUnit:
+    """Return the first thing that a source has, as if nothing of it had been loaded.
+
+    Args:
+        catalog: that the source is of.
+        source: to look at.
+        now: the instant of the run.
+        connections: opens what the source names.
+        scratch: folder for what has to be kept until it is read.
+
+    Raises:
+        SourceError: it has nothing, or it cannot be looked into.
+    """
+    place = place_of(source, catalog.folder, connections, now, scratch)
+    deliveries = reader_for(source.reader).find(place, source.options)
+    content = patiently(lambda: deliveries[0].changed_since(None)) if deliveries else None
+    if content is None:
+        raise SourceError("missing", "there is nothing", location=source.location, remedy="deliver it first")
+    return PlannedUnit(source, content, _unit(source, deliveries[0], content, RunId("preview"), None), None)
 
 
 def place_of(source: Source, folder: Path, connections: Connections, now: datetime, scratch: Path) -> Place:
@@ -77,17 +104,12 @@ def place_of(source: Source, folder: Path, connections: Connections, now: dateti
     )
 
 
-def _plan_delivery(
-    engine: Engine, source: Source, delivery: Delivery, run_id: RunId, now: datetime
-) -> PlannedUnit | UnitOutcome:
+def _plan_delivery(engine: Engine, source: Source, delivery: Delivery, run_id: RunId) -> PlannedUnit | UnitOutcome:
     with reading(engine) as connection:
         position = ledger.position_of(connection, source.name, delivery.path)
     is_known = position is not None and position.contract_version == source.contract.version
-    try:
-        with contained(source.reader, delivery.path):
-            content = patiently(lambda: delivery.changed_since(position if is_known else None))
-    except SourceError as error:
-        return fail_unit(engine, _unseen(source, delivery, run_id, now), error.at(delivery.path), now)
+    with contained(source.reader, delivery.path):
+        content = patiently(lambda: delivery.changed_since(position if is_known else None))
     if content is None:
         return UnitOutcome(source.name, delivery.path, "unchanged", message="loaded before")
     unit = _unit(source, delivery, content, run_id, position)

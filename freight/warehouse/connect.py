@@ -108,6 +108,18 @@ def transaction(engine: Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
+def taken_back(engine: Engine) -> Iterator[sa.Connection]:
+    """Do everything as a `transaction` would, and take it back at the end.
+
+    Raises:
+        TransientError, ConfigurationError, RowsRefused: as `transaction`.
+    """
+    with _translated(engine), engine.connect() as connection, connection.begin() as everything:
+        yield connection
+        everything.rollback()
+
+
+@contextmanager
 def reading(engine: Engine) -> Iterator[sa.Connection]:
     """Read one consistent state of the warehouse."""
     options: dict[str, Any] = {READ_ONLY: True}

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from freight.contracts import Contract
 from freight.types import BatchId, LoadCounts, Position
-from freight.warehouse.connect import Engine, transaction
+from freight.warehouse.connect import Engine, taken_back, transaction
 from freight.warehouse.datasets import RowWriter
 from freight.warehouse.ledger import (
     LoadUnit,
@@ -17,6 +17,7 @@ from freight.warehouse.ledger import (
     close_batch,
     copy_partition,
     open_batch,
+    start_run,
     write_quarantine,
 )
 from freight.warehouse.quarantine import mark_replayed
@@ -70,10 +71,39 @@ def load_unit(
         TransientError: the whole call may be retried; nothing was written, or all of it (then the retry is fenced).
     """
     with transaction(engine) as connection:
-        batch_id = open_batch(connection, unit, content.decimal_mark, now)
-        advance(connection, unit, expected, batch_id)
-        counts, _ = _write(connection, unit, contract, content, batch_id)
-        close_batch(connection, batch_id, counts, content.row_range)
+        return _load(connection, unit, contract, content, expected, now)
+
+
+def counts_if_loaded(
+    engine: Engine,
+    unit: LoadUnit,
+    contract: Contract,
+    content: UnitContent,
+    expected: Position | None,
+    now: datetime,
+) -> LoadCounts:
+    """Return the counts that `load_unit` would return, and leave the warehouse as it is: it loads and takes that back.
+
+    Raises:
+        PositionFenced, TransientError: as `load_unit`.
+    """
+    with taken_back(engine) as connection:
+        start_run(connection, unit.run_id, "", now)  # which the lineage refers to
+        return _load(connection, unit, contract, content, expected, now)
+
+
+def _load(
+    connection: sa.Connection,
+    unit: LoadUnit,
+    contract: Contract,
+    content: UnitContent,
+    expected: Position | None,
+    now: datetime,
+) -> LoadCounts:
+    batch_id = open_batch(connection, unit, content.decimal_mark, now)
+    advance(connection, unit, expected, batch_id)
+    counts, _ = _write(connection, unit, contract, content, batch_id)
+    close_batch(connection, batch_id, counts, content.row_range)
     return counts
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,48 @@ def test_retry_replay_and_purge_have_nothing_to_do_on_a_clean_warehouse(dpa: Dpa
 def test_reset_empties_the_warehouse(dpa: Dpa, corridor: Corridor) -> None:
     assert dpa("reset", "--yes").returncode == 0
     assert corridor.rows("fact_transactions", "transaction_id", "1") == []
+
+
+def everything_in(corridor: Corridor) -> list[list[tuple[Any, ...]]]:
+    tables = ("runs", "batches", "fact_transactions", "quarantine", "file_positions", "load_attempts", "dirty_marks")
+    return [corridor.rows(table, "COUNT(*)", order_by="1") for table in tables]
+
+
+def test_a_check_tells_what_a_load_would_change_and_changes_nothing(dpa: Dpa, corridor: Corridor) -> None:
+    before = everything_in(corridor)
+    good = [f"TRX-{number},MCH-001,2026-02-01 10:00:00,30,OK" for number in (1, 2, 3, 4)]
+    changed = good[0].replace(",30,", ",31,")
+    corridor.write_transactions("erp_20260203.csv", [changed, *good[1:3], "TRX-9,MCH-001,never,30,OK", good[3]])
+    corridor.write_transactions("erp_20260204.csv", ["TRX-5,MCH-001,never,30,OK"])
+    corridor.write("erp_20260205.csv", "transaction_id,machine,datum\n1,2,3\n")
+    done = dpa("sources", "check", "erp")
+    assert done.returncode == 1
+    told = done.stdout.splitlines()
+    assert told[0] == "UNCHANGED erp: 1 loaded before"
+    ok = "OK erp erp_20260203.csv: 5 rows: 3 new, 1 changed, 0 unchanged, 0 superseded, 1 to quarantine"
+    assert told[1] == ok
+    assert told[2].startswith("  row 5: transaction_at: wrong_type in ")
+    assert "TRX-9" in told[2]
+    assert told[3].startswith("FAILED erp erp_20260204.csv: ")
+    assert "1 of 1 rows break the contract" in told[3]
+    assert "TRX-5" in told[4]
+    assert told[5].startswith("FAILED erp erp_20260205.csv: ")
+    assert "the header lacks 'transaction_at'" in told[5]
+    assert everything_in(corridor) == before
+    (corridor.folder / "erp_20260204.csv").unlink()
+    (corridor.folder / "erp_20260205.csv").unlink()
+    counts = corridor.load().counts("erp")
+    assert (counts.inserted, counts.updated, counts.unchanged, counts.quarantined) == (3, 1, 0, 1)
+
+
+@pytest.mark.usefixtures("corridor")
+def test_a_preview_shows_rows_as_the_warehouse_would_have_them(dpa: Dpa) -> None:
+    done = dpa("sources", "preview", "erp")
+    assert done.returncode == 0, done.stderr
+    header, row = (line.split() for line in done.stdout.splitlines()[1:3])
+    assert header[:2] == ["transaction_id", "machine_id"]
+    assert row[0] == "TRX-1"
+    assert dpa("sources", "preview", "nobody").returncode == 2
 
 
 def test_an_error_is_one_line_without_a_traceback(dpa: Dpa) -> None:
