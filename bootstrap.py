@@ -526,7 +526,7 @@ def bench(args: List[str]) -> int:
 
 def chaos(args: List[str]) -> int:
     """Run only the chaos tests, which kill and starve it."""
-    return _module(DEV, "pytest", "-m", "chaos", *args)
+    return _module(DEV, "pytest", "-m", "chaos", "-n", "2", *args)
 
 
 def test_kubernetes(args: List[str]) -> int:

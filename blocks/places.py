@@ -2,11 +2,17 @@
 
 from typing import Any, NamedTuple
 
+import httpx
+from fsspec import AbstractFileSystem
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
+from blocks.blob_drop import BlobDrop
+from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
+from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
+from freight.databases import Database
 from freight.errors import ConfigurationError
 from freight.settings import Settings
 from freight.types import PasswordSource
@@ -53,6 +59,22 @@ def open_warehouse(block: str | None, here: Settings) -> Engine:
     """
     place = warehouse_place(block, here)
     return open_engine(place.url, password=place.password)
+
+
+class BlockConnections:
+    """What sources of the catalog are reached by, as blocks of Prefect; see `Connections`."""
+
+    def database(self, name: str) -> Database:
+        """Return the database of an SQL Source block."""
+        return load_block(SqlSource, name).database()
+
+    def api(self, name: str) -> httpx.Client:
+        """Return a client of an HTTP API block."""
+        return load_block(HttpApi, name).client()
+
+    def drop(self, name: str) -> AbstractFileSystem:
+        """Return the filesystem of a Blob Drop block."""
+        return load_block(BlobDrop, name).filesystem()
 
 
 def load_block[B: Block](kind: type[B], name: str) -> B:

@@ -7,9 +7,9 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
 from blocks.azure_tokens import azure_passwords
 from blocks.key_vault import KeyVaultSecret, secret_source
+from freight.databases import holds_password
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
-from freight.warehouse.connect import holds_password
 
 
 class Warehouse(Block):

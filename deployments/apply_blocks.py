@@ -19,21 +19,25 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from blocks.alert_channel import AlertChannel
+from blocks.blob_drop import BlobDrop
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from blocks.mail_server import MailServer
 from blocks.places import load_block
+from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError, DpaError
 
 BLOCKS: tuple[type[Block], ...] = (
     AlertChannel,
+    BlobDrop,
     HttpApi,
     KafkaCluster,
     KeyVault,
     KeyVaultSecret,
     MailServer,
+    SqlSource,
     Warehouse,
 )
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # of a block, for Prefect

@@ -13,7 +13,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from blocks.places import open_warehouse
+from blocks.places import BlockConnections, open_warehouse
 from freight.catalog import read_catalog
 from freight.errors import ConfigurationError, DpaError
 from freight.pipeline import DayPlan, plan_days
@@ -60,7 +60,7 @@ def backfill(
         known = read_catalog(catalog or here.catalog).only(sources, dated=True)
         with closing(open_warehouse(warehouse, here)) as engine:
             require_current(engine)
-            plans = plan_days(engine, known, days)
+            plans = plan_days(engine, known, days, BlockConnections())
         _publish(plans)
         if dry_run:
             return Completed(message=f"dry run, nothing was loaded. {_headline(plans)}", data=plans)

@@ -101,6 +101,9 @@ def _load_sources(block: str | None, catalog: Catalog, run_id: RunId) -> list[Un
         for unit in units:
             outcomes.append(_load_unit(block, unit))
             advance(outcomes[-1])
+    for source, plan in zip(catalog.sources, plans, strict=True):
+        if source.archive:
+            outcomes = steps.archive(catalog, source, plan.files, outcomes)
     order = [source.name for source in catalog.sources]
     return sorted(outcomes, key=lambda outcome: order.index(outcome.source))
 
@@ -113,7 +116,7 @@ def _load_unit(block: str | None, planned: PlannedUnit) -> UnitOutcome:
 
 
 def _publish(report: RunReport) -> None:
-    paragraphs = [headline(report), *reasons(report, "failed"), *reasons(report, "parked")]
+    paragraphs = [headline(report), *reasons(report, "failed", "parked", "waiting")]
     create_table_artifact(summary_rows(report), key="load-nightly-summary", description="\n\n".join(paragraphs))
 
 

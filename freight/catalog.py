@@ -1,5 +1,6 @@
 """The catalog: which sources there are, where they lie and how they are read."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
@@ -7,17 +8,22 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
-from freight.readers import reader_for
+from freight.readers import Reader, reader_for
+from freight.readers.locations import GLOB_SIGN, fixed_part, scheme_of
 
 DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is wrong, not the rows
 
 # Where the day stands in a location, such as {day:%Y%m%d}; each part as many digits as it has.
 DAY = re.compile(r"\{day:([^{}]*)\}")
 DAY_PARTS = {"%Y": 4, "%m": 2, "%d": 2}
+
+BLOBS = "abfs://"
+OF_AZURE = ("abfs://", "abfss://", "az://")
+IN_A_CONTAINER = re.compile(BLOBS + r"[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]/.+")
 
 
 class Source(BaseModel):
@@ -27,11 +33,17 @@ class Source(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the source in reports and in the ledger.")
     dataset: str = Field(description="Which contract its rows keep.")
-    reader: str = Field(description="csv, excel, json or jsonl.")
+    reader: str = Field(description="csv, excel, json, jsonl, access, http_api or sql.")
     location: str = Field(
-        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder."
+        default="",
+        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder. "
+        "Of an API the path behind its base_url.",
     )
+    connection: str = Field(default="", description="Name of the block by which a database or an API is reached.")
+    drop: str | None = Field(default=None, description="Block of the account in which abfs://container/… lies.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
+    settle_s: float = Field(default=0, ge=0, description="Seconds that a file must not have changed before it loads.")
+    archive: str | None = Field(default=None, description="Folder of the same place to which loaded files are moved.")
     time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
     quarantine_limit: float = Field(
         default=DEFAULT_QUARANTINE_LIMIT, ge=0, le=1, description="Largest share of bad rows."
@@ -56,7 +68,10 @@ class Source(BaseModel):
     def on_day(self, day: date) -> Self:
         """Return this source with the files of one day only."""
         location = DAY.sub(lambda field: _each(field[1], lambda part: day.strftime(part)), self.location)
-        return self.model_copy(update={"location": location})
+        # The archive has the sub-folders of the location, by whichever run a file comes there.
+        deeper = fixed_part(location).removeprefix(fixed_part(self.of_all_days)).strip("/")
+        archive = f"{self.archive}/{deeper}" if self.archive and deeper else self.archive
+        return self.model_copy(update={"location": location, "archive": archive})
 
     @field_validator("location")
     @classmethod
@@ -65,6 +80,16 @@ class Source(BaseModel):
         if forms and {part for form in forms for part in re.findall("%.?", form)} != DAY_PARTS.keys():
             raise ValueError("a day in a location is written with %Y, %m and %d, such as {day:%Y%m%d}")
         return location
+
+    @model_validator(mode="after")
+    def _names_a_drop_for_blobs(self) -> Self:
+        if self.drop is None and self.location.startswith(OF_AZURE):
+            raise ValueError(f"{BLOBS} needs drop, the name of a Blob Drop block")
+        if self.drop is not None and not IN_A_CONTAINER.fullmatch(self.location):
+            raise ValueError(
+                f"with drop the location is {BLOBS}container/ and the path in it: the block has the account"
+            )
+        return self
 
 
 def _each(form: str, of_part: Callable[[str], str]) -> str:
@@ -138,6 +163,7 @@ def _checked(catalog: Catalog, path: Path) -> Catalog:
         raise ConfigurationError(f"{path.name}: the source {doubled!r} is there twice")
     for source in catalog.sources:
         _check_reader(source, path)
+        _check_archive(source, path)
         if source.contract.immutable:
             raise ConfigurationError(f"{path.name}: {source.name}: {source.dataset} come by a stream, not by files")
     if len({source.simulated for source in catalog.sources}) > 1:
@@ -149,9 +175,53 @@ def _checked(catalog: Catalog, path: Path) -> Catalog:
 def _check_reader(source: Source, path: Path) -> None:
     """Check the reader's name and options here: found only when its turn comes, a mistake would cost half a run."""
     try:
-        reader_for(source.reader).options.of(source.options)
+        reader = reader_for(source.reader)
+        _check_place(source, reader)
+        options = reader.options.of(source.options)
+        if options.is_partial and source.contract.snapshot:
+            raise ConfigurationError(
+                f"options > watermark: {source.dataset} are stated as a whole, or none would be seen to go: remove it"
+            )
     except ConfigurationError as error:
         raise ConfigurationError(f"{path.name}: sources > {source.name} > {error}") from None
+
+
+def _check_place(source: Source, reader: Reader) -> None:
+    for key in ("location", "connection"):
+        if key in reader.needs and not getattr(source, key):
+            raise ConfigurationError(f"{key}: the reader {source.reader!r} needs one")
+        if key not in reader.needs and getattr(source, key):
+            raise ConfigurationError(f"{key}: the reader {source.reader!r} has no use for one: remove it")
+    if "connection" in reader.needs:
+        _refuse_what_files_have(source)
+
+
+def _refuse_what_files_have(source: Source) -> None:
+    if source.has_day:
+        raise ConfigurationError("location: only the names of files tell a day")
+    for key in ("drop", "archive", "settle_s"):
+        if getattr(source, key):
+            raise ConfigurationError(f"{key}: only files have one: remove it")
+
+
+def _check_archive(source: Source, path: Path) -> None:
+    if source.archive and (fault := _fault_of_archive(source.of_all_days, source.archive, path.resolve().parent)):
+        raise ConfigurationError(f"{path.name}: sources > {source.name} > archive: {fault}")
+
+
+def _fault_of_archive(location: str, archive: str, base: Path) -> str | None:
+    if GLOB_SIGN.search(archive) or "{" in archive:
+        return "it is one folder, without * ? [ and {day:…}"
+    if scheme_of(location) != scheme_of(archive):
+        return "it lies in the same place as the location: begin it alike"
+    root, target = (_whole(folder, base) for folder in (fixed_part(location), archive))
+    if target == root or ("**" in location and target.startswith(f"{root}/")):
+        return "the location would find its files again: name another folder"
+    return None
+
+
+def _whole(folder: str, base: Path) -> str:
+    return folder.rstrip("/") if scheme_of(folder) else os.path.normpath(base / folder)
 
 
 def _first_fault(error: ValidationError, content: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
     DpaError
     ├── ConfigurationError        fail at once: a person has to change a setting
     ├── TransientError            retry: the same call may succeed later
+    │   └── SourceAway            retry; then this input fails, the others go on
     ├── SourceError               this input fails, the others go on
     │   └── QuarantineLimitExceeded   too many bad rows: nothing of the unit loads
     ├── PositionFenced            another run has loaded this input: roll back and look again
@@ -44,7 +45,19 @@ class ConfigurationError(DpaError):
 
 
 class TransientError(DpaError):
-    """The outside world failed in a way that usually passes: lost connection, deadlock, locked file."""
+    """The outside world failed in a way that usually passes: lost connection, deadlock, locked file.
+
+    Attributes:
+        retry_after_s: how long it asks to be left alone.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class SourceAway(TransientError):
+    """A source does not answer, or broke off; if it stays away, that is the fault of this source alone."""
 
 
 class SourceError(DpaError):

@@ -20,7 +20,7 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
     outcomes = [outcome for outcome in report.outcomes if outcome.source == source]
     states = [outcome.state for outcome in outcomes]
     counts = report.counts(source)
-    notes = {"unchanged": "loaded before", "parked": "parked", "failed": "FAILED"}
+    notes = {"unchanged": "loaded before", "waiting": "left for the next run", "parked": "parked", "failed": "FAILED"}
     told = [f"{states.count(state)} {text}" for state, text in notes.items() if state in states]
     return {
         "source": source,
@@ -37,13 +37,14 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
 
 def headline(report: RunReport) -> str:
     """Return the run in one sentence."""
-    parked = f"; {report.parked} parked" if report.parked else ""
+    left = {"parked": report.parked, "left for the next run": report.waiting}
+    told = "".join(f"; {count} {state}" for state, count in left.items() if count)
     if report.failures:
-        return f"{len(report.failures)} of {len(report.outcomes)} files failed{parked}; the others are loaded"
+        return f"{len(report.failures)} of {len(report.outcomes)} files failed{told}; the others are loaded"
     counts = report.counts()
     if counts.read == 0 and report.changed_stats == 0:
-        return f"Nothing to do: no file is new, the warehouse is unchanged{parked}"
-    ended = f"{counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined{parked}"
+        return f"Nothing to do: no file is new, the warehouse is unchanged{told}"
+    ended = f"{counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined{told}"
     return f"{counts.read:,} rows read: {ended}"
 
 
@@ -57,7 +58,7 @@ def reasons(report: RunReport, *states: UnitState) -> list[str]:
 
 
 def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
-    """Say what a run left out although nothing failed: parked files, and sources with many rows in quarantine.
+    """Say what a run left out although nothing failed: parked files, files not archived, many rows in quarantine.
 
     Args:
         report: the run.
@@ -69,7 +70,11 @@ def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
         for source, counts in counted
         if counts.quarantined > degraded_share * counts.read
     ]
-    return [*reasons(report, "parked"), *many]
+    return [*reasons(report, "parked"), *_unarchived(report), *many]
+
+
+def _unarchived(report: RunReport) -> list[str]:
+    return [f"NOT ARCHIVED {o.source}: {o.unarchived}" for o in report.outcomes if o.unarchived]
 
 
 def print_summary(console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str]) -> None:
@@ -78,7 +83,7 @@ def print_summary(console: Console, report: RunReport, *, simulated: bool, place
     for row in summary_rows(report):
         if row["note"]:
             console.print(f"{row['source']}: {row['note']}", markup=False, highlight=False)
-    for reason in reasons(report, "failed", "parked"):
+    for reason in [*reasons(report, "failed", "parked", "waiting"), *_unarchived(report)]:
         console.print(reason, markup=False, highlight=False, soft_wrap=True)
     console.print(headline(report), style="bold red" if report.failures else "bold green", highlight=False)
     if simulated:

@@ -50,6 +50,28 @@ class PasswordSource(Protocol):
 
 
 @dataclass(frozen=True)
+class Position:
+    """What was last loaded from a place of a source.
+
+    Attributes:
+        file_hash: tells its content from others.
+        contract_version: by which it was validated.
+        size_bytes, modified_us: of a file.
+        origin_us: the instant it spoke for, in microseconds since 1970 UTC.
+        batch_id: that brought it.
+        watermark: up to where the source had been read, as its reader notes it; None where the hash says all.
+    """
+
+    file_hash: str
+    contract_version: int
+    size_bytes: int
+    modified_us: int
+    origin_us: int
+    batch_id: BatchId
+    watermark: str | None = None
+
+
+@dataclass(frozen=True)
 class LoadCounts:
     """How the rows read from a load unit ended; the five outcomes always add up to `read`."""
 

@@ -1,5 +1,6 @@
 """The steps of the batch load as tasks. Each is safe to repeat; only transient errors are retried."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -9,11 +10,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.tasks import exponential_backoff
 
-from blocks.places import open_warehouse
+from blocks.places import BlockConnections, open_warehouse
 from freight import pipeline
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError, TransientError
 from freight.pipeline import ConformedSpool, PlannedUnit, RawSpool, RunReport, SourcePlan, UnitOutcome
+from freight.readers import SourceFile
 from freight.settings import load_settings
 from freight.spool import remove_spool
 from freight.types import RunId
@@ -25,6 +27,7 @@ RETRY: dict[str, Any] = {
     "retry_delay_seconds": exponential_backoff(backoff_factor=5),
     "retry_jitter_factor": 0.5,
     "cache_policy": NO_CACHE,  # these tasks have side effects
+    "persist_result": False,  # a file that is planned knows how to open its place
 }
 
 
@@ -48,35 +51,49 @@ def begin_run(block: str | None, catalog: Catalog, run_id: RunId, started_by: st
 
 @task(name="plan", task_run_name="plan-{source.name}", retry_condition_fn=is_transient, **RETRY)
 def plan(block: str | None, catalog: Catalog, source: Source, run_id: RunId) -> SourcePlan:
-    """Find the files of a source that have to be loaded."""
-    return pipeline.plan_source(warehouse(block), catalog, source, run_id, _now())
+    """Find what has to be loaded of a source."""
+    spool = load_settings().spool
+    return pipeline.plan_source(
+        warehouse(block), catalog, source, run_id, _now(), connections=BlockConnections(), spool=spool
+    )
 
 
-@task(name="extract", task_run_name="extract-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
+@task(name="extract", task_run_name="extract-{planned.unit.location}", retry_condition_fn=is_transient, **RETRY)
 def extract(planned: PlannedUnit) -> RawSpool:
     """Read a file as text into the spool."""
     folder = pipeline.spool_folder(load_settings().spool, planned)
     return pipeline.extract_unit(planned, folder)
 
 
-@task(name="transform", task_run_name="transform-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
+@task(name="transform", task_run_name="transform-{planned.unit.location}", retry_condition_fn=is_transient, **RETRY)
 def transform(planned: PlannedUnit, raw: RawSpool) -> ConformedSpool:
     """Type, validate and derive within the spool."""
     return pipeline.transform_unit(planned, raw, _now())
 
 
-@task(name="load", task_run_name="load-{planned.file.path}", retry_condition_fn=is_transient, **RETRY)
+@task(name="load", task_run_name="load-{planned.unit.location}", retry_condition_fn=is_transient, **RETRY)
 def load(block: str | None, planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
     """Load a transformed file in one transaction."""
     return pipeline.load_conformed(warehouse(block), planned, spool, _now())
 
 
 @task(
-    name="record-failure", task_run_name="record-failure-{planned.file.path}", retry_condition_fn=is_transient, **RETRY
+    name="record-failure",
+    task_run_name="record-failure-{planned.unit.location}",
+    retry_condition_fn=is_transient,
+    **RETRY,
 )
 def record_failure(block: str | None, planned: PlannedUnit, error: SourceError) -> UnitOutcome:
     """Write down why nothing of a file was loaded."""
     return pipeline.fail_unit(warehouse(block), planned.unit, error.at(planned.unit.location), _now())
+
+
+@task(name="archive", task_run_name="archive-{source.name}", retry_condition_fn=is_transient, **RETRY)
+def archive(
+    catalog: Catalog, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
+) -> list[UnitOutcome]:
+    """Move the files of a source that are loaded into its archive; return the outcomes, with what stays and why."""
+    return pipeline.archive_loaded(catalog.folder, source, files, outcomes)
 
 
 @task(name="refresh-aggregates", task_run_name="refresh-aggregates", retry_condition_fn=is_transient, **RETRY)

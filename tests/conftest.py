@@ -1,6 +1,8 @@
-"""Fixtures that every test may use: warehouses on both engines; a PostgreSQL and a Kafka that start themselves."""
+"""Fixtures that every test may use: warehouses on both engines; a PostgreSQL, a Kafka and an Azurite that start."""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from freight.simulator.kafka_broker import LocalKafka, fetch_broker, why_not
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
 from tests.lib.access import AccessWriter
+from tests.lib.azurite import Azurite, OwnAzurite, fetch_azurite
+from tests.lib.azurite import why_not as why_no_azurite
 from tests.lib.kafka import OwnKafka
 from tests.lib.postgres import PostgresServer, server_programs
 from tests.lib.stream_reader import Reader
@@ -94,20 +98,74 @@ def own_kafka(kafka_jars: Path, tmp_path: Path) -> Iterator[OwnKafka]:
         yield start
 
 
-@pytest.fixture
-def sqlite_warehouse(tmp_path: Path) -> Iterator[WarehouseUnderTest]:
-    url = f"sqlite:///{(tmp_path / 'database' / 'warehouse.sqlite').as_posix()}"
-    yield from _migrated(url)
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy, since the migrations take longer than most tests."""
+    path = tmp_path_factory.mktemp("migrated") / "warehouse.sqlite"
+    _migrate(_sqlite_url(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: PostgresServer) -> str:
+    """The URL of a migrated, empty database to copy."""
+    url = postgres_server.new_database()
+    _migrate(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def azurite_programs() -> Path:
+    """Azurite, which all workers and later runs share."""
+    if reason := why_no_azurite():
+        _cannot_test(reason)
+    try:
+        return fetch_azurite()
+    except subprocess.SubprocessError as error:
+        _cannot_test(f"npm could not fetch Azurite, check the network: {error}")
+
+
+@pytest.fixture(scope="session")
+def azurite(azurite_programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """An Azure Blob for tests that leave it as it is; each makes containers of its own."""
+    with Azurite(azurite_programs, tmp_path_factory.mktemp("azurite")) as azurite:
+        yield azurite
 
 
 @pytest.fixture
-def postgres_warehouse(postgres_server: PostgresServer) -> Iterator[WarehouseUnderTest]:
-    yield from _migrated(postgres_server.new_database())
+def own_azurite(azurite_programs: Path, tmp_path: Path) -> Iterator[OwnAzurite]:
+    """Starts an Azure Blob for this test alone, which may stop it."""
+    with ExitStack() as at_the_end:
+        yield lambda secure=False: at_the_end.enter_context(
+            Azurite(azurite_programs, tmp_path / "azurite", secure=secure)
+        )
 
 
-def _migrated(url: str) -> Iterator[WarehouseUnderTest]:
+@pytest.fixture
+def sqlite_warehouse(tmp_path: Path, migrated_file: Path) -> Iterator[WarehouseUnderTest]:
+    path = tmp_path / "database" / "warehouse.sqlite"
+    path.parent.mkdir()
+    shutil.copyfile(migrated_file, path)
+    yield from _opened(_sqlite_url(path))
+
+
+@pytest.fixture
+def postgres_warehouse(postgres_server: PostgresServer, migrated_database: str) -> Iterator[WarehouseUnderTest]:
+    yield from _opened(postgres_server.new_database(migrated_database))
+
+
+def _sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path.as_posix()}"
+
+
+def _migrate(url: str) -> None:
     engine = open_engine(url)
     migrate(engine)
+    engine.dispose()
+
+
+def _opened(url: str) -> Iterator[WarehouseUnderTest]:
+    engine = open_engine(url)
     yield WarehouseUnderTest(engine, url)
     engine.dispose()
 
@@ -157,11 +215,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 SHARING = ("tests/checkouts/", "tests/integration/test_alerts.py")
+SHOWN = ("tests/flows/test_readme.py", "tests/flows/test_add_a_source.py", "tests/flows/test_new_topic.py")
 
 
 class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out single tests, but those of the flows to one worker: its Prefect server takes seconds to start.
 
+    What the documents show of flows goes to another worker with a server of its own: all in one would last longest.
     Those of some files go together, too, since they share a copy of the repository or a server of their own.
 
     Marks of `xdist_group` do not do it: pytest 9.2 ignores the names that pytest-xdist 3.8 gives to marked tests.
@@ -169,7 +229,7 @@ class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/flows/"):
-            return "flows"
+            return "shown" if nodeid.startswith(SHOWN) else "flows"
         return nodeid.partition("::")[0] if nodeid.startswith(SHARING) else nodeid
 
 

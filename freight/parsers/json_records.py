@@ -6,13 +6,14 @@ a fault. Both are read piece by piece and may be of any size.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Never
 
 import orjson
 
+from freight.contracts.headers import normalise
 from freight.errors import SourceError
 from freight.parsers.output import Output, open_counted
 
@@ -76,6 +77,25 @@ def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         _send(_numbered_lines(stream), output)
 
 
+def parse_known(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
+    """Send the objects of JSON Lines as `parse_lines` does, without keys that nobody knows.
+
+    Args:
+        path: the file.
+        wishes: `known`, the normalised names of the keys to send.
+        output: takes rows, and faults: lines that are not a JSON object, or not flat in what is known.
+    """
+    known = set(wishes["known"])
+    with open_counted(path, output) as stream:
+        _send(((number, _with_keys(record, known)) for number, record in _numbered_lines(stream)), output)
+
+
+def _with_keys(record: object, known: Container[str]) -> object:
+    if not isinstance(record, dict):
+        return record
+    return type(record)({key: value for key, value in record.items() if normalise(key) in known})
+
+
 def _empty() -> SourceError:
     return SourceError("empty", "the file is empty", remedy="deliver the file again")
 
@@ -108,7 +128,7 @@ def _opening(start: bytes) -> bytes:
     if not found:
         return b""
     try:
-        _objects(loads(found[0] + (b"]}" if found[1] else b"]")))
+        objects_of(loads(found[0] + (b"]}" if found[1] else b"]")))
     except (ValueError, SourceError):
         return b""
     return found[0]
@@ -139,7 +159,7 @@ def _last_objects(opening: bytes, rest: bytes, given: int) -> list[object]:
         document = loads(opening + rest)
     except ValueError as error:
         raise _not_json(error, given) from None
-    objects = _objects(document)
+    objects = objects_of(document)
     found = OPENING.match(opening + rest)
     if given and found and found[1] and isinstance(document, dict) and document[found[1].decode()] is not objects:
         raise SourceError("unsupported", "the JSON has two lists of objects", remedy="deliver one list")
@@ -229,18 +249,23 @@ def _refuse_constant(name: str) -> Never:
     raise ValueError(f"{name} is no JSON")
 
 
-def _objects(document: object) -> list[object]:
+def objects_of(document: object, keys: Sequence[str] = WRAPPER_KEYS) -> list[object]:
+    """Return the list that a document is, or has under one of some keys.
+
+    Raises:
+        SourceError: there is none.
+    """
     if isinstance(document, Doubled):
         raise SourceError(
             "unsupported", "the object around the list names a key twice", remedy="deliver one list of objects"
         )
     if isinstance(document, dict):
-        document = next((document[key] for key in WRAPPER_KEYS if isinstance(document.get(key), list)), document)
+        document = next((document[key] for key in keys if isinstance(document.get(key), list)), document)
     if not isinstance(document, list):
         raise SourceError(
             "unsupported",
             "the JSON is not a list of objects",
-            remedy=f"deliver a list, bare or under one of the keys {', '.join(WRAPPER_KEYS)}",
+            remedy=f"deliver a list, bare or under one of the keys {', '.join(keys)}",
         )
     return document
 

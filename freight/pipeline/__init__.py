@@ -4,6 +4,7 @@ Each step is safe to repeat. A step that fails with a `SourceError` ends its uni
 retry of the step.
 """
 
+from freight.pipeline.archive import archive_loaded
 from freight.pipeline.days import DayPlan, plan_days
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
@@ -21,6 +22,7 @@ __all__ = [
     "SourcePlan",
     "UnitOutcome",
     "UnitState",
+    "archive_loaded",
     "begin_run",
     "extract_unit",
     "fail_unit",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError
-from freight.pipeline.plan import looks_loaded
-from freight.readers import find_files
+from freight.readers import FILES_ONLY, Connections, SourceFile, find_stored, looks_loaded
+from freight.types import Position
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
 
@@ -35,22 +35,32 @@ class DayPlan:
         return self.fault or ("" if self.files else "no file is there")
 
 
-def plan_days(engine: Engine, catalog: Catalog, days: Iterable[date]) -> list[DayPlan]:
+def plan_days(
+    engine: Engine, catalog: Catalog, days: Iterable[date], connections: Connections = FILES_ONLY
+) -> list[DayPlan]:
     """Tell which files of some days have to be loaded; nothing is read or written.
 
     Args:
         engine: of the warehouse.
         catalog: of sources whose location tells the day.
         days: of the files.
+        connections: opens the places that sources name.
     """
-    return [_plan_day(engine, catalog.folder, source, day) for day in days for source in catalog.sources]
+    return [_plan_day(engine, catalog.folder, source, day, connections) for day in days for source in catalog.sources]
 
 
-def _plan_day(engine: Engine, folder: Path, source: Source, day: date) -> DayPlan:
+def _plan_day(engine: Engine, folder: Path, source: Source, day: date, connections: Connections) -> DayPlan:
+    location, may_be_none = source.on_day(day).location, source.archive is not None
     try:
-        files = find_files(source.on_day(day).location, folder)
+        files = find_stored(location, folder, connections, source.drop, may_be_none=may_be_none)
     except SourceError as error:
         return DayPlan(day, source.name, 0, 0, "" if error.fault == "missing" else str(error))
     with reading(engine) as connection:
-        loaded = [looks_loaded(source, f, ledger.position_of(connection, source.name, f.path)) for f in files]
+        loaded = [_is_loaded(source, f, ledger.position_of(connection, source.name, f.path)) for f in files]
     return DayPlan(day, source.name, len(files), loaded.count(False))
+
+
+def _is_loaded(source: Source, file: SourceFile, position: Position | None) -> bool:
+    if position is None or position.contract_version != source.contract.version:
+        return False
+    return looks_loaded(file, position)

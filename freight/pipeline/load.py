@@ -3,7 +3,7 @@
 import logging
 from datetime import datetime
 
-from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
+from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError
 from freight.frames import ROW_NUMBER
 from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome
 from freight.retry import with_retries
@@ -42,7 +42,8 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
         return _outcome_of_the_other(engine, planned)
     log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, unit.file_hash, counts)
     _log_bad_rows(unit, spool)
-    return UnitOutcome(unit.source, unit.location, "loaded", counts, reason_counts=spool.reason_counts)
+    remark = planned.content.remark
+    return UnitOutcome(unit.source, unit.location, "loaded", counts, remark, reason_counts=spool.reason_counts)
 
 
 def _log_bad_rows(unit: LoadUnit, spool: ConformedSpool) -> None:
@@ -74,9 +75,8 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
     with reading(engine) as connection:
         position = ledger.position_of(connection, unit.source, unit.location)
         if position is None or position.file_hash != unit.file_hash:
-            raise TransientError(
-                f"{unit.location}: another run loaded another version of the file; the next run looks again"
-            )
+            told = f"another run loaded something else from {unit.location} meanwhile; the next run looks again"
+            return UnitOutcome(unit.source, unit.location, "unchanged", message=told)
         run_id, counts = ledger.counts_of(connection, position.batch_id)
     if run_id == unit.run_id:
         return UnitOutcome(unit.source, unit.location, "loaded", counts)
@@ -84,7 +84,10 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
 
 
 def fail_unit(engine: Engine, unit: LoadUnit, error: SourceError, now: datetime) -> UnitOutcome:
-    """Record that nothing of a unit was loaded, and why."""
+    """Record that nothing of a unit was loaded, and why; a file that is still being written only waits."""
+    if error.fault == "changed_while_reading":
+        log.info("left for the next run: %s", error)
+        return UnitOutcome(unit.source, unit.location, "waiting", message=str(error))
     refused = error if isinstance(error, QuarantineLimitExceeded) else None
 
     def record() -> None:

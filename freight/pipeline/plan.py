@@ -1,99 +1,148 @@
-"""Plan: find the files of a source, and tell those that must be loaded from those that ended already."""
+"""Plan: find what a source has, and tell what must be loaded from what ended already."""
 
-import re
-from datetime import UTC, datetime, timedelta
+import logging
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError
+from freight.pipeline.contained import contained
 from freight.pipeline.load import fail_unit
 from freight.pipeline.units import PlannedUnit, SourcePlan, UnitOutcome
-from freight.readers import SourceFile, find_files
-from freight.types import RunId, instant_of
+from freight.readers import Connections, Delivery, NewContent, Place, reader_for
+from freight.retry import patiently
+from freight.types import Position, RunId, instant_of
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
-from freight.warehouse.ledger import FilePosition, LoadUnit
+from freight.warehouse.ledger import LoadUnit
 
-DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+log = logging.getLogger("freight")
 
 
-def plan_source(engine: Engine, catalog: Catalog, source: Source, run_id: RunId, now: datetime) -> SourcePlan:
-    """Find the files of a source, and tell those that must be loaded from those that ended already."""
+def plan_source(
+    engine: Engine,
+    catalog: Catalog,
+    source: Source,
+    run_id: RunId,
+    now: datetime,
+    *,
+    connections: Connections,
+    spool: Path,
+) -> SourcePlan:
+    """Find what a source has, and tell what must be loaded from what ended already.
+
+    Args:
+        engine: of the warehouse.
+        catalog: that the source is of.
+        source: to look at.
+        run_id: of the run that loads.
+        now: the instant of what fails.
+        connections: opens what the source names.
+        spool: folder of the spool files of all runs.
+    """
+    place = place_of(source, catalog.folder, connections, now, spool / run_id / f"{source.name}-fetched")
     try:
-        files = find_files(source.of_all_days, catalog.folder)
+        deliveries = reader_for(source.reader).find(place, source.options)
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
-    plan = SourcePlan([], [])
-    for file in files:
-        planned = _plan_file(engine, source, file, run_id, now)
+    plan = SourcePlan([], [], [delivery.stored for delivery in deliveries if delivery.stored])
+    for delivery in deliveries:
+        planned = _plan_delivery(engine, source, delivery, run_id, now)
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
     return plan
 
 
-def _plan_file(
-    engine: Engine, source: Source, file: SourceFile, run_id: RunId, now: datetime
-) -> PlannedUnit | UnitOutcome:
-    with reading(engine) as connection:
-        position = ledger.position_of(connection, source.name, file.path)
-    if looks_loaded(source, file, position):
-        return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
-    try:
-        unit = _unit(source, file, file.sha256(), run_id, position)
-    except SourceError as error:
-        return fail_unit(engine, _unit(source, file, "", run_id), error, now)
-    if position and (position.file_hash, position.contract_version) == (unit.file_hash, unit.contract_version):
-        return UnitOutcome(source.name, file.path, "unchanged", message="loaded before")
-    with reading(engine) as connection:
-        if ledger.is_parked(connection, unit):
-            told = f"{file.path}: failed before with the same content; `dpa retry` lets it try again"
-            return UnitOutcome(source.name, file.path, "parked", message=told)
-    return PlannedUnit(source, file, unit, position)
+def place_of(source: Source, folder: Path, connections: Connections, now: datetime, scratch: Path) -> Place:
+    """Return where a source is.
 
-
-def looks_loaded(source: Source, file: SourceFile, position: FilePosition | None) -> bool:
-    """Whether a file is as it was when it was loaded, by its size and time of change."""
-    return position is not None and (position.size_bytes, position.modified_us, position.contract_version) == (
-        file.size_bytes,
-        file.modified_us,
-        source.contract.version,
+    Args:
+        source: to look at.
+        folder: of the catalog.
+        connections: opens what the source names.
+        now: the instant of the run.
+        scratch: folder for what has to be kept until it is loaded.
+    """
+    return Place(
+        location=source.of_all_days,
+        folder=folder,
+        contract=source.contract,
+        time_zone=source.time_zone,
+        connections=connections,
+        now=now,
+        scratch=scratch,
+        connection=source.connection,
+        drop=source.drop,
+        settle_s=source.settle_s,
+        may_be_none=source.archive is not None,
     )
 
 
+def _plan_delivery(
+    engine: Engine, source: Source, delivery: Delivery, run_id: RunId, now: datetime
+) -> PlannedUnit | UnitOutcome:
+    with reading(engine) as connection:
+        position = ledger.position_of(connection, source.name, delivery.path)
+    is_known = position is not None and position.contract_version == source.contract.version
+    try:
+        with contained(source.reader, delivery.path):
+            content = patiently(lambda: delivery.changed_since(position if is_known else None))
+    except SourceError as error:
+        return fail_unit(engine, _unseen(source, delivery, run_id, now), error.at(delivery.path), now)
+    if content is None:
+        return UnitOutcome(source.name, delivery.path, "unchanged", message="loaded before")
+    unit = _unit(source, delivery, content, run_id, position)
+    with reading(engine) as connection:
+        if ledger.is_parked(connection, unit):
+            told = f"{delivery.path}: failed before with the same content; `dpa retry` lets it try again"
+            return UnitOutcome(source.name, delivery.path, "parked", message=told)
+    if content.remark:
+        log.warning("%s %s: %s", source.name, delivery.path, content.remark)
+    return PlannedUnit(source, content, unit, position)
+
+
 def _unit(
-    source: Source, file: SourceFile, file_hash: str, run_id: RunId, position: FilePosition | None = None
+    source: Source, delivery: Delivery, content: NewContent, run_id: RunId, position: Position | None
 ) -> LoadUnit:
     return LoadUnit(
         run_id=run_id,
         source=source.name,
         dataset=source.dataset,
-        location=file.path,
-        file_hash=file_hash,
-        size_bytes=file.size_bytes,
-        modified_us=file.modified_us,
-        as_of=_as_of(file, file_hash, position),
+        location=delivery.path,
+        file_hash=content.file_hash,
+        size_bytes=content.size_bytes,
+        modified_us=content.modified_us,
+        as_of=_as_of(content, position),
+        contract_version=source.contract.version,
+        simulated=source.simulated,
+        watermark=content.watermark,
+    )
+
+
+def _unseen(source: Source, delivery: Delivery, run_id: RunId, now: datetime) -> LoadUnit:
+    """Return the unit of what could not be looked into."""
+    return LoadUnit(
+        run_id=run_id,
+        source=source.name,
+        dataset=source.dataset,
+        location=delivery.path,
+        file_hash="",
+        size_bytes=0,
+        modified_us=0,
+        as_of=now,
         contract_version=source.contract.version,
         simulated=source.simulated,
     )
 
 
-def _as_of(file: SourceFile, file_hash: str, position: FilePosition | None) -> datetime:
-    """Return the instant a file speaks for.
+def _as_of(content: NewContent, position: Position | None) -> datetime:
+    """Return the instant that content speaks for.
 
-    A later delivery at the same place corrects the earlier one, so it has to count as newer even if both names say
-    the same day.
+    A later delivery at the same place corrects the earlier one, so it has to count as newer even if both say the same
+    day.
     """
-    named = _date_in_name(file) or instant_of(file.modified_us)
     if position is None:
-        return named
+        return content.speaks_for
     before = instant_of(position.origin_us)
-    return before if position.file_hash == file_hash else max(named, before + timedelta(microseconds=1))
-
-
-def _date_in_name(file: SourceFile) -> datetime | None:
-    """Return the last date in a file's name as 00:00 UTC."""
-    for year, month, day in reversed(DATE_IN_NAME.findall(Path(file.path).name)):
-        try:
-            return datetime(int(year), int(month), int(day), tzinfo=UTC)
-        except ValueError:
-            continue  # digits that look like a date but are none, such as 20260230
-    return None
+    if position.file_hash == content.file_hash:
+        return before
+    return max(content.speaks_for, before + timedelta(microseconds=1))

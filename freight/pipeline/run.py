@@ -9,11 +9,13 @@ from pathlib import Path
 
 from freight.catalog import Catalog
 from freight.errors import SourceError
+from freight.pipeline.archive import archive_loaded
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
 from freight.pipeline.transform import transform_unit
 from freight.pipeline.units import PlannedUnit, UnitOutcome
+from freight.readers import FILES_ONLY, Connections
 from freight.retry import with_retries
 from freight.types import LoadCounts, RunId
 from freight.warehouse import ledger
@@ -42,6 +44,11 @@ class RunReport:
         """Number of files that failed before and wait for `dpa retry`."""
         return sum(outcome.state == "parked" for outcome in self.outcomes)
 
+    @property
+    def waiting(self) -> int:
+        """Number of files that are still being delivered, and left for the next run."""
+        return sum(outcome.state == "waiting" for outcome in self.outcomes)
+
     def counts(self, source: str | None = None) -> LoadCounts:
         """Return the summed counts of a source, or of all."""
         chosen = (outcome.counts for outcome in self.outcomes if source in (None, outcome.source))
@@ -54,19 +61,29 @@ class RunReport:
 
 
 def run_catalog(
-    engine: Engine, catalog: Catalog, *, run_id: RunId, spool: Path, started_by: str, clock: Callable[[], datetime]
+    engine: Engine,
+    catalog: Catalog,
+    *,
+    run_id: RunId,
+    spool: Path,
+    started_by: str,
+    clock: Callable[[], datetime],
+    connections: Connections = FILES_ONLY,
 ) -> RunReport:
     """Load every source without Prefect; a bad source is reported and does not stop the others.
 
     Raises:
         ConfigurationError: the warehouse has another schema version, or holds data of the other kind.
     """
+    plan_of = partial(plan_source, engine, catalog, connections=connections, spool=spool)
     with_retries(lambda: begin_run(engine, catalog, run_id, started_by, clock()))
     outcomes: list[UnitOutcome] = []
     for source in catalog.sources:
-        plan = with_retries(partial(plan_source, engine, catalog, source, run_id, clock()))
+        plan = with_retries(partial(plan_of, source, run_id, clock()))
         outcomes += plan.ended
         outcomes += [load_planned(engine, planned, spool_folder(spool, planned), clock) for planned in plan.units]
+        if source.archive:
+            outcomes = archive_loaded(catalog.folder, source, plan.files, outcomes)
     changed = with_retries(lambda: refresh_aggregates(engine))
     report = RunReport(run_id, tuple(outcomes), changed)
     with_retries(lambda: finish_run(engine, report, clock()))
@@ -97,7 +114,7 @@ def finish_run(engine: Engine, report: RunReport, now: datetime) -> None:
 
 
 def load_planned(engine: Engine, planned: PlannedUnit, folder: Path, clock: Callable[[], datetime]) -> UnitOutcome:
-    """Take one file through extract, transform and load; a bad file becomes a failed outcome."""
+    """Take one unit through extract, transform and load; a bad file becomes a failed outcome."""
     try:
         raw = extract_unit(planned, folder)
         conformed = transform_unit(planned, raw, clock())

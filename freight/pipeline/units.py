@@ -1,6 +1,6 @@
 """What passes between the steps of a load: small descriptions; the rows themselves lie in spool files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -10,27 +10,32 @@ import polars as pl
 
 from freight.catalog import Source
 from freight.frames import DecimalMark
-from freight.readers import SourceFile
+from freight.readers import NewContent, SourceFile
 from freight.spool import read_spool
-from freight.types import LoadCounts
-from freight.warehouse.ledger import FilePosition, LoadUnit
+from freight.types import LoadCounts, Position
+from freight.warehouse.ledger import LoadUnit
 
-UnitState = Literal["loaded", "unchanged", "parked", "failed"]
+UnitState = Literal["loaded", "unchanged", "waiting", "parked", "failed"]
 
 
 @dataclass(frozen=True)
 class PlannedUnit:
-    """A file that has to be loaded, and what was loaded from its location before."""
+    """A file that has to be loaded, or what else is new in a source; and what was loaded from its location before."""
 
     source: Source
-    file: SourceFile
+    content: NewContent
     unit: LoadUnit
-    expected: FilePosition | None
+    expected: Position | None
 
 
 @dataclass(frozen=True)
 class UnitOutcome:
-    """How one file ended; `message` says why it failed or was left alone."""
+    """How one file ended.
+
+    Attributes:
+        message: why it failed or was left alone, or what a person should know of it.
+        unarchived: why it is in the warehouse, but could not be moved to the archive.
+    """
 
     source: str
     location: str
@@ -38,14 +43,16 @@ class UnitOutcome:
     counts: LoadCounts = field(default_factory=LoadCounts)
     message: str = ""
     reason_counts: Mapping[str, int] = field(default_factory=dict)
+    unarchived: str = ""
 
 
 @dataclass(frozen=True)
 class SourcePlan:
-    """What there is to do for a source: units to load, and files that ended already."""
+    """What there is to do for a source: units to load, and files that ended already; `files` are all of them."""
 
     units: list[PlannedUnit]
     ended: list[UnitOutcome]
+    files: Sequence[SourceFile] = ()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Readers: one source in, text in batches out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,35 +8,70 @@ from freight.contracts import Contract
 from freight.errors import ConfigurationError
 from freight.readers.access import AccessOptions, read_access
 from freight.readers.delimited import DelimitedOptions, read_delimited
+from freight.readers.deliveries import FILES_ONLY, Connections, Delivery, NewContent, Place
 from freight.readers.excel import ExcelOptions, read_excel
-from freight.readers.json_records import read_json, read_jsonl
-from freight.readers.locations import SourceFile, find_files
+from freight.readers.files import deliver_files, find_stored, looks_loaded
+from freight.readers.http_api import deliver_answers
+from freight.readers.http_pages import ApiOptions
+from freight.readers.json_records import read_json, read_jsonl, read_known_keys
+from freight.readers.locations import SourceFile, below, find_files
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
+from freight.readers.sql_table import SqlOptions, deliver_table, read_table
 
-__all__ = ["READERS", "RawBatch", "RawTable", "Reader", "SourceFile", "find_files", "reader_for"]
+__all__ = [
+    "FILES_ONLY",
+    "READERS",
+    "Connections",
+    "Delivery",
+    "NewContent",
+    "Place",
+    "RawBatch",
+    "RawTable",
+    "Reader",
+    "SourceFile",
+    "below",
+    "find_files",
+    "find_stored",
+    "looks_loaded",
+    "reader_for",
+]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How files of a kind are read.
+    """How sources of a kind are found and read.
 
     Attributes:
-        read: a function of a file, a contract and the options below.
+        read: a function of what is there, a contract and the options below.
         options: what the catalog may say under `options`.
+        deliver: what there is, of a place and the options.
+        needs: keys of the catalog that say where it is.
     """
 
-    read: Callable[[SourceFile, Contract, Any], RawTable]
+    read: Callable[[Any, Contract, Any], RawTable]
     options: type[ReaderOptions]
+    deliver: Callable[[Place, Any], Sequence[Delivery]] = deliver_files
+    needs: tuple[str, ...] = ("location",)
 
-    def __call__(self, file: SourceFile, contract: Contract, options: Mapping[str, Any]) -> RawTable:
-        """Read a file with the options of its catalog entry.
+    def __call__(self, item: Any, contract: Contract, options: Mapping[str, Any]) -> RawTable:
+        """Read what was delivered, such as a file, with the options of its catalog entry.
 
         Raises:
             ConfigurationError: an option is wrong.
-            SourceError: the file cannot be used.
+            SourceError: it cannot be used.
+            SourceAway: it broke off.
         """
-        return self.read(file, contract, self.options.of(options))
+        return self.read(item, contract, self.options.of(options))
+
+    def find(self, place: Place, options: Mapping[str, Any]) -> Sequence[Delivery]:
+        """Return what a source has, whether it is new or not.
+
+        Raises:
+            ConfigurationError: an option is wrong, or the place cannot be reached from here.
+            SourceError: there is nothing, or it cannot be looked at.
+        """
+        return self.deliver(place, self.options.of(options))
 
 
 READERS: dict[str, Reader] = {
@@ -45,6 +80,8 @@ READERS: dict[str, Reader] = {
     "json": Reader(read_json, ReaderOptions),
     "jsonl": Reader(read_jsonl, ReaderOptions),
     "access": Reader(read_access, AccessOptions),
+    "http_api": Reader(read_known_keys, ApiOptions, deliver_answers, needs=("location", "connection")),
+    "sql": Reader(read_table, SqlOptions, deliver_table, needs=("connection",)),
 }
 
 

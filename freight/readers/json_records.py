@@ -1,6 +1,7 @@
 """JSON: a list of objects, and JSON Lines."""
 
 from freight.contracts import Contract
+from freight.contracts.headers import known_headers
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import SourceFile
 from freight.readers.options import ReaderOptions
@@ -23,3 +24,8 @@ def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> 
         SourceError: the file is empty, or a later line has a key that the first ones had not.
     """
     return read_isolated(file, "json_records.parse_lines", {})
+
+
+def read_known_keys(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
+    """Read JSON Lines as `read_jsonl` does, without keys that the contract does not know."""
+    return read_isolated(file, "json_records.parse_known", {"known": [*known_headers(contract)]})

@@ -3,20 +3,30 @@
 import hashlib
 import io
 import os
+import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import infer_compression
 
 from freight.errors import ConfigurationError, SourceError
 
 READ_BLOCK_BYTES = 1 << 20
+
+GLOB_SIGN = re.compile(r"[*?[]")
+
+# What a name must not bring into logs and reports, and what the key of a table takes.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+NAME_LIMIT_BYTES, KEPT_CHARS = 1_000, 100
 
 
 @dataclass(frozen=True)
@@ -26,13 +36,20 @@ class SourceFile:
     Attributes:
         path: how the ledger names it: relative to the catalog's folder where it lies inside, else whole.
         size_bytes, modified_us: as the filesystem tells; microseconds since 1970 UTC.
+        etag: of this version, empty where the filesystem has none.
     """
 
     path: str
-    filesystem: Any = field(repr=False, compare=False)
+    filesystem: AbstractFileSystem = field(repr=False, compare=False)
     address: str = field(repr=False)
     size_bytes: int
     modified_us: int
+    etag: str = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The name, in which a date may tell what day the file speaks for."""
+        return PurePosixPath(self.path).name
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -41,7 +58,7 @@ class SourceFile:
         Raises:
             SourceError: the file cannot be opened.
         """
-        with _named_faults(self.path), self.filesystem.open(self.address, "rb", compression="infer") as stream:
+        with named_faults(self.path), self.filesystem.open(self.address, "rb", compression="infer") as stream:
             yield stream
 
     def local_path(self) -> Path | None:
@@ -52,7 +69,7 @@ class SourceFile:
     def sha256(self) -> str:
         """Return the hash of the stored bytes, as hex."""
         digest = hashlib.sha256()
-        with _named_faults(self.path), self.filesystem.open(self.address, "rb") as stream:
+        with named_faults(self.path), self.filesystem.open(self.address, "rb") as stream:
             while block := stream.read(READ_BLOCK_BYTES):
                 digest.update(block)
         return digest.hexdigest()
@@ -63,9 +80,9 @@ class SourceFile:
         Raises:
             SourceError: somebody wrote to the file in between.
         """
-        with _named_faults(self.path):
+        with named_faults(self.path):
             now = self.filesystem.info(self.address)
-        if (now["size"], _modified_us(now)) != (self.size_bytes, self.modified_us):
+        if _version(now) != (self.size_bytes, self.modified_us):
             raise SourceError(
                 "changed_while_reading",
                 "the file was written to while it was being read",
@@ -73,25 +90,64 @@ class SourceFile:
                 remedy="none: the next run loads it when it is complete; deliver by writing elsewhere and renaming",
             )
 
+    def move_to(self, location: str, base: Path) -> None:
+        """Move the stored file; one that was moved before, or is already there in this version, does no harm.
 
-def find_files(location: str, base: Path) -> list[SourceFile]:
+        Args:
+            location: where it will be, in the same place.
+            base: folder of the catalog.
+
+        Raises:
+            SourceError: it cannot be moved, or somebody wrote to it since it was found; then it stays.
+        """
+        target = _address(self.filesystem, location, base)
+        self.refuse_if_changed()
+        with named_faults(self.path):
+            self.filesystem.makedirs(self.filesystem._parent(target), exist_ok=True)
+            self.filesystem.mv(self.address, target, etag=self.etag)
+            self._put_back_if_changed(target)
+
+    def _put_back_if_changed(self, target: str) -> None:
+        """Undo the move of a file that somebody has replaced at the last moment; a store with ETags has refused it."""
+        if self.etag or _version(self.filesystem.info(target)) == (self.size_bytes, self.modified_us):
+            return
+        if self.filesystem.exists(self.address):
+            raise SourceError(
+                "missing",
+                f"it was delivered twice while it was moved: {target} is in no warehouse",
+                remedy="none if the newer one has all that it had, else deliver it by another name",
+            )
+        self.filesystem.mv(target, self.address)
+        raise SourceError(
+            "unreadable",
+            "it was replaced while it was moved, or lost its time of change by that",
+            remedy="none if it was replaced: the next run loads it; else name an archive on the same disk",
+        )
+
+
+def find_files(
+    location: str, base: Path, place: AbstractFileSystem | None = None, *, may_be_none: bool = False
+) -> list[SourceFile]:
     """Return the files that a location names, ordered by path.
 
     Args:
         location: path, glob or URL; a relative path counts from `base`.
         base: folder of the catalog.
+        place: filesystem of the location; by default the one that its URL tells.
+        may_be_none: whether it is no fault that there is none.
 
     Raises:
         SourceError: no file matches, or the place cannot be looked at.
         ConfigurationError: no filesystem is installed for the URL.
     """
-    filesystem, address = _filesystem(location, base)
-    with _named_faults(location):
+    filesystem = place or _filesystem(location)
+    address = _address(filesystem, location, base)
+    with named_faults(location):
         found = filesystem.glob(address, detail=True) if _is_glob(address) else _one(filesystem, address)
         files = [
             _source_file(filesystem, info, base) for info in _followed(filesystem, found) if info["type"] == "file"
         ]
-    if not files:
+    if not files and not may_be_none:
         raise SourceError(
             "missing",
             "no file is there",
@@ -101,7 +157,7 @@ def find_files(location: str, base: Path) -> list[SourceFile]:
     return sorted(files, key=lambda file: file.path)
 
 
-def _followed(filesystem: Any, found: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _followed(filesystem: AbstractFileSystem, found: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Give what was found, and of a link what it leads to: a search tells of the link itself."""
     for info in found.values():
         try:
@@ -115,27 +171,47 @@ def text_stream(stream: BinaryIO, encoding: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(stream, encoding=encoding, newline="")
 
 
-def _filesystem(location: str, base: Path) -> tuple[Any, str]:
-    address = location if "://" in location else os.path.join(base, location)  # noqa: PTH118 - keeps glob signs
+def scheme_of(location: str) -> str:
+    """Return what stands before the `://` of a URL; nothing for a path."""
+    return location.partition("://")[0] if "://" in location else ""
+
+
+def fixed_part(location: str) -> str:
+    """Return the folder of a location, as far as it has no glob sign."""
+    fixed = GLOB_SIGN.split(location)[0]
+    return fixed.rpartition("/")[0]
+
+
+def below(location: str, file: SourceFile, base: Path) -> str:
+    """Return the path of a stored file as seen from the fixed part of the location that found it."""
+    root = _address(file.filesystem, fixed_part(location), base).rstrip("/") + "/"
+    return file.address.removeprefix(root) if file.address.startswith(root) else PurePosixPath(file.address).name
+
+
+def _filesystem(location: str) -> AbstractFileSystem:
     try:
-        filesystem, path = fsspec.core.url_to_fs(address)
+        return fsspec.core.url_to_fs(location)[0]
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"location {location!r}: {error}") from None
-    return filesystem, path
+
+
+def _address(filesystem: AbstractFileSystem, location: str, base: Path) -> str:
+    whole = location if "://" in location else os.path.join(base, location)  # noqa: PTH118 - keeps glob signs
+    return str(filesystem._strip_protocol(whole))
 
 
 def _is_glob(address: str) -> bool:
-    return any(sign in address for sign in "*?[")
+    return bool(GLOB_SIGN.search(address))
 
 
-def _one(filesystem: Any, address: str) -> dict[str, dict[str, Any]]:
+def _one(filesystem: AbstractFileSystem, address: str) -> dict[str, dict[str, Any]]:
     try:
         return {address: filesystem.info(address)}
     except FileNotFoundError:
         return {}
 
 
-def _source_file(filesystem: Any, info: dict[str, Any], base: Path) -> SourceFile:
+def _source_file(filesystem: AbstractFileSystem, info: dict[str, Any], base: Path) -> SourceFile:
     address = str(info["name"])
     return SourceFile(
         path=_ledger_path(filesystem, address, base),
@@ -143,35 +219,66 @@ def _source_file(filesystem: Any, info: dict[str, Any], base: Path) -> SourceFil
         address=address,
         size_bytes=int(info["size"]),
         modified_us=_modified_us(info),
+        etag=str(info.get("etag", "")),
     )
 
 
-def _ledger_path(filesystem: Any, address: str, base: Path) -> str:
+def _ledger_path(filesystem: AbstractFileSystem, address: str, base: Path) -> str:
     if not isinstance(filesystem, LocalFileSystem):
-        return str(filesystem.unstrip_protocol(address))
+        return writable(str(filesystem.unstrip_protocol(address)))
     path = Path(address)
-    named = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+    return writable(path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix())
+
+
+def writable(name: str) -> str:
+    """Return a name that every log and database takes, another one for each file."""
     # Linux lets a name hold bytes that are no UTF-8; a database does not.
-    return named.encode("utf-8", "backslashreplace").decode()
+    named = name.encode("utf-8", "backslashreplace").decode()
+    named = CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), named)
+    if len(whole := named.encode()) <= NAME_LIMIT_BYTES:
+        return named
+    return f"{named[:KEPT_CHARS]}…{hashlib.sha256(whole).hexdigest()[:16]}…{named[-KEPT_CHARS:]}"
+
+
+def _version(info: dict[str, Any]) -> tuple[int, int]:
+    return int(info["size"]), _modified_us(info)
 
 
 def _modified_us(info: dict[str, Any]) -> int:
+    """Return when a file was changed.
+
+    A store that tells only the second gives each version an ETag: it stands in for the microseconds, so that a change
+    within the second is seen.
+    """
     modified = info.get("mtime") or info.get("last_modified") or info.get("created") or 0
     seconds = modified.timestamp() if isinstance(modified, datetime) else float(modified)
-    return round(seconds * 1_000_000)
+    modified_us = round(seconds * 1_000_000)
+    is_coarse = "etag" in info and modified_us % 1_000_000 == 0
+    return modified_us + zlib.crc32(str(info["etag"]).encode()) % 1_000_000 if is_coarse else modified_us
 
 
 @contextmanager
-def _named_faults(path: str) -> Iterator[None]:
+def named_faults(path: str) -> Iterator[None]:
     """Say what an error of the filesystem means for a file."""
     try:
         yield
+    except SourceError as error:  # a place that knows better what its faults mean
+        error.at(path)
+        raise
     except FileNotFoundError:
         raise SourceError("missing", "the file has gone", location=path, remedy="deliver the file again") from None
     except PermissionError:
         raise SourceError(
-            "unreadable", "permission denied", location=path, remedy="grant read access to the user of the run"
+            "unreadable", "permission denied", location=path, remedy="grant access to the user of the run"
         ) from None
+    except NotImplementedError as error:
+        raise SourceError(
+            "unsupported", f"cannot be unpacked: {error}", location=path, remedy="pack it with deflate"
+        ) from None
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise SourceError(
+            "corrupt", f"unpacking failed: {error}", location=path, remedy="deliver the whole file again"
+        ) from error
     except (EOFError, OSError) as error:
         if getattr(error, "errno", None):  # the system's fault; an unpacker complains of the content without a number
             raise SourceError(

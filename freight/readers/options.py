@@ -13,6 +13,11 @@ class ReaderOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether a load brings what is new, and not all that the source has."""
+        return False
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Return the options of a catalog entry.

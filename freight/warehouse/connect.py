@@ -1,7 +1,6 @@
 """Open a warehouse, run a transaction in it, and say in DPA's words what went wrong."""
 
 import sqlite3
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -9,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import certifi
 import sqlalchemy as sa
 from sqlalchemy import Engine
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from freight.errors import ConfigurationError, DpaError, RowsRefused, TransientError
+from freight.databases import CONNECT_S, DEAD_PEER, READ_ONLY_SERVER, ask_for_password, over_tls, sqlstate, translate
+from freight.errors import ConfigurationError
 from freight.types import PasswordSource
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "Patience",
     "canceller",
     "closing",
-    "holds_password",
     "is_postgresql",
     "open_engine",
     "reading",
@@ -33,25 +31,8 @@ __all__ = [
 
 SQLITE_PAGE_BYTES = 16 << 10  # loads are faster than with 4 KiB, and a small change still writes little
 WORK_MEMORY = "64MB"  # for the joins of a staged load; the server's 4 MB would spill them to disk
-# A server that vanished without a word is noticed within a minute, not after the system's two hours.
-DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 CANCEL_S = 2.0  # for a server to take note that a statement shall end
-THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not take the writer's lock
-
-# SQLSTATE classes and codes after which the same transaction may succeed.
-TRANSIENT_CLASSES = ("08", "53", "57")
-PROTOCOL_VIOLATION = "08P01"  # a mistake of the program, although its class is that of lost connections
-READ_ONLY_SERVER = "25006"
-TRANSIENT_STATES = ("40001", "40P01", "55P03", READ_ONLY_SERVER, "25P03")
-SQLITE_TRANSIENT = ("locked", "busy", "interrupted")
-REFUSED_STATES = ("28P01", "28000", "3D000", "42501")
-# What PostgreSQL says to one that it does not let in: a connection that failed has no SQLSTATE.
-AUTHENTICATION_FAILED = "authentication failed"
-CONNECTION_REFUSED = (AUTHENTICATION_FAILED, "no password supplied", "does not exist", "no pg_hba.conf entry")
-# What the client says of a server that does not prove who it is.
-UNPROVEN = ("certificate", "does not support SSL")
-SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
 
 
 @dataclass(frozen=True)
@@ -96,7 +77,7 @@ def open_engine(
     if backend == "postgresql":
         engine = _postgresql(parsed, patience, name)
         if password:
-            _ask_for_password(engine, password)
+            ask_for_password(engine, password)
         return engine
     raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
 
@@ -106,16 +87,6 @@ def _parsed(url: str) -> sa.URL:
         return sa.make_url(url)
     except sa.exc.ArgumentError:
         raise ConfigurationError("the warehouse URL cannot be read: expected sqlite:///… or postgresql://…") from None
-
-
-def holds_password(url: str) -> bool:
-    """Whether the URL of a warehouse shows a password to whoever sees it.
-
-    Raises:
-        ConfigurationError: the URL cannot be read.
-    """
-    parsed = _parsed(url)
-    return parsed.password is not None or "password" in parsed.query
 
 
 def safe_url(url: str) -> str:
@@ -214,33 +185,11 @@ def _postgresql(url: sa.URL, patience: Patience, name: str) -> Engine:
     }
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return sa.create_engine(
-        _over_tls(url).set(drivername="postgresql+psycopg"),
+        over_tls(url).set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         pool_recycle=1_800,
-        connect_args={"options": options, "application_name": name, "connect_timeout": 15, **DEAD_PEER},
+        connect_args={"options": options, "application_name": name, "connect_timeout": CONNECT_S, **DEAD_PEER},
     )
-
-
-def _over_tls(url: sa.URL) -> sa.URL:
-    named = {url.host, *(place.partition(":")[0] for place in url.normalized_query.get("host", ()))} - {None}
-    if "sslmode" in url.query or (named and named <= THIS_MACHINE):
-        return url
-    # Not libpq's "system": the one in the wheel of psycopg looks for certificates in a folder that is nowhere.
-    known = ssl.get_default_verify_paths().cafile or certifi.where()
-    return url.update_query_dict({"sslmode": "verify-full", "sslrootcert": url.query.get("sslrootcert", known)})
-
-
-def _ask_for_password(engine: Engine, password: PasswordSource) -> None:
-    """Let each connection ask for the password, and once more if the one that was known is refused."""
-
-    @sa.event.listens_for(engine, "do_connect")
-    def connect(dialect: Any, _record: Any, args: Any, params: dict[str, Any]) -> Any:
-        try:
-            return dialect.connect(*args, **{**params, "password": password()})
-        except dialect.loaded_dbapi.OperationalError as error:
-            if AUTHENTICATION_FAILED not in str(error):
-                raise
-        return dialect.connect(*args, **{**params, "password": password(fresh=True)})
 
 
 @contextmanager
@@ -248,42 +197,9 @@ def _translated(engine: Engine) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if _state(error) == READ_ONLY_SERVER:
+        if sqlstate(error) == READ_ONLY_SERVER:
             engine.dispose()  # a standby since a failover: new connections find the server that takes writes
-        translated = _translate(error, f"the warehouse {engine.url.render_as_string(hide_password=True)}")
+        translated = translate(error, f"the warehouse {engine.url.render_as_string(hide_password=True)}")
         if translated is None:
             raise
         raise translated from error
-
-
-def _state(error: DBAPIError) -> str | None:
-    """Return the SQLSTATE; SQLite has none, nor has a connection that failed."""
-    return getattr(error.orig, "sqlstate", None)
-
-
-def _translate(error: DBAPIError, warehouse: str) -> DpaError | None:
-    """Return what a driver's error means for us, or None where it is a mistake of the program."""
-    state, is_sqlite = _state(error), isinstance(error.orig, sqlite3.Error)
-    message = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-    lowered = message.lower()
-    if is_sqlite and any(word in lowered for word in SQLITE_REFUSED):
-        return ConfigurationError(f"{warehouse} cannot be used: {message}")
-    unconnected = state is None and isinstance(error, OperationalError)
-    if state in REFUSED_STATES or (unconnected and any(word in lowered for word in CONNECTION_REFUSED)):
-        return ConfigurationError(f"{warehouse} refuses us: {message}")
-    if unconnected and not is_sqlite and any(word in message for word in UNPROVEN):
-        return ConfigurationError(
-            f"{warehouse} does not prove who it is: {message}; name the file of its authority with ?sslrootcert= in "
-            "the URL, or do without the proof with ?sslmode="
-        )
-    if error.connection_invalidated or any(word in lowered for word in (*SQLITE_TRANSIENT, "disk is full", "disk i/o")):
-        return TransientError(f"{warehouse} is not ready: {message}")
-    if state == PROTOCOL_VIOLATION:
-        return None
-    if state and (state.startswith(TRANSIENT_CLASSES) or state in TRANSIENT_STATES):
-        return TransientError(f"{warehouse} is not ready: {message} ({state})")
-    if state is None and isinstance(error, (OperationalError, InterfaceError)) and not is_sqlite:
-        return TransientError(f"{warehouse} cannot be reached: {message}")
-    if isinstance(error, (DataError, IntegrityError)):
-        return RowsRefused(f"{warehouse} refuses rows: {message}")
-    return None

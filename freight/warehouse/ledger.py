@@ -11,7 +11,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from freight.errors import ConfigurationError, PositionFenced
-from freight.types import BatchId, Cause, LoadCounts, RunId, origin_us_of
+from freight.types import BatchId, Cause, LoadCounts, Position, RunId, origin_us_of
 from freight.warehouse.bulk import append
 from freight.warehouse.schema import (
     COUNT_NAMES,
@@ -33,18 +33,19 @@ ATTEMPT_ROWS = 100  # bad rows kept of a refused unit: enough to see the fault, 
 
 @dataclass(frozen=True)
 class LoadUnit:
-    """One file on its way into the warehouse.
+    """A file on its way into the warehouse, or what else a source gives at a time.
 
     Attributes:
         run_id: the run that loads it.
         source, dataset: as in the catalog.
         location: path as the ledger names it.
-        file_hash: SHA-256 of its bytes.
-        size_bytes, modified_us: as the filesystem told.
+        file_hash: SHA-256 of its bytes; of a table, of where it stands.
+        size_bytes, modified_us: as the filesystem told; 0 where there is none.
         as_of: the instant its content speaks for; orders its rows against other files'.
         contract_version: version of the contract it was validated by.
         simulated: whether the simulator made it.
         cause: why it is loaded.
+        watermark: up to where the source has been read with it; see `Position`.
     """
 
     run_id: RunId
@@ -58,23 +59,12 @@ class LoadUnit:
     contract_version: int
     simulated: bool = False
     cause: Cause = "load"
+    watermark: str | None = None
 
     @property
     def origin_us(self) -> int:
         """`as_of` in microseconds since 1970, UTC."""
         return origin_us_of(self.as_of)
-
-
-@dataclass(frozen=True)
-class FilePosition:
-    """What was last loaded from a location of a source."""
-
-    file_hash: str
-    contract_version: int
-    size_bytes: int
-    modified_us: int
-    origin_us: int
-    batch_id: BatchId
 
 
 def start_run(connection: sa.Connection, run_id: RunId, started_by: str, now: datetime) -> None:
@@ -88,14 +78,13 @@ def end_run(connection: sa.Connection, run_id: RunId, outcome: str, now: datetim
     connection.execute(runs.update().where(runs.c.run_id == run_id).values(ended_at=now, outcome=outcome))
 
 
-def position_of(connection: sa.Connection, source: str, location: str) -> FilePosition | None:
+def position_of(connection: sa.Connection, source: str, location: str) -> Position | None:
     """Return the position of a location, or None where nothing was loaded from it yet."""
-    names = ("file_hash", "contract_version", "size_bytes", "modified_us", "origin_us", "batch_id")
-    query = sa.select(*(file_positions.c[name] for name in names)).where(
+    query = sa.select(*(file_positions.c[name] for name in Position.__annotations__)).where(
         file_positions.c.source == source, file_positions.c.location == location
     )
     row = connection.execute(query).first()
-    return FilePosition(*row) if row else None
+    return Position(*row) if row else None
 
 
 def open_batch(connection: sa.Connection, unit: LoadUnit, decimal_mark: str, now: datetime) -> BatchId:
@@ -125,7 +114,7 @@ def copy_partition(connection: sa.Connection, from_batch: BatchId, to_batch: Bat
     connection.execute(stream_batches.insert().from_select(["batch_id", *names], same))
 
 
-def advance(connection: sa.Connection, unit: LoadUnit, expected: FilePosition | None, batch_id: BatchId) -> None:
+def advance(connection: sa.Connection, unit: LoadUnit, expected: Position | None, batch_id: BatchId) -> None:
     """Move the position of the unit's location from what was read before to this unit.
 
     Raises:
@@ -138,6 +127,7 @@ def advance(connection: sa.Connection, unit: LoadUnit, expected: FilePosition | 
         "modified_us": unit.modified_us,
         "origin_us": unit.origin_us,
         "batch_id": batch_id,
+        "watermark": unit.watermark,
     }
     if expected is None:
         moved = _insert_position(connection, unit, values)

@@ -8,11 +8,10 @@ import polars as pl
 import sqlalchemy as sa
 
 from freight.contracts import Contract
-from freight.types import BatchId, LoadCounts
+from freight.types import BatchId, LoadCounts, Position
 from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.datasets import RowWriter
 from freight.warehouse.ledger import (
-    FilePosition,
     LoadUnit,
     advance,
     close_batch,
@@ -53,7 +52,7 @@ def load_unit(
     unit: LoadUnit,
     contract: Contract,
     content: UnitContent,
-    expected: FilePosition | None,
+    expected: Position | None,
     now: datetime,
 ) -> LoadCounts:
     """Load one unit in one transaction.

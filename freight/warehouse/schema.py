@@ -112,8 +112,8 @@ runs = sa.Table(
     sa.Column("outcome", sa.Text),
 )
 
-# Lineage and counts: one row for each committed load unit, a file or some minutes of a partition. `location` names a
-# file as its position does, or `topic/partition`; `file_hash` is the topic_id of a stream.
+# Lineage and counts: one row for each committed load unit, a file, what a table or an API gave, or some minutes of a
+# partition. `location` names it as its position does, or `topic/partition`; `file_hash` is the topic_id of a stream.
 batches = sa.Table(
     "batches",
     metadata,
@@ -135,6 +135,8 @@ batches = sa.Table(
     sa.Column("loaded_at", UtcInstant, nullable=False),
 )
 
+# What was last loaded from a file, a table or a path of an API. `watermark` is up to where the last two were read, as
+# their reader notes it.
 file_positions = sa.Table(
     "file_positions",
     metadata,
@@ -146,6 +148,7 @@ file_positions = sa.Table(
     sa.Column("modified_us", BigInt, nullable=False),
     sa.Column("origin_us", BigInt, nullable=False),
     sa.Column("batch_id", BigInt, nullable=False),
+    sa.Column("watermark", sa.Text),
 )
 
 # Up to where a consumer group has read a partition. A topic made again under its name has another topic_id, and so

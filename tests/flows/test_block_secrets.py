@@ -15,11 +15,13 @@ from prefect.client.orchestration import SyncPrefectClient
 from pydantic import SecretStr
 
 from blocks.alert_channel import AlertChannel
+from blocks.blob_drop import BlobDrop
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
-from blocks.key_vault import KeyVault, KeyVaultSecret
+from blocks.key_vault import KeyVault, KeyVaultSecret, secret_source
 from blocks.mail_server import MailServer
 from blocks.places import load_block
+from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
 from deployments.apply_blocks import BLOCKS
 from freight.settings import load_settings
@@ -32,6 +34,7 @@ CANARY = "canary: p@ss/word?"
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa"}
 OAUTH2: dict[str, Any] = {"auth": "oauth2", "client_id": "dpa", "token_url": "https://erp.example.org/token"}
 API, URL = "https://erp.example.org/v1", "postgresql://dpa@db.example.org/freight"
+BLOBS = "https://corridor.blob.core.windows.net"
 HOOK = "https://hooks.example.org/"
 LAST = "that was all"
 
@@ -49,7 +52,11 @@ def with_secrets(vault: StandInVault) -> dict[str, Block]:
         "kafka-by-vault": KafkaCluster(bootstrap_servers="a:1", password_secret=secret, **LOGIN),
         "api-by-form": HttpApi(base_url=API, auth="api-key", key=SecretStr(CANARY)),
         "api-by-vault": HttpApi(base_url=API, key_secret=secret, **OAUTH2),
+        "sql-by-form": SqlSource(url=URL, password=SecretStr(CANARY)),
+        "sql-by-vault": SqlSource(url=URL, password_secret=secret),
         "alerts-by-form": AlertChannel(kind="webhook", key=SecretStr(HOOK + quote(CANARY, safe=""))),
+        "drop-by-form": BlobDrop(account_url=BLOBS, key=SecretStr(CANARY)),
+        "drop-by-vault": BlobDrop(account_url=BLOBS, key_secret=secret),
         "mail-by-form": MailServer(host="a", username="dpa", sender="a@example.org", password=SecretStr(CANARY)),
         "mail-by-vault": MailServer(host="a", username="dpa", sender="a@example.org", password_secret=secret),
     }
@@ -73,10 +80,15 @@ def secret_of(block: Block) -> str:
             with block.client() as client:
                 assert client
             return block._key()()
+        case SqlSource():
+            assert CANARY not in repr(block.database())
+            return secret_source(block.password, block.password_secret)()
         case AlertChannel():
             sender = block.sender_block()
             assert isinstance(sender, Webhook)
             return unquote(sender.url.get_secret_value().removeprefix(HOOK))
+        case BlobDrop():
+            return str(block.filesystem().credential.named_key.key)
         case MailServer():
             return block._password()
     raise AssertionError(f"{type(block).__name__}: say here what it keeps secret")

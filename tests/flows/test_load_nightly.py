@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from prefect import State, get_client
 from prefect.artifacts import Artifact
 
+from blocks.sql_source import SqlSource
 from flows.load_nightly import load_nightly, main
 from freight.errors import TransientError
 from freight.pipeline import RunReport
@@ -53,6 +55,30 @@ def test_a_second_run_changes_nothing_and_says_so(capsys: pytest.CaptureFixture[
     run_flow()
     assert run_flow().is_completed()
     assert "Nothing to do: no file is new" in capsys.readouterr().out
+
+
+def test_a_table_is_reached_by_the_block_that_the_catalog_names(corridor: Corridor, home: Path) -> None:
+    url = f"sqlite:///{(home / 'erp.sqlite').as_posix()}"
+    columns = "transaction_id, machine_id, date, volume_transferred, status_code, updated_at"
+    erp = sa.create_engine(url)
+    with erp.begin() as connection:
+        connection.exec_driver_sql(f"CREATE TABLE transactions ({columns})")
+        row = "'TRX-9', 'MCH-001', '2026-02-01 10:00:00', 30, 'OK', '2026-02-01 10:00:00'"
+        connection.exec_driver_sql(f"INSERT INTO transactions VALUES ({row})")
+    erp.dispose()
+    options = {"table": "transactions", "watermark": "updated_at"}
+    corridor.sources.append(
+        {"name": "azure", "dataset": "transactions", "reader": "sql", "connection": "erp-azure", "options": options}
+    )
+    assert corridor.catalog.sources
+    state = run_flow()
+    assert state.is_failed()
+    assert "there is no SQL Source block 'erp-azure': make it in Prefect under Blocks" in str(state.message)
+    assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-1", 1)]
+    SqlSource(url=url).save("erp-azure")
+    assert run_flow().is_completed()
+    assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-1", 1), ("TRX-9", 1)]
+    assert reconcile(steps.warehouse()) == []
 
 
 def test_a_bad_file_fails_the_flow_with_a_clear_message_and_the_others_load(corridor: Corridor) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelling, Completed, Pending, Running
+from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 
+from deployments.local import POOL
 from flows.listen import listen
 from flows.scale_listeners import scale_listeners
 from freight.errors import ConfigurationError
@@ -29,6 +30,7 @@ from freight.warehouse.streams import Stream
 from tasks.scaling import ListenDeployment, PrefectRuns, read_deployment
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.flows.test_listen import artifacts_of, events_of
+from tests.lib.alerting import own_prefect
 from tests.lib.kafka import OwnKafka, new_topic
 from tests.lib.streams import Battery, event, rows, send, wait_until
 
@@ -42,7 +44,12 @@ def prefect() -> Iterator[SyncPrefectClient]:
 
 
 def deploy(
-    prefect: SyncPrefectClient, flow: Flow[..., Any], name: str, pool: str | None = None, **parameters: Any
+    prefect: SyncPrefectClient,
+    flow: Flow[..., Any],
+    name: str,
+    pool: str | None = None,
+    limits: Mapping[str, Any] | None = None,
+    **parameters: Any,
 ) -> str:
     """Deploy a flow as prefect.yaml does; return its name."""
     step = {"prefect.deployments.steps.set_working_directory": {"directory": str(PROJECT_ROOT)}}
@@ -53,6 +60,7 @@ def deploy(
         pull_steps=[step],
         work_pool_name=pool,
         parameters=parameters,
+        **(limits or {}),
     )
     return f"{flow.name}/{name}"
 
@@ -242,8 +250,8 @@ def test_runs_of_a_worker_follow_a_burst_and_one_that_is_killed_is_replaced_once
 ) -> None:
     pool, battery = worker
     name = deploy(prefect, listen, "live", pool, topic="freight.transactions", batch_rows=100, quarantine_limit=1)
-    quick = {"period_s": 2.0, "settle_s": 5.0, "cooldown_s": 20.0, "catch_up_s": 5.0}
-    limits = {"maximum": 3, "lag_threshold": 5_000, "commit_limit_s": 60.0}
+    quick: dict[str, Any] = {"period_s": 2.0, "settle_s": 5.0, "cooldown_s": 20.0, "catch_up_s": 5.0}
+    limits: dict[str, Any] = {"maximum": 3, "lag_threshold": 5_000, "commit_limit_s": 60.0}
     scaler = deploy(prefect, scale_listeners, "live", pool, deployments=[name], **quick, **limits)
     scaling = prefect.create_flow_run_from_deployment(prefect.read_deployment_by_name(scaler).id).id
     started, most = time.monotonic(), 0
@@ -287,3 +295,83 @@ def test_runs_of_a_worker_follow_a_burst_and_one_that_is_killed_is_replaced_once
         f"1 to 3 to 1 runs of a worker in {burst_s:.0f} s, one killed and replaced once after {replaced_s:.0f} s, "
         f"{battery.produced.messages} events, lost 0, doubled 0"
     )
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+def test_a_run_that_comes_while_the_last_one_works_waits_for_it_and_goes_on_where_it_ended(
+    prefect: SyncPrefectClient, worker: tuple[str, Battery]
+) -> None:
+    pool, battery = worker
+    name = deploy(prefect, listen, "handed-over", pool, topic="freight.transactions", quarantine_limit=1)
+    scaler = deploy(
+        prefect,
+        scale_listeners,
+        "handed-over",
+        pool,
+        {"concurrency_limit": 1, "concurrency_options": {"collision_strategy": "ENQUEUE"}},
+        deployments=[name],
+        period_s=1.0,
+        max_run_s=60.0,
+    )
+    known = prefect.read_deployment_by_name(scaler).id
+    due = [datetime.now(UTC) + timedelta(seconds=wait_s) for wait_s in (0, 40)]
+    first, second = (
+        prefect.create_flow_run_from_deployment(known, state=Scheduled(scheduled_time=at)).id for at in due
+    )
+
+    def is_completed(run_id: UUID) -> bool:
+        state = prefect.read_flow_run(run_id).state
+        return bool(state and state.is_completed())
+
+    wait_until(lambda: is_completed(first), LIVE_S)
+    alone = living(battery)
+    wait_until(lambda: is_completed(first) and is_completed(second), LIVE_S)
+    assert (ended := prefect.read_flow_run(first).end_time)
+    assert (started := prefect.read_flow_run(second).start_time)
+    assert ended <= started
+    assert living(battery) == alone
+    assert len(runs_of(prefect, name)) == len(alone) == 1
+    (listener,) = runs_of(prefect, name)
+    prefect.set_flow_run_state(listener.id, Cancelling())
+    wait_until(lambda: living(battery) == [], LIVE_S)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("away_s", [60, 900])
+def test_no_listener_is_doubled_while_prefect_is_away_and_one_is_replaced_when_it_is_back(
+    away_s: int, tmp_path: Path, postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka, measured: Measured
+) -> None:
+    battery = Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+    with own_prefect(tmp_path) as own, own.place.client() as prefect:
+        prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        name = deploy(prefect, listen, "live", POOL, topic="freight.transactions", quarantine_limit=1)
+        scaler = deploy(prefect, scale_listeners, "live", POOL, deployments=[name], maximum=3, period_s=2.0)
+        own.start_worker(battery.kafka.bootstrap, DPA_WAREHOUSE_URL=battery.url)
+        scaling = prefect.create_flow_run_from_deployment(prefect.read_deployment_by_name(scaler).id).id
+        wait_until(lambda: len(living(battery)) == 1, LIVE_S)
+        alone = living(battery)
+
+        def works_alone(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                battery.produce(100)
+                wait_until(lambda: battery.is_read, LIVE_S)
+                assert living(battery) == alone
+
+        own.stop_server()
+        works_alone(away_s)
+        own.start()
+        works_alone(60)
+        assert [run.state.is_running() for run in runs_of(prefect, name) if run.state] == [True]
+        os.kill(int(alone[0].split("-")[-2]), signal.SIGKILL)
+        wait_until(lambda: living(battery) not in ([], alone), LIVE_S)
+        battery.produce(1_000)
+        wait_until(lambda: battery.is_read, LIVE_S)
+        assert len(runs_of(prefect, name)) == 2
+        for run in (scaling, *(run.id for run in runs_of(prefect, name) if run.state and run.state.is_running())):
+            prefect.set_flow_run_state(run, Cancelling())
+        wait_until(lambda: living(battery) == [], LIVE_S)
+    battery.assert_nothing_is_lost_or_doubled()
+    measured(f"Prefect away for {away_s} s: no listener doubled, then one replaced once, lost 0, doubled 0")

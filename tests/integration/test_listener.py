@@ -157,9 +157,8 @@ def test_what_retention_deleted_before_it_was_read_stops_the_listener_until_some
 
 
 def test_a_topic_that_is_made_again_stops_the_listener_until_somebody_accepts_it(
-    warehouse: WarehouseUnderTest, own_kafka: OwnKafka
+    warehouse: WarehouseUnderTest, kafka: LocalKafka
 ) -> None:
-    kafka = own_kafka()
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(i) for i in range(100)])
     listening(warehouse, kafka, topic).run()
@@ -176,10 +175,9 @@ def test_a_topic_that_is_made_again_stops_the_listener_until_somebody_accepts_it
 
 
 def test_a_topic_that_is_made_again_while_it_is_read_is_noticed(
-    sqlite_warehouse: WarehouseUnderTest, own_kafka: OwnKafka, monkeypatch: pytest.MonkeyPatch
+    sqlite_warehouse: WarehouseUnderTest, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("freight.streaming.listener.IDENTITY_EVERY_S", 1.0)
-    kafka = own_kafka()
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(i) for i in range(100)])
     found = listening(sqlite_warehouse, kafka, topic, ListenSettings(SMALL_BATCHES, NO_LIMIT))

@@ -24,12 +24,11 @@ from freight.warehouse.connect import Engine, closing, open_engine
 from freight.warehouse.migrate import migrate
 from freight.warehouse.stream_load import MicroBatch
 from tests.conftest import Measured, NewReader, WarehouseUnderTest
-from tests.lib.kafka import OwnKafka, delete_topic
+from tests.lib.kafka import OwnKafka
 from tests.lib.kills import remount, small_disk
-from tests.lib.oracle import TRANSACTIONS
 from tests.lib.postgres import PostgresServer
 from tests.lib.stream_reader import Reader, terminal_event
-from tests.lib.streams import Battery, Listening, event, rows
+from tests.lib.streams import Battery, Listening, event, reading_the_usual_topic, rows
 
 PROBED_S = 60.0  # a listener whose loop has not turned for so long is started again
 
@@ -244,15 +243,6 @@ def test_a_broker_that_falls_silent_is_waited_for(
         figures = read_on(battery, found, longest)
     battery.assert_nothing_is_lost_or_doubled()
     measured(figures)
-
-
-@contextmanager
-def reading_the_usual_topic(kafka: LocalKafka, engine: Engine, url: str) -> Iterator[Battery]:
-    """Use the broker that tests share, and leave it as it was."""
-    try:
-        yield Battery(kafka, engine, url)
-    finally:
-        delete_topic(kafka, TRANSACTIONS)
 
 
 @lasting(2, 60)

@@ -15,7 +15,7 @@ from freight.warehouse.migrate import migrate
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.kafka import OwnKafka
 from tests.lib.postgres import PostgresServer
-from tests.lib.streams import Battery, rows, wait_until
+from tests.lib.streams import Battery, reading_the_usual_topic, rows, wait_until
 
 SEED = 7
 RESTART_S = 30.0
@@ -25,13 +25,15 @@ ZOMBIE_S = 40.0
 
 
 @pytest.fixture
-def battery(warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> Battery:
-    return Battery(own_kafka(), warehouse.engine, warehouse.url)
+def battery(warehouse: WarehouseUnderTest, kafka: LocalKafka) -> Iterator[Battery]:
+    with reading_the_usual_topic(kafka, warehouse.engine, warehouse.url) as battery:
+        yield battery
 
 
 @pytest.fixture
-def postgres_battery(postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> Battery:
-    return Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+def postgres_battery(postgres_warehouse: WarehouseUnderTest, kafka: LocalKafka) -> Iterator[Battery]:
+    with reading_the_usual_topic(kafka, postgres_warehouse.engine, postgres_warehouse.url) as battery:
+        yield battery
 
 
 def kill_again_and_again(battery: Battery, log: Path, kills: int) -> tuple[int, str]:
@@ -100,7 +102,7 @@ def test_a_zombie_is_fenced_and_what_it_holds_is_freed(postgres_battery: Battery
     battery = postgres_battery
     battery.produce(4_000)
     zombie = battery.process(tmp_path / "zombie.txt", rows=300, dies="freeze", at=6)
-    wait_until(lambda: is_stopped(zombie._process.pid))
+    wait_until(lambda: is_stopped(zombie.pid))
     stuck_at = battery.read
     successor = battery.process(tmp_path / "successor.txt", rows=300)
     started = time.monotonic()
@@ -164,21 +166,21 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_server: Post
 @pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <function BaseConnection:pytest.PytestUnraisableExceptionWarning"
 )
-def test_a_warehouse_that_restarts_is_waited_for(own_postgres: PostgresServer, own_kafka: OwnKafka) -> None:
+def test_a_warehouse_that_restarts_is_waited_for(own_postgres: PostgresServer, kafka: LocalKafka) -> None:
     url = own_postgres.new_database()
     engine = open_engine(url)
     migrate(engine)
-    battery = Battery(own_kafka(), engine, url)
-    found = battery.listening()
-    with found.running():
-        for mode in ("fast", "immediate"):
-            with battery.producing(1_500, 3):
-                wait_for_progress(battery, found)
-                own_postgres.stop(mode)
-                time.sleep(0.5)
-                own_postgres.start()
-        found.wait_until(lambda: battery.is_read)
-    battery.assert_nothing_is_lost_or_doubled()
+    with reading_the_usual_topic(kafka, engine, url) as battery:
+        found = battery.listening()
+        with found.running():
+            for mode in ("fast", "immediate"):
+                with battery.producing(1_500, 3):
+                    wait_for_progress(battery, found)
+                    own_postgres.stop(mode)
+                    time.sleep(0.5)
+                    own_postgres.start()
+            found.wait_until(lambda: battery.is_read)
+        battery.assert_nothing_is_lost_or_doubled()
     assert rows(engine, "SELECT COUNT(DISTINCT listener_id) FROM stream_assignments") == [(1,)]
     engine.dispose()
 
@@ -189,8 +191,9 @@ def wait_for_progress(battery: Battery, found: object) -> None:
     assert found
 
 
-def test_a_broker_that_crashes_is_waited_for(battery: Battery) -> None:
-    kafka: LocalKafka = battery.kafka
+def test_a_broker_that_crashes_is_waited_for(warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> None:
+    kafka = own_kafka()
+    battery = Battery(kafka, warehouse.engine, warehouse.url)
     found = battery.listening()
     with found.running():
         battery.produce(1_000)

@@ -12,9 +12,10 @@ from threading import Event
 import pytest
 
 from freight.errors import ConfigurationError, TransientError
+from freight.simulator.kafka_broker import LocalKafka
 from freight.streaming import roll, run
 from freight.streaming.consumer import KafkaSource
-from freight.streaming.listener import ListenSettings
+from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.roll import RunSeen, Settling
 from freight.streaming.scaler import AlertKind, Look, Scaler, keep_scaled
@@ -22,8 +23,7 @@ from freight.streaming.scaling import ScalingLimits
 from freight.types import RunId
 from freight.warehouse.connect import open_engine
 from tests.conftest import Measured, WarehouseUnderTest
-from tests.lib.kafka import OwnKafka
-from tests.lib.streams import NO_LIMIT, Battery, Listening, rows
+from tests.lib.streams import NO_LIMIT, Battery, Listening, reading_the_usual_topic, rows
 
 PERIOD_S = 0.5
 LIMIT_S = 90.0
@@ -43,6 +43,7 @@ class ThreadRuns:
     settled: list[Settling] = field(default_factory=list)
     alerts: list[tuple[AlertKind, str]] = field(default_factory=list)
     is_away: bool = False
+    client: dict[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
 
     def runs(self, since: datetime) -> Sequence[RunSeen]:
@@ -55,7 +56,7 @@ class ThreadRuns:
         ]
 
     def start(self) -> None:
-        listening = self.battery.listening(settings=SLOW, run_id=f"thread-{next(self._numbers)}")
+        listening = self.battery.listening(settings=SLOW, run_id=f"thread-{next(self._numbers)}", client=self.client)
         self.at_the_end.enter_context(listening.running())
         self.started.append((listening, datetime.now(UTC)))
 
@@ -91,8 +92,9 @@ class Scaled:
 
 
 @pytest.fixture
-def battery(postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> Battery:
-    return Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+def battery(postgres_warehouse: WarehouseUnderTest, kafka: LocalKafka) -> Iterator[Battery]:
+    with reading_the_usual_topic(kafka, postgres_warehouse.engine, postgres_warehouse.url) as battery:
+        yield battery
 
 
 @pytest.fixture
@@ -147,6 +149,36 @@ def test_the_trouble_of_one_stream_is_not_that_of_the_others(scaled: Scaled, cap
         scale([lost], 60.0)
     lost.close()
     engine.dispose()
+
+
+def test_a_listener_whose_loop_is_stuck_is_told_to_end_and_replaced_once(
+    scaled: Scaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roll, "STUCK_S", 4.0)
+    scaled.runs.client["max.poll.interval.ms"] = "4000"  # Kafka's own limit for a loop that does not turn
+    hold, go_on, receive, loops = Event(), Event(), ListenerLoop._receive, list[ListenerLoop]()
+
+    def receive_or_be_stuck(loop: ListenerLoop) -> None:
+        loops.extend([loop] if loop not in loops else [])
+        if hold.is_set() and loop is loops[0]:
+            go_on.wait(LIMIT_S)
+        receive(loop)
+
+    monkeypatch.setattr(ListenerLoop, "_receive", receive_or_be_stuck)
+    battery = scaled.battery
+    scaled.until(lambda look: look.seen.live == 1)
+    battery.produce(500)
+    scaled.until(lambda _: battery.is_read)
+    hold.set()
+    scaled.until(lambda look: look.seen.draining == 1)
+    battery.produce(500)
+    scaled.until(lambda look: look.seen.live == 1 and battery.is_read)
+    go_on.set()
+    scaled.until(lambda look: look.seen.draining == 0)
+    assert len(scaled.runs.started) == 2
+    assert scaled.runs.started[0][0].why == run.DRAINED
+    scaled.runs.at_the_end.close()
+    battery.assert_nothing_is_lost_or_doubled()
 
 
 def test_a_listener_that_is_killed_is_replaced_once_and_one_that_beats_is_never_doubled(

@@ -1,13 +1,21 @@
 """Flow runs as pods, with a live Prefect server, a worker with the rights of its file, PostgreSQL and Kafka."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
+from pydantic import SecretStr
 
+from blocks.alert_channel import AlertChannel
+from deployments import automations
+from deployments.automations import CHANNEL
+from tests.lib.alerting import Receiver
 from tests.lib.kubernetes import NAMESPACE, config_map, found, kubectl, pods_of
 from tests.lib.streams import Battery, rows, wait_until
 
@@ -34,6 +42,8 @@ TRX-3,MCH-002,2026-02-01 12:00:00,7,OK
 TRX-4,MCH-002,2026-02-01 13:00:00,8,OK
 TRX-5,MCH-002,2026-02-01 14:00:00,7,never
 """
+LOADED = [("TRX-1", 30.0), ("TRX-2", 12.5), ("TRX-3", 7.0), ("TRX-4", 8.0)]
+SECRET = "canary-of-the-webhook"
 
 
 def start(pool: SyncPrefectClient, deployment: str, image: str = "", **parameters: Any) -> UUID:
@@ -71,18 +81,54 @@ def kill(pod: str) -> None:
     kubectl("-n", NAMESPACE, "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false")
 
 
+def loaded(battery: Battery) -> list[Any]:
+    return rows(battery.engine, "SELECT transaction_id, volume_transferred_t FROM fact_transactions ORDER BY 1")
+
+
+@contextmanager
+def held_up(battery: Battery) -> Iterator[None]:
+    """Let no load commit."""
+    with battery.engine.begin() as connection:
+        connection.execute(sa.text("LOCK TABLE fact_transactions IN ACCESS EXCLUSIVE MODE"))
+        yield
+
+
+@pytest.fixture
+def receiver(pool: SyncPrefectClient) -> Iterator[Receiver]:
+    """A receiver to which the alerts go."""
+    made = Receiver(SECRET)
+    AlertChannel(kind="webhook", key=SecretStr(made.url)).save(CHANNEL, overwrite=True)
+    automations.apply(pool)
+    yield made
+    automations.apply(pool, alerts=[])
+    made.close()
+
+
 def test_a_nightly_load_is_a_job_whose_rows_are_in_the_warehouse(pool: SyncPrefectClient, battery: Battery) -> None:
     config_map("dpa-catalog", catalog__yaml=CATALOG, erp__csv=ERP)
     run_id = start(pool, "load-nightly/load-nightly")
     state = ended(pool, run_id)
     assert state.is_completed(), state.message
-    loaded = rows(battery.engine, "SELECT transaction_id, volume_transferred_t FROM fact_transactions ORDER BY 1")
-    assert loaded == [("TRX-1", 30.0), ("TRX-2", 12.5), ("TRX-3", 7.0), ("TRX-4", 8.0)]
+    assert loaded(battery) == LOADED
     assert rows(battery.engine, "SELECT count(*) FROM quarantine") == [(1,)]
     (job,) = found("jobs", "-l", f"prefect.io/flow-run-id={run_id}")
     (container,) = job["spec"]["template"]["spec"]["containers"]
     (login,) = [told for told in container["env"] if told["name"] == "PREFECT_API_AUTH_STRING"]
     assert login["valueFrom"] == {"secretKeyRef": {"name": "prefect-api", "key": "auth-string"}}
+
+
+def test_a_nightly_load_that_is_evicted_goes_on_in_another_pod(pool: SyncPrefectClient, battery: Battery) -> None:
+    config_map("dpa-catalog", catalog__yaml=CATALOG, erp__csv=ERP)
+    with held_up(battery):
+        run_id = start(pool, "load-nightly/load-nightly")
+        wait_until(lambda: rows(battery.engine, "SELECT run_id FROM runs") == [(str(run_id),)], LIMIT_S)
+        (pod,) = pods_of(run_id)
+        kubectl("-n", NAMESPACE, "delete", "pod", pod, "--wait=false")
+        wait_until(lambda: state_of(pool, run_id).is_scheduled(), LIMIT_S)
+    state = ended(pool, run_id)
+    assert state.is_completed(), state.message
+    assert loaded(battery) == LOADED
+    assert len(found("jobs", "-l", f"prefect.io/flow-run-id={run_id}")) == 2
 
 
 def test_a_listener_whose_pod_is_deleted_drains_and_is_completed(pool: SyncPrefectClient, battery: Battery) -> None:
@@ -101,7 +147,9 @@ def test_a_listener_whose_pod_is_deleted_drains_and_is_completed(pool: SyncPrefe
     assert state_of(pool, run_id).is_completed()
 
 
-def test_a_listener_that_is_killed_is_crashed_and_replaced_once(pool: SyncPrefectClient, battery: Battery) -> None:
+def test_a_listener_that_is_killed_is_crashed_told_of_and_replaced_once(
+    pool: SyncPrefectClient, battery: Battery, receiver: Receiver
+) -> None:
     before = len(runs_of(pool, LISTEN))
     scaling = start(pool, "scale-listeners/scale-listeners", deployments=[LISTEN], maximum=1, period_s=2, max_run_s=900)
     wait_until(lambda: len(living(battery)) == 1, LIMIT_S)
@@ -111,6 +159,7 @@ def test_a_listener_that_is_killed_is_crashed_and_replaced_once(pool: SyncPrefec
     kill(pod)
     wait_until(lambda: living(battery) not in ([], [victim]), LIMIT_S)
     assert ended(pool, UUID(victim)).is_crashed()
+    assert victim in receiver.wait_for("listen-transactions Crashed").body
     battery.produce(1_000, poison=0)
     wait_until(lambda: battery.is_read, LIMIT_S)
     assert len(runs_of(pool, LISTEN)) == before + 2

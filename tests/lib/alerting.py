@@ -107,11 +107,21 @@ class OwnPrefect:
         self._server.start(argv, self.environment, PROJECT_ROOT)
         wait_until(lambda: bool(self._server.need()) and is_healthy(self.place), START_LIMIT_S, self._server.log_path)
 
-    def start_worker(self) -> psutil.Process:
-        """Start a worker that runs processes on this machine."""
+    def stop_server(self) -> None:
+        """End the server alone."""
+        self._server.stop()
+
+    def start_worker(self, bootstrap: str = "127.0.0.1:9", **settings: str) -> psutil.Process:
+        """Start a worker that runs processes on this machine.
+
+        Args:
+            bootstrap: servers of Kafka; by default where nobody answers.
+            settings: further environment variables of runs.
+        """
         argv = [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process"]
-        settings = {**self.environment, "DPA_KAFKA_BOOTSTRAP": "127.0.0.1:9"}  # where nobody answers
-        return self._worker.start(argv, settings, PROJECT_ROOT)
+        return self._worker.start(
+            argv, {**self.environment, "DPA_KAFKA_BOOTSTRAP": bootstrap, **settings}, PROJECT_ROOT
+        )
 
     @property
     def worker_log(self) -> Path:

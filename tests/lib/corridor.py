@@ -13,6 +13,7 @@ import yaml
 
 from freight.catalog import Catalog, read_catalog
 from freight.pipeline import RunReport, run_catalog
+from freight.readers import FILES_ONLY, Connections
 from freight.simulator import fill_landing
 from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
@@ -40,10 +41,16 @@ class Corridor:
     engine: Engine
     sources: list[dict[str, Any]] = field(default_factory=list)
     now: datetime = NOW
+    connections: Connections = FILES_ONLY
 
     def add_source(self, name: str, dataset: str, reader: str, location: str, **more: object) -> "Corridor":
         """Add a catalog entry."""
         self.sources.append({"name": name, "dataset": dataset, "reader": reader, "location": location, **more})
+        return self
+
+    def add_connected(self, name: str, dataset: str, reader: str, **more: object) -> "Corridor":
+        """Add a catalog entry that is reached by the connection `erp`."""
+        self.sources.append({"name": name, "dataset": dataset, "reader": reader, "connection": "erp", **more})
         return self
 
     def write(self, name: str, content: str | bytes) -> Path:
@@ -77,6 +84,7 @@ class Corridor:
             spool=self.folder / "spool",
             started_by="tester@here",
             clock=lambda: self.now,
+            connections=self.connections,
         )
 
     def rows(self, table: str, *columns: str, order_by: str = "1, 2") -> list[tuple[Any, ...]]:

@@ -1,7 +1,4 @@
-"""Kill and starve loads.
-
-Run as a program, this module is the load that gets killed: `python -m tests.lib.kills URL FOLDER RUN_ID [WHEN NUMBER]`.
-"""
+"""Kill and starve loads."""
 
 import contextlib
 import os
@@ -25,10 +22,13 @@ from freight.pipeline import run_catalog
 from freight.settings import PROJECT_ROOT
 from freight.types import RunId
 from freight.warehouse.connect import Engine, open_engine, reading
+from tests.lib.connections import kept_connections
 from tests.lib.corridor import NOW
+from tests.lib.forks import Forked
 
 EX_TEMPFAIL = 75  # what sysexits.h calls "try again later"
 CHILD_LIMIT_S = 120
+STARTED = "started"
 
 
 @dataclass(frozen=True)
@@ -53,32 +53,26 @@ class LoadProcess:
 
     def __init__(self, url: str, folder: Path, run_id: str, death: Death | None = None) -> None:
         fate = [death.when, str(death.commit)] if death else []
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.lib.kills", url, str(folder), run_id, *fate],
-            cwd=PROJECT_ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout
-        self._process.stdout.readline()  # imports take longer than the load, and nothing can break in them
+        self._process = Forked(_load, url, str(folder), run_id, *fate, log=folder / f"{run_id}.txt")
+        while STARTED not in self._process.output and self._process.lives:
+            time.sleep(0.002)
         self._started = time.monotonic()
 
     def kill_after(self, seconds: float) -> Ended:
         """Kill the process some time after its start; it may be through by then."""
         self.sleep(seconds)
-        self._process.send_signal(signal.SIGKILL)
+        self._process.kill()
         return self.end()
 
     def sleep(self, seconds: float) -> None:
         """Let the process run for some time, or until it ends."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(TimeoutError):
             self._process.wait(seconds)
 
     def end(self) -> Ended:
         """Wait until the process ends."""
-        _, said = self._process.communicate(timeout=CHILD_LIMIT_S)
-        return Ended(self._process.returncode, time.monotonic() - self._started, said)
+        code = self._process.wait(CHILD_LIMIT_S)
+        return Ended(code, time.monotonic() - self._started, self._process.output)
 
 
 class ProgramProcess:
@@ -192,14 +186,14 @@ def _die_at_commit(engine: Engine, when: str, number: int) -> None:
     engine.dialect.do_commit = fatal_commit  # type: ignore[assignment]
 
 
-def main(url: str, folder: str, run_id: str, when: str = "", number: str = "0") -> None:
+def _load(url: str, folder: str, run_id: str, when: str = "", number: str = "0") -> None:
     """Load the catalog of a folder; exit 75 when a retry may help."""
     retry.FIRST_RETRY_S = 0.2
     engine = open_engine(url)
     if when:
         _die_at_commit(engine, when, int(number))
     catalog = read_catalog(Path(folder) / "catalog.yaml")
-    print("started", flush=True)
+    print(STARTED, flush=True)
     try:
         run_catalog(
             engine,
@@ -208,11 +202,8 @@ def main(url: str, folder: str, run_id: str, when: str = "", number: str = "0") 
             spool=Path(folder) / "spool",
             started_by="victim@here",
             clock=lambda: NOW,
+            connections=kept_connections(Path(folder)),
         )
     except TransientError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(EX_TEMPFAIL)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -99,11 +99,12 @@ class PostgresServer:
         for pid in (first, *others):
             os.kill(int(pid), number)
 
-    def new_database(self) -> str:
-        """Make an empty database and return its URL."""
+    def new_database(self, model: str = "") -> str:
+        """Make a database, empty or as the one of a URL, to which nobody may be connected; return its URL."""
         name = f"test_{os.getpid()}_{next(self._names)}"
+        template = model.rpartition("/")[2] or "template1"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self._url(name)
 
     def new_protected_database(self, password: str) -> str:

@@ -1,8 +1,4 @@
-"""Listeners on a real Kafka: in this process for tests of what they do, and as processes that can be killed.
-
-Run as a program, this module is the listener that gets killed:
-`python -m tests.lib.streams URL BOOTSTRAP TOPIC GROUP [key=value ...]`.
-"""
+"""Listeners on a real Kafka: in this process for tests of what they do, and as processes that can be killed."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +18,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from freight.reconcile import reconcile
-from freight.settings import PROJECT_ROOT
 from freight.simulator import Corridor, hostile, poisoned, transaction_messages
 from freight.simulator.kafka_broker import LocalKafka
 from freight.simulator.producer import send_messages
@@ -39,7 +32,8 @@ from freight.types import PasswordSource, RunId
 from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.streams import Stream
-from tests.lib.kafka import Broker, Delivered, new_topic, produce
+from tests.lib.forks import Forked
+from tests.lib.kafka import Broker, Delivered, delete_topic, new_topic, produce
 from tests.lib.oracle import TRANSACTIONS, Produced, compare
 
 LIMIT_S = 90.0
@@ -208,9 +202,10 @@ class Battery:
         """Return a listener of this process."""
         return Listening(self.url, self.kafka, TRANSACTIONS, **more)
 
-    def process(self, log: Path, **options: object) -> ListenerProcess:
+    def process(self, log: Path, **options: object) -> Forked:
         """Start a listener in a process of its own."""
-        return ListenerProcess(self.url, self.kafka, TRANSACTIONS, log, "dpa", **options)
+        told = [f"{name}={value}" for name, value in options.items()]
+        return Forked(_listen, self.url, self.kafka.bootstrap, TRANSACTIONS, "dpa", *told, log=log)
 
     @property
     def read(self) -> int:
@@ -237,50 +232,16 @@ class Battery:
         assert reconcile(self.engine) == []
 
 
-class ListenerProcess:
-    """A listener in a process of its own, that can be killed and frozen."""
-
-    def __init__(self, url: str, kafka: Broker, topic: str, log: Path, group: str = "dpa", **options: object) -> None:
-        told = [f"{name}={value}" for name, value in options.items()]
-        self._log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.lib.streams", url, kafka.bootstrap, topic, group, *told],
-                cwd=PROJECT_ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def kill(self) -> None:
-        """End it without a warning, at work or not."""
-        self._process.kill()
-        self._process.wait(LIMIT_S)
-
-    def signal(self, number: int) -> None:
-        """Send a signal, such as SIGSTOP and SIGCONT."""
-        self._process.send_signal(number)
-
-    def end(self) -> int:
-        """Ask it to end, and return its exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        return self.wait()
-
-    def wait(self, limit_s: float = LIMIT_S) -> int:
-        """Wait until it ends."""
-        return self._process.wait(limit_s)
-
-    @property
-    def lives(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.poll() is None
-
-    @property
-    def output(self) -> str:
-        """What it has printed."""
-        return self._log.read_text(encoding="utf-8", errors="replace")
+@contextmanager
+def reading_the_usual_topic(kafka: LocalKafka, engine: Engine, url: str) -> Iterator[Battery]:
+    """Use the broker that tests share, and leave it as it was."""
+    try:
+        yield Battery(kafka, engine, url)
+    finally:
+        delete_topic(kafka, TRANSACTIONS)
 
 
-def main(url: str, bootstrap: str, topic: str, group: str, *options: str) -> None:
+def _listen(url: str, bootstrap: str, topic: str, group: str, *options: str) -> None:
     """Listen until SIGTERM."""
     told = dict(option.split("=", 1) for option in options)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
@@ -319,7 +280,3 @@ def _die(engine: Engine, when: str, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     engine.dialect.do_commit = fatal_commit  # type: ignore[assignment]
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -12,6 +12,7 @@ DEPLOYMENTS = [
     found["name"] for found in yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]
 ]
 LISTENERS = ["listen-terminal-events", "listen-transactions"]
+ONCE = [*LISTENERS, "scale-listeners", "send-report", "watch"]  # they hand over, or would tell people twice
 every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS)
 
 
@@ -40,8 +41,11 @@ def test_no_placeholder_is_left() -> None:
 def test_a_run_is_told_to_end_once_and_has_time_to(deployment: str) -> None:
     job = rendered_job(deployment, "registry.example.org/dpa:1")
     assert job["spec"]["backoffLimit"] == 0
+    # A pod that drains has not failed: the worker would call its run Crashed while it still works.
+    assert job["spec"]["podReplacementPolicy"] == "Failed"
     assert job["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 45
-    assert environment_of(deployment)["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "relinquish"
+    behavior = "relinquish" if deployment in ONCE else "reschedule"
+    assert environment_of(deployment)["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == behavior
     assert job["spec"]["ttlSecondsAfterFinished"] == 3_600
 
 
@@ -76,7 +80,7 @@ def test_runs_of_a_deployment_are_spread(deployment: str) -> None:
 @pytest.mark.parametrize("deployment", LISTENERS)
 def test_a_listener_has_the_memory_and_the_priority_that_it_needs(deployment: str) -> None:
     resources = container_of(deployment)["resources"]
-    assert (resources["requests"]["memory"], resources["limits"]["memory"]) == ("384Mi", "768Mi")
+    assert (resources["requests"]["memory"], resources["limits"]["memory"]) == ("512Mi", "1Gi")
     assert pod_of(deployment)["priorityClassName"] == "dpa-listeners"
     assert environment_of(deployment)["MALLOC_ARENA_MAX"] == "2"
 

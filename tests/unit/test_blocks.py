@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 from blocks import azure_tokens as tokens_of_azure
 from blocks.azure_tokens import POSTGRESQL_SCOPE, azure_tokens
+from blocks.blob_drop import BlobDrop
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
@@ -26,6 +27,7 @@ CONNECTION = f"Endpoint=sb://corridor.servicebus.windows.net/;SharedAccessKeyNam
 HUBS = "corridor.servicebus.windows.net:9093"
 SECRET = {"vault": {"url": "https://corridor.vault.azure.net"}, "name": "kafka"}
 API = "https://erp.example.org/v1"
+BLOBS = "https://corridor.blob.core.windows.net"
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa", "password": CANARY}
 
 
@@ -42,6 +44,7 @@ class TestBlocksAreWhatPrefectExpects(BlockStandardTestSuite):
 def test_names_and_order_of_what_prefect_stores_never_change() -> None:
     assert {block.get_block_type_slug(): " ".join(block.model_fields) for block in BLOCKS} == {
         "alert-channel": "kind key sender recipients account key_secret",
+        "blob-drop": "account_url key key_secret",
         "http-api": "base_url auth key key_secret api_key_header token_url client_id scope connect_timeout_s "
         "read_timeout_s ca_location",
         "kafka-cluster": "bootstrap_servers security_protocol sasl_mechanism username password ca_location "
@@ -49,6 +52,7 @@ def test_names_and_order_of_what_prefect_stores_never_change() -> None:
         "azure-key-vault": "url",
         "azure-key-vault-secret": "vault name version",
         "mail-server": "host port security username password password_secret sender ca_location",
+        "sql-source": "url password password_secret",
         "freight-warehouse": "url password password_secret entra_id",
     }
 
@@ -185,6 +189,7 @@ def test_a_url_that_cannot_be_read_is_refused() -> None:
         KafkaCluster(bootstrap_servers="a:1", **LOGIN),
         Warehouse(url="postgresql://dpa@db/freight", password=SecretStr(CANARY)),
         HttpApi(base_url=API, auth="api-key", key=SecretStr(CANARY)),
+        BlobDrop(account_url=BLOBS, key=SecretStr(CANARY)),
     ],
     ids=lambda block: type(block).__name__,
 )
@@ -194,10 +199,17 @@ def test_nobody_sees_a_secret(block: Block, caplog: pytest.LogCaptureFixture) ->
     assert [text for text in shown if "canary" in text] == []
 
 
-@pytest.mark.parametrize("kind", [KafkaCluster, Warehouse, HttpApi])
+@pytest.mark.parametrize("kind", [KafkaCluster, Warehouse, HttpApi, BlobDrop])
 def test_a_fault_of_a_field_does_not_show_what_was_given(kind: type[Block]) -> None:
     with pytest.raises(ValidationError) as refused:
-        kind(bootstrap_servers="a:1", url="sqlite://", base_url=API, password={"p": CANARY}, key={"k": CANARY})
+        kind(
+            bootstrap_servers="a:1",
+            url="sqlite://",
+            base_url=API,
+            account_url=BLOBS,
+            password={"p": CANARY},
+            key={"k": CANARY},
+        )
     assert "canary" not in f"{refused.value}"
 
 
@@ -232,6 +244,23 @@ def test_a_secret_is_named_without_its_url() -> None:
 def test_an_api_that_cannot_work_is_refused_with_a_remedy(fields: dict[str, Any], remedy: str) -> None:
     with pytest.raises(ConfigurationError, match=remedy) as refused:
         HttpApi(**{"base_url": API, **fields})
+    assert "canary" not in repr(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "remedy"),
+    [
+        ({"account_url": "corridor"}, "wants https:// and the host of the account"),
+        ({"account_url": "http://corridor.blob.core.windows.net"}, "wants https://"),
+        ({"account_url": "http://127.0.0.1:10000@erp.example.org/dpa"}, "wants https://"),
+        ({"account_url": f"{BLOBS}/container?sig={CANARY}"}, "wants https://"),
+        ({"account_url": "https://corridor.dfs.core.windows.net"}, r"write \.blob\. in place of \.dfs\."),
+        ({"key": CANARY, "key_secret": SECRET}, "remove key, or key_secret"),
+    ],
+)
+def test_a_drop_that_cannot_work_is_refused_with_a_remedy(fields: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(ConfigurationError, match=remedy) as refused:
+        BlobDrop(**{"account_url": BLOBS, **fields})
     assert "canary" not in repr(refused.value)
 
 

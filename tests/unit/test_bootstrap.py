@@ -393,7 +393,7 @@ class TestCommands:
         ("arguments", "expected"),
         [
             (["test", "-k", "x"], ["-m", "pytest", "-k", "x"]),
-            (["chaos", "-x"], ["-m", "pytest", "-m", "chaos", "-x"]),
+            (["chaos", "-x"], ["-m", "pytest", "-m", "chaos", "-n", "2", "-x"]),
             (["bench"], ["-m", "benchmarks"]),
             (["stream", "--seconds", "8"], ["-m", "freight.cli", "stream", "--seconds", "8"]),
             (["reset", "--yes"], ["-m", "freight.cli", "reset", "--yes"]),

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from freight.errors import InvariantViolated
 from freight.pipeline import load_conformed, run
 from freight.reconcile import reconcile
-from freight.types import BatchId
+from freight.types import BatchId, Position
 from freight.warehouse import load, upsert
 from freight.warehouse.connect import Engine
 from freight.warehouse.datasets import RowWriter
-from freight.warehouse.ledger import FilePosition, LoadUnit, advance
+from freight.warehouse.ledger import LoadUnit, advance
 from freight.warehouse.schema import file_positions
 from freight.warehouse.upsert import Batch, CountsByBatch
 from tests.conftest import WarehouseUnderTest
@@ -71,7 +71,7 @@ def test_two_runs_at_once_are_harmless_as_long_as_positions_are_compared(
 
 
 def test_a_position_that_is_set_without_comparing_is_found(corridor: Corridor, monkeypatch: pytest.MonkeyPatch) -> None:
-    def advance_blindly(connection: sa.Connection, unit: LoadUnit, _: FilePosition | None, batch_id: BatchId) -> None:
+    def advance_blindly(connection: sa.Connection, unit: LoadUnit, _: Position | None, batch_id: BatchId) -> None:
         here = (file_positions.c.source == unit.source) & (file_positions.c.location == unit.location)
         connection.execute(file_positions.delete().where(here))
         advance(connection, unit, None, batch_id)

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from freight.pipeline import RunReport, UnitOutcome
-from freight.summary import print_summary, shortfalls
+from freight.summary import headline, print_summary, shortfalls
 from freight.types import LoadCounts, RunId
 
 MILLION = LoadCounts(read=1_000_000, inserted=899_999, unchanged=100_000, quarantined=1)
@@ -37,6 +37,13 @@ def test_parked_files_are_not_called_loaded() -> None:
     assert "1 of 2 files failed; 1 parked" in summary(parked, UnitOutcome("erp", "c.csv", "failed", message="c.csv"))
 
 
+def test_files_that_wait_are_told_and_are_no_failure() -> None:
+    waiting = UnitOutcome("erp", "b.csv", "waiting", message="b.csv: changed 3 s ago")
+    loaded = UnitOutcome("erp", "a.csv", "loaded", MILLION)
+    assert "WAITING erp: b.csv: changed 3 s ago" in summary(loaded, waiting)
+    assert headline(RunReport(RunId("run-1"), (loaded, waiting))).endswith("1 quarantined; 1 left for the next run")
+
+
 def test_a_message_is_never_wrapped_within_a_path() -> None:
     path = "/".join(["folder"] * 30) + "/erp.csv"
     assert path in summary(UnitOutcome("erp", path, "failed", message=f"{path}: the file is empty"))
@@ -53,8 +60,14 @@ def test_what_a_load_left_out_is_parked_files_and_sources_with_many_rows_in_quar
         UnitOutcome("many", "b.csv", "loaded", LoadCounts(read=100, inserted=95, quarantined=5)),
         UnitOutcome("many", "c.csv", "loaded", LoadCounts(read=10, inserted=9, quarantined=1)),
         UnitOutcome("parked", "d.csv", "parked", message="d.csv: failed before"),
-        UnitOutcome("idle", "e.csv", "unchanged"),
+        UnitOutcome("idle", "e.csv", "unchanged", unarchived="e.csv: permission denied"),
+        UnitOutcome("slow", "f.csv", "waiting", message="f.csv: changed 3 s ago"),
     )
     told = shortfalls(RunReport(RunId("run-1"), outcomes), degraded_share=0.05)
-    assert told == ["PARKED parked: d.csv: failed before", "QUARANTINE many: 6 of 110 rows"]
+    assert told == [
+        "PARKED parked: d.csv: failed before",
+        "NOT ARCHIVED idle: e.csv: permission denied",
+        "QUARANTINE many: 6 of 110 rows",
+    ]
+    assert told[1] in summary(*outcomes)
     assert shortfalls(RunReport(RunId("run-1"), outcomes[:3]), degraded_share=1) == []

@@ -1,0 +1,76 @@
+"""A database that sources of the catalog are read from, as a Prefect block."""
+
+from typing import ClassVar, Self
+
+from prefect.blocks.core import Block
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+
+from blocks.key_vault import KeyVaultSecret, secret_source
+from freight.databases import Database, holds_password
+from freight.errors import ConfigurationError
+
+
+class SqlSource(Block):
+    """A database that is read from and never written to, and with which password to open it.
+
+    A PostgreSQL on another machine has to prove by TLS that it is the one in the URL (`sslmode=verify-full`), unless
+    the URL says otherwise; so does an Azure SQL, by the default of its driver.
+
+    Attributes:
+        url: where it is, without a password.
+        password: of the user in the URL.
+        password_secret: the same as a secret of a Key Vault, which is read when a connection is made.
+
+    Example:
+        Keep the database once, then load it by its name:
+        ```python
+        from blocks.sql_source import SqlSource
+
+        SqlSource(url="postgresql://reader@erp.example.org/erp", password="…").save("BLOCK_NAME")
+        source = SqlSource.load("BLOCK_NAME")
+        with source.database().reading() as connection:
+            connection.exec_driver_sql("SELECT 1").scalar_one()
+        ```
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the password
+
+    _block_type_name: ClassVar[str] = "SQL Source"
+    _block_type_slug: ClassVar[str] = "sql-source"  # never rename: it is the key of what is stored
+    _description: ClassVar[str] = "A database that is read from, and with which password to open it."
+    _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://docs.sqlalchemy.org/en/20/core/engines.html#database-urls")
+
+    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
+    url: str = Field(
+        description="Where the database is, without a password. PostgreSQL has to prove who it is, by TLS.",
+        examples=[
+            "mssql+pyodbc://reader@erp.database.windows.net/erp?driver=ODBC+Driver+18+for+SQL+Server",
+            "postgresql://reader@erp.example.org/erp",
+        ],
+    )
+    password: SecretStr | None = Field(
+        default=None, description="Password of the user in the URL; empty if the server needs none."
+    )
+    password_secret: KeyVaultSecret | None = Field(
+        default=None, description="The password as a secret of a Key Vault, instead of the field password."
+    )
+
+    def database(self) -> Database:
+        """Return the database; it is opened when it is read.
+
+        Raises:
+            ConfigurationError: there is no driver for it.
+        """
+        has_password = self.password or self.password_secret
+        return Database(self.url, secret_source(self.password, self.password_secret) if has_password else None)
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_work(self) -> Self:
+        # No ValueErrors: they would show the input.
+        if holds_password(self.url):
+            raise ConfigurationError(
+                "the URL of an SQL source must not hold a password: put it into the field password"
+            )
+        if self.password and self.password_secret:
+            raise ConfigurationError("an SQL source has one password: remove password, or password_secret")
+        return self

@@ -1,0 +1,199 @@
+"""Databases of whatever kind: how they prove who they are, how to log in, and what drivers' errors mean for us."""
+
+import sqlite3
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import certifi
+import sqlalchemy as sa
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, NoSuchModuleError, OperationalError
+
+from freight.errors import ConfigurationError, DpaError, RowsRefused, TransientError
+from freight.types import PasswordSource
+
+# A server that vanished without a word is noticed within a minute, not after the system's two hours.
+DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+CONNECT_S = 15
+THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
+
+# SQLSTATE classes and codes after which the same transaction may succeed.
+TRANSIENT_CLASSES = ("08", "53", "57")
+PROTOCOL_VIOLATION = "08P01"  # a mistake of the program, although its class is that of lost connections
+READ_ONLY_SERVER = "25006"
+TRANSIENT_STATES = ("40001", "40P01", "55P03", READ_ONLY_SERVER, "25P03")
+SQLITE_TRANSIENT = ("locked", "busy", "interrupted")
+REFUSED_STATES = ("28P01", "28000", "3D000", "42501")
+# What servers say to one that they do not let in: a connection of PostgreSQL that failed has no SQLSTATE.
+LOGIN_REFUSED = ("authentication failed", "login failed")
+CONNECTION_REFUSED = (*LOGIN_REFUSED, "no password supplied", "does not exist", "no pg_hba.conf entry")
+# What the client says of a server that does not prove who it is.
+UNPROVEN = ("certificate", "does not support SSL")
+SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
+SQLSTATE_CHARS = 5
+
+
+class Database:
+    """A database that is read from and never written to.
+
+    Attributes:
+        place: its URL without the password, to show to people.
+    """
+
+    def __init__(self, url: str, password: PasswordSource | None = None) -> None:
+        """Take the place; nothing is opened yet.
+
+        Args:
+            url: where it is, as SQLAlchemy writes it.
+            password: of the user in the URL.
+
+        Raises:
+            ConfigurationError: the URL cannot be read, or there is no driver for it.
+        """
+        parsed = read_url(url)
+        self.place = parsed.render_as_string(hide_password=True)
+        try:
+            self._engine = _read_only_engine(parsed)
+        except (ImportError, NoSuchModuleError) as error:
+            raise ConfigurationError(
+                f"{self.place}: there is no driver for {parsed.drivername} ({error}): install it, "
+                "for Azure SQL and SQL Server with `pip install dpa[mssql]`"
+            ) from None
+        if password:
+            ask_for_password(self._engine, password)
+
+    def __repr__(self) -> str:
+        return f"Database({self.place})"
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Read one consistent state, as far as the database can give one; rows come in pieces.
+
+        Raises:
+            TransientError: it does not answer, or broke off.
+            ConfigurationError: it does not let us in, or refuses what it is asked.
+        """
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            known = translate(error, f"the database {self.place}")
+            if isinstance(known, (TransientError, ConfigurationError)):
+                raise known from error
+            raise ConfigurationError(f"the database {self.place} refuses: {first_line(error)}") from error
+
+
+def _read_only_engine(url: sa.URL) -> sa.Engine:
+    # Connections are few and long: none is kept, so none is found dead or stays behind.
+    shared: dict[str, Any] = {"poolclass": sa.NullPool}
+    match url.get_backend_name():
+        case "sqlite" if url.database:
+            read_only = url.set(database=f"file:{url.database}").update_query_dict({"mode": "ro", "uri": "true"})
+            return sa.create_engine(read_only, connect_args={"check_same_thread": False}, **shared)
+        case "postgresql":
+            options = {"options": "-c default_transaction_read_only=on", "connect_timeout": CONNECT_S, **DEAD_PEER}
+            psycopg = over_tls(url).set(drivername="postgresql+psycopg")
+            return sa.create_engine(psycopg, isolation_level="REPEATABLE READ", connect_args=options, **shared)
+        case _:
+            return sa.create_engine(url, **shared)
+
+
+def read_url(url: str) -> sa.URL:
+    """Return the parts of a URL.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        return sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise ConfigurationError(
+            "the URL of a database cannot be read: expected sqlite:///… or postgresql://…"
+        ) from None
+
+
+def holds_password(url: str) -> bool:
+    """Whether a URL shows a password to whoever sees it.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+    """
+    parsed = read_url(url)
+    return parsed.password is not None or any(name.lower() in ("password", "pwd") for name in parsed.query)
+
+
+def over_tls(url: sa.URL) -> sa.URL:
+    """Let a PostgreSQL on another machine prove who it is, unless its URL says otherwise."""
+    named = {url.host, *(place.partition(":")[0] for place in url.normalized_query.get("host", ()))} - {None}
+    if "sslmode" in url.query or (named and named <= THIS_MACHINE):
+        return url
+    # Not libpq's "system": the one in the wheel of psycopg looks for certificates in a folder that is nowhere.
+    known = ssl.get_default_verify_paths().cafile or certifi.where()
+    return url.update_query_dict({"sslmode": "verify-full", "sslrootcert": url.query.get("sslrootcert", known)})
+
+
+def ask_for_password(engine: sa.Engine, password: PasswordSource) -> None:
+    """Let each connection ask for the password, and once more if the one that was known is refused."""
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _record: Any, _args: Any, params: dict[str, Any]) -> Any:
+        def with_password(value: str) -> Any:
+            # By way of the URL: where a password belongs, and how its signs are written, is known to the dialect.
+            args, named = dialect.create_connect_args(engine.url.set(password=value))
+            return dialect.connect(*args, **{**named, **params, **_password_of(named)})
+
+        try:
+            return with_password(password())
+        except dialect.loaded_dbapi.Error as error:
+            if not any(words in str(error).lower() for words in LOGIN_REFUSED):
+                raise
+        return with_password(password(fresh=True))
+
+
+def _password_of(named: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in named.items() if name in ("password", "passwd")}
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """Return the SQLSTATE; SQLite has none, nor has a connection of PostgreSQL that failed."""
+    told = getattr(error.orig, "sqlstate", None) or next(iter(getattr(error.orig, "args", ())), None)
+    return told if isinstance(told, str) and len(told) == SQLSTATE_CHARS and told.isalnum() else None
+
+
+def first_line(error: DBAPIError) -> str:
+    """Return what a driver says, without the statement and its values."""
+    lines = str(error.orig).strip().splitlines() if error.orig else []
+    return lines[0] if lines else type(error).__name__
+
+
+def translate(error: DBAPIError, place: str) -> DpaError | None:
+    """Return what a driver's error means for us, or None where it is a mistake of the program.
+
+    Args:
+        error: of a driver.
+        place: the database, in words.
+    """
+    state, is_sqlite, message = sqlstate(error), isinstance(error.orig, sqlite3.Error), first_line(error)
+    lowered = message.lower()
+    if is_sqlite and any(word in lowered for word in SQLITE_REFUSED):
+        return ConfigurationError(f"{place} cannot be used: {message}")
+    unconnected = state is None and isinstance(error, OperationalError)
+    if state in REFUSED_STATES or (unconnected and any(word in lowered for word in CONNECTION_REFUSED)):
+        return ConfigurationError(f"{place} refuses us: {message}")
+    if unconnected and not is_sqlite and any(word in message for word in UNPROVEN):
+        return ConfigurationError(
+            f"{place} does not prove who it is: {message}; name the file of its authority with ?sslrootcert= in "
+            "the URL, or do without the proof with ?sslmode="
+        )
+    if error.connection_invalidated or any(word in lowered for word in (*SQLITE_TRANSIENT, "disk is full", "disk i/o")):
+        return TransientError(f"{place} is not ready: {message}")
+    if state == PROTOCOL_VIOLATION:
+        return None
+    if state and (state.startswith(TRANSIENT_CLASSES) or state in TRANSIENT_STATES):
+        return TransientError(f"{place} is not ready: {message} ({state})")
+    if state is None and isinstance(error, (OperationalError, InterfaceError)) and not is_sqlite:
+        return TransientError(f"{place} cannot be reached: {message}")
+    if isinstance(error, (DataError, IntegrityError)):
+        return RowsRefused(f"{place} refuses rows: {message}")
+    return None

@@ -1,0 +1,85 @@
+"""Files as deliveries: one whose size and time of change, or whose hash, is that of the last load has nothing new."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from freight.errors import SourceError
+from freight.readers.deliveries import Connections, NewContent, Place, opened
+from freight.readers.locations import SourceFile, find_files
+from freight.readers.options import ReaderOptions
+from freight.readers.zip_members import unpacked
+from freight.types import Position, instant_of
+
+DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+
+
+@dataclass(frozen=True)
+class FileDelivery:
+    """A file; see `Delivery`."""
+
+    stored: SourceFile
+    place: Place
+
+    @property
+    def path(self) -> str:
+        """See `Delivery`."""
+        return self.stored.path
+
+    def changed_since(self, known: Position | None) -> NewContent | None:
+        """See `Delivery`."""
+        if known and looks_loaded(self.stored, known):
+            return None
+        self._refuse_unsettled()
+        file_hash = self.stored.sha256()
+        if known and known.file_hash == file_hash:
+            return None
+        instant = _date_in_name(self.stored) or instant_of(self.stored.modified_us)
+        return NewContent(self.stored, file_hash, instant, self.stored.size_bytes, self.stored.modified_us)
+
+    def _refuse_unsettled(self) -> None:
+        # One from the future, whose clock is wrong, settles as well.
+        age_s = abs((self.place.now - instant_of(self.stored.modified_us)).total_seconds())
+        if age_s < self.place.settle_s:
+            raise SourceError(
+                "changed_while_reading",
+                f"changed {age_s:.0f} s ago and has {self.place.settle_s:.0f} s to settle",
+                location=self.path,
+                remedy="none: the next run loads it",
+            )
+
+
+def deliver_files(place: Place, options: ReaderOptions) -> list[FileDelivery]:
+    """Return the files of a place, ordered by path.
+
+    Raises:
+        SourceError: no file matches, or the place cannot be looked at.
+        ConfigurationError: no filesystem is installed for the URL.
+    """
+    found = find_stored(place.location, place.folder, place.connections, place.drop, may_be_none=place.may_be_none)
+    return [FileDelivery(file, place) for file in found]
+
+
+def find_stored(
+    location: str, folder: Path, connections: Connections, drop: str | None, *, may_be_none: bool
+) -> list[SourceFile]:
+    """Return the files that a location names, those within `.zip` files each for itself; see `Place`."""
+    filesystem = opened("drop", connections.drop, drop, location) if drop else None
+    found = find_files(location, folder, filesystem, may_be_none=may_be_none)
+    return [file for stored in found for file in unpacked(stored)]
+
+
+def looks_loaded(file: SourceFile, known: Position) -> bool:
+    """Whether a file is as it was when it was loaded, by its size and time of change."""
+    return (known.size_bytes, known.modified_us) == (file.size_bytes, file.modified_us)
+
+
+def _date_in_name(file: SourceFile) -> datetime | None:
+    """Return the last date in a file's name as 00:00 UTC."""
+    for year, month, day in reversed(DATE_IN_NAME.findall(file.name)):
+        try:
+            return datetime(int(year), int(month), int(day), tzinfo=UTC)
+        except ValueError:
+            continue  # digits that look like a date but are none, such as 20260230
+    return None

@@ -1,0 +1,187 @@
+"""What an HTTP API answers: JSON, in pages, wholly or what is new by a watermark. All pages load, or none.
+
+The answers are kept as JSON Lines until they are loaded, so the content that was hashed is the one that is read.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import orjson
+
+from freight.errors import SourceError
+from freight.readers.content_hash import ContentHash
+from freight.readers.deliveries import NewContent, Place, opened
+from freight.readers.http_pages import ApiOptions, Pages, instant_of_http
+from freight.readers.locations import SourceFile, find_files
+from freight.readers.watermarks import are_alike, in_words_of, instant_in, note, recall
+from freight.types import Position
+
+
+@dataclass(frozen=True)
+class ApiDelivery:
+    """A path of an API; see `Delivery`."""
+
+    path: str
+    place: Place
+    options: ApiOptions
+    client: httpx.Client = field(repr=False)
+
+    @property
+    def stored(self) -> SourceFile | None:
+        """See `Delivery`."""
+        return None
+
+    def changed_since(self, known: Position | None) -> NewContent | None:
+        """See `Delivery`."""
+        noted = known.watermark if known else None
+        with self.client:
+            content = (_new_records if self.options.is_partial else _snapshot)(self, noted)
+        if content is None or (known and content.file_hash == known.file_hash):
+            return None
+        return content
+
+
+def deliver_answers(place: Place, options: ApiOptions) -> list[ApiDelivery]:
+    """Return the path of an API that a place names; whether it answers is seen later.
+
+    Raises:
+        SourceError: the connection cannot be opened.
+    """
+    path = f"{place.connection}/{place.location.lstrip('/')}"
+    return [ApiDelivery(path, place, options, opened("API", place.connections.api, place.connection, path))]
+
+
+def _snapshot(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
+    """Return all that the API has; None if it says that nothing has changed."""
+    options = delivery.options
+    url = _first_url(delivery, {})
+    conditions = _conditions(noted, url) if options.paging == "none" else {}
+    pages = _pages(delivery, url, conditions)
+    file = _keep(delivery, pages)
+    if pages.is_unchanged:
+        return None
+    headers = pages.first_headers
+    spoken = instant_of_http(headers.get("Last-Modified")) or instant_of_http(headers.get("Date")) or datetime.now(UTC)
+    return NewContent(file, file.sha256(), spoken, watermark=_validators(headers, url))
+
+
+def _new_records(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
+    """Return what the API has since the last watermark, less the overlap."""
+    options, zone = delivery.options, delivery.place.time_zone
+    assert options.watermark
+    last = recall(options.watermark, noted)
+    since = None if last is None else in_words_of(last, options.overlap_s, zone)
+    pages = _pages(delivery, _first_url(delivery, {} if since is None else {options.watermark_parameter: since}), {})
+    file = _keep(delivery, pages)
+    if not pages.records:
+        return None
+    now = instant_of_http(pages.first_headers.get("Date")) or datetime.now(UTC)
+    newest = _Newest(options.watermark, zone, now, last)
+    newest.look_through(file)
+    return NewContent(
+        file,
+        file_hash=newest.state_hash(file, options.overlap_s),
+        speaks_for=(instant_in(newest.value, zone) or now).astimezone(UTC),
+        watermark=None if newest.value is None else note(options.watermark, newest.value),
+        remark="; ".join(newest.remarks()),
+    )
+
+
+def _pages(delivery: ApiDelivery, url: httpx.URL, conditions: Mapping[str, str]) -> Pages:
+    return Pages(delivery.client, delivery.options, delivery.path, url, conditions)
+
+
+class _Newest:
+    """The newest watermark of records that is not later than now.
+
+    Up to a later one the API would count as read long before its records are there.
+    """
+
+    def __init__(self, key: str, zone: str, now: datetime, value: Any) -> None:
+        self._key, self._zone, self._now = key, zone, now
+        self.value = value
+        self._unmarked_rows = self._later_rows = 0
+
+    def look_through(self, file: SourceFile) -> None:
+        """Take in the records of a file.
+
+        Raises:
+            SourceError: the watermarks cannot be compared.
+        """
+        for _, mark in self._marks(file):
+            if mark is None:
+                self._unmarked_rows += 1
+            elif (instant := instant_in(mark, self._zone)) and instant > self._now:
+                self._later_rows += 1
+            elif self._order(mark) and (self.value is None or self._order(mark) > self._order(self.value)):
+                self.value = mark
+
+    def state_hash(self, file: SourceFile, overlap_s: int) -> str:
+        """Return what tells where the API stands: the newest watermark, and the records that will be read again."""
+        low = None if self.value is None else in_words_of(self.value, overlap_s, self._zone)
+        content_hash = ContentHash()
+        for line, mark in self._marks(file):
+            if mark is None or low is None or self._order(mark) >= self._order(low):
+                content_hash.note(line)
+        return hashlib.sha256(f"{self.value} {content_hash.hexdigest()}".encode()).hexdigest()
+
+    def remarks(self) -> Iterator[str]:
+        """Say what a person should know."""
+        if self._unmarked_rows:
+            yield f"{self._unmarked_rows} records have no {self._key}: the API may not give them again"
+        if self._later_rows:
+            yield f"{self._later_rows} records have a {self._key} later than now and are read again until it has come"
+
+    def _marks(self, file: SourceFile) -> Iterator[tuple[bytes, Any]]:
+        with file.open() as lines:
+            for line in lines:
+                record = orjson.loads(line)
+                yield line.rstrip(b"\n"), record.get(self._key) if isinstance(record, dict) else None
+
+    def _order(self, mark: Any) -> Any:
+        """Return what orders watermarks: times by their instant, whatever their offset."""
+        if are_alike(mark, mark if self.value is None else self.value):
+            return instant_in(mark, self._zone) or mark
+        raise SourceError(
+            "corrupt",
+            f"{self._key} is {mark!r} in one record and {self.value!r} in another",
+            column=self._key,
+            remedy="name another key as `watermark`, or leave it out and read all",
+        )
+
+
+def _first_url(delivery: ApiDelivery, more: Mapping[str, Any]) -> httpx.URL:
+    options = delivery.options
+    numbered = {options.page_parameter: options.first_page} if options.paging == "page" else {}
+    return httpx.URL(delivery.place.location).copy_merge_params({**options.parameters, **numbered, **more})
+
+
+def _conditions(noted: str | None, url: httpx.URL) -> dict[str, str]:
+    """Return headers by which the API may say that nothing has changed since its last answer to the same question."""
+    known = orjson.loads(noted) if noted else None
+    if not isinstance(known, dict) or known.get("url") != str(url):
+        return {}
+    named = {"If-None-Match": known.get("etag"), "If-Modified-Since": known.get("last_modified")}
+    return {name: value for name, value in named.items() if value}
+
+
+def _validators(headers: httpx.Headers, url: httpx.URL) -> str | None:
+    etag, last_modified = headers.get("ETag"), headers.get("Last-Modified")
+    if not etag and not last_modified:
+        return None
+    return orjson.dumps({"url": str(url), "etag": etag, "last_modified": last_modified}).decode()
+
+
+def _keep(delivery: ApiDelivery, pages: Pages) -> SourceFile:
+    """Write the records of all pages to a file, or raise before there is one."""
+    folder = delivery.place.scratch
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "answer.jsonl"
+    with path.open("wb") as file:
+        pages.write(file)
+    (kept,) = find_files(path.as_posix(), folder)
+    return replace(kept, path=delivery.path)

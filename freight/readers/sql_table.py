@@ -1,0 +1,389 @@
+"""Rows of a table or view: those that are new by a watermark, or all of them. Values become text, typed later.
+
+Nothing that the catalog says becomes SQL: names have to be those of the database and are quoted by its dialect, and
+values are bound.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import orjson
+import polars as pl
+import sqlalchemy as sa
+from pydantic import Field
+from sqlalchemy.ext.compiler import compiles
+
+from freight.contracts import Contract
+from freight.contracts.headers import known_headers, normalise
+from freight.databases import Database
+from freight.errors import ConfigurationError, SourceAway, SourceError, TransientError
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.readers.content_hash import ContentHash
+from freight.readers.deliveries import NewContent, Place, opened
+from freight.readers.locations import SourceFile
+from freight.readers.options import ReaderOptions
+from freight.readers.raw import RawBatch, RawTable, fault_row
+from freight.readers.watermarks import are_alike, before, instant_in, like, note, recall, utc
+from freight.types import Position
+
+BATCH_ROWS = 20_000
+OVERLAP_S = 3_600  # a transaction that takes longer from its timestamp to its commit is a rare one
+
+# Types that a driver gives and that are not written as Python writes them.
+WRITERS: dict[type, Callable[[Any], str | None]] = {
+    type(None): lambda _: None,
+    bool: lambda value: "true" if value else "false",
+    Decimal: lambda value: f"{value:f}",
+    datetime: datetime.isoformat,
+    date: date.isoformat,
+    time: time.isoformat,
+    bytes: bytes.hex,
+}
+NESTED = (list, dict, tuple)
+
+
+class SqlOptions(ReaderOptions):
+    """Which table, and how to tell what is new in it."""
+
+    table: str = Field(min_length=1, description="Table or view, with its schema if it needs one: dbo.transactions.")
+    columns: list[str] | None = Field(default=None, description="Columns; those that the contract knows by default.")
+    watermark: str | None = Field(default=None, description="Column that grows with each change of a row.")
+    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="How much of what was read is read again, in seconds.")
+
+    @property
+    def is_partial(self) -> bool:
+        """See `ReaderOptions`."""
+        return self.watermark is not None
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Rows to read.
+
+    Attributes:
+        path: as the ledger names the table.
+        database: where it is.
+        header: names of the columns.
+        queries: give the rows, one after the other.
+        content_hash: of the rows, whatever their order; empty if they may have changed since.
+    """
+
+    path: str
+    database: Database
+    header: tuple[str, ...]
+    queries: tuple[sa.Select[Any], ...] = field(repr=False)
+    content_hash: str = ""
+
+    def refuse_if_changed(self) -> None:
+        """Check nothing: the hash was compared when the last row was read, and a window is bounded."""
+
+
+class _Table(NamedTuple):
+    """A table as the database knows it; columns are without types, so that values come as the driver gives them."""
+
+    clause: sa.TableClause
+    columns: list[sa.ColumnClause[Any]]
+    watermark: sa.ColumnClause[Any] | None
+    watermark_type: sa.types.TypeEngine[Any] | None
+
+
+@dataclass(frozen=True)
+class TableDelivery:
+    """A table or view; see `Delivery`."""
+
+    path: str
+    place: Place
+    options: SqlOptions
+    database: Database
+
+    @property
+    def stored(self) -> SourceFile | None:
+        """See `Delivery`."""
+        return None
+
+    def changed_since(self, known: Position | None) -> NewContent | None:
+        """See `Delivery`."""
+        with _reading(self.database, self.path) as connection:
+            table, now = _describe(connection, self.options, self.place.contract), utc(_now_of(connection))
+            is_whole = table.watermark is None
+            content = self._whole(table, now) if is_whole else _Window(connection, table, self, known, now).content()
+        return None if content and known and content.file_hash == known.file_hash else content
+
+    def _whole(self, table: _Table, now: datetime) -> NewContent:
+        rows = TableRows(self.path, self.database, _names(table.columns), (sa.select(*table.columns),))
+        content_hash = ContentHash()
+        for _ in _batches(rows, content_hash):
+            pass
+        whole = TableRows(rows.path, rows.database, rows.header, rows.queries, content_hash.hexdigest())
+        return NewContent(whole, whole.content_hash, now)
+
+
+class _Window:
+    """What is new in a table by its watermark.
+
+    It reaches from the last watermark, less the overlap, to the newest one that is not later than now. Rows without a
+    watermark belong to every window: nobody can tell which of them were loaded.
+    """
+
+    def __init__(
+        self, connection: sa.Connection, table: _Table, delivery: TableDelivery, known: Position | None, now: datetime
+    ) -> None:
+        assert table.watermark is not None
+        self._connection, self._table, self._delivery, self._now = connection, table, delivery, now
+        self._column, self._zone = table.watermark, delivery.place.time_zone
+        self._overlap_s = delivery.options.overlap_s
+        self._high, self._later_rows = self._newest()
+        self._unmarked_rows = self._count(self._column.is_(None))
+        noted = recall(self._column.name, known.watermark) if known else None
+        self._known = noted if noted is not None and self._is_like_now(noted) else None
+
+    def content(self) -> NewContent | None:
+        """Return the rows of the window; None if there are none."""
+        if self._is_empty():
+            return None
+        table, delivery = self._table, self._delivery
+        return NewContent(
+            TableRows(delivery.path, delivery.database, _names(table.columns), self._queries()),
+            file_hash=self._state_hash(),
+            speaks_for=utc(instant_in(self._high, self._zone) or self._now),
+            watermark=None if self._high is None else note(self._column.name, self._high),
+            remark="; ".join(self._remarks()),
+        )
+
+    def _newest(self) -> tuple[Any, int]:
+        """Return the newest watermark that is not later than now, and how many rows are of later.
+
+        Up to a later one the table would count as read long before its rows are there.
+        """
+        newest = self._newest_where(sa.true())
+        if instant_in(newest, self._zone) is None:
+            return newest, 0
+        bound = like(newest, self._now, self._zone)
+        if newest <= bound:
+            return newest, 0
+        return self._newest_where(self._up_to(bound)), self._count(self._column > self._bound(bound))
+
+    def _is_like_now(self, noted: object) -> bool:
+        """Whether the column still is of the kind that it was."""
+        return self._high is not None and are_alike(noted, self._high)
+
+    @property
+    def _is_set_back(self) -> bool:
+        """Whether the table is older than what was read of it, as one that was restored."""
+        return self._known is not None and self._high < self._known
+
+    def _low(self) -> Any:
+        """Return from where to read; None for the beginning."""
+        if self._known is None or self._is_set_back:
+            return None
+        return before(self._known, self._overlap_s, self._zone)
+
+    def _is_empty(self) -> bool:
+        if self._unmarked_rows:
+            return False
+        return self._high is None or (self._low() is not None and self._count(self._span(self._low())) == 0)
+
+    def _queries(self) -> tuple[sa.Select[Any], ...]:
+        """Return the rows without a watermark, then the others, so that of two versions of a row the newer is last."""
+        rows = sa.select(*self._table.columns)
+        unmarked = [rows.where(self._column.is_(None))] if self._unmarked_rows else []
+        marked = [rows.where(self._span(self._low())).order_by(self._column)] if self._high is not None else []
+        return (*unmarked, *marked)
+
+    def _state_hash(self) -> str:
+        """Return what tells where the table stands; a row that comes late within the overlap changes it."""
+        options, tail_rows = self._delivery.options, 0
+        if self._high is not None:
+            tail_rows = self._count(self._span(before(self._high, self._overlap_s, self._zone)))
+        newest = note(self._column.name, self._high) if self._high is not None else None
+        state = [options.model_dump(), _names(self._table.columns), newest, tail_rows, self._unmarked_rows]
+        return hashlib.sha256(orjson.dumps(state)).hexdigest()
+
+    def _remarks(self) -> Iterator[str]:
+        name = self._column.name
+        if self._unmarked_rows:
+            yield f"{self._unmarked_rows} rows have no {name} and are read with each load: let it be filled in"
+        if self._later_rows:
+            yield f"{self._later_rows} rows have a {name} later than now and wait for it"
+        if self._is_set_back:
+            yield f"{name} is behind what was loaded, as in a table that was restored: all of it is read again"
+
+    def _span(self, low: Any) -> sa.ColumnElement[bool]:
+        up_to = self._up_to(self._high)
+        return up_to if low is None else sa.and_(self._column >= self._bound(low), up_to)
+
+    def _up_to(self, high: Any) -> sa.ColumnElement[bool]:
+        return self._column <= self._bound(high)
+
+    def _bound(self, value: Any) -> sa.ColumnElement[Any]:
+        # SQL Server keeps a `datetime` in steps of 1/300 s: only as one does a value equal what it was read from.
+        column_type = self._table.watermark_type
+        return sa.cast(value, column_type) if isinstance(value, date) and column_type else sa.literal(value)
+
+    def _newest_where(self, condition: sa.ColumnElement[bool]) -> Any:
+        newest = sa.select(sa.func.max(self._column)).select_from(self._table.clause).where(condition)
+        return self._connection.execute(newest).scalar_one()
+
+    def _count(self, condition: sa.ColumnElement[bool]) -> int:
+        counted = sa.select(sa.func.count()).select_from(self._table.clause).where(condition)
+        return int(self._connection.execute(counted).scalar_one())
+
+
+class _Now(sa.sql.functions.FunctionElement[datetime]):
+    """The database's clock."""
+
+    type = sa.DateTime(timezone=True)
+    inherit_cache = True
+
+
+@compiles(_Now)
+def _standard_now(*_: Any, **__: Any) -> str:
+    return "CURRENT_TIMESTAMP"
+
+
+@compiles(_Now, "mssql")
+def _mssql_now(*_: Any, **__: Any) -> str:
+    return "SYSDATETIMEOFFSET()"  # the other one is local and does not say where
+
+
+@compiles(_Now, "mysql", "mariadb")
+def _mysql_now(*_: Any, **__: Any) -> str:
+    return "UTC_TIMESTAMP()"
+
+
+def _now_of(connection: sa.Connection) -> datetime:
+    return connection.execute(sa.select(_Now())).scalar_one()
+
+
+def deliver_table(place: Place, options: SqlOptions) -> list[TableDelivery]:
+    """Return the table or view that the options name; whether it is there is seen later.
+
+    Raises:
+        SourceError: the connection cannot be opened.
+    """
+    path = f"{place.connection}/{options.table}"
+    database = opened("database", place.connections.database, place.connection, path)
+    return [TableDelivery(path, place, options, database)]
+
+
+def read_table(rows: TableRows, contract: Contract, options: SqlOptions) -> RawTable:
+    """Read rows; their numbers count from 1. NULL is no text, and not an empty one.
+
+    Raises:
+        SourceError: the database refuses, or a table that is read as a whole has changed meanwhile.
+        SourceAway: the database broke off.
+    """
+    return RawTable(rows.header, _checked(rows))
+
+
+def _describe(connection: sa.Connection, options: SqlOptions, contract: Contract) -> _Table:
+    """Return the table with the columns to read.
+
+    Raises:
+        SourceError: the database has no such table or column.
+    """
+    schema, _, name = options.table.rpartition(".")
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(name, schema=schema or None):
+        raise SourceError(
+            "missing",
+            f"the database has no table or view {options.table!r}",
+            remedy="correct `table` in the catalog, or let the user of the connection see it",
+        )
+    types = {column["name"]: column["type"] for column in inspector.get_columns(name, schema=schema or None)}
+    known = known_headers(contract)
+    wanted = options.columns or [column for column in types if normalise(column) in known]
+    _refuse_unknown([*wanted, *([options.watermark] if options.watermark else [])], list(types), options.table)
+    clause = sa.table(name, *(sa.column(column) for column in types), schema=schema or None)
+    mark = options.watermark
+    return _Table(
+        clause, [clause.c[c] for c in wanted], clause.c[mark] if mark else None, types[mark] if mark else None
+    )
+
+
+def _refuse_unknown(wanted: Sequence[str], there: Sequence[str], table: str) -> None:
+    unknown = next((column for column in wanted if column not in there), None)
+    if unknown is not None:
+        raise SourceError(
+            "missing_column",
+            f"{table} has no column {unknown!r}; it has {', '.join(there)}",
+            column=unknown,
+            remedy="correct `columns` or `watermark` in the catalog",
+        )
+
+
+def _names(columns: Sequence[sa.ColumnClause[Any]]) -> tuple[str, ...]:
+    return tuple(column.name for column in columns)
+
+
+@contextmanager
+def _reading(database: Database, path: str) -> Iterator[sa.Connection]:
+    try:
+        with database.reading() as connection:
+            yield connection
+    except TransientError as error:
+        raise SourceAway(f"{path}: {error}") from error
+    except ConfigurationError as error:
+        raise SourceError(
+            "unreadable",
+            str(error),
+            location=path,
+            remedy="correct the connection, or the rights of its user; the next run tries again",
+        ) from error
+
+
+def _checked(rows: TableRows) -> Iterator[RawBatch]:
+    content_hash = ContentHash() if rows.content_hash else None
+    yield from _batches(rows, content_hash)
+    if content_hash and content_hash.hexdigest() != rows.content_hash:
+        raise SourceError(
+            "changed_while_reading",
+            "the table was written to while it was being read",
+            location=rows.path,
+            remedy="none: the next run reads it again; a `watermark` lets it be read while it changes",
+        )
+
+
+def _batches(rows: TableRows, content_hash: ContentHash | None) -> Iterator[RawBatch]:
+    first = 1
+    with _reading(rows.database, rows.path) as connection:
+        for query in rows.queries:
+            for part in connection.execute(query.execution_options(yield_per=BATCH_ROWS)).partitions():
+                if content_hash:
+                    _note(content_hash, part)
+                yield _raw_batch(part, rows.header, first)
+                first += len(part)
+
+
+def _note(content_hash: ContentHash, part: Sequence[sa.Row[Any]]) -> None:
+    for row in part:
+        content_hash.note(orjson.dumps([_text(value) for value in row]))
+
+
+def _raw_batch(part: Sequence[sa.Row[Any]], header: tuple[str, ...], first: int) -> RawBatch:
+    numbered = list(enumerate(part, start=first))
+    faults = [_fault(number, row, header) for number, row in numbered if _is_nested(row)]
+    good = [(number, row) for number, row in numbered if not _is_nested(row)] if faults else numbered
+    cells = {str(i): [_text(row[i]) for _, row in good] for i in range(len(header))}
+    schema = {**dict.fromkeys(cells, pl.String), ROW_NUMBER: pl.Int64}
+    frame = pl.DataFrame({**cells, ROW_NUMBER: [number for number, _ in good]}, schema=schema)
+    return RawBatch(frame, pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA))
+
+
+def _is_nested(row: sa.Row[Any]) -> bool:
+    return any(isinstance(value, NESTED) for value in row)
+
+
+def _fault(number: int, row: sa.Row[Any], header: tuple[str, ...]) -> dict[str, object]:
+    column = next(name for name, value in zip(header, row, strict=True) if isinstance(value, NESTED))
+    raw = orjson.dumps(dict(zip(header, row, strict=True)), default=str)
+    return fault_row(number, column, "nested_value", "a list or an object where a value belongs", raw)
+
+
+def _text(value: Any) -> str | None:
+    return WRITERS.get(type(value), str)(value)

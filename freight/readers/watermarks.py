@@ -1,0 +1,126 @@
+"""Watermarks: up to which value of a growing column a source has been read, kept as text from one load to the next."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from freight.errors import SourceError
+
+# How values of a column are written and read again, by what the driver gives.
+CODECS: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
+    "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
+    "date": (date, date.isoformat, date.fromisoformat),
+    "integer": (int, str, int),
+    "decimal": (Decimal, str, Decimal),
+    "bytes": (bytes, bytes.hex, bytes.fromhex),
+    "text": (str, str, str),
+}
+TIME_TEXT = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?")
+DATE_CHARS = len("2026-01-01")
+
+
+def note(column: str, value: object) -> str:
+    """Return a watermark as text.
+
+    Raises:
+        SourceError: a value of this kind does not grow.
+    """
+    kind = _kind(value)
+    return orjson.dumps([column, kind, CODECS[kind][1](value)]).decode()
+
+
+def recall(column: str, noted: str | None) -> Any:
+    """Return the value that was noted; None where nothing was, or of another column.
+
+    Args:
+        column: whose value it has to be.
+        noted: what `note` returned, or what a reader noted otherwise.
+    """
+    parts = orjson.loads(noted) if noted else None
+    if not isinstance(parts, list) or parts[0] != column:
+        return None
+    _, kind, text = parts
+    return CODECS[kind][2](text)
+
+
+def are_alike(value: object, other: object) -> bool:
+    """Whether two values may be compared as watermarks.
+
+    Raises:
+        SourceError: one is none.
+    """
+    return _kind(value) == _kind(other)
+
+
+def _kind(value: object) -> str:
+    found = next((kind for kind, (holds, _, _) in CODECS.items() if isinstance(value, holds)), None)
+    if found is None:
+        told = f"a {type(value).__name__}, such as {value!r}, is no watermark"
+        raise SourceError("unsupported", told, remedy="name a column with times or growing numbers as `watermark`")
+    return found
+
+
+def instant_in(value: object, zone: str) -> datetime | None:
+    """Return the instant that a value tells, None if it is no time.
+
+    Args:
+        value: a date, a time, or either written as ISO 8601.
+        zone: of times without an offset.
+    """
+    if isinstance(value, str):
+        value = _time_in(value)
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=ZoneInfo(zone))
+    return datetime(value.year, value.month, value.day, tzinfo=ZoneInfo(zone)) if isinstance(value, date) else None
+
+
+def _time_in(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if TIME_TEXT.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+def like(sample: object, instant: datetime, zone: str) -> Any:
+    """Return an instant in the form of a sample, at most as late: without what the form has no place for.
+
+    Args:
+        sample: a date, a time, or either written as ISO 8601.
+        instant: what to write.
+        zone: of times without an offset.
+    """
+    if isinstance(sample, str):
+        written = like(datetime.fromisoformat(sample), instant, zone)
+        # Texts are compared as such, and one that is the beginning of another comes before it.
+        plain = written.replace(microsecond=0, tzinfo=None)
+        return plain.isoformat(sep=sample[DATE_CHARS])[: len(sample)] if len(sample) > DATE_CHARS else str(plain.date())
+    if isinstance(sample, datetime):
+        if sample.tzinfo:
+            return instant.astimezone(sample.tzinfo)
+        return instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    return instant.astimezone(ZoneInfo(zone)).date()
+
+
+def before(value: object, seconds: int, zone: str) -> Any:
+    """Return the time that lies some seconds before one, in the same form; a value that is no time as it is."""
+    instant = instant_in(value, zone)
+    return value if instant is None else like(value, instant - timedelta(seconds=seconds), zone)
+
+
+def in_words_of(value: Any, seconds: int, zone: str) -> Any:
+    """Return `before` a value for somebody who wrote it so: a time in full, with the offset that it had."""
+    time = _time_in(value) if isinstance(value, str) else None
+    if time is None or len(value) == DATE_CHARS:
+        return before(value, seconds, zone)
+    earlier = (time - timedelta(seconds=seconds)).replace(microsecond=0).isoformat(sep=value[DATE_CHARS])
+    return earlier.removesuffix("+00:00") + "Z" if value.endswith("Z") else earlier
+
+
+def utc(instant: datetime) -> datetime:
+    """Return an instant in UTC; one without an offset is taken for UTC."""
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -1,0 +1,512 @@
+"""Folders into which others drop files: some are still being written, some are packed, and some are done with."""
+
+import io
+import os
+import re
+import stat
+import struct
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import SecretStr
+
+from blocks.blob_drop import BlobDrop
+from freight.errors import ConfigurationError
+from freight.pipeline import RunReport
+from freight.readers import SourceFile, zip_members
+from freight.reconcile import reconcile
+from freight.types import LoadCounts
+from tests.conftest import WarehouseUnderTest
+from tests.lib.azurite import KEY, Azurite
+from tests.lib.connections import KnownConnections
+from tests.lib.corridor import HEADER, NOW, Corridor
+
+ARCHIVED = r"\d{8}T\d{6}\.\d{6}_"
+
+
+class Place(Protocol):
+    """Where files are dropped: a folder, or a container of Azure Blob."""
+
+    def where(self, path: str) -> str:
+        """Return the path as a catalog has it."""
+
+    def put(self, path: str, content: bytes) -> None: ...
+
+    def files(self, folder: str) -> list[str]: ...
+
+
+class LocalFolder:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def where(self, path: str) -> str:
+        return path
+
+    def put(self, path: str, content: bytes) -> None:
+        (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self._folder / path).write_bytes(content)
+
+    def files(self, folder: str) -> list[str]:
+        return files_in(self._folder / folder)
+
+
+class Container:
+    def __init__(self, azurite: Azurite) -> None:
+        self._client = azurite.new_container()
+
+    def where(self, path: str) -> str:
+        return f"abfs://{self._client.container_name}/{path}"
+
+    def put(self, path: str, content: bytes) -> None:
+        self._client.upload_blob(path, content, overwrite=True)
+
+    def files(self, folder: str) -> list[str]:
+        return [name.removeprefix(f"{folder}/") for name in self._client.list_blob_names(name_starts_with=f"{folder}/")]
+
+
+@pytest.fixture(params=["folder", "blob"])
+def place(request: pytest.FixtureRequest, corridor: Corridor) -> Place:
+    """The same test in a folder and in a container; the corridor knows the account as `azure`."""
+    if request.param == "folder":
+        return LocalFolder(corridor.folder)
+    azurite = request.getfixturevalue("azurite")
+    account = BlobDrop(account_url=azurite.url, key=SecretStr(KEY))
+    corridor.connections = KnownConnections(drops={"azure": account.filesystem()})
+    return Container(azurite)
+
+
+@pytest.fixture
+def corridor(tmp_path: Path, sqlite_warehouse: WarehouseUnderTest) -> Corridor:
+    return Corridor(tmp_path, sqlite_warehouse.engine)
+
+
+def drop(corridor: Corridor, location: str = "drop/*", **more: object) -> Corridor:
+    return corridor.add_source("drop", "transactions", "csv", location, **more)
+
+
+def rows(*numbers: int, volume: int = 30) -> str:
+    return "\n".join([HEADER, *(f"TRX-{n},MCH-001,2026-02-01 10:00:00,{volume},OK" for n in numbers)]) + "\n"
+
+
+def dropped(corridor: Corridor, place: Place, location: str = "drop/*", **more: str | float) -> Corridor:
+    """Add the source `drop` at a place."""
+    at = {name: place.where(value) if name == "archive" else value for name, value in more.items()}  # type: ignore[arg-type]
+    return drop(corridor, place.where(location), drop="azure" if isinstance(place, Container) else None, **at)
+
+
+def packed(files: Mapping[str, str]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as whole:
+        for name, content in files.items():
+            whole.writestr(name, content)
+    return stream.getvalue()
+
+
+def names(files: Iterable[str]) -> list[str]:
+    """Return the names of archived files without the times of their versions, of which each has one."""
+    found = list(files)
+    assert all(re.search(ARCHIVED, name) for name in found)
+    return sorted(re.sub(ARCHIVED, "", name) for name in found)
+
+
+def pack(path: Path, files: Mapping[str, str | bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path, "w", method) as packed:
+        for name, content in files.items():
+            packed.writestr(name, content)
+    return path
+
+
+def states(report: RunReport, source: str = "drop") -> dict[str, str]:
+    return {outcome.location: outcome.state for outcome in report.outcomes if outcome.source == source}
+
+
+def loaded(corridor: Corridor) -> list[str]:
+    return [key for key, _ in corridor.rows("fact_transactions", "transaction_id", "1")]
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def changed_ago(path: Path, seconds: float) -> None:
+    at = (NOW - timedelta(seconds=seconds)).timestamp()
+    os.utime(path, (at, at))
+
+
+# --- Files that are still being written ---------------------------------------------------------------------------
+
+
+def test_a_file_that_changed_a_moment_ago_waits_until_it_has_settled(corridor: Corridor) -> None:
+    drop(corridor, settle_s=60)
+    changed_ago(corridor.write("drop/old.csv", rows(1)), 61)
+    young = corridor.write("drop/young.csv", rows(2))
+    changed_ago(young, 59)
+    report = corridor.load()
+    assert states(report) == {"drop/old.csv": "loaded", "drop/young.csv": "waiting"}
+    assert report.failures == []
+    assert corridor.rows("load_attempts") == []
+    changed_ago(young, 60)
+    assert states(corridor.load()) == {"drop/old.csv": "unchanged", "drop/young.csv": "loaded"}
+
+
+def test_a_file_in_a_container_waits_until_it_has_settled(corridor: Corridor, azurite: Azurite) -> None:
+    place = Container(azurite)
+    account = BlobDrop(account_url=azurite.url, key=SecretStr(KEY))
+    corridor.connections = KnownConnections(drops={"azure": account.filesystem()})
+    dropped(corridor, place, settle_s=60)
+    place.put("drop/a.csv", rows(1).encode())
+    corridor.now = datetime.now(UTC)
+    assert set(states(corridor.load()).values()) == {"waiting"}
+    corridor.now += timedelta(seconds=120)
+    assert set(states(corridor.load()).values()) == {"loaded"}
+
+
+def test_a_packed_file_waits_as_a_whole_even_if_only_half_of_it_is_there(corridor: Corridor) -> None:
+    drop(corridor, settle_s=60)
+    path = pack(corridor.folder / "drop" / "a.zip", {"a.csv": rows(1)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    changed_ago(path, 1)
+    assert states(corridor.load()) == {"drop/a.zip": "waiting"}
+    path.write_bytes(whole)
+    changed_ago(path, 90)
+    assert states(corridor.load()) == {"drop/a.zip/a.csv": "loaded"}
+
+
+def test_a_file_of_a_clock_that_is_ahead_loads_all_the_same(corridor: Corridor) -> None:
+    drop(corridor, settle_s=60)
+    changed_ago(corridor.write("drop/a.csv", rows(1)), -3600)
+    assert states(corridor.load()) == {"drop/a.csv": "loaded"}
+
+
+def test_what_is_wrong_with_a_file_that_grows_meanwhile_is_not_held_against_it(
+    corridor: Corridor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(corridor)
+    path = corridor.write("drop/a.csv", f'{rows(1)}TRX-2,MCH-001,"2026')
+    sha256 = SourceFile.sha256
+
+    def as_it_grows(file: SourceFile) -> str:
+        digest = sha256(file)
+        if file.path == "drop/a.csv":
+            path.write_text(rows(1, 2), encoding="utf-8")
+        return digest
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SourceFile, "sha256", as_it_grows)
+        assert states(corridor.load()) == {"drop/a.csv": "waiting"}
+    assert states(corridor.load()) == {"drop/a.csv": "loaded"}
+
+
+# --- Packed files -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_each_file_within_a_packed_one_is_a_unit_of_its_own(
+    tmp_path: Path, warehouse: WarehouseUnderTest, method: int
+) -> None:
+    corridor = drop(Corridor(tmp_path, warehouse.engine))
+    path = corridor.folder / "drop" / "A.ZIP"
+    files: dict[str, str | bytes] = {
+        "b.csv": rows(1, 2),
+        "sub/é.csv": rows(3),
+        "sub/": b"",
+        "__MACOSX/._b.csv": b"\0\5\x16\7",
+    }
+    pack(path, files, method)
+    assert states(corridor.load()) == {"drop/A.ZIP/b.csv": "loaded", "drop/A.ZIP/sub/é.csv": "loaded"}
+    assert set(states(corridor.load()).values()) == {"unchanged"}
+    pack(path, {**files, "sub/é.csv": rows(3, 4)}, method)
+    report = corridor.load()
+    assert states(report) == {"drop/A.ZIP/b.csv": "unchanged", "drop/A.ZIP/sub/é.csv": "loaded"}
+    assert report.counts("drop") == LoadCounts(read=2, inserted=1, unchanged=1)
+    assert loaded(corridor) == ["TRX-1", "TRX-2", "TRX-3", "TRX-4"]
+    assert reconcile(corridor.engine) == []
+
+
+def test_the_date_of_a_file_within_counts_before_that_of_the_packed_one(corridor: Corridor) -> None:
+    drop(corridor)
+    pack(corridor.folder / "drop" / "erp_20260205.zip", {"a.csv": rows(1), "b_20260203.csv": rows(2)})
+    corridor.load()
+    assert [(name, instant[:10]) for name, instant in corridor.rows("batches", "location", "as_of")] == [
+        ("drop/erp_20260205.zip/a.csv", "2026-02-05"),
+        ("drop/erp_20260205.zip/b_20260203.csv", "2026-02-03"),
+    ]
+
+
+def test_names_that_lead_out_are_refused_and_the_others_load(corridor: Corridor) -> None:
+    drop(corridor)
+    names = ["../up.csv", "/etc/passwd.csv", "a/../../up.csv", "..\\up.csv", "C:up.csv"]
+    pack(corridor.folder / "drop" / "a.zip", {**{name: rows(1) for name in names}, "good.csv": rows(2)})
+    report = corridor.load()
+    assert states(report) == {**{f"drop/a.zip/{name}": "failed" for name in names}, "drop/a.zip/good.csv": "loaded"}
+    for outcome in report.failures:
+        assert "its name leads out of the file [unsupported]. Remedy: pack it with plain names" in outcome.message
+    assert set(states(corridor.load()).values()) == {"parked", "unchanged"}  # it is told once
+    assert loaded(corridor) == ["TRX-2"]
+
+
+def bomb(path: Path) -> None:
+    pack(path, {"a.csv": b"0" * (zip_members.HARMLESS_BYTES + 1)})
+
+
+def claims_less_than_it_has(path: Path) -> None:
+    pack(path, {"a.csv": rows(*range(200))})
+    content = path.read_bytes()
+    size = struct.pack("<I", len(rows(*range(200))))
+    path.write_bytes(content.replace(size, struct.pack("<I", 100)))
+
+
+def many_files(path: Path) -> None:
+    pack(path, {f"{number}.csv": b"" for number in range(zip_members.MEMBERS_LIMIT + 1)}, zipfile.ZIP_STORED)
+
+
+def huge_directory(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as packed:
+        for number in range(100):
+            info = zipfile.ZipInfo(f"{number}.csv")
+            info.comment = b"x" * 60_000
+            packed.writestr(info, b"")
+
+
+def twice_the_same(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("a.csv", rows(1))
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            packed.writestr("a.csv", rows(2))
+
+
+def behind_a_password(path: Path) -> None:
+    pack(path, {"a.csv": rows(1)})
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    path.write_bytes(content)
+
+
+def damaged(path: Path) -> None:
+    pack(path, {"a.csv": os.urandom(5_000)}, zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    content[2_000:2_100] = bytes(100)
+    path.write_bytes(content)
+
+
+def content_beyond_the_end(path: Path) -> None:
+    pack(path, {"a.csv": rows(1)})
+    content = path.read_bytes()
+    entry = content.index(b"PK\x01\x02")
+    path.write_bytes(content[: entry + 42] + struct.pack("<I", len(content) + 9_999) + content[entry + 46 :])
+
+
+def a_method_that_nobody_knows(path: Path) -> None:
+    pack(path, {"a.csv": rows(1)})
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        content[content.index(signature) + offset] = 9
+    path.write_bytes(content)
+
+
+HARMFUL: dict[str, tuple[Callable[[Path], object], str]] = {
+    "bomb": (bomb, "it has 1 files with 67,108,865 bytes, packed to a bomb [too_large]"),
+    "many": (many_files, "it has 10,001 files"),
+    "directory": (huge_directory, "its directory has 6,00"),
+    "claims": (claims_less_than_it_has, "[corrupt]"),
+    "twice": (twice_the_same, "it has 2 files named 'a.csv' [corrupt]"),
+    "password": (behind_a_password, "it is protected by a password [encrypted]"),
+    "damaged": (damaged, "[corrupt]"),
+    "beyond": (content_beyond_the_end, "[corrupt]"),
+    "method": (a_method_that_nobody_knows, "cannot be unpacked"),
+    "nested": (lambda path: pack(path, {"a.zip": b"PK"}), "it is packed twice [unsupported]"),
+    "gzipped": (lambda path: pack(path, {"a.csv.gz": b"\x1f\x8b"}), "it is packed twice [unsupported]"),
+    "hollow": (lambda path: pack(path, {"folder/": b""}), "no file is in it [empty]"),
+    "other": (lambda path: path.write_bytes(b"no zip at all"), "[corrupt]"),
+    "empty": (lambda path: path.write_bytes(b""), "[corrupt]"),
+}
+
+
+def test_a_packed_file_that_does_harm_costs_itself_only(corridor: Corridor) -> None:
+    drop(corridor)
+    corridor.write("drop/good.csv", rows(1))
+    for name, (make, _) in HARMFUL.items():
+        make(corridor.folder / "drop" / f"{name}.zip")
+    messages = {outcome.location.split("/")[1]: outcome.message for outcome in corridor.load().failures}
+    assert messages.keys() == {f"{name}.zip" for name in HARMFUL}
+    for name, (_, says) in HARMFUL.items():
+        assert says in messages[f"{name}.zip"]
+        assert "Remedy: " in messages[f"{name}.zip"]
+    assert loaded(corridor) == ["TRX-1"]
+    assert set(states(corridor.load()).values()) == {"parked", "unchanged"}
+
+
+# --- Files that are done with -------------------------------------------------------------------------------------
+
+
+def test_files_are_archived_once_they_are_loaded_and_others_stay(corridor: Corridor, place: Place) -> None:
+    dropped(corridor, place, "drop/*/*", archive="done")
+    place.put("drop/douala/a.csv", rows(1).encode())
+    place.put("drop/douala/bad.csv", f"{HEADER}\nTRX-9,MCH-001,never,1,OK\n".encode())
+    place.put("drop/edea/c #1.csv", rows(3).encode())
+    place.put("drop/edea/good.zip", packed({"d.csv": rows(4), "e.csv": rows(5)}))
+    place.put("drop/edea/half.zip", packed({"f.csv": rows(6), "../g.csv": rows(7)}))
+    report = corridor.load()
+    assert [o.location for o in report.failures] == [
+        place.where("drop/douala/bad.csv"),
+        place.where("drop/edea/half.zip/../g.csv"),
+    ]
+    assert place.files("drop") == ["douala/bad.csv", "edea/half.zip"]
+    assert names(place.files("done")) == ["douala/a.csv", "edea/c #1.csv", "edea/good.zip"]
+    assert not any(outcome.unarchived for outcome in report.outcomes)
+    assert set(states(corridor.load()).values()) == {"parked", "unchanged"}
+    assert loaded(corridor) == ["TRX-1", "TRX-3", "TRX-4", "TRX-5", "TRX-6"]
+    assert reconcile(corridor.engine) == []
+
+
+def test_a_later_file_of_the_same_name_takes_nobodys_place(corridor: Corridor, place: Place) -> None:
+    dropped(corridor, place, archive="done")
+    for number in (1, 2, 3):  # as long as each other, and within a second
+        place.put("drop/a.csv", rows(number).encode())
+        assert corridor.load().counts("drop").inserted == 1
+    assert (place.files("drop"), names(place.files("done"))) == ([], ["a.csv"] * 3)
+    report = corridor.load()
+    assert (report.failures, states(report)) == ([], {})  # a folder from which all is archived is no fault
+
+
+def test_a_run_that_was_killed_before_it_archived_is_made_good_by_the_next(corridor: Corridor, place: Place) -> None:
+    dropped(corridor, place)
+    place.put("drop/a.csv", rows(1).encode())
+    corridor.load()
+    assert place.files("drop") == ["a.csv"]
+    corridor.sources[-1]["archive"] = place.where("done")
+    assert states(corridor.load()) == {place.where("drop/a.csv"): "unchanged"}
+    assert (place.files("drop"), names(place.files("done"))) == ([], ["a.csv"])
+
+
+def test_a_run_that_was_killed_between_copying_and_deleting_is_made_good_by_the_next(
+    corridor: Corridor, azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Container(azurite)
+    account = BlobDrop(account_url=azurite.url, key=SecretStr(KEY)).filesystem()
+    corridor.connections = KnownConnections(drops={"azure": account})
+    dropped(corridor, place, archive="done")
+    place.put("drop/a.csv", rows(1).encode())
+    with monkeypatch.context() as patched:
+        patched.setattr(type(account), "delete_copied", killed)
+        with pytest.raises(Killed):
+            corridor.load()
+    assert (place.files("drop"), names(place.files("done"))) == (["a.csv"], ["a.csv"])
+    assert states(corridor.load()) == {place.where("drop/a.csv"): "unchanged"}
+    assert (place.files("drop"), names(place.files("done"))) == ([], ["a.csv"])
+
+
+class Killed(Exception):
+    """The run ends here."""
+
+
+async def killed(*_: object) -> None:
+    raise Killed
+
+
+def test_an_account_that_lets_nobody_delete_is_told(corridor: Corridor, azurite: Azurite) -> None:
+    place = Container(azurite)
+    account = BlobDrop(account_url=azurite.url, key=SecretStr(azurite.sas("rl")))
+    corridor.connections = KnownConnections(drops={"azure": account.filesystem()})
+    dropped(corridor, place, archive="done")
+    place.put("drop/a.csv", rows(1).encode())
+    report = corridor.load()
+    assert (report.failures, loaded(corridor)) == ([], ["TRX-1"])
+    (told,) = [outcome.unarchived for outcome in report.outcomes]
+    assert told.startswith(f"{place.where('drop/a.csv')}: {azurite.url} refuses the login: 403")
+    assert "to archive Write and Delete" in told
+    corridor.connections = KnownConnections(
+        drops={"azure": BlobDrop(account_url=azurite.url, key=SecretStr(azurite.sas("rlwd"))).filesystem()}
+    )
+    corridor.load()
+    assert (place.files("drop"), names(place.files("done"))) == ([], ["a.csv"])
+
+
+def test_a_file_that_is_replaced_before_it_is_archived_is_loaded_first(
+    corridor: Corridor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even at the last moment, after the last look."""
+    drop(corridor, archive="done")
+    path = corridor.write("drop/a.csv", rows(1))
+    move = LocalFileSystem.mv
+
+    def replaced_at_the_last_moment(self: LocalFileSystem, path1: str, path2: str, **more: Any) -> None:
+        if path1.endswith("drop/a.csv"):
+            path.write_text(rows(22), encoding="utf-8")
+        move(self, path1, path2, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFileSystem, "mv", replaced_at_the_last_moment)
+        (outcome,) = corridor.load().outcomes
+    assert (files_in(corridor.folder / "drop"), files_in(corridor.folder / "done")) == (["a.csv"], [])
+    assert "it was replaced while it was moved" in outcome.unarchived
+    assert corridor.load().counts("drop").inserted == 1
+    assert len(files_in(corridor.folder / "done")) == 1
+
+
+def test_a_file_that_is_delivered_twice_at_that_moment_is_told(
+    corridor: Corridor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(corridor, archive="done")
+    path = corridor.write("drop/a.csv", rows(1))
+    move = LocalFileSystem.mv
+
+    def delivered_twice(self: LocalFileSystem, path1: str, path2: str, **more: Any) -> None:
+        path.write_text(rows(22), encoding="utf-8")
+        move(self, path1, path2, **more)
+        path.write_text(rows(333), encoding="utf-8")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFileSystem, "mv", delivered_twice)
+        (outcome,) = corridor.load().outcomes
+    assert "it was delivered twice while it was moved" in outcome.unarchived
+    assert corridor.load().counts("drop").inserted == 1
+    assert loaded(corridor) == ["TRX-1", "TRX-333"]
+
+
+def test_an_archive_that_takes_no_files_is_told_and_tried_again(corridor: Corridor) -> None:
+    drop(corridor, archive="done")
+    corridor.write("drop/a.csv", rows(1))
+    corridor.write("done", "a file where the folder belongs")
+    report = corridor.load()
+    assert (report.failures, loaded(corridor)) == ([], ["TRX-1"])
+    (told,) = [outcome.unarchived for outcome in report.outcomes if outcome.unarchived]
+    assert told.startswith("drop/a.csv: ")
+    assert "Remedy: " in told
+    (corridor.folder / "done").unlink()
+    corridor.load()
+    assert len(files_in(corridor.folder / "done")) == 1
+    assert stat.S_ISREG(next((corridor.folder / "done").iterdir()).stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("location", "archive", "remedy"),
+    [
+        ("drop/*.csv", "drop", "the location would find its files again"),
+        ("drop/*.csv", "./x/../drop/", "the location would find its files again"),
+        ("drop/**/*.csv", "drop/done", "the location would find its files again"),
+        ("drop/*.csv", "done/*", "it is one folder"),
+        ("drop/*.csv", "done/{day:%Y%m%d}", "it is one folder"),
+        ("drop/*.csv", "abfs://done/x", "it lies in the same place as the location"),
+    ],
+)
+def test_an_archive_that_cannot_work_is_refused(corridor: Corridor, location: str, archive: str, remedy: str) -> None:
+    drop(corridor, location, archive=archive)
+    with pytest.raises(ConfigurationError, match=f"sources > drop > archive: {remedy}"):
+        assert corridor.catalog
+
+
+def test_an_archive_below_the_folder_is_not_looked_into(corridor: Corridor) -> None:
+    drop(corridor, "drop/*.csv", archive="drop/done")
+    corridor.write("drop/a.csv", rows(1))
+    corridor.load()
+    assert [re.sub(ARCHIVED, "", name) for name in files_in(corridor.folder / "drop")] == ["done/a.csv"]
+    assert states(corridor.load()) == {}

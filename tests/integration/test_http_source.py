@@ -1,0 +1,385 @@
+"""HTTP APIs as sources: what they answer loads wholly or not at all, however badly they behave."""
+
+import gzip
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from blocks.http_api import HttpApi
+from freight import retry
+from freight.errors import ConfigurationError
+from freight.pipeline import UnitOutcome
+from freight.readers import http_pages
+from freight.reconcile import reconcile
+from freight.types import LoadCounts
+from tests.conftest import WarehouseUnderTest
+from tests.lib.connections import KnownConnections
+from tests.lib.corridor import Corridor
+from tests.lib.odd_api import OddApi, Question, Reply
+
+MACHINES = [{"id": f"MCH-00{number}", "site": "Douala", "year": 2010, "owner": {"name": "x"}} for number in range(1, 7)]
+
+
+@pytest.fixture
+def api() -> Iterator[OddApi]:
+    with OddApi() as api:
+        yield api
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long was waited between two tries, without waiting."""
+    waited: list[float] = []
+    monkeypatch.setattr(retry, "sleep", waited.append)
+    return waited
+
+
+@pytest.fixture
+def corridor(tmp_path: Path, api: OddApi, sqlite_warehouse: WarehouseUnderTest) -> Corridor:
+    """A corridor whose machines are known by an API."""
+    block = HttpApi(base_url=f"{api.url}/v1", read_timeout_s=1)
+    corridor = Corridor(tmp_path, sqlite_warehouse.engine, connections=KnownConnections(apis={"erp": block}))
+    return corridor.add_connected("machines", "machines", "http_api", location="machines", options={})
+
+
+def load(corridor: Corridor) -> UnitOutcome:
+    """Load, and check that the ledger agrees with the tables."""
+    (outcome,) = corridor.load().outcomes
+    assert reconcile(corridor.engine) == []
+    return outcome
+
+
+def let(corridor: Corridor, **options: Any) -> None:
+    """Set options of the source."""
+    corridor.sources[0]["options"] |= options
+
+
+def failure(corridor: Corridor) -> str:
+    """Load, check that nothing was loaded, and return why."""
+    outcome = load(corridor)
+    assert outcome.state == "failed"
+    assert corridor.rows("batches", "1", order_by="1") == []
+    assert corridor.rows("load_attempts", "location", "1") == [("erp/machines", 1)]
+    return outcome.message
+
+
+def test_an_answer_loads_once_and_then_what_has_changed(corridor: Corridor, api: OddApi) -> None:
+    api.reply = lambda _: Reply({"data": MACHINES})
+    assert load(corridor).counts == LoadCounts(read=6, inserted=6)
+    assert load(corridor) == UnitOutcome("machines", "erp/machines", "unchanged", message="loaded before")
+    api.reply = lambda _: Reply([{**MACHINES[0], "site": "Edéa"}, *MACHINES[1:5]])
+    assert load(corridor).counts == LoadCounts(read=5, updated=1, unchanged=4)
+    assert ("MCH-006", True) in corridor.rows("dim_machines", "machine_id", "is_absent")
+    assert [question.path for question in api.asked] == 3 * ["/v1/machines"]
+
+
+def by_etag(question: Question, shown: list[dict[str, Any]], etag: str) -> Reply:
+    if question.headers.get("If-None-Match") == etag:
+        return Reply(b"", 304, {"ETag": etag})
+    return Reply(shown, headers={"ETag": etag})
+
+
+def test_an_api_that_says_that_nothing_has_changed_is_believed(corridor: Corridor, api: OddApi) -> None:
+    api.reply = lambda question: by_etag(question, MACHINES, '"one"')
+    assert load(corridor).counts.inserted == 6
+    assert load(corridor).state == "unchanged"
+    assert api.asked[-1].headers["If-None-Match"] == '"one"'
+    let(corridor, parameters={"region": "Littoral"})  # another question
+    assert load(corridor).state == "unchanged"
+    assert "If-None-Match" not in api.asked[-1].headers
+    api.reply = lambda question: by_etag(question, MACHINES[:5], '"two"')
+    assert load(corridor).counts == LoadCounts(read=5, unchanged=5)
+
+
+def test_the_time_of_the_last_change_is_what_an_answer_speaks_for(corridor: Corridor, api: OddApi) -> None:
+    changed = format_datetime(datetime(2026, 2, 1, tzinfo=UTC), usegmt=True)
+
+    def reply(question: Question) -> Reply:
+        is_known = question.headers.get("If-Modified-Since") == changed
+        return Reply(b"", 304) if is_known else Reply(MACHINES, headers={"Last-Modified": changed})
+
+    api.reply = reply
+    assert load(corridor).counts.inserted == 6
+    assert load(corridor).state == "unchanged"
+    assert corridor.rows("batches", "as_of", "1") == [("2026-02-01 00:00:00.000000", 1)]
+
+
+Paged = Callable[[Question], Reply]
+
+
+def by_link(question: Question) -> Reply:
+    start = int(question.parameters.get("start", "0"))
+    more = {"Link": f'</v1/machines?start={start + 2}>; rel="next"'} if start < 4 else {}
+    return Reply(MACHINES[start : start + 2], headers=more)
+
+
+def by_cursor(question: Question) -> Reply:
+    start = int(question.parameters.get("after", "c0").removeprefix("c"))
+    return Reply({"items": MACHINES[start : start + 2], "next": f"c{start + 2}" if start < 4 else None, "total": 6})
+
+
+def by_number(question: Question) -> Reply:
+    start = int(question.parameters["p"]) * 4
+    assert question.parameters["size"] == "4"
+    return Reply({"machines": MACHINES[start : start + 4], "total": 6})
+
+
+PAGED: dict[str, tuple[Paged, dict[str, Any]]] = {
+    "link": (by_link, {"paging": "link"}),
+    "cursor": (
+        by_cursor,
+        {"paging": "cursor", "cursor_key": "next", "cursor_parameter": "after", "total_key": "total"},
+    ),
+    "page": (
+        by_number,
+        {
+            "paging": "page",
+            "page_parameter": "p",
+            "first_page": 0,
+            "parameters": {"size": "4"},
+            "records": "machines",
+            "total_key": "total",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("reply", "options"), PAGED.values(), ids=PAGED)
+def test_all_pages_are_one_snapshot(corridor: Corridor, api: OddApi, reply: Paged, options: dict[str, Any]) -> None:
+    api.reply = reply
+    let(corridor, **options)
+    assert load(corridor).counts == LoadCounts(read=6, inserted=6)
+    assert len(api.asked) == 3
+    assert load(corridor).state == "unchanged"
+    assert len(corridor.rows("batches", "1", order_by="1")) == 1
+
+
+@pytest.mark.parametrize("bad", [Reply(b"", 500), Reply(MACHINES, cut=20), Reply(b'[{"id": "MCH'), Reply(b"")])
+@pytest.mark.parametrize(("reply", "options"), PAGED.values(), ids=PAGED)
+def test_no_half_of_a_snapshot_loads_when_a_later_page_is_bad(
+    corridor: Corridor, api: OddApi, reply: Paged, options: dict[str, Any], bad: Reply
+) -> None:
+    let(corridor, **options)
+    firsts: list[Question] = []
+
+    def only_the_first(question: Question) -> Reply:
+        firsts.append(question)
+        return reply(question) if len(firsts) == 1 else bad
+
+    api.reply = only_the_first
+    assert "Remedy: " in failure(corridor)
+
+
+def repeated_page(question: Question) -> Reply:
+    start = int(question.parameters.get("start", "0"))
+    return Reply(MACHINES[:2], headers={"Link": f'</v1/machines?start={start + 2}>; rel="next"'})
+
+
+FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
+    "a cursor that leads back": (
+        lambda question: Reply({"items": [{"id": str(len(question.parameters))}], "next_cursor": "same"}),
+        {"paging": "cursor"},
+        "its pages do not end: it leads to",
+    ),
+    "a page that comes again": (repeated_page, {"paging": "link"}, "it gives the same page again"),
+    "a last page that comes for ever": (
+        lambda _: Reply(MACHINES),
+        {"paging": "page"},
+        "it gives the same page again",
+    ),
+    "a total that does not match": (
+        lambda _: Reply({"items": MACHINES, "count": 7}),
+        {"total_key": "count"},
+        "it gave 6 records, and its count says 7",
+    ),
+    "a total that is not told": (lambda _: Reply(MACHINES), {"total_key": "count"}, "its count says None"),
+    "pages that nobody expects": (by_link, {}, "this is one page of several"),
+    "a cursor that nobody expects": (by_cursor, {}, "this is one page of several"),
+    "a web page": (
+        lambda _: Reply(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}),
+        {},
+        r"the answer \(text/html\) is not valid JSON",
+    ),
+    "no list": (lambda _: Reply({"error": "no"}), {}, "the JSON is not a list of objects"),
+    "a list under another key": (lambda _: Reply({"items": []}), {"records": "machines"}, "name the key of the list"),
+    "no rows": (lambda _: Reply([]), {}, "the file is empty"),
+    "a refused login": (lambda _: Reply("", 403), {}, "answers 403 Forbidden"),
+    "a path that is not there": (lambda _: Reply("", 404), {}, r"answers 404 Not Found \[missing\]"),
+    "a part": (lambda _: Reply(MACHINES, 206), {}, "answers 206"),
+    "nothing new although nobody asked": (lambda _: Reply(b"", 304), {}, "answers 304"),
+    "a redirection that leads back": (
+        lambda _: Reply("", 302, {"Location": "/v1/machines"}),
+        {},
+        "the answer cannot be followed",
+    ),
+    "another host": (
+        lambda _: Reply("", 302, {"Location": "http://169.254.169.254/latest"}),
+        {},
+        "leads to 169.254.169.254: that needs an HTTP API block of its own",
+    ),
+    "a next page at another host": (
+        lambda _: Reply(MACHINES, headers={"Link": '<http://localhost:1/x>; rel="next"'}),
+        {"paging": "link"},
+        "leads to localhost",
+    ),
+    "a next page at no place": (
+        lambda _: Reply(MACHINES, headers={"Link": '<http://[::1>; rel="next"'}),
+        {"paging": "link"},
+        "leads to a page that has no place",
+    ),
+    "a truncated answer": (lambda _: Reply(MACHINES, cut=1), {}, "the API does not answer in full"),
+    "a silent server": (lambda _: Reply(MACHINES, pause_s=1.2), {}, "the API does not answer in full: timed out"),
+}
+
+
+@pytest.mark.parametrize(("reply", "options", "told"), FAULTS.values(), ids=FAULTS)
+def test_what_does_not_add_up_is_told_and_loads_nothing(
+    corridor: Corridor,
+    api: OddApi,
+    monkeypatch: pytest.MonkeyPatch,
+    reply: Paged,
+    options: dict[str, Any],
+    told: str,
+) -> None:
+    monkeypatch.setattr(retry, "RETRIES", 1)
+    api.reply = reply
+    let(corridor, **options)
+    message = failure(corridor)
+    assert re.search(told, message), message
+    assert "Remedy: " in message
+
+
+def test_an_answer_that_unpacks_to_more_than_fits_is_not_read(
+    corridor: Corridor, api: OddApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_pages, "LIST_LIMIT_BYTES", 1 << 20)
+    bomb = gzip.compress(b"[" + b" " * (20 << 20) + b"]")
+    assert len(bomb) < 1 << 20
+    api.reply = lambda _: Reply(bomb, headers={"Content-Encoding": "gzip"})
+    assert "[too_large]" in failure(corridor)
+
+
+def test_pages_that_take_too_long_in_all_are_given_up(
+    corridor: Corridor, api: OddApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_pages, "FETCH_LIMIT_S", -1.0)
+    api.reply = lambda _: Reply(MACHINES)
+    assert "[timed_out]" in failure(corridor)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_api_that_is_busy_is_asked_again_when_it_says(
+    corridor: Corridor, api: OddApi, pauses: list[float], status: int
+) -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    asks = [*(Reply("", status, {"Retry-After": told}) for told in ("7", soon, "86400")), Reply("", status)]
+    api.reply = lambda _: asks.pop(0) if asks else Reply(MACHINES)
+    assert load(corridor).counts.inserted == 6
+    assert [pauses[0], pauses[2], pauses[3]] == [7.0, retry.LONGEST_PAUSE_S, 8.0]
+    assert 20 < pauses[1] <= 30
+
+
+def test_an_api_that_stays_busy_fails_alone_and_its_file_is_dropped(corridor: Corridor, api: OddApi) -> None:
+    corridor.add_source("file", "machines", "json", "machines*.json")
+    corridor.write_machines("machines_20260101.json")
+    api.reply = lambda _: Reply("", 503)
+    report = corridor.load()
+    assert [outcome.state for outcome in report.outcomes] == ["failed", "loaded"]
+    assert "answers 503 Service Unavailable [unreadable]" in report.outcomes[0].message
+    assert len(api.asked) == 1 + retry.RETRIES
+
+
+@pytest.fixture
+def transactions(corridor: Corridor, api: OddApi) -> list[dict[str, Any]]:
+    """Transactions that an API gives since a time, in pages of two."""
+    records: list[dict[str, Any]] = []
+
+    def reply(question: Question) -> Reply:
+        since, page = question.parameters.get("since", ""), int(question.parameters["page"])
+        found = [record for record in records if not isinstance(record["changed"], str) or record["changed"] >= since]
+        return Reply({"items": found[page * 2 - 2 : page * 2]})
+
+    api.reply = reply
+    corridor.sources = []
+    corridor.add_connected(
+        "orders",
+        "transactions",
+        "http_api",
+        location="orders",
+        options={"paging": "page", "watermark": "changed", "overlap_s": 600},
+    )
+    records += [transaction(1, "2026-02-01T10:00:00Z"), transaction(2, "2026-02-01T11:00:00Z")]
+    return records
+
+
+def transaction(key: int, changed: str | None, volume: float = 30) -> dict[str, Any]:
+    row = {"transaction_id": f"TRX-{key}", "machine_id": "MCH-001", "date": "2026-02-01T08:00:00Z"}
+    return {**row, "volume_transferred": volume, "status_code": "OK", "changed": changed}
+
+
+def test_new_records_come_by_a_watermark_with_the_overlap(
+    corridor: Corridor, api: OddApi, transactions: list[dict[str, Any]]
+) -> None:
+    assert load(corridor).counts == LoadCounts(read=2, inserted=2)
+    assert load(corridor).state == "unchanged"
+    assert api.asked[-1].parameters["since"] == "2026-02-01T10:50:00Z"
+    transactions.append(transaction(3, "2026-02-01T10:55:00Z"))  # late
+    transactions[0] = transaction(1, "2026-02-01T12:00:00Z", volume=31)
+    assert load(corridor).counts == LoadCounts(read=3, inserted=1, updated=1, unchanged=1)
+    assert load(corridor).state == "unchanged"
+    assert api.asked[-1].parameters["since"] == "2026-02-01T11:50:00Z"
+
+
+def test_records_without_a_watermark_and_from_the_future_are_named(
+    corridor: Corridor, api: OddApi, transactions: list[dict[str, Any]]
+) -> None:
+    transactions += [transaction(3, None), transaction(4, "2999-01-01T00:00:00Z")]
+    outcome = load(corridor)
+    assert outcome.counts.inserted == 4
+    assert "1 records have no changed" in outcome.message
+    assert "1 records have a changed later than now" in outcome.message
+    assert load(corridor).state == "unchanged"
+    assert api.asked[-1].parameters["since"] == "2026-02-01T10:50:00Z"
+
+
+def test_watermarks_of_two_kinds_are_refused(corridor: Corridor, transactions: list[dict[str, Any]]) -> None:
+    transactions[1]["changed"] = 7
+    (outcome,) = corridor.load().outcomes
+    assert "changed is 7 in one record and '2026-02-01T10:00:00Z' in another" in outcome.message
+
+
+def test_what_does_not_grow_is_no_watermark(corridor: Corridor, transactions: list[dict[str, Any]]) -> None:
+    for record in transactions:
+        record["changed"] = ["2026"]
+    (outcome,) = corridor.load().outcomes
+    assert "a list, such as ['2026'], is no watermark" in outcome.message
+
+
+def test_an_api_without_new_records_changes_nothing(corridor: Corridor, transactions: list[dict[str, Any]]) -> None:
+    load(corridor)
+    transactions.clear()
+    assert load(corridor).state == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"connection": ""}, "connection: the reader 'http_api' needs one"),
+        ({"location": ""}, "location: the reader 'http_api' needs one"),
+        ({"location": "machines/{day:%Y%m%d}"}, "location: only the names of files tell a day"),
+        ({"options": {"paging": "pages"}}, "options > paging: Input should be 'none', 'link', 'cursor' or 'page'"),
+        ({"options": {"watermark": "changed"}}, "options > watermark: machines are stated as a whole"),
+    ],
+)
+def test_a_catalog_that_cannot_work_is_refused_at_once(tmp_path: Path, entry: dict[str, Any], told: str) -> None:
+    corridor = Corridor(tmp_path, sa.create_engine("sqlite://"))
+    corridor.add_connected("machines", "machines", "http_api", location="machines", options={})
+    corridor.sources[0] |= entry
+    with pytest.raises(ConfigurationError, match=told):
+        _ = corridor.catalog

@@ -1,0 +1,71 @@
+"""Processes that can be killed and frozen, forked off one that has imported everything: imports take a second."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+LIMIT_S = 90.0
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.lib.kills", "tests.lib.streams"])
+
+
+class Forked:
+    """A call of a function with text arguments in a process of its own, which inherits nothing that tests have set."""
+
+    def __init__(self, function: Callable[..., None], *arguments: str, log: Path) -> None:
+        """Start it; what it says is added to a log."""
+        self._log = log
+        log.touch()
+        self._process = _context.Process(target=_call, args=(function, arguments, log))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        assert self._process.pid
+        return self._process.pid
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.is_alive()
+
+    @property
+    def output(self) -> str:
+        """What it has said."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def kill(self) -> None:
+        """End it without a warning, at work or not."""
+        self._process.kill()
+        self.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal, such as SIGSTOP and SIGCONT."""
+        os.kill(self.pid, number)
+
+    def end(self) -> int:
+        """Ask it to end, and return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self, limit_s: float = LIMIT_S) -> int:
+        """Wait until it ends; return its exit code, which is negative if a signal ended it.
+
+        Raises:
+            TimeoutError: it has not ended within that time.
+        """
+        self._process.join(limit_s)
+        if self._process.exitcode is None:
+            raise TimeoutError(f"process {self.pid} has not ended within {limit_s} s")
+        return self._process.exitcode
+
+
+def _call(function: Callable[..., None], arguments: tuple[str, ...], log: Path) -> None:
+    with log.open("ab") as output:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
+    function(*arguments)
