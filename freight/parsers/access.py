@@ -174,10 +174,10 @@ def _send(program: subprocess.Popen[bytes], header: Sequence[str], output: Outpu
 
 
 def send_row(number: int, cells: Sequence[Any], header: Sequence[str], output: Output) -> None:
-    """Send a row; an object stands for a value that is no text, and makes it a fault."""
+    """Send a row; an object that tells why stands for a value that is no text, and makes it a fault."""
     odd = next((place for place, cell in enumerate(cells) if isinstance(cell, dict)), None)
     if odd is None:
         output.row(number, cells)
         return
     raw = json.dumps(dict(zip(header, cells, strict=True)), ensure_ascii=False).encode()
-    output.fault(number, header[odd], "no_text", f"a value of the type {cells[odd]['type']}, which is no text", raw)
+    output.fault(number, header[odd], "no_text", cells[odd]["told"], raw)

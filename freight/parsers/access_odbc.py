@@ -90,7 +90,7 @@ def _text(value: object) -> object:
         case float() if isfinite(value):
             return f"{Decimal(repr(value)).normalize():f}"
         case bytes() | bytearray():
-            return {"type": "OLE"}
+            return {"told": "a picture or another object, which is no text"}
         case _:
             return str(value)
 

@@ -22,8 +22,10 @@ public final class MakeAccess {
         for (String part : wishes.split("\u001d")) {
             String[] tables = part.split("\u001c");
             String[] where = tables[0].split("\u001f");
-            try (Database database =
-                    DatabaseBuilder.create(Database.FileFormat.valueOf(where[0]), new File(where[1]))) {
+            DatabaseBuilder builder = new DatabaseBuilder(new File(where[1]))
+                    .setFileFormat(Database.FileFormat.valueOf(where[0]))
+                    .setAutoSync(false); // else each row waits for the disk
+            try (Database database = builder.create()) {
                 for (int i = 1; i < tables.length; i++) {
                     add(database, tables[i].split("\u001e"));
                 }

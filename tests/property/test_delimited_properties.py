@@ -38,7 +38,7 @@ CONTENT = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=CONTENT)
 def test_any_bytes_are_a_table_or_a_fault(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.csv"
@@ -72,7 +72,7 @@ def found_by(batches: Iterator[RawBatch]) -> tuple[list[Any], list[Any]]:
     return sorted(rows, key=lambda row: row[-1]), sorted(row[:4] for b in all_batches for row in b.faults.rows())
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=TABLE, quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_the_fast_way_and_the_strict_way_read_the_same(tmp_path: Path, table: list[list[str]], quoting: Any) -> None:
     path = tmp_path / "a.csv"

@@ -36,6 +36,7 @@ import java.util.stream.Collectors;
  * <p>Standard input stays open as long as somebody wants to know.
  */
 public final class AccessTables {
+    private static final char NO_CHARACTER = '\ufffd'; // for a byte that the code page does not have
     private static final String WESTERN = "windows-1252";
     private static final DateTimeFormatter INSTANT = new DateTimeFormatterBuilder()
             .appendPattern("uuuu-MM-dd HH:mm:ss")
@@ -45,6 +46,7 @@ public final class AccessTables {
     private final PrintWriter answers = new PrintWriter(
             new OutputStreamWriter(
                     new BufferedOutputStream(new FileOutputStream(FileDescriptor.out), 1 << 16), StandardCharsets.UTF_8));
+    private boolean hasCodePage;
     private final BufferedReader questions =
             new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
 
@@ -77,13 +79,14 @@ public final class AccessTables {
     }
 
     /** Access 97 keeps texts in the code page of the machine that wrote them; Jackcess would take this machine's. */
-    private static void readAsWritten(Database database) throws IOException {
+    private void readAsWritten(Database database) throws IOException {
         database.setDateTimeType(DateTimeType.LOCAL_DATE_TIME);
         database.setLinkResolver((linking, name) -> {
             throw new IOException("a table that is a link is not followed");
         });
         DatabaseImpl file = (DatabaseImpl) database;
-        if (file.getFormat().toString().endsWith("3")) {
+        hasCodePage = file.getFormat().toString().endsWith("3");
+        if (hasCodePage) {
             String codePage = "windows-" + file.getDefaultCodePage();
             database.setCharset(Charset.forName(Charset.isSupported(codePage) ? codePage : WESTERN));
         }
@@ -159,7 +162,7 @@ public final class AccessTables {
         answers.append(line).append("}\n");
     }
 
-    private static void appendValue(StringBuilder line, Column column, Object value) {
+    private void appendValue(StringBuilder line, Column column, Object value) {
         if (value == null) {
             line.append("\"\"");
         } else if (column.getType() == DataType.COMPLEX_TYPE) {
@@ -174,6 +177,8 @@ public final class AccessTables {
             line.append('"').append(Byte.toUnsignedInt(octet)).append('"'); // Access counts from 0 to 255
         } else if (value instanceof Boolean || value instanceof Number) {
             line.append('"').append(value).append('"');
+        } else if (value instanceof String text && hasCodePage && text.indexOf(NO_CHARACTER) >= 0) {
+            line.append("{\"told\":\"bytes that are no characters in the code page of the file\"}");
         } else if (value instanceof String text) {
             appendText(line, text);
         } else {
@@ -182,7 +187,7 @@ public final class AccessTables {
     }
 
     private static void appendType(StringBuilder line, Column column) {
-        line.append("{\"type\":\"").append(column.getType()).append("\"}");
+        line.append("{\"told\":\"a value of the type ").append(column.getType()).append(", which is no text\"}");
     }
 
     private static String decimal(Number value) {
