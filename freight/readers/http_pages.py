@@ -143,7 +143,7 @@ class Pages:
             total = answer.told(self._options.total_key) if self._options.total_key else None
         if self._options.total_key and not self.is_unchanged and total != self.records:
             raise self._fault(
-                "changed_while_reading",
+                "corrupt",
                 f"it gave {self.records} records, and its {self._options.total_key} says {total}",
                 "none: the next run asks again; if it stays so, check the paging in the catalog",
             )
