@@ -19,7 +19,7 @@ from freight.parsers.json_records import PIECE_LIMIT_BYTES, WRAPPER_KEYS, Double
 from freight.readers.options import ReaderOptions
 from freight.retry import patiently
 
-TOTAL_LIMIT_BYTES = 512 << 20
+TOTAL_LIMIT_BYTES = 512 << 20  # of all pages; one is parsed in this process, and so has the cap of a piece
 FETCH_LIMIT_S = 1_800.0  # for all pages; an API that drips would hold up the night
 PAGES_LIMIT = 100_000
 OVERLAP_S = 3_600

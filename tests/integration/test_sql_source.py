@@ -77,7 +77,7 @@ class Erp:
 def erp(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Erp]:
     """The same test on both kinds of source."""
     if request.param == "sqlite":
-        url = made = f"sqlite:///{(tmp_path / 'erp.sqlite').as_posix()}"
+        url = made = f"sqlite:///{(tmp_path / 'erp 100% #1.sqlite').as_posix()}"
     else:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         url = server.new_database()
