@@ -1,6 +1,8 @@
 """Files in an Azure Blob storage account as a filesystem, with faults that are ours."""
 
 import asyncio
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -77,6 +79,8 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         """Tell what an error of Azure means for us."""
         try:
             yield
+        except ResourceNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
         except ClientAuthenticationError as error:
             raise self.refused(error.message) from None
         except AzureError as error:
@@ -110,7 +114,7 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         except ResourceModifiedError:
             raise SourceError("changed_while_reading", "it has changed", remedy="none: the next run loads it") from None
         except ResourceNotFoundError:
-            raise FileNotFoundError(path1) from None
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path1) from None
 
     async def delete_copied(self, source: BlobClient, etag: str) -> None:
         """Delete a file whose copy is whole, if it is still the one that was copied."""

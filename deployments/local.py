@@ -133,7 +133,7 @@ def _start_server(here: Settings) -> Place:
         return Place.of(process)
     place = Place.wanted()
     url = httpx.URL(place.url)
-    if _answers(url.host, url.port or 80):
+    if _answers(url):
         raise ConfigurationError(
             f"port {url.port} of {url.host} is in use by another program: end it, or set PREFECT_SERVER_API_PORT"
         )
@@ -144,9 +144,9 @@ def _start_server(here: Settings) -> Place:
     return place
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(url: httpx.URL) -> bool:
     try:
-        socket.create_connection((host, port), timeout=1).close()
+        socket.create_connection((url.host, url.port or 80), timeout=1).close()
     except OSError:
         return False
     return True
@@ -154,6 +154,8 @@ def _answers(host: str, port: int) -> bool:
 
 def is_healthy(place: Place) -> bool:
     """Whether a server answers."""
+    if not _answers(httpx.URL(place.url)):
+        return False  # which is cheap to tell: a client for HTTP loads all certificates of the world first
     try:
         return httpx.get(f"{place.url}/health", timeout=5).is_success
     except httpx.TransportError:

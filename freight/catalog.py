@@ -74,7 +74,10 @@ class Source(BaseModel):
     def on_day(self, day: date) -> Self:
         """Return this source with the files of one day only."""
         location = DAY.sub(lambda field: _each(field[1], lambda part: day.strftime(part)), self.location)
-        return self.model_copy(update={"location": location})
+        # The archive has the sub-folders of the location, by whichever run a file comes there.
+        deeper = fixed_part(location).removeprefix(fixed_part(self.of_all_days)).strip("/")
+        archive = f"{self.archive}/{deeper}" if self.archive and deeper else self.archive
+        return self.model_copy(update={"location": location, "archive": archive})
 
     @field_validator("location")
     @classmethod

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -118,7 +119,10 @@ def azurite_programs() -> Path:
     """Azurite, which all workers and later runs share."""
     if reason := why_no_azurite():
         _cannot_test(reason)
-    return fetch_azurite()
+    try:
+        return fetch_azurite()
+    except subprocess.SubprocessError as error:
+        _cannot_test(f"npm could not fetch Azurite, check the network: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """MS Access by Jackcess, which reads all formats and types right; `java/AccessTables.java` tells what it reads."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -126,6 +127,7 @@ def _program(path: Path, class_path: str) -> Iterator[subprocess.Popen[bytes]]:
         ["java", *JAVA_OPTIONS, "-cp", class_path, "AccessTables", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},  # without it Java finds no file with an accent in its path
     ) as program:
         try:
             yield program

@@ -14,12 +14,13 @@ from openpyxl.utils import get_column_letter
 
 from freight.contracts.headers import normalise
 from freight.errors import SourceError
-from freight.parsers.excel_sheets import Row, Workbook
+from freight.parsers.excel_sheets import Row, Workbook, folded
 from freight.parsers.output import Output, open_counted
 
 HEADER_SEARCH_ROWS = 30
 OLE_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of an .xls, and of a workbook behind a password
 ENCRYPTED_PART = "EncryptedPackage".encode("utf-16-le")
+OTHER_WORKBOOKS = {"xl/workbook.bin": "a binary one (.xlsb)", "content.xml": "an OpenDocument (.ods)"}
 UNPACKED_LIMIT_BYTES = 2 << 30
 BOMB_RATIO, BOMB_FROM_BYTES = 300, 32 << 20  # sheets of real exports shrink 10 to 50 times
 
@@ -66,6 +67,7 @@ def _refuse_non_workbook(content: BinaryIO) -> None:
         )
     try:
         with zipfile.ZipFile(content) as archive:
+            _refuse_other_workbooks({folded(name) for name in archive.namelist()})
             _refuse_bomb(archive.infolist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise SourceError(
@@ -79,6 +81,12 @@ def _old_or_encrypted(content: BinaryIO) -> SourceError:
             "encrypted", "the workbook is behind a password", remedy="remove the password and deliver it again"
         )
     return SourceError("unsupported", "the workbook has the old .xls format", remedy="save it as .xlsx")
+
+
+def _refuse_other_workbooks(parts: set[str]) -> None:
+    for part, kind in OTHER_WORKBOOKS.items():
+        if part in parts:
+            raise SourceError("unsupported", f"the workbook is {kind}", remedy="save it as `Excel Workbook (*.xlsx)`")
 
 
 def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:

@@ -8,9 +8,10 @@ memory, and takes twice as long.
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import IO, BinaryIO, NamedTuple
 from xml.etree.ElementTree import Element, fromstring, iterparse
+from zipfile import ZipFile, ZipInfo
 
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.styles.numbers import BUILTIN_FORMATS, is_date_format, is_timedelta_format
@@ -61,6 +62,28 @@ class Row(NamedTuple):
     errors: dict[int, str]
 
 
+class Package(ZipFile):
+    """A ZIP whose parts are found by their names in any case, and if a program wrote backslashes into them."""
+
+    def getinfo(self, name: str) -> ZipInfo:
+        """Return the part of a name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        exact = self.NameToInfo.get(name)
+        return exact or super().getinfo(self._names.get(folded(name), name))
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {folded(name): name for name in self.namelist()}
+
+
+def folded(name: str) -> str:
+    """Return what two names of one part have in common."""
+    return name.replace("\\", "/").casefold()
+
+
 class Workbook:
     """A workbook whose sheets are read row by row; chart sheets and macro sheets are not among them.
 
@@ -73,6 +96,7 @@ class Workbook:
 
     def __init__(self, content: BinaryIO) -> None:
         reader = ExcelReader(content, read_only=True, keep_links=False)
+        reader.archive = Package(content)
         reader.read_manifest()
         reader.read_workbook()
         _refuse_strict(reader)

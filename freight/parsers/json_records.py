@@ -118,7 +118,7 @@ def _listed(stream: BinaryIO) -> Iterator[object]:
         yield from whole
         given += len(whole)
         if len(rest) > PIECE_LIMIT_BYTES:
-            raise _too_long(rest, given)
+            raise _too_long(opening, rest, given)
     yield from _last_objects(opening, rest, given)
 
 
@@ -179,13 +179,13 @@ def _not_json(error: ValueError, given: int) -> SourceError:
     )
 
 
-def _too_long(rest: bytes, given: int) -> SourceError:
+def _too_long(opening: bytes, rest: bytes, given: int) -> SourceError:
     """Say why a piece does not end: it is broken, or it is one that long."""
     try:
-        loads(b"[" + rest)
+        loads(opening + rest)
     except json.JSONDecodeError as error:
         if error.pos < len(rest):
-            return _not_json(error, given or 1)
+            return _not_json(error, given)
     return SourceError(
         "too_large",
         f"what is in the list is longer than {PIECE_LIMIT_BYTES >> 20} MiB",
@@ -255,6 +255,10 @@ def objects_of(document: object, keys: Sequence[str] = WRAPPER_KEYS) -> list[obj
     Raises:
         SourceError: there is none.
     """
+    if isinstance(document, Doubled):
+        raise SourceError(
+            "unsupported", "the object around the list names a key twice", remedy="deliver one list of objects"
+        )
     if isinstance(document, dict):
         document = next((document[key] for key in keys if isinstance(document.get(key), list)), document)
     if not isinstance(document, list):

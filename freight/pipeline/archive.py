@@ -36,8 +36,7 @@ def archive_loaded(
     states = {outcome.location: outcome.state for outcome in outcomes if outcome.source == source.name}
     stay = {file.address for file in files if states.get(file.path) not in IN_THE_WAREHOUSE}
     stored = {file.address: file for file in files if file.address not in stay}
-    faults = {address: _archive(folder, source, file) for address, file in stored.items()}
-    told = {file.path: faults.get(file.address, "") for file in files}
+    told = {file.path: _archive(folder, source, file) for file in stored.values()}
     return [
         replace(outcome, unarchived=told.get(outcome.location, "")) if outcome.source == source.name else outcome
         for outcome in outcomes

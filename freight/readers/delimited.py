@@ -7,8 +7,10 @@ so does one with bytes that are not text. Row numbers count records, the header 
 import codecs
 import csv
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import batched, islice
 from typing import BinaryIO
 
 import polars as pl
@@ -20,14 +22,16 @@ from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark
-from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
+from freight.readers.locations import READ_BLOCK_BYTES, SourceFile, text_stream
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable, fault_row, no_rows
+from freight.readers.strict_csv import Record, Unclosed, quotes_are_plain, strict_records
 
 DELIMITERS = ",;\t|"
 SAMPLE_CHARS = 1 << 16
 HEADER_SEARCH_RECORDS = 30
 PARSE_BLOCK_BYTES = 2 << 20  # bounds memory; also the longest record that can be read
+STRICT_BATCH_ROWS = 20_000
 END_MARK = "\x1eend of file\x1e"  # no contract accepts control characters, so no row of a source reads like this
 CP1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
 
@@ -53,7 +57,8 @@ class DelimitedOptions(ReaderOptions):
 class Dialect:
     """How a delimited file is written.
 
-    `header_record` counts from 0. `stray_bytes` tells that some bytes of a UTF-8 file are not UTF-8.
+    `header_record` counts from 0. `stray_bytes` tells that some bytes of a UTF-8 file are not UTF-8, `plain_quotes`
+    that the fast parser cannot misread a quote.
     """
 
     encoding: str
@@ -62,6 +67,12 @@ class Dialect:
     header_record: int
     header: tuple[str, ...]
     decimal: DecimalMark
+    plain_quotes: bool
+
+    @property
+    def byte_encoding(self) -> str:
+        """Encoding in which every byte is a character and comes back: stray bytes reach us and stop no parser."""
+        return "latin-1" if self.stray_bytes else self.encoding
 
 
 def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptions) -> RawTable:
@@ -79,7 +90,8 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
         dialect = detect_dialect(file, contract, options)
     except SourceError as error:
         raise error.at(file.path) from None
-    return RawTable(dialect.header, _batches(file, dialect), dialect.decimal)
+    batches = _batches(file, dialect) if dialect.plain_quotes else _strict_batches(file, dialect)
+    return RawTable(dialect.header, batches, dialect.decimal)
 
 
 def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptions) -> Dialect:
@@ -92,7 +104,14 @@ def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptio
     records = _records(sample, delimiter)
     header = tuple(records[position])
     decimal = options.decimal or _guess_decimal(delimiter, records[position + 1 : -1] or records[position + 1 :])
-    return Dialect(encoding, stray_bytes, delimiter, position, header, decimal)
+    dialect = Dialect(encoding, stray_bytes, delimiter, position, header, decimal, plain_quotes=True)
+    return dialect if _has_plain_quotes(file, dialect) else replace(dialect, plain_quotes=False)
+
+
+def _has_plain_quotes(file: SourceFile, dialect: Dialect) -> bool:
+    with file.open() as stream, text_stream(stream, dialect.byte_encoding) as text, suppress(UnicodeError):
+        return quotes_are_plain(text, dialect.delimiter)
+    return True  # it is no text anyway, which the fast parser will tell
 
 
 def detect_encoding(file: SourceFile, declared: str | None = None) -> tuple[str, bool]:
@@ -205,7 +224,8 @@ def _first_filled(sample: str, delimiter: str) -> int:
 def _records(sample: str, delimiter: str) -> list[list[str]]:
     text = sample.lstrip("\ufeff").replace("\0", "")
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[: HEADER_SEARCH_RECORDS * 20]
+        records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+        return list(islice(records, HEADER_SEARCH_RECORDS * 20))
     except csv.Error:  # a cell longer than the csv module takes: the sample up to it tells enough
         return [line.split(delimiter) for line in text.splitlines()[:HEADER_SEARCH_RECORDS]]
 
@@ -239,16 +259,49 @@ def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
             remedy="look for a quote that is opened and never closed, or deliver the file again",
         ) from error
     if not numbering.reached_end:
-        raise SourceError(
-            "corrupt",
-            "a quote is opened and never closed: the rows after it cannot be told apart",
-            location=file.path,
-            row=numbering.last,
-            remedy="close or remove the quote in this row, or deliver the whole file again",
-        )
+        raise _unclosed(file, numbering.last)
     remaining = numbering.take_remaining_faults()
     if not remaining.is_empty():
         yield RawBatch(no_rows(len(dialect.header)), remaining)
+
+
+def _unclosed(file: SourceFile, row: int) -> SourceError:
+    return SourceError(
+        "corrupt",
+        "a quote is opened and never closed: the rows after it cannot be told apart",
+        location=file.path,
+        row=row,
+        remedy="close or remove the quote in this row, or deliver the whole file again",
+    )
+
+
+def _strict_batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
+    try:
+        with file.open() as stream, text_stream(stream, dialect.byte_encoding) as text:
+            for records in batched(strict_records(text, dialect.delimiter), STRICT_BATCH_ROWS):
+                yield _strict_batch(records, dialect)
+    except Unclosed as unclosed:
+        raise _unclosed(file, unclosed.number) from None
+
+
+def _strict_batch(records: Sequence[Record], dialect: Dialect) -> RawBatch:
+    width = len(dialect.header)
+    below = [record for record in records if record.number > dialect.header_record + 1]
+    rows = [(*record.cells, record.number) for record in below if len(record.cells) == width]
+    odd = [record for record in below if len(record.cells) != width and record.text.strip("\r\n")]
+    faults = [_strict_fault(record, width, dialect) for record in odd]
+    frame = pl.DataFrame(rows, schema=no_rows(width).schema, orient="row")
+    return _told(frame, pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA), dialect)
+
+
+def _strict_fault(record: Record, width: int, dialect: Dialect) -> dict[str, object]:
+    detail = record.fault or _other_width(len(record.cells), width)
+    raw = record.text.rstrip("\r\n").encode("latin-1" if dialect.stray_bytes else "utf-8")
+    return fault_row(record.number, None, "ragged_row", detail, raw)
+
+
+def _other_width(cells: int, width: int) -> str:
+    return f"{cells} cells where the header has {width}"
 
 
 class _WithEndMark(io.RawIOBase):
@@ -300,8 +353,7 @@ def _open_csv(stream: io.RawIOBase, dialect: Dialect, numbering: "_RowNumbers") 
             use_threads=False,  # only a serial parser knows the numbers of the records that it skips
             block_size=PARSE_BLOCK_BYTES,
             column_names=names,
-            # latin-1 maps every byte to a character and back: stray bytes reach us instead of stopping the parser
-            encoding="latin-1" if dialect.stray_bytes else dialect.encoding,
+            encoding=dialect.byte_encoding,
         ),
         parse_options=pacsv.ParseOptions(
             delimiter=dialect.delimiter,
@@ -329,7 +381,7 @@ class _RowNumbers:
 
     def note_invalid(self, row: pacsv.InvalidRow) -> str:
         """Keep a record that the parser skips; called by the parser, in order."""
-        detail = f"{row.actual_columns} cells where the header has {row.expected_columns}"
+        detail = _other_width(row.actual_columns, row.expected_columns)
         self._faults.append(fault_row(row.number, None, "ragged_row", detail, row.text.encode(self._encoding)))
         return "skip"
 
@@ -365,17 +417,20 @@ class _RowNumbers:
 
 def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) -> RawBatch:
     frame = pl.DataFrame(pl.from_arrow(cells)).cast(pl.String)
-    names = frame.columns
     if frame.height and frame.item(-1, "0") == END_MARK:
         frame, numbering.reached_end = frame.head(-1), True
     frame = frame.with_columns(numbering.number(frame.height))
-    faults = numbering.take_faults()
+    below_header = pl.col(ROW_NUMBER) > numbering.header_number
+    return _told(frame.filter(below_header), numbering.take_faults(), dialect)
+
+
+def _told(frame: pl.DataFrame, faults: pl.DataFrame, dialect: Dialect) -> RawBatch:
+    """Return rows without those that are blank, and with stray bytes told from text."""
+    names = [name for name in frame.columns if name != ROW_NUMBER]
     if dialect.stray_bytes:
         frame, undecodable = _decode_cells(frame, names)
         faults = pl.concat([faults, undecodable])
-    below_header = pl.col(ROW_NUMBER) > numbering.header_number
-    blank = pl.all_horizontal(pl.col(names) == "")
-    return RawBatch(frame.filter(below_header & ~blank), faults)
+    return RawBatch(frame.filter(~pl.all_horizontal(pl.col(names) == "")), faults)
 
 
 def _decode_cells(frame: pl.DataFrame, names: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Timer
@@ -71,9 +71,8 @@ class Patience:
     So a small file that makes its parser go round in circles is given up soon, and a large one gets the time it needs.
     """
 
-    def __init__(self, size_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
-        self._clock = clock
         self._waited_s = 0.0
         self._read_bytes = 0
 

@@ -118,6 +118,11 @@ class SourceFile:
                 remedy="none if the newer one has all that it had, else deliver it by another name",
             )
         self.filesystem.mv(target, self.address)
+        raise SourceError(
+            "unreadable",
+            "it was replaced while it was moved, or lost its time of change by that",
+            remedy="none if it was replaced: the next run loads it; else name an archive on the same disk",
+        )
 
 
 def find_files(

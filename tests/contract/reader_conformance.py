@@ -209,6 +209,7 @@ class ReaderConformance:
         self.outcome(path)
 
     @pytest.mark.chaos
+    @pytest.mark.timeout(1_800)
     def test_many_damaged_files_give_a_table_or_a_fault(self, path: Path) -> None:
         self.write(path, COLUMNS, numbered(60))
         content = path.read_bytes()
@@ -260,6 +261,7 @@ class ReaderConformance:
         assert (left, [*scratch.iterdir()]) == (set(), [])
 
     @pytest.mark.chaos
+    @pytest.mark.timeout(1_800)
     @pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED: only Linux tells the memory of a process alone")
     def test_memory_does_not_grow_with_the_rows(self, path: Path) -> None:
         records: list[dict[str, Any]] = [station(f"Gare {number}" + "x" * 200) for number in range(100_000)]

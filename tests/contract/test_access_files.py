@@ -170,6 +170,16 @@ def test_a_table_that_is_not_there_is_answered_with_those_that_are(files: dict[s
     )
 
 
+def test_a_path_may_have_accents_wherever_it_is_read(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    path = tmp_path / "Bélabo 😀" / "données.mdb"
+    path.parent.mkdir()
+    path.write_bytes(files["V2003"].read_bytes())
+    assert len(read(path).rows) == 3
+
+
 def test_a_database_without_a_table_is_empty(access_writer: AccessWriter, tmp_path: Path) -> None:
     access_writer.write(("V2010", tmp_path / "a.accdb", []))
     assert refused(tmp_path / "a.accdb").fault == "empty"

@@ -100,6 +100,47 @@ def test_a_hundred_kills_leave_nothing_half_done(
     measured(kill_again_and_again(warehouse, landing, 100))
 
 
+def kill_around_the_archive(folder: Path, warehouse: WarehouseUnderTest, kills: int) -> str:
+    """Kill loads right after a commit, or anywhere; at the end each row is there and each file archived, once."""
+    corridor = Corridor(folder, warehouse.engine)
+    corridor.add_source("drop", "transactions", "csv", "drop/*.csv", archive="done")
+    assert corridor.catalog.sources
+    chance, started, killed, keys = random.Random(kills), time.monotonic(), 0, list[str]()
+    for number in range(kills):
+        for _ in range(4):
+            keys.append(f"TRX-{len(keys)}")
+            corridor.write_transactions(f"drop/{keys[-1]}.csv", [f"{keys[-1]},MCH-001,2026-02-01 10:00:00,30,OK"])
+        death = Death("after", chance.randint(2, 5)) if number % 2 == 0 else None
+        process = LoadProcess(warehouse.url, folder, f"victim-{number}", death)
+        ended = process.end() if death else process.kill_after(chance.uniform(0.2, 1.5))
+        assert ended.returncode in (0, -9), ended.said
+        killed += ended.returncode == -9
+        assert is_intact(warehouse.engine)
+    left = len(list((folder / "drop").iterdir()))
+    assert left > 0  # otherwise nobody was killed in between
+    assert corridor.load().failures == []
+    assert list((folder / "drop").iterdir()) == []
+    archived = sorted(path.name.partition("_")[2] for path in (folder / "done").iterdir())
+    assert archived == sorted(f"{key}.csv" for key in keys)
+    assert corridor.rows("fact_transactions", "transaction_id", "origin_seq") == [(key, 2) for key in sorted(keys)]
+    assert reconcile(warehouse.engine) == []
+    return f"{kills_in_words(kills, killed, time.monotonic() - started)}, {left} of {len(keys)} files left to archive"
+
+
+def test_a_kill_between_a_commit_and_the_archive_loses_nothing(
+    tmp_path: Path, sqlite_warehouse: WarehouseUnderTest
+) -> None:
+    kill_around_the_archive(tmp_path, sqlite_warehouse, 1)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+def test_kills_around_the_archive_lose_nothing(
+    tmp_path: Path, warehouse: WarehouseUnderTest, measured: Measured
+) -> None:
+    measured(kill_around_the_archive(tmp_path, warehouse, 25))
+
+
 def test_two_loads_of_the_same_files_at_once_do_no_harm(warehouse: WarehouseUnderTest, landing: Path) -> None:
     run(warehouse.engine, landing, "alone")
     clean = content_of(warehouse.engine)

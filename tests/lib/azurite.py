@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,7 @@ from azure.storage.blob import (
     generate_account_sas,
 )
 
-from freight.java import one_at_a_time
+from freight.java import fetch_once
 from freight.simulator.certificates import write_certificates
 from tests.lib.ports import free_port
 
@@ -51,29 +50,22 @@ def why_not() -> str:
 
 def fetch_azurite() -> Path:
     """Return the folder of Azurite, fetched (190 MB on disk) if it is not there yet; a download counts once whole."""
-    folder = cache_folder() / VERSION
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with one_at_a_time(folder.parent):
-            if not folder.exists():  # another process may have fetched it while this one waited
-                _download(folder)
-    return folder
+    return fetch_once(cache_folder() / VERSION, _download)
 
 
-def _download(folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="download-") as name:
-        staging = Path(name, "azurite")
-        staging.mkdir()
-        # No scripts: they would build what nobody needs here.
-        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel", "error")
-        subprocess.run(
-            ["npm", "install", *options, f"azurite@{VERSION}"],
-            cwd=staging,
-            stdin=subprocess.DEVNULL,
-            timeout=DOWNLOAD_LIMIT_S,
-            check=True,
-        )
-        staging.rename(folder)
+def _download(staging: Path) -> Path:
+    made = staging / "azurite"
+    made.mkdir()
+    # No scripts: they would build what nobody needs here.
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel", "error")
+    subprocess.run(
+        ["npm", "install", *options, f"azurite@{VERSION}"],
+        cwd=made,
+        stdin=subprocess.DEVNULL,
+        timeout=DOWNLOAD_LIMIT_S,
+        check=True,
+    )
+    return made
 
 
 class OwnAzurite(Protocol):

@@ -153,3 +153,13 @@ def test_an_object_that_names_a_key_twice_is_known(text: str) -> None:
 def test_what_is_no_json_stays_none_beside_a_large_number(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - each parser words it in its own way
         json_records.loads(text.encode())
+
+
+def test_a_second_list_under_the_same_key_is_not_taken_for_the_end_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_records, "PIECE_BYTES", 40)
+    path = tmp_path / "a.json"
+    path.write_text('{"data":[' + ",".join('{"a":1}' for _ in range(50)) + '],"data":[{"a":2}]}', encoding="utf-8")
+    with pytest.raises(SourceError, match="names a key twice"):
+        parsed(path, json_records.parse_list)

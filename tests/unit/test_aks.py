@@ -80,7 +80,7 @@ def test_runs_of_a_deployment_are_spread(deployment: str) -> None:
 @pytest.mark.parametrize("deployment", LISTENERS)
 def test_a_listener_has_the_memory_and_the_priority_that_it_needs(deployment: str) -> None:
     resources = container_of(deployment)["resources"]
-    assert (resources["requests"]["memory"], resources["limits"]["memory"]) == ("384Mi", "768Mi")
+    assert (resources["requests"]["memory"], resources["limits"]["memory"]) == ("512Mi", "1Gi")
     assert pod_of(deployment)["priorityClassName"] == "dpa-listeners"
     assert environment_of(deployment)["MALLOC_ARENA_MAX"] == "2"
 

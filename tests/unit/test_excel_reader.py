@@ -292,6 +292,24 @@ def test_a_zip_that_is_no_workbook_is_corrupt(path: Path) -> None:
     assert refused(path).fault == "corrupt"
 
 
+@pytest.mark.parametrize(("part", "kind"), [("xl/workbook.bin", ".xlsb"), ("content.xml", ".ods")])
+def test_another_kind_of_workbook_is_told_by_its_name(path: Path, part: str, kind: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(part, "hello")
+    error = refused(path)
+    assert (error.fault, kind in error.message) == ("unsupported", True)
+
+
+def test_parts_are_found_as_some_programs_spell_them(path: Path) -> None:
+    save(path, [HEADER, ROW])
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name.replace("/", "\\").replace("sharedStrings", "SharedStrings"), content)
+    assert read(path)[1][0][0] == "TRX-1"
+
+
 def test_a_zip_bomb_is_refused_before_it_unfolds(path: Path) -> None:
     save(path, [HEADER, ROW])
     replace_part(path, "xl/sharedStrings.xml", b" " * (64 << 20))

@@ -50,6 +50,12 @@ def test_a_day_in_a_location_is_any_day_or_a_certain_one(tmp_path: Path) -> None
     assert source("erp/*.csv").of_all_days == "erp/*.csv"
 
 
+def test_the_archive_of_a_day_is_that_of_all_days() -> None:
+    assert source(DATED).model_copy(update={"archive": "done"}).on_day(DAY).archive == "done/2026/02"
+    assert source("{day:%Y%m%d}.csv").model_copy(update={"archive": "done"}).on_day(DAY).archive == "done"
+    assert source(DATED).on_day(DAY).archive is None
+
+
 @pytest.mark.parametrize(
     "location", ["{day:%Y%m}.csv", "{day:%d}.csv", "{day:%y%m%d}.csv", "{day:%Y%m%d%H}.csv", "{day:x}"]
 )
