@@ -141,7 +141,7 @@ class Pages:
             file.writelines(orjson.dumps(record) + b"\n" for record in answer.records)
             self.records += len(answer.records)
             total = answer.told(self._options.total_key) if self._options.total_key else None
-        if self._options.total_key and not self.is_unchanged and total != self.records:
+        if self._options.total_key and not self.is_unchanged and str(total) != str(self.records):
             raise self._fault(
                 "corrupt",
                 f"it gave {self.records} records, and its {self._options.total_key} says {total}",
