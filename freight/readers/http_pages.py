@@ -19,7 +19,7 @@ from freight.parsers.json_records import PIECE_LIMIT_BYTES, WRAPPER_KEYS, Double
 from freight.readers.options import ReaderOptions
 from freight.retry import patiently
 
-TOTAL_LIMIT_BYTES = 512 << 20
+TOTAL_LIMIT_BYTES = 512 << 20  # of all pages; one is parsed in this process, and so has the cap of a piece
 FETCH_LIMIT_S = 1_800.0  # for all pages; an API that drips would hold up the night
 PAGES_LIMIT = 100_000
 OVERLAP_S = 3_600
@@ -141,9 +141,9 @@ class Pages:
             file.writelines(orjson.dumps(record) + b"\n" for record in answer.records)
             self.records += len(answer.records)
             total = answer.told(self._options.total_key) if self._options.total_key else None
-        if self._options.total_key and not self.is_unchanged and total != self.records:
+        if self._options.total_key and not self.is_unchanged and str(total) != str(self.records):
             raise self._fault(
-                "changed_while_reading",
+                "corrupt",
                 f"it gave {self.records} records, and its {self._options.total_key} says {total}",
                 "none: the next run asks again; if it stays so, check the paging in the catalog",
             )

@@ -258,7 +258,7 @@ def test_what_does_not_add_up_is_told_and_loads_nothing(
 def test_an_answer_that_unpacks_to_more_than_fits_is_not_read(
     corridor: Corridor, api: OddApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_pages, "LIST_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(http_pages, "PIECE_LIMIT_BYTES", 1 << 20)
     bomb = gzip.compress(b"[" + b" " * (20 << 20) + b"]")
     assert len(bomb) < 1 << 20
     api.reply = lambda _: Reply(bomb, headers={"Content-Encoding": "gzip"})
