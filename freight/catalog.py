@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
@@ -86,16 +86,6 @@ class Source(BaseModel):
         if forms and {part for form in forms for part in re.findall("%.?", form)} != DAY_PARTS.keys():
             raise ValueError("a day in a location is written with %Y, %m and %d, such as {day:%Y%m%d}")
         return location
-
-    @model_validator(mode="after")
-    def _names_a_drop_for_blobs(self) -> Self:
-        if self.drop is None and self.location.startswith(OF_AZURE):
-            raise ValueError(f"{BLOBS} needs drop, the name of a Blob Drop block")
-        if self.drop is not None and not IN_A_CONTAINER.fullmatch(self.location):
-            raise ValueError(
-                f"with drop the location is {BLOBS}container/ and the path in it: the block has the account"
-            )
-        return self
 
 
 def _each(form: str, of_part: Callable[[str], str]) -> str:
@@ -214,6 +204,8 @@ def _check_place(source: Source, reader: Reader) -> None:
             raise ConfigurationError(f"{key}: the reader {source.reader!r} has no use for one: remove it")
     if "connection" in reader.needs:
         _refuse_what_files_have(source)
+    else:
+        _check_drop(source)
 
 
 def _refuse_what_files_have(source: Source) -> None:
@@ -222,6 +214,15 @@ def _refuse_what_files_have(source: Source) -> None:
     for key in ("drop", "archive", "settle_s", "max_age_h"):
         if getattr(source, key):
             raise ConfigurationError(f"{key}: only files have one: remove it")
+
+
+def _check_drop(source: Source) -> None:
+    if source.drop is None and source.location.startswith(OF_AZURE):
+        raise ConfigurationError(f"location: {BLOBS} needs drop, the name of a Blob Drop block")
+    if source.drop is not None and not IN_A_CONTAINER.fullmatch(source.location):
+        raise ConfigurationError(
+            f"location: with drop the location is {BLOBS}container/ and the path in it: the block has the account"
+        )
 
 
 def _check_fallbacks(source: Source, catalog: Catalog, path: Path) -> None:

@@ -313,7 +313,9 @@ def test_a_table_that_changes_between_two_readings_is_left_for_the_next_run(
 
     with monkeypatch.context() as patched:
         patched.setattr(run, "extract_unit", written_to)
-        assert "[changed_while_reading]" in load(corridor).message
+        outcome = load(corridor)
+    assert outcome.state == "waiting"
+    assert "[changed_while_reading]" in outcome.message
     assert load(corridor).counts == LoadCounts(read=3, inserted=3)
 
 
@@ -455,6 +457,9 @@ def test_a_refused_password_is_told_without_it(
         ({"options": {"table": "t", "where": "1=1"}}, "options > where: unknown to this reader"),
         ({"connection": ""}, "connection: the reader 'sql' needs one"),
         ({"location": "x.csv"}, "location: the reader 'sql' has no use for one"),
+        ({"drop": "corridor"}, "drop: only files have one"),
+        ({"archive": "done"}, "archive: only files have one"),
+        ({"settle_s": 60}, "settle_s: only files have one"),
         ({"dataset": "machines"}, "options > watermark: machines are stated as a whole"),
     ],
 )
