@@ -16,12 +16,12 @@ from pydantic import Field
 from rich.console import Console
 
 from blocks.places import warehouse_place
-from freight.catalog import Catalog, read_catalog
+from freight.catalog import Catalog, Source, read_catalog
 from freight.errors import ConfigurationError, DpaError, SourceError
-from freight.pipeline import PlannedUnit, RunReport, UnitOutcome
+from freight.pipeline import PlannedUnit, RunReport, UnitOutcome, load_first_that_serves
 from freight.progress import progress
 from freight.settings import Settings, load_settings, started_by
-from freight.summary import headline, print_summary, reasons, shortfalls, summary_rows
+from freight.summary import headline, print_summary, reasons, remarks, shortfalls, summary_rows
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
 from tasks import load as steps
@@ -56,7 +56,8 @@ def load_nightly(
         degraded_share: Share of a source's rows in quarantine above which the run ends as Degraded.
 
     Returns:
-        Completed with the `RunReport`; its name is Degraded when something was left out, a parked file or many rows.
+        Completed with the `RunReport`; its name is Degraded when something was left out, a parked file or many rows,
+        or when a fallback serves in the place of a source.
         Failed when a file or a source failed; what could be loaded is loaded. Failed with the `DpaError` when the run
         could not go on.
     """
@@ -94,18 +95,19 @@ def _ended(report: RunReport, degraded_share: float) -> State[Any]:
 
 
 def _load_sources(block: str | None, catalog: Catalog, run_id: RunId) -> list[UnitOutcome]:
-    plans = [steps.plan(block, catalog, source, run_id) for source in catalog.sources]
-    outcomes = [outcome for plan in plans for outcome in plan.ended]
-    units = [unit for plan in plans for unit in plan.units]
-    with progress(len(units)) as advance:
-        for unit in units:
-            outcomes.append(_load_unit(block, unit))
-            advance(outcomes[-1])
-    for source, plan in zip(catalog.sources, plans, strict=True):
-        if source.archive:
-            outcomes = steps.archive(catalog, source, plan.files, outcomes)
-    order = [source.name for source in catalog.sources]
-    return sorted(outcomes, key=lambda outcome: order.index(outcome.source))
+    plans = {source.name: steps.plan(block, catalog, source, run_id) for source in catalog.heads}
+    with progress(sum(len(plan.units) for plan in plans.values())) as advance:
+
+        def attempt(source: Source) -> list[UnitOutcome]:
+            plan = plans.get(source.name) or steps.plan(block, catalog, source, run_id)
+            outcomes = [*plan.ended]
+            for unit in plan.units:
+                outcomes.append(_load_unit(block, unit))
+                advance(outcomes[-1])
+            return steps.archive(catalog, source, plan.files, outcomes) if source.archive else outcomes
+
+        chains = map(catalog.chain_of, catalog.heads)
+        return [outcome for chain in chains for outcome in load_first_that_serves(chain, attempt)]
 
 
 def _load_unit(block: str | None, planned: PlannedUnit) -> UnitOutcome:
@@ -116,7 +118,7 @@ def _load_unit(block: str | None, planned: PlannedUnit) -> UnitOutcome:
 
 
 def _publish(report: RunReport) -> None:
-    paragraphs = [headline(report), *reasons(report, "failed", "parked", "waiting")]
+    paragraphs = [headline(report), *reasons(report, "failed", "parked", "replaced", "waiting"), *remarks(report)]
     create_table_artifact(summary_rows(report), key="load-nightly-summary", description="\n\n".join(paragraphs))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
@@ -44,6 +44,12 @@ class Source(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
     settle_s: float = Field(default=0, ge=0, description="Seconds that a file must not have changed before it loads.")
     archive: str | None = Field(default=None, description="Folder of the same place to which loaded files are moved.")
+    fallbacks: tuple[str, ...] = Field(
+        default=(), description="Sources of the same dataset, tried in this order if this one fails or is too old."
+    )
+    max_age_h: float | None = Field(
+        default=None, gt=0, description="Hours after which the newest of its files is too old to be of use."
+    )
     time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
     quarantine_limit: float = Field(
         default=DEFAULT_QUARANTINE_LIMIT, ge=0, le=1, description="Largest share of bad rows."
@@ -81,16 +87,6 @@ class Source(BaseModel):
             raise ValueError("a day in a location is written with %Y, %m and %d, such as {day:%Y%m%d}")
         return location
 
-    @model_validator(mode="after")
-    def _names_a_drop_for_blobs(self) -> Self:
-        if self.drop is None and self.location.startswith(OF_AZURE):
-            raise ValueError(f"{BLOBS} needs drop, the name of a Blob Drop block")
-        if self.drop is not None and not IN_A_CONTAINER.fullmatch(self.location):
-            raise ValueError(
-                f"with drop the location is {BLOBS}container/ and the path in it: the block has the account"
-            )
-        return self
-
 
 def _each(form: str, of_part: Callable[[str], str]) -> str:
     return re.sub("%.", lambda part: of_part(part[0]), form)
@@ -109,8 +105,19 @@ class Catalog(BaseModel):
         """Whether the sources are the simulator's."""
         return any(source.simulated for source in self.sources)
 
+    @property
+    def heads(self) -> tuple[Source, ...]:
+        """The sources that are tried first: those that are no fallback of another one."""
+        fallbacks = {name for source in self.sources for name in source.fallbacks}
+        return tuple(source for source in self.sources if source.name not in fallbacks)
+
+    def chain_of(self, source: Source) -> list[Source]:
+        """Return a source and its fallbacks, in the order in which they are tried."""
+        known = {known.name: known for known in self.sources}
+        return [source, *(known[name] for name in source.fallbacks if name in known)]
+
     def only(self, names: Sequence[str] | None, *, dated: bool = False) -> Self:
-        """Return a catalog of some of the sources.
+        """Return a catalog of some of the sources, and their fallbacks.
 
         Args:
             names: of the sources; None for all.
@@ -122,9 +129,11 @@ class Catalog(BaseModel):
         known = [source.name for source in self.sources]
         if unknown := next((name for name in names or () if name not in known), None):
             raise ConfigurationError(f"the catalog has no source {unknown!r}: it has {', '.join(known)}")
-        chosen = [source for source in self.sources if names is None or source.name in names]
-        undated = [source.name for source in chosen if not source.has_day]
-        if dated and undated and (names is not None or len(undated) == len(chosen)):
+        named = [source for source in self.sources if names is None or source.name in names]
+        wanted = {source.name for source in named}.union(*(source.fallbacks for source in named))
+        chosen = [source for source in self.sources if source.name in wanted]
+        undated = [source.name for source in named if not source.has_day]
+        if dated and undated and (names is not None or len(undated) == len(named)):
             raise ConfigurationError(
                 f"the location of {', '.join(undated)} tells no day: write {{day:%Y%m%d}} where it stands in the path"
             )
@@ -164,6 +173,7 @@ def _checked(catalog: Catalog, path: Path) -> Catalog:
     for source in catalog.sources:
         _check_reader(source, path)
         _check_archive(source, path)
+        _check_fallbacks(source, catalog, path)
         if source.contract.immutable:
             raise ConfigurationError(f"{path.name}: {source.name}: {source.dataset} come by a stream, not by files")
     if len({source.simulated for source in catalog.sources}) > 1:
@@ -194,14 +204,40 @@ def _check_place(source: Source, reader: Reader) -> None:
             raise ConfigurationError(f"{key}: the reader {source.reader!r} has no use for one: remove it")
     if "connection" in reader.needs:
         _refuse_what_files_have(source)
+    else:
+        _check_drop(source)
 
 
 def _refuse_what_files_have(source: Source) -> None:
     if source.has_day:
         raise ConfigurationError("location: only the names of files tell a day")
-    for key in ("drop", "archive", "settle_s"):
+    for key in ("drop", "archive", "settle_s", "max_age_h"):
         if getattr(source, key):
             raise ConfigurationError(f"{key}: only files have one: remove it")
+
+
+def _check_drop(source: Source) -> None:
+    if source.drop is None and source.location.startswith(OF_AZURE):
+        raise ConfigurationError(f"location: {BLOBS} needs drop, the name of a Blob Drop block")
+    if source.drop is not None and not IN_A_CONTAINER.fullmatch(source.location):
+        raise ConfigurationError(
+            f"location: with drop the location is {BLOBS}container/ and the path in it: the block has the account"
+        )
+
+
+def _check_fallbacks(source: Source, catalog: Catalog, path: Path) -> None:
+    known = {known.name: known for known in catalog.sources}
+    for name in source.fallbacks:
+        if fault := _fault_of_fallback(source, known.get(name)):
+            raise ConfigurationError(f"{path.name}: sources > {source.name} > fallbacks > {name}: {fault}")
+
+
+def _fault_of_fallback(source: Source, fallback: Source | None) -> str | None:
+    if fallback is None:
+        return "there is no such source"
+    if fallback.dataset != source.dataset:
+        return f"its dataset is {fallback.dataset}, not {source.dataset}"
+    return "it has fallbacks of its own: name all of them in one list" if fallback.fallbacks else None
 
 
 def _check_archive(source: Source, path: Path) -> None:

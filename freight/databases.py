@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import certifi
 import sqlalchemy as sa
@@ -89,7 +90,8 @@ def _read_only_engine(url: sa.URL) -> sa.Engine:
     shared: dict[str, Any] = {"poolclass": sa.NullPool}
     match url.get_backend_name():
         case "sqlite" if url.database:
-            read_only = url.set(database=f"file:{url.database}").update_query_dict({"mode": "ro", "uri": "true"})
+            path = f"file:{quote(url.database)}"
+            read_only = url.set(database=path).update_query_dict({"mode": "ro", "uri": "true"})
             return sa.create_engine(read_only, connect_args={"check_same_thread": False}, **shared)
         case "postgresql":
             options = {"options": "-c default_transaction_read_only=on", "connect_timeout": CONNECT_S, **DEAD_PEER}
@@ -120,7 +122,9 @@ def holds_password(url: str) -> bool:
         ConfigurationError: the URL cannot be read.
     """
     parsed = read_url(url)
-    return parsed.password is not None or any(name.lower() in ("password", "pwd") for name in parsed.query)
+    named = {name.lower() for name in parsed.query}
+    in_odbc = "pwd=" in str(parsed.query.get("odbc_connect", "")).lower()
+    return parsed.password is not None or bool(named & {"password", "passwd", "pwd"}) or in_odbc
 
 
 def over_tls(url: sa.URL) -> sa.URL:

@@ -10,6 +10,14 @@ from freight.pipeline import RunReport, UnitState
 
 HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
 
+NOTES: dict[UnitState, str] = {
+    "unchanged": "loaded before",
+    "waiting": "left for the next run",
+    "parked": "parked",
+    "replaced": "replaced by a fallback",
+    "failed": "FAILED",
+}
+
 
 def summary_rows(report: RunReport) -> list[dict[str, object]]:
     """Return one row per source with the columns of `HEADINGS`; the note tells of files that did not load."""
@@ -20,8 +28,7 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
     outcomes = [outcome for outcome in report.outcomes if outcome.source == source]
     states = [outcome.state for outcome in outcomes]
     counts = report.counts(source)
-    notes = {"unchanged": "loaded before", "waiting": "left for the next run", "parked": "parked", "failed": "FAILED"}
-    told = [f"{states.count(state)} {text}" for state, text in notes.items() if state in states]
+    told = [f"{states.count(state)} {text}" for state, text in NOTES.items() if state in states]
     return {
         "source": source,
         "files": len(outcomes),
@@ -37,7 +44,7 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
 
 def headline(report: RunReport) -> str:
     """Return the run in one sentence."""
-    left = {"parked": report.parked, "left for the next run": report.waiting}
+    left = {"parked": report.parked, "replaced": report.replaced, "left for the next run": report.waiting}
     told = "".join(f"; {count} {state}" for state, count in left.items() if count)
     if report.failures:
         return f"{len(report.failures)} of {len(report.outcomes)} files failed{told}; the others are loaded"
@@ -57,8 +64,13 @@ def reasons(report: RunReport, *states: UnitState) -> list[str]:
     ]
 
 
+def remarks(report: RunReport) -> list[str]:
+    """Say what a person should know of what was loaded."""
+    return [f"NOTE {o.source}: {o.message}" for o in report.outcomes if o.state == "loaded" and o.message]
+
+
 def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
-    """Say what a run left out although nothing failed: parked files, files not archived, many rows in quarantine.
+    """Say what a run left out although nothing failed: parked, replaced, not archived, many rows in quarantine.
 
     Args:
         report: the run.
@@ -70,7 +82,7 @@ def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
         for source, counts in counted
         if counts.quarantined > degraded_share * counts.read
     ]
-    return [*reasons(report, "parked"), *_unarchived(report), *many]
+    return [*reasons(report, "parked", "replaced"), *_unarchived(report), *many]
 
 
 def _unarchived(report: RunReport) -> list[str]:
@@ -83,7 +95,7 @@ def print_summary(console: Console, report: RunReport, *, simulated: bool, place
     for row in summary_rows(report):
         if row["note"]:
             console.print(f"{row['source']}: {row['note']}", markup=False, highlight=False)
-    for reason in [*reasons(report, "failed", "parked", "waiting"), *_unarchived(report)]:
+    for reason in [*reasons(report, "failed", "parked", "replaced", "waiting"), *_unarchived(report), *remarks(report)]:
         console.print(reason, markup=False, highlight=False, soft_wrap=True)
     console.print(headline(report), style="bold red" if report.failures else "bold green", highlight=False)
     if simulated:

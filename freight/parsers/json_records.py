@@ -6,7 +6,8 @@ a fault. Both are read piece by piece and may be of any size.
 
 import json
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Never
@@ -25,6 +26,9 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 OPENING = re.compile(rb'\s*(?:\[|\{.*?"(%s)"\s*:\s*\[)\s*(?=\{)' % "|".join(WRAPPER_KEYS).encode(), re.DOTALL)
 BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 CUTS_TRIED = 20
+KEYS_REMEMBERED = 1_000
+PAGE_HEADER = ("record", "mark")
+TOLD_LIMIT_CHARS = 4_096  # of a cursor, a number of records or a watermark
 MANY_DIGITS = re.compile(rb"[0-9]{18}")  # a double has no more than 17 that count
 TOO_DEEP = "it is nested more than 250 deep"
 TOO_LARGE_FOR_A_DOUBLE, OUT_OF_MEMORY = "infinity", "Not enough memory"  # how orjson names them
@@ -37,6 +41,12 @@ class Unparsed(bytes):
 
 
 BLANK = Unparsed()  # no row
+
+
+class Number(str):
+    """The digits of a number, all of them."""
+
+    __slots__ = ()
 
 
 class Doubled(dict[str, object]):
@@ -84,16 +94,71 @@ def parse_known(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         path: the file.
         wishes: `known`, the normalised names of the keys to send.
         output: takes rows, and faults: lines that are not a JSON object, or not flat in what is known.
+
+    Raises:
+        SourceError: as `parse_lines`.
     """
     known = set(wishes["known"])
+    is_known = lru_cache(KEYS_REMEMBERED)(lambda key: normalise(key) in known)
     with open_counted(path, output) as stream:
-        _send(((number, _with_keys(record, known)) for number, record in _numbered_lines(stream)), output)
+        _send(((number, _with_keys(record, is_known)) for number, record in _numbered_lines(stream)), output)
 
 
-def _with_keys(record: object, known: Container[str]) -> object:
+def _with_keys(record: object, is_known: Callable[[str], bool]) -> object:
     if not isinstance(record, dict):
         return record
-    return type(record)({key: value for key, value in record.items() if normalise(key) in known})
+    return type(record)({key: value for key, value in record.items() if is_known(key)})
+
+
+def parse_page(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
+    """Send the records of a page of an API, each as a line of JSON.
+
+    Args:
+        path: the page, not over `PIECE_LIMIT_BYTES`: it is parsed as a whole, since what is told may stand at its end.
+        wishes: `lists`, keys under one of which the records are, unless the page is a list; `told`, other keys of the
+            page that count; `mark`, a key of the records, or None.
+        output: takes a row for each record: it and its mark, both as JSON. Row 0 has the list of what is told instead.
+
+    Raises:
+        SourceError: not JSON, no list, empty, or too large.
+    """
+    document = _whole(path, output)
+    records = objects_of(document, wishes["lists"])
+    beside = document if isinstance(document, dict) else {}
+    output.begin(PAGE_HEADER)
+    output.row(0, [f"[{','.join(_told(key, beside.get(key)) for key in wishes['told'])}]", "null"])
+    for number, record in enumerate(records, start=1):
+        marked = record if isinstance(record, dict) else {}
+        output.row(number, [_line(record), _bounded(wishes["mark"], marked.get(wishes["mark"]))])
+
+
+def _whole(path: Path, output: Output) -> object:
+    with open_counted(path, output) as stream:
+        content = stream.read().removeprefix(BYTE_ORDER_MARK)
+    if not content.strip():
+        raise _empty()
+    try:
+        return loads(content)
+    except ValueError as error:
+        raise _not_json(error, 0) from None
+
+
+def _told(key: str, value: object) -> str:
+    """Return as JSON what a page tells; of a list or an object, whether it has anything."""
+    return _bounded(key, bool(value) if isinstance(value, (dict, list)) else value)
+
+
+def _bounded(key: str | None, value: object) -> str:
+    text = str(value) if isinstance(value, Number) else orjson.dumps(value).decode()
+    if len(text) > TOLD_LIMIT_CHARS:
+        raise SourceError("too_large", f"{key} has {len(text):,} characters", remedy="ask the owner of the API")
+    return text
+
+
+def _line(record: object) -> str:
+    """Return a record as a line of JSON; one that names a key twice still does."""
+    line = orjson.dumps(record).decode()
+    return f"{line[:-1]},{line[1:]}" if isinstance(record, Doubled) else line
 
 
 def _empty() -> SourceError:
@@ -224,7 +289,11 @@ def _loads_exactly(content: bytes) -> object:
     """Parse more slowly, without losing anything."""
     try:
         document = json.loads(
-            content, object_pairs_hook=_noting_doubled, parse_int=str, parse_float=str, parse_constant=_refuse_constant
+            content,
+            object_pairs_hook=_noting_doubled,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=_refuse_constant,
         )
     except RecursionError:
         raise ValueError(TOO_DEEP) from None

@@ -8,6 +8,7 @@ from freight.pipeline.archive import archive_loaded
 from freight.pipeline.check import Check, check_source, preview_source
 from freight.pipeline.days import DayPlan, plan_days
 from freight.pipeline.extract import extract_unit, spool_folder
+from freight.pipeline.fallback import load_first_that_serves
 from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
 from freight.pipeline.run import RunReport, begin_run, finish_run, run_catalog
@@ -31,6 +32,7 @@ __all__ = [
     "fail_unit",
     "finish_run",
     "load_conformed",
+    "load_first_that_serves",
     "plan_days",
     "plan_source",
     "preview_source",

@@ -46,7 +46,7 @@ def plan_days(
         days: of the files.
         connections: opens the places that sources name.
     """
-    return [_plan_day(engine, catalog.folder, source, day, connections) for day in days for source in catalog.sources]
+    return [_plan_day(engine, catalog.folder, source, day, connections) for day in days for source in catalog.heads]
 
 
 def _plan_day(engine: Engine, folder: Path, source: Source, day: date, connections: Connections) -> DayPlan:

@@ -107,7 +107,7 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
         position = ledger.position_of(connection, unit.source, unit.location)
         if position is None or position.file_hash != unit.file_hash:
             told = f"another run loaded something else from {unit.location} meanwhile; the next run looks again"
-            return UnitOutcome(unit.source, unit.location, "unchanged", message=told)
+            return UnitOutcome(unit.source, unit.location, "waiting", message=told)  # not archived: it is not loaded
         run_id, counts = ledger.counts_of(connection, position.batch_id)
     if run_id == unit.run_id:
         return UnitOutcome(unit.source, unit.location, "loaded", counts)

@@ -55,7 +55,19 @@ def plan_source(
         except SourceError as error:
             planned = fail(engine, _unseen(source, delivery, run_id, now), error.at(delivery.path), now)
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
-    return plan
+    return _unless_too_old(source, plan, now)
+
+
+def _unless_too_old(source: Source, plan: SourcePlan, now: datetime) -> SourcePlan:
+    """Return a plan; if the newest that it has is too old to be of use, it is to fail."""
+    instants = [unit.unit.as_of for unit in plan.units] + [o.as_of for o in plan.ended if o.as_of]
+    if source.max_age_h is None or not instants or now - max(instants) <= timedelta(hours=source.max_age_h):
+        return plan
+    told = (
+        f"{source.location}: the newest that is there speaks for {max(instants):%Y-%m-%d %H:%M} UTC, more than "
+        f"{source.max_age_h:g} h ago [too_old]. Remedy: deliver a newer one, or raise max_age_h"
+    )
+    return SourcePlan([], [UnitOutcome(source.name, source.location, "failed", message=told)])
 
 
 def first_unit(catalog: Catalog, source: Source, now: datetime, connections: Connections, scratch: Path) -> PlannedUnit:
@@ -111,7 +123,8 @@ def _plan_delivery(engine: Engine, source: Source, delivery: Delivery, run_id: R
     with contained(source.reader, delivery.path):
         content = patiently(lambda: delivery.changed_since(position if is_known else None))
     if content is None:
-        return UnitOutcome(source.name, delivery.path, "unchanged", message="loaded before")
+        as_of = instant_of(position.origin_us) if position else None
+        return UnitOutcome(source.name, delivery.path, "unchanged", message="loaded before", as_of=as_of)
     unit = _unit(source, delivery, content, run_id, position)
     with reading(engine) as connection:
         if ledger.is_parked(connection, unit):

@@ -7,10 +7,11 @@ from datetime import datetime
 from functools import partial, reduce
 from pathlib import Path
 
-from freight.catalog import Catalog
+from freight.catalog import Catalog, Source
 from freight.errors import SourceError
 from freight.pipeline.archive import archive_loaded
 from freight.pipeline.extract import extract_unit, spool_folder
+from freight.pipeline.fallback import load_first_that_serves
 from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
 from freight.pipeline.transform import transform_unit
@@ -45,6 +46,11 @@ class RunReport:
         return sum(outcome.state == "parked" for outcome in self.outcomes)
 
     @property
+    def replaced(self) -> int:
+        """Number of files and sources in whose place a fallback serves."""
+        return sum(outcome.state == "replaced" for outcome in self.outcomes)
+
+    @property
     def waiting(self) -> int:
         """Number of files that are still being delivered, and left for the next run."""
         return sum(outcome.state == "waiting" for outcome in self.outcomes)
@@ -77,13 +83,14 @@ def run_catalog(
     """
     plan_of = partial(plan_source, engine, catalog, connections=connections, spool=spool)
     with_retries(lambda: begin_run(engine, catalog, run_id, started_by, clock()))
-    outcomes: list[UnitOutcome] = []
-    for source in catalog.sources:
+
+    def attempt(source: Source) -> list[UnitOutcome]:
         plan = with_retries(partial(plan_of, source, run_id, clock()))
-        outcomes += plan.ended
-        outcomes += [load_planned(engine, planned, spool_folder(spool, planned), clock) for planned in plan.units]
-        if source.archive:
-            outcomes = archive_loaded(catalog.folder, source, plan.files, outcomes)
+        loaded = [load_planned(engine, planned, spool_folder(spool, planned), clock) for planned in plan.units]
+        outcomes = [*plan.ended, *loaded]
+        return archive_loaded(catalog.folder, source, plan.files, outcomes) if source.archive else outcomes
+
+    outcomes = [o for head in catalog.heads for o in load_first_that_serves(catalog.chain_of(head), attempt)]
     changed = with_retries(lambda: refresh_aggregates(engine))
     report = RunReport(run_id, tuple(outcomes), changed)
     with_retries(lambda: finish_run(engine, report, clock()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from freight.spool import read_spool
 from freight.types import LoadCounts, Position
 from freight.warehouse.ledger import LoadUnit
 
-UnitState = Literal["loaded", "unchanged", "waiting", "parked", "failed"]
+UnitState = Literal["loaded", "unchanged", "waiting", "parked", "replaced", "failed"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class UnitOutcome:
 
     Attributes:
         message: why it failed or was left alone, or what a person should know of it.
+        as_of: the instant it spoke for, of one that is unchanged.
         unarchived: why it is in the warehouse, but could not be moved to the archive.
     """
 
@@ -44,6 +46,7 @@ class UnitOutcome:
     message: str = ""
     reason_counts: Mapping[str, int] = field(default_factory=dict)
     unarchived: str = ""
+    as_of: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ The answers are kept as JSON Lines until they are loaded, so the content that wa
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 import orjson
@@ -15,7 +17,7 @@ import orjson
 from freight.errors import SourceError
 from freight.readers.content_hash import ContentHash
 from freight.readers.deliveries import NewContent, Place, opened
-from freight.readers.http_pages import ApiOptions, Pages, instant_of_http
+from freight.readers.http_pages import MARKS, RECORDS, ApiOptions, Pages, instant_of_http
 from freight.readers.locations import SourceFile, find_files
 from freight.readers.watermarks import are_alike, in_words_of, instant_in, note, recall
 from freight.types import Position
@@ -61,7 +63,7 @@ def _snapshot(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
     url = _first_url(delivery, {})
     conditions = _conditions(noted, url) if options.paging == "none" else {}
     pages = _pages(delivery, url, conditions)
-    file = _keep(delivery, pages)
+    file = _keep(delivery, pages).records
     if pages.is_unchanged:
         return None
     headers = pages.first_headers
@@ -76,15 +78,15 @@ def _new_records(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
     last = recall(options.watermark, noted)
     since = None if last is None else in_words_of(last, options.overlap_s, zone)
     pages = _pages(delivery, _first_url(delivery, {} if since is None else {options.watermark_parameter: since}), {})
-    file = _keep(delivery, pages)
+    kept = _keep(delivery, pages)
     if not pages.records:
         return None
     now = instant_of_http(pages.first_headers.get("Date")) or datetime.now(UTC)
     newest = _Newest(options.watermark, zone, now, last)
-    newest.look_through(file)
+    newest.look_through(kept)
     return NewContent(
-        file,
-        file_hash=newest.state_hash(file, options.overlap_s),
+        kept.records,
+        file_hash=newest.state_hash(kept, options.overlap_s),
         speaks_for=(instant_in(newest.value, zone) or now).astimezone(UTC),
         watermark=None if newest.value is None else note(options.watermark, newest.value),
         remark="; ".join(newest.remarks()),
@@ -93,6 +95,13 @@ def _new_records(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
 
 def _pages(delivery: ApiDelivery, url: httpx.URL, conditions: Mapping[str, str]) -> Pages:
     return Pages(delivery.client, delivery.options, delivery.path, url, conditions)
+
+
+class _Kept(NamedTuple):
+    """What an API has answered, as files: records, and their watermarks line by line."""
+
+    records: SourceFile
+    marks: Path
 
 
 class _Newest:
@@ -106,13 +115,13 @@ class _Newest:
         self.value = value
         self._unmarked_rows = self._later_rows = 0
 
-    def look_through(self, file: SourceFile) -> None:
-        """Take in the records of a file.
+    def look_through(self, kept: _Kept) -> None:
+        """Take in what was kept.
 
         Raises:
             SourceError: the watermarks cannot be compared.
         """
-        for _, mark in self._marks(file):
+        for _, mark in self._marks(kept):
             if mark is None:
                 self._unmarked_rows += 1
             elif (instant := instant_in(mark, self._zone)) and instant > self._now:
@@ -120,11 +129,11 @@ class _Newest:
             elif self._order(mark) and (self.value is None or self._order(mark) > self._order(self.value)):
                 self.value = mark
 
-    def state_hash(self, file: SourceFile, overlap_s: int) -> str:
+    def state_hash(self, kept: _Kept, overlap_s: int) -> str:
         """Return what tells where the API stands: the newest watermark, and the records that will be read again."""
         low = None if self.value is None else in_words_of(self.value, overlap_s, self._zone)
         content_hash = ContentHash()
-        for line, mark in self._marks(file):
+        for line, mark in self._marks(kept):
             if mark is None or low is None or self._order(mark) >= self._order(low):
                 content_hash.note(line)
         return hashlib.sha256(f"{self.value} {content_hash.hexdigest()}".encode()).hexdigest()
@@ -136,11 +145,10 @@ class _Newest:
         if self._later_rows:
             yield f"{self._later_rows} records have a {self._key} later than now and are read again until it has come"
 
-    def _marks(self, file: SourceFile) -> Iterator[tuple[bytes, Any]]:
-        with file.open() as lines:
-            for line in lines:
-                record = orjson.loads(line)
-                yield line.rstrip(b"\n"), record.get(self._key) if isinstance(record, dict) else None
+    def _marks(self, kept: _Kept) -> Iterator[tuple[bytes, Any]]:
+        with kept.records.open() as lines, kept.marks.open("rb") as marks:
+            for line, mark in zip(lines, marks, strict=True):
+                yield line.rstrip(b"\n"), json.loads(mark)
 
     def _order(self, mark: Any) -> Any:
         """Return what orders watermarks: times by their instant, whatever their offset."""
@@ -176,12 +184,10 @@ def _validators(headers: httpx.Headers, url: httpx.URL) -> str | None:
     return orjson.dumps({"url": str(url), "etag": etag, "last_modified": last_modified}).decode()
 
 
-def _keep(delivery: ApiDelivery, pages: Pages) -> SourceFile:
-    """Write the records of all pages to a file, or raise before there is one."""
+def _keep(delivery: ApiDelivery, pages: Pages) -> _Kept:
+    """Write the records of all pages to files, or raise before there is any."""
     folder = delivery.place.scratch
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "answer.jsonl"
-    with path.open("wb") as file:
-        pages.write(file)
-    (kept,) = find_files(path.as_posix(), folder)
-    return replace(kept, path=delivery.path)
+    pages.write(folder)
+    (records,) = find_files((folder / RECORDS).as_posix(), folder)
+    return _Kept(replace(records, path=delivery.path), folder / MARKS)

@@ -1,25 +1,27 @@
 """The pages that an HTTP API answers, all of them or an error: what does not add up is refused."""
 
-import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import httpx
-import orjson
 from pydantic import Field
 
 from freight.errors import ConfigurationError, SourceAway, SourceError, SourceFault, TransientError
-from freight.parsers.json_records import PIECE_LIMIT_BYTES, WRAPPER_KEYS, Doubled, loads, objects_of
+from freight.parsers.json_records import PIECE_LIMIT_BYTES, WRAPPER_KEYS
+from freight.readers.isolated import read_isolated
+from freight.readers.locations import find_files
 from freight.readers.options import ReaderOptions
 from freight.retry import patiently
 
-TOTAL_LIMIT_BYTES = 512 << 20
+PAGE_LIMIT_BYTES, TOTAL_LIMIT_BYTES = PIECE_LIMIT_BYTES, 512 << 20  # a page is parsed as a whole
 FETCH_LIMIT_S = 1_800.0  # for all pages; an API that drips would hold up the night
 PAGES_LIMIT = 100_000
 OVERLAP_S = 3_600
@@ -28,6 +30,9 @@ CONDITIONS = {"If-None-Match", "If-Modified-Since"}
 PAGING_REMEDY = "correct the paging in the catalog, or ask the owner of the API; nothing of it was loaded"
 MORE_KEYS = ("next", "next_cursor", "nextLink", "@odata.nextLink")  # by which APIs usually say that there is more
 OWNER_REMEDY = "ask the owner of the API; nothing of it was loaded"
+
+# Files in the folder of a question.
+PAGE, RECORDS, MARKS = "page", "answer.jsonl", "marks.jsonl"
 
 Paging = Literal["none", "link", "cursor", "page"]
 
@@ -52,25 +57,34 @@ class ApiOptions(ReaderOptions):
         """See `ReaderOptions`."""
         return self.watermark is not None
 
+    @property
+    def told_keys(self) -> list[str]:
+        """Keys of a page, beside the records, that are looked at."""
+        return [*MORE_KEYS, self.cursor_key, *([self.total_key] if self.total_key else [])]
+
 
 @dataclass(frozen=True)
 class Answer:
-    """A page."""
+    """A page.
+
+    Attributes:
+        url: where it was, after redirections.
+        next_link: where its headers say that the next one is.
+        body_hash: of its bytes.
+        told: what it says of all, by `told_keys`; None where it says nothing.
+        records: how many it has.
+    """
 
     url: httpx.URL
-    document: object
-    records: list[object]
+    next_link: str | None
     body_hash: str
-    response: httpx.Response = field(repr=False)
-
-    def told(self, key: str) -> Any:
-        """Return what the page says of all, beside the records; None if it says nothing."""
-        return self.document.get(key) if isinstance(self.document, dict) else None
+    told: Mapping[str, Any]
+    records: int
 
     @property
     def has_more(self) -> bool:
         """Whether it is not the only page."""
-        return "next" in self.response.links or any(self.told(key) for key in MORE_KEYS)
+        return self.next_link is not None or any(self.told[key] for key in MORE_KEYS)
 
 
 def _no_page(_: Answer, __: ApiOptions) -> httpx.URL | None:
@@ -78,12 +92,11 @@ def _no_page(_: Answer, __: ApiOptions) -> httpx.URL | None:
 
 
 def _linked_page(answer: Answer, _: ApiOptions) -> httpx.URL | None:
-    link = answer.response.links.get("next", {}).get("url")
-    return answer.url.join(link) if link else None
+    return answer.url.join(answer.next_link) if answer.next_link else None
 
 
 def _page_at_cursor(answer: Answer, options: ApiOptions) -> httpx.URL | None:
-    cursor = answer.told(options.cursor_key)
+    cursor = answer.told[options.cursor_key]
     return answer.url.copy_set_param(options.cursor_parameter, cursor) if cursor not in (None, "") else None
 
 
@@ -130,25 +143,25 @@ class Pages:
         self.first_headers = httpx.Headers()
         self.is_unchanged = False
 
-    def write(self, file: BinaryIO) -> None:
-        """Write the records of all pages, a line each.
+    def write(self, folder: Path) -> None:
+        """Write the records of all pages into `RECORDS`, a line of JSON each, and their watermarks into `MARKS`.
 
         Raises:
             SourceError: a page cannot be had, comes again, or the number of records is another than told.
         """
         total: Any = None
-        for answer in self._answers():
-            file.writelines(orjson.dumps(record) + b"\n" for record in answer.records)
-            self.records += len(answer.records)
-            total = answer.told(self._options.total_key) if self._options.total_key else None
-        if self._options.total_key and not self.is_unchanged and total != self.records:
+        with (folder / RECORDS).open("wb") as records, (folder / MARKS).open("wb") as marks:
+            for answer in self._answers(folder / PAGE, records, marks):
+                self.records += answer.records
+                total = answer.told[self._options.total_key] if self._options.total_key else None
+        if self._options.total_key and not self.is_unchanged and str(total) != str(self.records):
             raise self._fault(
-                "changed_while_reading",
+                "corrupt",
                 f"it gave {self.records} records, and its {self._options.total_key} says {total}",
                 "none: the next run asks again; if it stays so, check the paging in the catalog",
             )
 
-    def _answers(self) -> Iterator[Answer]:
+    def _answers(self, page: Path, records: BinaryIO, marks: BinaryIO) -> Iterator[Answer]:
         places: set[str] = set()
         bodies: set[str] = set()
         url: httpx.URL | None = self._first
@@ -156,10 +169,11 @@ class Pages:
             if str(url) in places or len(places) == PAGES_LIMIT:
                 raise self._fault("corrupt", f"its pages do not end: it leads to {url} again", PAGING_REMEDY)
             places.add(str(url))
-            answer = patiently(lambda at=url: self._ask(at))  # type: ignore[misc]
-            if answer is None:
+            response = patiently(lambda at=url: self._fetch(at, page))  # type: ignore[misc]
+            if response is None:
                 self.is_unchanged = True
                 return
+            answer = self._read(response, page, records, marks)
             if answer.records and answer.body_hash in bodies:
                 raise self._fault("corrupt", f"it gives the same page again at {url}", PAGING_REMEDY)
             bodies.add(answer.body_hash)
@@ -174,20 +188,18 @@ class Pages:
         except httpx.InvalidURL as error:
             raise self._fault("corrupt", f"it leads to a page that has no place: {error}", PAGING_REMEDY) from error
 
-    def _ask(self, url: httpx.URL) -> Answer | None:
-        """Return a page; None if the API says that nothing has changed."""
+    def _fetch(self, url: httpx.URL, page: Path) -> httpx.Response | None:
+        """Write a page to a file; return None if the API says that nothing has changed."""
         is_first = url == self._first
         headers = {"Accept": "application/json", **(self._conditions if is_first else {})}
         with self._reached(), self._client.stream("GET", url, headers=headers, follow_redirects=True) as response:
             if response.status_code == HTTPStatus.NOT_MODIFIED and headers.keys() & CONDITIONS:
                 return None
             self._refuse_status(response)
-            body = self._read(response)
+            self._copy(response, page)
         if is_first:
             self.first_headers = response.headers
-        document = self._parse(response, body)
-        records = self._records(document)
-        return Answer(response.url, document, records, hashlib.sha256(body).hexdigest(), response)
+        return response
 
     def _refuse_status(self, response: httpx.Response) -> None:
         status = response.status_code
@@ -201,37 +213,55 @@ class Pages:
         if status != HTTPStatus.OK:
             raise self._fault("unreadable", told, "correct `location` or `options` in the catalog")
 
-    def _read(self, response: httpx.Response) -> bytes:
-        body = bytearray()
-        for piece in response.iter_bytes():
-            body += piece
-            if len(body) > PIECE_LIMIT_BYTES or self._bytes + len(body) > TOTAL_LIMIT_BYTES:
-                limits = f"{PIECE_LIMIT_BYTES >> 20} MiB a page and {TOTAL_LIMIT_BYTES >> 20} MiB in all"
-                raise self._fault(
-                    "too_large", f"the answer is over {limits}", "ask for smaller pages, or by a watermark"
-                )
-            if time.monotonic() > self._deadline:
-                raise self._fault("timed_out", f"all pages took over {FETCH_LIMIT_S:.0f} s", "ask for less")
-        self._bytes += len(body)
-        return bytes(body)
+    def _copy(self, response: httpx.Response, page: Path) -> None:
+        size_bytes = 0
+        with page.open("wb") as file:
+            for piece in response.iter_bytes():
+                size_bytes += len(piece)
+                self._refuse_too_much(size_bytes)
+                file.write(piece)
+        self._bytes += size_bytes
 
-    def _parse(self, response: httpx.Response, body: bytes) -> object:
-        if not body.strip():
-            raise self._fault("empty", "the answer is empty", OWNER_REMEDY)
-        try:
-            return loads(body)
-        except ValueError as error:
-            kind = response.headers.get("Content-Type", "no Content-Type")
-            raise self._fault("corrupt", f"the answer ({kind}) is not valid JSON: {error}", OWNER_REMEDY) from None
+    def _refuse_too_much(self, page_bytes: int) -> None:
+        if page_bytes > PAGE_LIMIT_BYTES or self._bytes + page_bytes > TOTAL_LIMIT_BYTES:
+            limits = f"{PAGE_LIMIT_BYTES >> 20} MiB a page and {TOTAL_LIMIT_BYTES >> 20} MiB in all"
+            raise self._fault("too_large", f"the answer is over {limits}", "ask for smaller pages, or by a watermark")
+        if time.monotonic() > self._deadline:
+            raise self._fault("timed_out", f"all pages took over {FETCH_LIMIT_S:.0f} s", "ask for less")
 
-    def _records(self, document: object) -> list[object]:
+    def _read(self, response: httpx.Response, page: Path, records: BinaryIO, marks: BinaryIO) -> Answer:
+        """Let the page be parsed, which nobody vouches for; keep its records and their watermarks."""
+        options = self._options
+        keys = [options.records] if options.records else WRAPPER_KEYS
+        wishes = {"lists": keys, "told": options.told_keys, "mark": options.watermark}
+        (file,) = find_files(page.as_posix(), page.parent)
+        rows, told = 0, "[]"
+        with self._named(response):
+            for batch in read_isolated(file, "json_records.parse_page", wishes).batches:
+                for record, mark, number in batch.rows.iter_rows():
+                    if number == 0:
+                        told = record
+                        continue
+                    records.write(f"{record}\n".encode())
+                    marks.write(f"{mark}\n".encode())
+                    rows = number
+        return Answer(
+            url=response.url,
+            next_link=response.links.get("next", {}).get("url"),
+            body_hash=file.sha256(),
+            told=dict(zip(options.told_keys, json.loads(told), strict=True)),
+            records=rows,
+        )
+
+    @contextmanager
+    def _named(self, response: httpx.Response) -> Iterator[None]:
+        """Say what is wrong with an answer, not with a file."""
         try:
-            records = objects_of(document, [self._options.records] if self._options.records else WRAPPER_KEYS)
+            yield
         except SourceError as error:
-            raise self._fault(error.fault, error.message, "name the key of the list as `records`") from None
-        if any(isinstance(record, Doubled) for record in records):
-            raise self._fault("corrupt", "a record names a key twice", OWNER_REMEDY)
-        return records
+            kind = response.headers.get("Content-Type", "no Content-Type")
+            remedy = "name the key of the list as `records`" if error.fault == "unsupported" else OWNER_REMEDY
+            raise self._fault(error.fault, f"the answer ({kind}): {error.message}", remedy) from None
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

@@ -212,5 +212,5 @@ def test_a_drop_and_its_location_belong_together(
     corridor: Corridor, location: str, drop: str | None, remedy: str
 ) -> None:
     corridor.add_source("blobs", "transactions", "csv", location, drop=drop)
-    with pytest.raises(ConfigurationError, match=f"sources > blobs: .*{remedy}"):
+    with pytest.raises(ConfigurationError, match=f"sources > blobs > location: .*{remedy}"):
         assert corridor.catalog

@@ -81,6 +81,16 @@ def test_a_table_is_reached_by_the_block_that_the_catalog_names(corridor: Corrid
     assert reconcile(steps.warehouse()) == []
 
 
+def test_a_run_in_which_a_fallback_serves_is_degraded(corridor: Corridor) -> None:
+    corridor.add_source("access", "machines", "json", "nowhere*.json", fallbacks=["machines"])
+    assert corridor.catalog.sources
+    state = run_flow()
+    assert (state.is_completed(), state.name) == (True, "Degraded")
+    assert "REPLACED access: nowhere*.json: no file is there" in str(state.message)
+    assert "machines serves in its place" in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
+    assert len(corridor.rows("dim_machines", "machine_id", "1")) == 2
+
+
 def test_a_bad_file_fails_the_flow_with_a_clear_message_and_the_others_load(corridor: Corridor) -> None:
     corridor.write_transactions("erp_20260203.csv", ["TRX-2,MCH-001,never,1,OK"])
     state = run_flow()

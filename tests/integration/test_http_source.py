@@ -1,6 +1,7 @@
 """HTTP APIs as sources: what they answer loads wholly or not at all, however badly they behave."""
 
 import gzip
+import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -204,7 +205,13 @@ FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
     "a web page": (
         lambda _: Reply(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}),
         {},
-        r"the answer \(text/html\) is not valid JSON",
+        r"the answer \(text/html\): not valid JSON",
+    ),
+    "a page nested too deep": (lambda _: Reply(b"[" * 100_000 + b"]" * 100_000), {}, "depth limit exceeded"),
+    "a page that fills the memory": (
+        lambda _: Reply(b"[" + b'{"a":1},' * 1_800_000 + b"{}]"),
+        {},
+        "its parser (died|ran out of memory)",
     ),
     "no list": (lambda _: Reply({"error": "no"}), {}, "the JSON is not a list of objects"),
     "a list under another key": (lambda _: Reply({"items": []}), {"records": "machines"}, "name the key of the list"),
@@ -258,7 +265,7 @@ def test_what_does_not_add_up_is_told_and_loads_nothing(
 def test_an_answer_that_unpacks_to_more_than_fits_is_not_read(
     corridor: Corridor, api: OddApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_pages, "LIST_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(http_pages, "PAGE_LIMIT_BYTES", 1 << 20)
     bomb = gzip.compress(b"[" + b" " * (20 << 20) + b"]")
     assert len(bomb) < 1 << 20
     api.reply = lambda _: Reply(bomb, headers={"Content-Encoding": "gzip"})
@@ -271,6 +278,14 @@ def test_pages_that_take_too_long_in_all_are_given_up(
     monkeypatch.setattr(http_pages, "FETCH_LIMIT_S", -1.0)
     api.reply = lambda _: Reply(MACHINES)
     assert "[timed_out]" in failure(corridor)
+
+
+def test_a_record_that_names_a_key_twice_is_quarantined(corridor: Corridor, api: OddApi) -> None:
+    twice = b'{"id": "MCH-009", "site": "Edea", "site": "Douala", "year": 2010}'
+    api.reply = lambda _: Reply(json.dumps(MACHINES).encode()[:-1] + b"," + twice + b"]")
+    outcome = load(corridor)
+    assert outcome.counts == LoadCounts(read=7, inserted=6, quarantined=1)
+    assert outcome.reason_counts == {"doubled_field": 1}
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -348,6 +363,20 @@ def test_records_without_a_watermark_and_from_the_future_are_named(
     assert api.asked[-1].parameters["since"] == "2026-02-01T10:50:00Z"
 
 
+def test_a_number_of_many_digits_leaves_the_numbers_beside_it_what_they_are(
+    corridor: Corridor, api: OddApi, transactions: list[dict[str, Any]]
+) -> None:
+    let(corridor, paging="none", total_key="total")
+    transactions[0]["changed"], transactions[1]["changed"] = 7, 1_700_000_000_000_000_000
+    transactions[1]["digits"] = 12345678901234567890123
+    api.reply = lambda _: Reply({"items": transactions, "total": 2})
+    assert load(corridor).counts == LoadCounts(read=2, inserted=2)
+    assert load(corridor).state == "unchanged"
+    transactions[1].pop("digits")
+    assert load(corridor).counts == LoadCounts(read=2, unchanged=2)
+    assert api.asked[-1].parameters["since"] == "1700000000000000000"
+
+
 def test_watermarks_of_two_kinds_are_refused(corridor: Corridor, transactions: list[dict[str, Any]]) -> None:
     transactions[1]["changed"] = 7
     (outcome,) = corridor.load().outcomes
@@ -373,6 +402,9 @@ def test_an_api_without_new_records_changes_nothing(corridor: Corridor, transact
         ({"connection": ""}, "connection: the reader 'http_api' needs one"),
         ({"location": ""}, "location: the reader 'http_api' needs one"),
         ({"location": "machines/{day:%Y%m%d}"}, "location: only the names of files tell a day"),
+        ({"drop": "corridor"}, "drop: only files have one"),
+        ({"archive": "done"}, "archive: only files have one"),
+        ({"settle_s": 60}, "settle_s: only files have one"),
         ({"options": {"paging": "pages"}}, "options > paging: Input should be 'none', 'link', 'cursor' or 'page'"),
         ({"options": {"watermark": "changed"}}, "options > watermark: machines are stated as a whole"),
     ],

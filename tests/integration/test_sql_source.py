@@ -77,7 +77,7 @@ class Erp:
 def erp(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Erp]:
     """The same test on both kinds of source."""
     if request.param == "sqlite":
-        url = made = f"sqlite:///{(tmp_path / 'erp.sqlite').as_posix()}"
+        url = made = f"sqlite:///{(tmp_path / 'erp 100% #1.sqlite').as_posix()}"
     else:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         url = server.new_database()
@@ -313,7 +313,9 @@ def test_a_table_that_changes_between_two_readings_is_left_for_the_next_run(
 
     with monkeypatch.context() as patched:
         patched.setattr(run, "extract_unit", written_to)
-        assert "[changed_while_reading]" in load(corridor).message
+        outcome = load(corridor)
+    assert outcome.state == "waiting"
+    assert "[changed_while_reading]" in outcome.message
     assert load(corridor).counts == LoadCounts(read=3, inserted=3)
 
 
@@ -394,7 +396,7 @@ def test_of_two_loads_at_once_one_commits_and_the_other_looks_again(
     monkeypatch.setattr(run, "load_conformed", overtaken)
     outcome = load(corridor)
     assert overtakers[1].counts == LoadCounts(read=3, inserted=3)
-    assert (outcome.state, outcome.counts) == ("unchanged", LoadCounts())
+    assert (outcome.state, outcome.counts) == ("waiting", LoadCounts())
     assert "another run loaded something else from erp/transactions meanwhile" in outcome.message
     erp.put(4, "11:31:00")
     assert load(corridor).counts == LoadCounts(read=2, inserted=1, unchanged=1)
@@ -455,6 +457,9 @@ def test_a_refused_password_is_told_without_it(
         ({"options": {"table": "t", "where": "1=1"}}, "options > where: unknown to this reader"),
         ({"connection": ""}, "connection: the reader 'sql' needs one"),
         ({"location": "x.csv"}, "location: the reader 'sql' has no use for one"),
+        ({"drop": "corridor"}, "drop: only files have one"),
+        ({"archive": "done"}, "archive: only files have one"),
+        ({"settle_s": 60}, "settle_s: only files have one"),
         ({"dataset": "machines"}, "options > watermark: machines are stated as a whole"),
     ],
 )

@@ -1,0 +1,40 @@
+"""Fallbacks: of several sources of the same data the first that serves is loaded, and the others are told."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from freight.catalog import Source
+from freight.pipeline.units import UnitOutcome
+
+log = logging.getLogger("freight")
+
+DOES_NOT_SERVE = ("failed", "parked")
+
+
+def load_first_that_serves(
+    chain: Sequence[Source], attempt: Callable[[Source], list[UnitOutcome]]
+) -> list[UnitOutcome]:
+    """Load the first source of a chain of which nothing failed; without one, what failed stays failed.
+
+    Args:
+        chain: a source and its fallbacks, in order.
+        attempt: loads one.
+
+    Returns:
+        The outcomes of all that were tried; failures before the one that serves are `replaced`.
+    """
+    tried: list[UnitOutcome] = []
+    for source in chain:
+        outcomes = attempt(source)
+        if not any(outcome.state in DOES_NOT_SERVE for outcome in outcomes):
+            return [*(_replaced(outcome, source) for outcome in tried), *outcomes]
+        tried += outcomes
+    return tried
+
+
+def _replaced(outcome: UnitOutcome, served: Source) -> UnitOutcome:
+    if outcome.state not in DOES_NOT_SERVE:
+        return outcome
+    log.warning("%s does not serve, its fallback %s does", outcome.source, served.name)
+    return replace(outcome, state="replaced", message=f"{outcome.message}; {served.name} serves in its place")
