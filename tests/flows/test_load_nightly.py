@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from prefect import State, get_client
 from prefect.artifacts import Artifact
 
+from blocks.http_api import HttpApi
 from blocks.sql_source import SqlSource
 from flows.load_nightly import load_nightly, main
 from freight.errors import TransientError
@@ -16,7 +17,8 @@ from freight.pipeline import RunReport
 from freight.reconcile import reconcile
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
-from tests.lib.corridor import Corridor, nightly
+from tests.lib.corridor import MACHINES, Corridor, nightly
+from tests.lib.odd_api import OddApi, Reply
 from tests.lib.runs import logged_within
 
 GOOD = "TRX-1,MCH-001,2026-02-01 10:00:00,30,OK"
@@ -82,13 +84,22 @@ def test_a_table_is_reached_by_the_block_that_the_catalog_names(corridor: Corrid
 
 
 def test_a_run_in_which_a_fallback_serves_is_degraded(corridor: Corridor) -> None:
-    corridor.add_source("access", "machines", "json", "nowhere*.json", fallbacks=["machines"])
+    corridor.sources.append(
+        {"name": "api", "dataset": "machines", "reader": "http_api", "connection": "erp-api", "location": "machines"}
+        | {"fallbacks": ["machines"]}
+    )
     assert corridor.catalog.sources
-    state = run_flow()
-    assert (state.is_completed(), state.name) == (True, "Degraded")
-    assert "REPLACED access: nowhere*.json: no file is there" in str(state.message)
-    assert "machines serves in its place" in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
-    assert len(corridor.rows("dim_machines", "machine_id", "1")) == 2
+    with OddApi() as api:
+        HttpApi(base_url=api.url).save("erp-api")
+        api.reply = lambda _: Reply("", 404)
+        state = run_flow()
+        assert (state.is_completed(), state.name) == (True, "Degraded")
+        assert "REPLACED api: erp-api/machines: " in str(state.message)
+        assert "machines serves in its place" in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
+        assert len(corridor.rows("dim_machines", "machine_id", "1")) == 2
+        api.reply = lambda _: Reply(MACHINES)
+        assert run_flow().name == "Completed"
+    assert ("api", "erp-api/machines") in corridor.rows("batches", "source", "location")
 
 
 def test_a_bad_file_fails_the_flow_with_a_clear_message_and_the_others_load(corridor: Corridor) -> None:
