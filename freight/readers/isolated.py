@@ -169,8 +169,9 @@ class _Reading:
             return out_of_memory()
         return SourceError(
             "corrupt",
-            f"the file is damaged: its parser died with code {exit_code}",
-            remedy="deliver the whole file again",
+            f"the file is damaged, or more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory hold: "
+            f"its parser died with code {exit_code}",
+            remedy="deliver the whole file again, or in parts",
         )
 
 

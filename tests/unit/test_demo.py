@@ -34,7 +34,7 @@ with _requests_to_end(Console()):
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.6)
     os.kill(os.getpid(), signal.{second})
-    time.sleep(9)
+    time.sleep(600)
 """
 
 
@@ -119,7 +119,5 @@ def test_a_signal_that_comes_twice_at_once_is_one_request(number: signal.Signals
 
 @pytest.mark.parametrize("second", ["SIGINT", "SIGTERM"])
 def test_a_second_signal_ends_at_once(second: str) -> None:
-    started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", ONCE_MORE.format(second=second)], cwd=PROJECT_ROOT, check=False)
-    assert done.returncode == 130
-    assert time.monotonic() - started < 8
+    program = [sys.executable, "-c", ONCE_MORE.format(second=second)]
+    assert subprocess.run(program, cwd=PROJECT_ROOT, timeout=120, check=False).returncode == 130
