@@ -173,3 +173,8 @@ def secret_source(typed: SecretStr | None, kept: KeyVaultSecret | None) -> Passw
     if kept:
         return kept.read
     return lambda *, fresh=False: typed.get_secret_value() if typed else ""  # noqa: ARG005 - it never changes
+
+
+def password_source(typed: SecretStr | None, kept: KeyVaultSecret | None) -> PasswordSource | None:
+    """Return what gives a password as `secret_source` does; None without either, where none is needed."""
+    return secret_source(typed, kept) if typed or kept else None

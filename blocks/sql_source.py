@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
-from blocks.key_vault import KeyVaultSecret, secret_source
+from blocks.key_vault import KeyVaultSecret, password_source
 from freight.databases import Database, holds_password
 from freight.errors import ConfigurationError
 
@@ -61,8 +61,7 @@ class SqlSource(Block):
         Raises:
             ConfigurationError: there is no driver for it.
         """
-        has_password = self.password or self.password_secret
-        return Database(self.url, secret_source(self.password, self.password_secret) if has_password else None)
+        return Database(self.url, password_source(self.password, self.password_secret))
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

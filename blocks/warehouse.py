@@ -6,7 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
 from blocks.azure_tokens import azure_passwords
-from blocks.key_vault import KeyVaultSecret, secret_source
+from blocks.key_vault import KeyVaultSecret, password_source
 from freight.databases import holds_password
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
@@ -62,7 +62,7 @@ class Warehouse(Block):
         """Return what gives `open_engine` the password, None if nothing has to."""
         if self.entra_id:
             return azure_passwords()
-        return secret_source(self.password, self.password_secret) if self.password or self.password_secret else None
+        return password_source(self.password, self.password_secret)
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

@@ -101,8 +101,12 @@ def _read_only_engine(url: sa.URL) -> sa.Engine:
             return sa.create_engine(url, **shared)
 
 
-def read_url(url: str) -> sa.URL:
+def read_url(url: str, what: str = "the URL of a database") -> sa.URL:
     """Return the parts of a URL.
+
+    Args:
+        url: as SQLAlchemy writes it.
+        what: it is, for people.
 
     Raises:
         ConfigurationError: it cannot be read.
@@ -110,9 +114,7 @@ def read_url(url: str) -> sa.URL:
     try:
         return sa.make_url(url)
     except sa.exc.ArgumentError:
-        raise ConfigurationError(
-            "the URL of a database cannot be read: expected sqlite:///… or postgresql://…"
-        ) from None
+        raise ConfigurationError(f"{what} cannot be read: expected sqlite:///… or postgresql://…") from None
 
 
 def holds_password(url: str) -> bool:

@@ -1,5 +1,6 @@
 """`dpa sources`: look at what sources have before it is loaded."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -35,10 +36,8 @@ def check(
     require_current(engine)
     catalog = read_catalog(settings.catalog).only(names)
     found = [c for source in catalog.sources for c in check_source(engine, catalog, source, datetime.now(UTC))]
-    for name in dict.fromkeys(one.outcome.source for one in found):
-        as_before = sum(one.outcome.source == name and one.outcome.state == "unchanged" for one in found)
-        if as_before:
-            console.print(f"UNCHANGED {name}: {as_before} loaded before", markup=False)
+    for name, files in Counter(one.outcome.source for one in found if one.outcome.state == "unchanged").items():
+        console.print(f"UNCHANGED {name}: {files} loaded before", markup=False)
     for one in found:
         if one.outcome.state != "unchanged":
             _show(one)
@@ -59,7 +58,7 @@ def _show(one: Check) -> None:
             f"{counts.quarantined:,} to quarantine",
         ]
         what = "; ".join(filter(None, [", ".join(told), outcome.message]))
-    state = {"loaded": "OK"}.get(outcome.state, outcome.state.upper())
+    state = "OK" if outcome.state == "loaded" else outcome.state.upper()
     console.print(f"{state} {outcome.source} {outcome.location}: {what}", markup=False)
     for row in one.first_bad_rows.head(SHOWN_BAD_ROWS).iter_rows(named=True):
         raw = row["raw"].decode("utf-8", "backslashreplace")[:SHOWN_RAW]

@@ -1,20 +1,17 @@
 """Load: a transformed file goes into the warehouse in one transaction, or its failure is written down."""
 
 import logging
-from collections.abc import Callable
 from datetime import datetime
 
-from freight.contracts import Contract
 from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
 from freight.frames import ROW_NUMBER
 from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome, UnitState
 from freight.retry import with_retries
 from freight.spool import read_spool
-from freight.types import LoadCounts, Position
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.ledger import LoadUnit
-from freight.warehouse.load import UnitContent, counts_if_loaded, load_unit
+from freight.warehouse.load import UnitContent, load_unit
 
 log = logging.getLogger("freight")
 
@@ -30,7 +27,7 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
     """
     unit = planned.unit
     try:
-        outcome = _loaded_by(load_unit, engine, planned, spool, now)
+        outcome = _loaded(engine, planned, spool, now, keep=True)
     except PositionFenced:
         return _outcome_of_the_other(engine, planned)
     log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, unit.file_hash, outcome.counts)
@@ -46,21 +43,16 @@ def try_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, n
         TransientError: worth a retry, also since another run has loaded the file meanwhile.
     """
     try:
-        return _loaded_by(counts_if_loaded, engine, planned, spool, now)
+        return _loaded(engine, planned, spool, now, keep=False)
     except PositionFenced as error:
         raise TransientError(f"{planned.unit.location}: another run has loaded it meanwhile") from error
 
 
-def _loaded_by(
-    load: Callable[[Engine, LoadUnit, Contract, UnitContent, Position | None, datetime], LoadCounts],
-    engine: Engine,
-    planned: PlannedUnit,
-    spool: ConformedSpool,
-    now: datetime,
-) -> UnitOutcome:
+def _loaded(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, now: datetime, *, keep: bool) -> UnitOutcome:
     _refuse_above_limit(planned, spool)
     unit = planned.unit
-    counts = load(engine, unit, planned.source.contract, _content(spool), planned.expected, now)
+    content = _content(spool)
+    counts = load_unit(engine, unit, planned.source.contract, content, planned.expected, now, keep=keep)
     remark = planned.content.remark
     return UnitOutcome(unit.source, unit.location, "loaded", counts, remark, reason_counts=spool.reason_counts)
 

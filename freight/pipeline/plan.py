@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -138,23 +139,17 @@ def _plan_delivery(engine: Engine, source: Source, delivery: Delivery, run_id: R
 def _unit(
     source: Source, delivery: Delivery, content: NewContent, run_id: RunId, position: Position | None
 ) -> LoadUnit:
-    return LoadUnit(
-        run_id=run_id,
-        source=source.name,
-        dataset=source.dataset,
-        location=delivery.path,
+    return replace(
+        _unseen(source, delivery, run_id, _as_of(content, position)),
         file_hash=content.file_hash,
         size_bytes=content.size_bytes,
         modified_us=content.modified_us,
-        as_of=_as_of(content, position),
-        contract_version=source.contract.version,
-        simulated=source.simulated,
         watermark=content.watermark,
     )
 
 
-def _unseen(source: Source, delivery: Delivery, run_id: RunId, now: datetime) -> LoadUnit:
-    """Return the unit of what could not be looked into."""
+def _unseen(source: Source, delivery: Delivery, run_id: RunId, as_of: datetime) -> LoadUnit:
+    """Return the unit of what was not looked into."""
     return LoadUnit(
         run_id=run_id,
         source=source.name,
@@ -163,7 +158,7 @@ def _unseen(source: Source, delivery: Delivery, run_id: RunId, now: datetime) ->
         file_hash="",
         size_bytes=0,
         modified_us=0,
-        as_of=now,
+        as_of=as_of,
         contract_version=source.contract.version,
         simulated=source.simulated,
     )

@@ -12,7 +12,16 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from freight.databases import CONNECT_S, DEAD_PEER, READ_ONLY_SERVER, ask_for_password, over_tls, sqlstate, translate
+from freight.databases import (
+    CONNECT_S,
+    DEAD_PEER,
+    READ_ONLY_SERVER,
+    ask_for_password,
+    over_tls,
+    read_url,
+    sqlstate,
+    translate,
+)
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
 
@@ -70,7 +79,7 @@ def open_engine(
     Raises:
         ConfigurationError: the URL names no engine that DPA supports.
     """
-    parsed = _parsed(url)
+    parsed = read_url(url, "the warehouse URL")
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return _sqlite(parsed, patience)
@@ -80,13 +89,6 @@ def open_engine(
             ask_for_password(engine, password)
         return engine
     raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
-
-
-def _parsed(url: str) -> sa.URL:
-    try:
-        return sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise ConfigurationError("the warehouse URL cannot be read: expected sqlite:///… or postgresql://…") from None
 
 
 def safe_url(url: str) -> str:

@@ -55,6 +55,8 @@ def load_unit(
     content: UnitContent,
     expected: Position | None,
     now: datetime,
+    *,
+    keep: bool = True,
 ) -> LoadCounts:
     """Load one unit in one transaction.
 
@@ -65,45 +67,19 @@ def load_unit(
         content: its rows.
         expected: the position that was read when the unit was planned.
         now: becomes loaded_at.
+        keep: whether to commit; else all is taken back, and only the counts tell what it would have done.
 
     Raises:
         PositionFenced: another run has loaded this location since; nothing was written.
         TransientError: the whole call may be retried; nothing was written, or all of it (then the retry is fenced).
     """
-    with transaction(engine) as connection:
-        return _load(connection, unit, contract, content, expected, now)
-
-
-def counts_if_loaded(
-    engine: Engine,
-    unit: LoadUnit,
-    contract: Contract,
-    content: UnitContent,
-    expected: Position | None,
-    now: datetime,
-) -> LoadCounts:
-    """Return the counts that `load_unit` would return, and leave the warehouse as it is: it loads and takes that back.
-
-    Raises:
-        PositionFenced, TransientError: as `load_unit`.
-    """
-    with taken_back(engine) as connection:
-        start_run(connection, unit.run_id, "", now)  # which the lineage refers to
-        return _load(connection, unit, contract, content, expected, now)
-
-
-def _load(
-    connection: sa.Connection,
-    unit: LoadUnit,
-    contract: Contract,
-    content: UnitContent,
-    expected: Position | None,
-    now: datetime,
-) -> LoadCounts:
-    batch_id = open_batch(connection, unit, content.decimal_mark, now)
-    advance(connection, unit, expected, batch_id)
-    counts, _ = _write(connection, unit, contract, content, batch_id)
-    close_batch(connection, batch_id, counts, content.row_range)
+    with (transaction if keep else taken_back)(engine) as connection:
+        if not keep:
+            start_run(connection, unit.run_id, "", now)  # which the lineage refers to
+        batch_id = open_batch(connection, unit, content.decimal_mark, now)
+        advance(connection, unit, expected, batch_id)
+        counts, _ = _write(connection, unit, contract, content, batch_id)
+        close_batch(connection, batch_id, counts, content.row_range)
     return counts
 
 

@@ -34,7 +34,7 @@ from freight.warehouse.migrate import migrate
 from tasks import heartbeat
 from tasks import load as steps
 from tasks.overdue import overdue_nightlies
-from tests.lib.alerting import OwnPrefect, Receiver, own_prefect, run_of
+from tests.lib.alerting import OwnPrefect, Receiver, own_prefect, receiving, run_of
 from tests.lib.corridor import HEADER
 from tests.lib.streams import wait_until
 
@@ -86,12 +86,8 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def receiver(prefect: SyncPrefectClient) -> Iterator[Receiver]:
     """A receiver to which the alerts go, the patient ones after seconds; they are removed in the end."""
-    made = Receiver(SECRET)
-    AlertChannel(kind="webhook", key=SecretStr(made.url)).save(CHANNEL, overwrite=True)
-    automations.apply(prefect, alerts=[hasty(alert) for alert in ALERTS])
-    yield made
-    automations.apply(prefect, alerts=[])
-    made.close()
+    with receiving(prefect, SECRET, [hasty(alert) for alert in ALERTS]) as made:
+        yield made
 
 
 def hasty(alert: Alert) -> Alert:

@@ -10,12 +10,8 @@ import sqlalchemy as sa
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from pydantic import SecretStr
 
-from blocks.alert_channel import AlertChannel
-from deployments import automations
-from deployments.automations import CHANNEL
-from tests.lib.alerting import Receiver
+from tests.lib.alerting import Receiver, receiving
 from tests.lib.kubernetes import NAMESPACE, config_map, found, kubectl, pods_of
 from tests.lib.streams import Battery, rows, wait_until
 
@@ -96,12 +92,8 @@ def held_up(battery: Battery) -> Iterator[None]:
 @pytest.fixture
 def receiver(pool: SyncPrefectClient) -> Iterator[Receiver]:
     """A receiver to which the alerts go."""
-    made = Receiver(SECRET)
-    AlertChannel(kind="webhook", key=SecretStr(made.url)).save(CHANNEL, overwrite=True)
-    automations.apply(pool)
-    yield made
-    automations.apply(pool, alerts=[])
-    made.close()
+    with receiving(pool, SECRET) as made:
+        yield made
 
 
 def test_a_nightly_load_is_a_job_whose_rows_are_in_the_warehouse(pool: SyncPrefectClient, battery: Battery) -> None:

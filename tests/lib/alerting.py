@@ -2,15 +2,20 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import psutil
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.worker import EventsWorker
+from pydantic import SecretStr
 
+from blocks.alert_channel import AlertChannel
+from deployments import automations
+from deployments.automations import ALERTS, CHANNEL, Alert
 from deployments.background import Background
 from deployments.local import POOL, PREFECT, Place, is_healthy
 from freight.settings import PROJECT_ROOT, Settings
@@ -87,6 +92,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
+
+
+@contextmanager
+def receiving(prefect: SyncPrefectClient, secret: str, alerts: Sequence[Alert] = ALERTS) -> Iterator[Receiver]:
+    """Give a receiver to which alerts go; they are removed in the end."""
+    made = Receiver(secret)
+    AlertChannel(kind="webhook", key=SecretStr(made.url)).save(CHANNEL, overwrite=True)
+    automations.apply(prefect, alerts=alerts)
+    yield made
+    automations.apply(prefect, alerts=[])
+    made.close()
 
 
 class OwnPrefect:
