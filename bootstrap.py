@@ -333,7 +333,7 @@ def _link_project(setup: Setup) -> None:
         # Relative, hence plain ASCII whatever the checkout is called: .pth files are read in the locale's encoding.
         (folder / "dpa.pth").write_bytes(os.path.relpath(str(ROOT), str(folder)).encode("ascii") + b"\n")
     # -P: a folder called freight in the current directory must not stand in for ours.
-    start = "-P -c \"from freight.cli import app; app(prog_name='dpa')\""
+    start = '-P -c "from freight.cli import main; main()"'
     if WINDOWS:
         (_venv_bin(setup) / "dpa.cmd").write_bytes('@"%~dp0python.exe" {} %*\r\n'.format(start).encode("ascii"))
         return

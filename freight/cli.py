@@ -13,6 +13,7 @@ from freight.demo import Wishes, stream_demo
 from freight.errors import DpaError
 from freight.log import log_to_file
 from freight.maintenance import SPOOL_DAYS, maintain
+from freight.quarantine_commands import app as quarantine_commands
 from freight.readers.access_jars import fetch_access
 from freight.reconcile import AGREE, reconcile
 from freight.replay import replay
@@ -32,6 +33,7 @@ from freight.warehouse.streams import accept_gaps
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(source_commands, name="sources")
+app.add_typer(quarantine_commands, name="quarantine")
 console = Console(highlight=False, soft_wrap=True)
 
 KEEP = Retention()
@@ -195,7 +197,7 @@ def purge_command(
 def main() -> None:
     """Run a command; an error of ours is told in one line, without a traceback."""
     try:
-        app()
+        app(prog_name="dpa")
     except DpaError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

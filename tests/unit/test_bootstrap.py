@@ -182,7 +182,7 @@ def checkout(folder: Path) -> Path:
     (folder / "freight").mkdir(parents=True)
     (folder / "freight" / "__init__.py").write_text("", encoding="utf-8")
     (folder / "freight" / "cli.py").write_text(
-        "import sys\ndef app(prog_name): print(prog_name, *sys.argv[1:])\n", encoding="utf-8"
+        "import sys\ndef main(): print('dpa', *sys.argv[1:])\n", encoding="utf-8"
     )
     shutil.copy(SOURCE, folder)
     for setup in (bootstrap.RUN, bootstrap.DEV, bootstrap.BENCH):
