@@ -27,9 +27,8 @@ from freight.warehouse.connect import safe_url
 from tasks import load as steps
 from tasks.log import log_run
 from tasks.report import write_report
-from tasks.run_names import dated
+from tasks.run_names import DEGRADED, dated
 
-DEGRADED = "Degraded"  # a state that is Completed all the same; an alert waits for its name
 DEGRADED_SHARE = 0.05
 
 

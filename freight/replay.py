@@ -1,7 +1,7 @@
 """Replay: load quarantined rows that pass the contract by now, once, with the origin they always had."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import orjson
@@ -14,12 +14,19 @@ from freight.frames import ROW_NUMBER
 from freight.streaming.messages import decode
 from freight.transforms import derive
 from freight.transforms.versions import kept_versions, with_content_hash
-from freight.types import LoadCounts, RunId, origin_us_of
+from freight.types import Cause, LoadCounts, RunId, origin_us_of
 from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.load import UnitContent, load_replay, refused_row_numbers
-from freight.warehouse.quarantine import QuarantinedFile, QuarantinedRow, has_loaded, waiting_files, waiting_rows
+from freight.warehouse.quarantine import (
+    Correction,
+    QuarantinedFile,
+    QuarantinedRow,
+    has_loaded,
+    waiting_files,
+    waiting_rows,
+)
 
 SLICE_ROWS = 50_000
 
@@ -55,29 +62,37 @@ def replay(
         is_known = source is None or source in known or has_loaded(connection, source)
     if not is_known:
         raise ConfigurationError(f"nothing was loaded from {source!r}, and the catalog has only {', '.join(known)}")
-    found = [(file, _kind_of(file, known)) for file in files]
+    found = [(file, kind_of(file, known)) for file in files]
     return [_replay_file(engine, kind, file, run_id, clock()) for file, kind in found if kind]
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """How the rows of a file or of a stream are read again."""
 
     contract: Contract
     zone: str
 
 
-def _kind_of(file: QuarantinedFile, known: Mapping[str, Source]) -> _Kind | None:
+def kind_of(file: QuarantinedFile, known: Mapping[str, Source]) -> Kind | None:
+    """Return how the rows of a file are read; None if the catalog has its source no more.
+
+    Args:
+        file: or a batch of a stream.
+        known: sources of the catalog by name.
+    """
     if file.is_stream:
-        return _Kind(contract_for(file.dataset), LOCAL_ZONE)
+        return Kind(contract_for(file.dataset), LOCAL_ZONE)
     entry = known.get(file.source)
-    return _Kind(entry.contract, entry.time_zone) if entry else None
+    return Kind(entry.contract, entry.time_zone) if entry else None
 
 
-def _replay_file(engine: Engine, kind: _Kind, file: QuarantinedFile, run_id: RunId, now: datetime) -> ReplayOutcome:
+def _replay_file(engine: Engine, kind: Kind, file: QuarantinedFile, run_id: RunId, now: datetime) -> ReplayOutcome:
     counts, seen = LoadCounts(), 0
     for rows in _slices(engine, file):
-        counts += _replay_rows(engine, kind, file, rows, run_id, now)
+        text = _decoded(rows, kind.contract) if file.is_stream else _text_rows(rows, kind.contract.column_names)
+        returning = Returning(kind, file, rows, text, unit_of(file, kind.contract, run_id, "replay"))
+        counts += load_back(engine, returning, now).counts
         seen += len(rows)
     return ReplayOutcome(file.source, file.location, counts, seen - counts.read)
 
@@ -94,17 +109,62 @@ def _slices(engine: Engine, file: QuarantinedFile) -> Iterator[list[QuarantinedR
         last_id = rows[-1].quarantine_id
 
 
-def _replay_rows(
-    engine: Engine, kind: _Kind, file: QuarantinedFile, rows: list[QuarantinedRow], run_id: RunId, now: datetime
-) -> LoadCounts:
-    contract = kind.contract
-    locale = Locale("," if file.decimal_mark == "," else ".", kind.zone)
-    text = _decoded(rows, contract) if file.is_stream else _text_rows(rows, contract.column_names)
-    valid = split(text, contract, locale, now).valid
+@dataclass(frozen=True)
+class Returning:
+    """Rows of one file on their way back from quarantine.
+
+    Attributes:
+        kind: how they are read.
+        file: that they are of.
+        rows: as they were delivered.
+        text: `row_number` and columns of the contract, as they are to be loaded.
+        unit: as which they are loaded.
+        corrections: what a person has changed in them.
+    """
+
+    kind: Kind
+    file: QuarantinedFile
+    rows: Sequence[QuarantinedRow]
+    text: pl.DataFrame
+    unit: LoadUnit
+    corrections: Sequence[Correction] = ()
+
+    def without(self, row_numbers: set[int]) -> "Returning":
+        """Return the others."""
+        left = [row for row in self.rows if row.row_number not in row_numbers]
+        text = self.text.filter(~pl.col(ROW_NUMBER).is_in(row_numbers))
+        return replace(self, rows=left, text=text)
+
+
+@dataclass(frozen=True)
+class Returned:
+    """How rows came back.
+
+    Attributes:
+        counts: of those that were loaded.
+        bad_rows: those that break the contract; `BAD_ROWS_SCHEMA`.
+        refused: numbers of those that the warehouse does not take.
+    """
+
+    counts: LoadCounts
+    bad_rows: pl.DataFrame
+    refused: frozenset[int] = frozenset()
+
+
+def load_back(engine: Engine, returning: Returning, now: datetime) -> Returned:
+    """Load rows that keep the contract by now, in one transaction; the others stay in quarantine.
+
+    Raises:
+        PositionFenced: somebody else has loaded one of them; nothing was written.
+    """
+    file, contract = returning.file, returning.kind.contract
+    locale = Locale("," if file.decimal_mark == "," else ".", returning.kind.zone)
+    halves = split(returning.text, contract, locale, now)
+    valid, bad_rows = halves.valid, halves.quarantined
     if valid.is_empty():
-        return LoadCounts()
+        return Returned(LoadCounts(), bad_rows)
     passed = set(valid[ROW_NUMBER])
-    versions = with_content_hash(derive(_with_origin(valid, rows, file), contract), contract)
+    versions = with_content_hash(derive(_with_origin(valid, returning.rows, file), contract), contract)
     kept = kept_versions(versions, contract, ROW_NUMBER)
     content = UnitContent(
         frames=lambda: [kept],
@@ -115,16 +175,17 @@ def _replay_rows(
         row_range=(min(passed), max(passed)),
         decimal_mark=file.decimal_mark,
     )
-    ids = {row.row_number: row.quarantine_id for row in rows if row.row_number in passed}
-    unit = _unit(file, contract.version, run_id)
+    ids = {row.row_number: row.quarantine_id for row in returning.rows if row.row_number in passed}
+    unit = returning.unit
     try:
-        return load_replay(engine, unit, contract, content, ids, now, file.batch_id)
+        counts, conflicts = load_replay(engine, unit, contract, content, ids, now, file.batch_id, returning.corrections)
+        return Returned(counts, bad_rows, frozenset(conflicts))
     except RowsRefused:
         refused = refused_row_numbers(engine, unit, contract, content)
         if not refused:
             raise
-    left = [row for row in rows if row.row_number not in refused]
-    return _replay_rows(engine, kind, file, left, run_id, now)
+    others = load_back(engine, returning.without(refused), now)
+    return replace(others, refused=others.refused | refused)
 
 
 def _with_origin(valid: pl.DataFrame, rows: Iterable[QuarantinedRow], file: QuarantinedFile) -> pl.DataFrame:
@@ -142,7 +203,8 @@ def _decoded(rows: Sequence[QuarantinedRow], contract: Contract) -> pl.DataFrame
     return decoded.with_columns(pl.col(ROW_NUMBER).replace_strict(offsets, return_dtype=pl.Int64))
 
 
-def _unit(file: QuarantinedFile, contract_version: int, run_id: RunId) -> LoadUnit:
+def unit_of(file: QuarantinedFile, contract: Contract, run_id: RunId, cause: Cause) -> LoadUnit:
+    """Return as what rows of a file are loaded after all: with the place and the origin that they always had."""
     return LoadUnit(
         run_id=run_id,
         source=file.source,
@@ -152,9 +214,9 @@ def _unit(file: QuarantinedFile, contract_version: int, run_id: RunId) -> LoadUn
         size_bytes=file.size_bytes,
         modified_us=0,
         as_of=file.as_of,
-        contract_version=contract_version,
+        contract_version=contract.version,
         simulated=file.simulated,
-        cause="replay",
+        cause=cause,
     )
 
 

@@ -1,7 +1,9 @@
-"""Names of runs that tell what they are and when they began."""
+"""Names of runs, which tell what they are and when they began, and of a state."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+
+DEGRADED = "Degraded"  # a state that is Completed all the same; an alert waits for its name
 
 
 def dated(what: str) -> Callable[[], str]:

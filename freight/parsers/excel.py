@@ -46,14 +46,19 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
             column that lacks its header. Anything else when it is damaged.
     """
     with open_counted(path, output) as content:
-        _refuse_non_workbook(content)
+        refuse_non_workbook(content)
         workbook = Workbook(content)
         table = _find_table(workbook, wishes)
         output.begin([*table.header.values()])
         _send(workbook.rows(table.sheet), table, output)
 
 
-def _refuse_non_workbook(content: BinaryIO) -> None:
+def refuse_non_workbook(content: BinaryIO) -> None:
+    """Check that a file is a workbook that can be read.
+
+    Raises:
+        SourceError: it is not.
+    """
     start = content.read(8)
     if not start:
         raise SourceError("empty", "the file is empty", remedy="deliver the file again")

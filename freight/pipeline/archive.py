@@ -46,8 +46,7 @@ def archive_loaded(
 def _archive(folder: Path, source: Source, file: SourceFile) -> str:
     """Move a file; return why it stays, if that needs somebody."""
     path, slash, name = below(source.of_all_days, file, folder).rpartition("/")
-    changed = instant_of(file.modified_us)
-    target = f"{source.archive}/{path}{slash}{changed:%Y%m%dT%H%M%S.%f}_{name}"
+    target = f"{source.archive}/{path}{slash}{name_of_version(file, name)}"
     try:
         file.move_to(target, folder)
     except SourceError as error:
@@ -57,3 +56,8 @@ def _archive(folder: Path, source: Source, file: SourceFile) -> str:
         return str(error)
     log.info("archived %s as %s", file.path, target)
     return ""
+
+
+def name_of_version(file: SourceFile, name: str) -> str:
+    """Return the name by which a version of a file goes into an archive."""
+    return f"{instant_of(file.modified_us):%Y%m%dT%H%M%S.%f}_{name}"

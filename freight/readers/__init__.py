@@ -14,7 +14,7 @@ from freight.readers.files import deliver_files, find_stored, looks_loaded
 from freight.readers.http_api import deliver_answers
 from freight.readers.http_pages import ApiOptions
 from freight.readers.json_records import read_json, read_jsonl, read_known_keys
-from freight.readers.locations import SourceFile, below, find_files
+from freight.readers.locations import SourceFile, below, find_files, put_file
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 from freight.readers.sql_table import SqlOptions, deliver_table, read_table
@@ -34,6 +34,7 @@ __all__ = [
     "find_files",
     "find_stored",
     "looks_loaded",
+    "put_file",
     "reader_for",
 ]
 

@@ -157,6 +157,30 @@ def find_files(
     return sorted(files, key=lambda file: file.path)
 
 
+def put_file(path: Path, location: str, base: Path, place: AbstractFileSystem | None = None) -> None:
+    """Put a file of this machine where a location says; what is there by that name is left alone.
+
+    Args:
+        path: of the file.
+        location: path or URL; a relative path counts from `base`.
+        base: folder of the installation.
+        place: filesystem of the location; by default the one that its URL tells.
+
+    Raises:
+        SourceError: it cannot be put there, or something is there.
+        ConfigurationError: no filesystem is installed for the URL.
+    """
+    filesystem = place or _filesystem(location)
+    address = _address(filesystem, location, base)
+    with named_faults(location):
+        if filesystem.exists(address):
+            raise SourceError(
+                "unreadable", "something is there by this name", location=location, remedy="name another file"
+            )
+        filesystem.makedirs(filesystem._parent(address), exist_ok=True)
+        filesystem.put_file(str(path), address)
+
+
 def _followed(filesystem: AbstractFileSystem, found: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Give what was found, and of a link what it leads to: a search tells of the link itself."""
     for info in found.values():

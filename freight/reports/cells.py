@@ -40,10 +40,20 @@ def set_cell(cell: Cell, value: CellValue, number_format: str = "") -> None:
 
 def set_text(cell: Cell, text: str) -> None:
     """Write text that stays text; the quote prefix keeps it so when somebody edits the cell."""
-    cell.value = _encoded(_fitting(_ILLEGAL.sub(_visible, text)))
+    cell.value = _encoded(shown(text))
     cell.data_type = "s"
     if text.startswith(_LIVE_STARTS):
         cell.quotePrefix = True
+
+
+def shown(text: str) -> str:
+    """Return text as a cell has it, and gives it back: with pictures of control characters, and cut if endless."""
+    return _fitting(visible(text))
+
+
+def visible(text: str) -> str:
+    """Return text with pictures of the characters that a workbook, or a database, cannot hold."""
+    return _ILLEGAL.sub(_visible, text)
 
 
 def _visible(match: re.Match[str]) -> str:

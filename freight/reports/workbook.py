@@ -152,7 +152,7 @@ def write_workbook(engine: Engine, path: Path, *, simulated: bool, now: datetime
     """
     workbook = _workbook(read_report(engine), simulated=simulated, now=now.astimezone(UTC))
     try:
-        with _in_place_of(path) as unfinished:
+        with in_place_of(path) as unfinished:
             workbook.save(unfinished)
     except OSError as error:
         raise ConfigurationError(
@@ -162,7 +162,7 @@ def write_workbook(engine: Engine, path: Path, *, simulated: bool, now: datetime
 
 
 @contextmanager
-def _in_place_of(path: Path) -> Iterator[Path]:
+def in_place_of(path: Path) -> Iterator[Path]:
     """Give a file in the same folder, which takes the place of `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
@@ -211,7 +211,7 @@ def _add_table_sheet(
     sheet.freeze_panes = sheet.cell(HEADING_ROW + 1, 1)
     sheet.auto_filter.ref = f"A{HEADING_ROW}:{get_column_letter(len(columns))}{HEADING_ROW + len(rows)}"
     _set_widths(sheet, columns, rows)
-    _set_up_page(sheet)
+    set_up_page(sheet)
     sheet.print_title_rows = f"{HEADING_ROW}:{HEADING_ROW}"
     return sheet
 
@@ -254,9 +254,10 @@ def _width(column: Shown, rows: Sequence[Row]) -> float:
     return min(max(NARROWEST, len(column.heading) + 4, content + 3), WIDEST)
 
 
-def _set_up_page(sheet: Worksheet) -> None:
+def set_up_page(sheet: Worksheet) -> None:
+    """Let a sheet be printed in landscape, as wide as a page."""
     sheet.page_setup.orientation = "landscape"
-    sheet.page_setup.paperSize = sheet.PAPERSIZE_A4
+    sheet.page_setup.paperSize = Worksheet.PAPERSIZE_A4
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
 
@@ -391,7 +392,7 @@ def _fill_summary(sheet: Worksheet, data: ReportData, volumes: Worksheet, *, sim
     sheet.column_dimensions["A"].width, sheet.column_dimensions["B"].width = 34, 24
     for position in range(3, len(LEDGER) + 1):
         sheet.column_dimensions[get_column_letter(position)].width = 13
-    _set_up_page(sheet)
+    set_up_page(sheet)
 
 
 def _headlines(data: ReportData, now: datetime) -> list[tuple[str, CellValue, str]]:

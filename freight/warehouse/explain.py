@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from freight.contracts import Contract, contracts
 from freight.errors import ConfigurationError
 from freight.types import instant_of
-from freight.warehouse.schema import UtcInstant, batches, metadata, runs, stream_batches
+from freight.warehouse.schema import UtcInstant, batches, corrections, metadata, runs, stream_batches
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,19 @@ def _lineage(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, o
     if found is None:
         return []
     names = ("contract_version", "cause", "loaded_at", "run_id", "started_by")
-    return [*_origin(found, row), *((name.removesuffix("_id"), found[name]) for name in names)]
+    told = ((name.removesuffix("_id"), found[name]) for name in names)
+    return [*_origin(found, row), *told, *_corrections(connection, row)]
+
+
+def _corrections(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, object]]:
+    """Tell what a person has changed in a row before it was loaded."""
+    query = sa.select(corrections).where(
+        corrections.c.batch_id == row["batch_id"], corrections.c.row_number == row["origin_seq"]
+    )
+    return [
+        ("corrected", f"{c.column_name} from {c.old_value!r} to {c.new_value!r} by {c.corrected_by} ({c.workbook})")
+        for c in connection.execute(query.order_by(corrections.c.correction_id))
+    ]
 
 
 def _origin(found: sa.RowMapping, row: sa.RowMapping) -> list[tuple[str, object]]:

@@ -1,6 +1,6 @@
 """The transactional load: a unit's rows, quarantine, lineage and position are committed together, or not at all."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,7 +20,7 @@ from freight.warehouse.ledger import (
     start_run,
     write_quarantine,
 )
-from freight.warehouse.quarantine import mark_replayed
+from freight.warehouse.quarantine import Correction, mark_replayed, note_corrections
 from freight.warehouse.refused import refused_rows
 from freight.warehouse.upsert import Batch
 
@@ -91,7 +91,8 @@ def load_replay(
     quarantine_ids: Mapping[int, int],
     now: datetime,
     replayed_batch: BatchId,
-) -> LoadCounts:
+    corrections: Sequence[Correction] = (),
+) -> tuple[LoadCounts, set[int]]:
     """Load rows that come back from quarantine, and mark them as replayed, in one transaction.
 
     A row that contradicts a stored one which never changes stays in quarantine; it is not counted.
@@ -104,6 +105,10 @@ def load_replay(
         quarantine_ids: by row number.
         now: becomes loaded_at.
         replayed_batch: the batch that put the rows into quarantine.
+        corrections: what a person has changed in them; noted for those that load.
+
+    Returns:
+        How they ended, and the numbers of those that stay in quarantine.
 
     Raises:
         PositionFenced: another replay has taken one of them; nothing was written.
@@ -115,8 +120,10 @@ def load_replay(
         counts, conflicts = _write(connection, unit, contract, content, batch_id)
         ids = [number for row, number in quarantine_ids.items() if row not in conflicts]
         mark_replayed(connection, ids, batch_id)
+        loaded = set(ids)
+        note_corrections(connection, (one for one in corrections if one.quarantine_id in loaded), batch_id, now)
         close_batch(connection, batch_id, counts, content.row_range)
-    return counts
+    return counts, conflicts
 
 
 def refused_row_numbers(engine: Engine, unit: LoadUnit, contract: Contract, content: UnitContent) -> set[int]:

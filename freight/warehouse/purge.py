@@ -12,6 +12,7 @@ from freight.warehouse.partitions import keep_partitions
 from freight.warehouse.schema import (
     COUNT_NAMES,
     batches,
+    corrections,
     file_positions,
     load_attempt_reasons,
     load_attempt_rows,
@@ -44,6 +45,7 @@ def purge(engine: Engine, retention: Retention, now: datetime) -> dict[str, int]
             "batches": _purge_batches(connection, lineage_before, now),
             "stream_assignments": _purge_older(connection, stream_assignments.c.assigned_at, lineage_before),
             "stream_listeners": _purge_older(connection, stream_listeners.c.heartbeat_at, lineage_before),
+            "corrections": _purge_older(connection, corrections.c.corrected_at, lineage_before),
             "runs": _purge_runs(connection, lineage_before),
         }
 

@@ -1,7 +1,7 @@
-"""Quarantined rows on their way back: found by file, and marked when they have been replayed."""
+"""Quarantined rows on their way back: found, marked when they are loaded, with what a person has changed in them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import batched
 
@@ -9,27 +9,35 @@ import sqlalchemy as sa
 
 from freight.errors import PositionFenced
 from freight.types import BatchId
-from freight.warehouse.schema import batches, quarantine, stream_batches
+from freight.warehouse.schema import batches, corrections, quarantine, stream_batches
 
 IDS_PER_STATEMENT = 1_000
 
 
 @dataclass(frozen=True)
 class QuarantinedRow:
-    """A bad row: its number in the file, and its text as JSON bytes (or as bytes that could not be cut).
+    """A bad row: where it was, what is wrong with it, and its text as JSON bytes (or as bytes that could not be cut).
 
-    Of a stream: the offset, when the message was sent, and the message.
+    Of a stream, `row_number` is the offset, `origin_us` when the message was sent, and `raw` the message.
     """
 
     quarantine_id: int
+    batch_id: BatchId
+    source: str
+    dataset: str
+    location: str
     row_number: int
     origin_us: int | None
+    column_name: str | None
+    reason: str
+    detail: str | None
     raw: bytes
+    replayed_batch_id: BatchId | None
 
 
 @dataclass(frozen=True)
 class QuarantinedFile:
-    """A batch that has bad rows which wait for a replay, with the origin that a replay keeps; or one of a stream."""
+    """A batch that has bad rows, with the origin that they keep when they come back; or one of a stream."""
 
     batch_id: BatchId
     source: str
@@ -43,15 +51,51 @@ class QuarantinedFile:
     is_stream: bool
 
 
+@dataclass(frozen=True)
+class Correction:
+    """A cell of a quarantined row that a person has changed.
+
+    Attributes:
+        quarantine_id, row_number: of the row.
+        column_name: of the cell.
+        old_value, new_value: as text; None for an empty cell.
+        corrected_by: who.
+        workbook, workbook_hash: by which it came; the hash is the SHA-256 of its bytes.
+    """
+
+    quarantine_id: int
+    row_number: int
+    column_name: str
+    old_value: str | None
+    new_value: str | None
+    corrected_by: str
+    workbook: str
+    workbook_hash: str
+
+
+_ROW = tuple(quarantine.c[field.name] for field in fields(QuarantinedRow))
+
+
 def waiting_files(connection: sa.Connection, source: str | None = None) -> list[QuarantinedFile]:
     """Return the files that have rows in quarantine which were not replayed yet, oldest batch first."""
-    waiting = quarantine.c.replayed_batch_id.is_(None)
+    waiting = sa.select(quarantine.c.batch_id).where(quarantine.c.replayed_batch_id.is_(None))
+    return _files(connection, batches.c.batch_id.in_(waiting) & _of(batches.c.source, source))
+
+
+def files_by_id(connection: sa.Connection, batch_ids: Iterable[BatchId]) -> dict[BatchId, QuarantinedFile]:
+    """Return the files of batches."""
+    return {file.batch_id: file for file in _files(connection, batches.c.batch_id.in_(list(batch_ids)))}
+
+
+def _files(connection: sa.Connection, wanted: sa.ColumnElement[bool]) -> list[QuarantinedFile]:
     is_stream = sa.exists().where(stream_batches.c.batch_id == batches.c.batch_id).label("is_stream")
     columns = [is_stream if field.name == "is_stream" else batches.c[field.name] for field in fields(QuarantinedFile)]
-    query = sa.select(*columns).where(batches.c.batch_id.in_(sa.select(quarantine.c.batch_id).where(waiting)))
-    if source:
-        query = query.where(batches.c.source == source)
-    return [QuarantinedFile(*row) for row in connection.execute(query.order_by(batches.c.batch_id))]
+    query = sa.select(*columns).where(wanted).order_by(batches.c.batch_id)
+    return [QuarantinedFile(*row) for row in connection.execute(query)]
+
+
+def _of(column: sa.Column[str], source: str | None) -> sa.ColumnElement[bool]:
+    return sa.true() if source is None else column == source
 
 
 def has_loaded(connection: sa.Connection, source: str) -> bool:
@@ -63,24 +107,53 @@ def has_loaded(connection: sa.Connection, source: str) -> bool:
 
 def waiting_rows(connection: sa.Connection, batch_id: BatchId, after_id: int, limit: int) -> list[QuarantinedRow]:
     """Return the next rows of a batch that were not replayed yet, in the order of their ids."""
-    names = ("quarantine_id", "row_number", "origin_us", "raw")
-    query = sa.select(*(quarantine.c[name] for name in names)).where(
+    query = sa.select(*_ROW).where(
         quarantine.c.batch_id == batch_id,
         quarantine.c.replayed_batch_id.is_(None),
         quarantine.c.quarantine_id > after_id,
     )
-    rows = connection.execute(query.order_by(quarantine.c.quarantine_id).limit(limit))
-    return [QuarantinedRow(number, row, origin_us, bytes(raw)) for number, row, origin_us, raw in rows]
+    return _rows(connection, query.order_by(quarantine.c.quarantine_id).limit(limit))
+
+
+def newest_waiting_rows(connection: sa.Connection, source: str | None, limit: int) -> tuple[list[QuarantinedRow], int]:
+    """Return the newest rows of a source, or of all, that were not replayed yet, and how many there are in all."""
+    waiting = quarantine.c.replayed_batch_id.is_(None) & _of(quarantine.c.source, source)
+    count = connection.execute(sa.select(sa.func.count()).select_from(quarantine).where(waiting)).scalar_one()
+    newest = sa.select(*_ROW).where(waiting).order_by(quarantine.c.quarantine_id.desc()).limit(limit)
+    return _rows(connection, newest), count
+
+
+def rows_by_id(connection: sa.Connection, quarantine_ids: Iterable[int]) -> dict[int, QuarantinedRow]:
+    """Return the rows of these numbers that are in quarantine, replayed or not."""
+    found = (
+        _rows(connection, sa.select(*_ROW).where(quarantine.c.quarantine_id.in_(ids)))
+        for ids in batched(quarantine_ids, IDS_PER_STATEMENT)
+    )
+    return {row.quarantine_id: row for rows in found for row in rows}
+
+
+def _rows(connection: sa.Connection, query: sa.Select[tuple[object, ...]]) -> list[QuarantinedRow]:
+    rows = connection.execute(query).mappings()
+    return [QuarantinedRow(**{**row, "raw": bytes(row["raw"])}) for row in rows]
 
 
 def mark_replayed(connection: sa.Connection, quarantine_ids: Sequence[int], batch_id: BatchId) -> None:
-    """Note that rows have been loaded by a replay; a row is replayed once.
+    """Note that rows have been loaded after all; a row is loaded once.
 
     Raises:
-        PositionFenced: another replay has taken one of them.
+        PositionFenced: somebody else has loaded one of them.
     """
     for ids in batched(quarantine_ids, IDS_PER_STATEMENT):
         waiting = quarantine.c.quarantine_id.in_(ids) & quarantine.c.replayed_batch_id.is_(None)
         marked = connection.execute(quarantine.update().where(waiting).values(replayed_batch_id=batch_id)).rowcount
         if marked != len(ids):
-            raise PositionFenced("another replay has taken some of these rows")
+            raise PositionFenced("another replay or import has taken some of these rows")
+
+
+def note_corrections(
+    connection: sa.Connection, corrected: Iterable[Correction], batch_id: BatchId, now: datetime
+) -> None:
+    """Write down who changed what."""
+    rows = [{**asdict(one), "batch_id": batch_id, "corrected_at": now} for one in corrected]
+    if rows:
+        connection.execute(corrections.insert(), rows)

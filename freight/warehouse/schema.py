@@ -272,6 +272,23 @@ quarantine = sa.Table(
     sa.Column("replayed_batch_id", BigInt),
 )
 
+# Cells of quarantined rows that a person has changed; `batch_id` is that of the import which loaded the row.
+corrections = sa.Table(
+    "corrections",
+    metadata,
+    sa.Column("correction_id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("batch_id", BigInt, nullable=False),
+    sa.Column("quarantine_id", BigInt, nullable=False),
+    sa.Column("row_number", BigInt, nullable=False),
+    sa.Column("column_name", sa.Text, nullable=False),
+    sa.Column("old_value", sa.Text),
+    sa.Column("new_value", sa.Text),
+    sa.Column("corrected_by", sa.Text, nullable=False),
+    sa.Column("workbook", sa.Text, nullable=False),
+    sa.Column("workbook_hash", sa.Text, nullable=False),
+    sa.Column("corrected_at", UtcInstant, nullable=False),
+)
+
 # A unit that was refused or failed: nothing of it loaded. The same content is parked until it is released.
 load_attempts = sa.Table(
     "load_attempts",
@@ -418,6 +435,7 @@ sa.Index(
     postgresql_with={"autosummarize": True},
 )
 sa.Index("ix_quarantine_batch", quarantine.c.batch_id)
+sa.Index("ix_corrections_batch", corrections.c.batch_id)
 sa.Index("ix_stream_batches_partition", stream_batches.c.topic, stream_batches.c.partition_number)
 sa.Index("ix_batches_location", batches.c.source, batches.c.location)
 sa.Index("ix_load_attempts_location", load_attempts.c.source, load_attempts.c.location)

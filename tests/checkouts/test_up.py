@@ -24,6 +24,8 @@ DEPLOYMENTS = {
     "load-nightly/load-nightly",
     "maintain-warehouse/maintain-warehouse",
     "reconcile/reconcile",
+    "export-quarantine/export-quarantine",
+    "import-quarantine/import-quarantine",
     "replay-quarantine/replay-quarantine",
     "replay-range/replay-range",
     "scale-listeners/scale-listeners",

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from freight.warehouse.connect import Engine, reading
+from freight.types import BatchId
+from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.migrate import SQL_FOLDER
 from freight.warehouse.purge import Retention, purge
+from freight.warehouse.quarantine import Correction, note_corrections
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW, Corridor
 from tests.lib.stream_reader import Reader, terminal_event
@@ -408,6 +410,7 @@ def test_both_engines_give_the_same_rows_in_the_same_order(
     for warehouse in (sqlite_warehouse, postgres_warehouse):
         load_many(new_corridor(tmp_path / warehouse.engine.dialect.name, warehouse.engine))
         load_events(warehouse.url)
+        correct(warehouse.engine)
     for statement in STATEMENTS:
         assert_same_rows(*(answer(engine, statement) for engine in engines))
     for view in VIEWS:
@@ -420,6 +423,12 @@ def load_events(url: str) -> None:
     reader = Reader(url, dataset="terminal_events")
     reader.loader.load(reader.batch([terminal_event(1), b"bad"], [terminal_event(2)]))
     reader.engine.dispose()
+
+
+def correct(engine: Engine) -> None:
+    changed = Correction(1, 2, "status_code", None, "OK", "Awa", "quarantine.xlsx", "ab12")
+    with transaction(engine) as connection:
+        note_corrections(connection, [changed], BatchId(1), NOW)
 
 
 def repr_without_noise(row: tuple[Any, ...]) -> str:

@@ -33,22 +33,25 @@ def test_files_that_are_named_exist(document: Path) -> None:
     assert [path for path in named if not (PROJECT_ROOT / path).exists()] == []
 
 
-def options_of_dpa() -> dict[str, set[str]]:
-    """Return the options of each `dpa` command."""
-    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    return {
-        name: {option for parameter in command.params for option in parameter.opts}
-        for name, command in commands.items()
-    }
+def options_of_dpa(command: Any = None, name: str = "") -> dict[str, set[str]]:
+    """Return the options of each `dpa` command, also of those that have a group's name before their own."""
+    command = command or typer.main.get_command(app)
+    options = {name: {option for parameter in command.params for option in parameter.opts}}
+    for part, below in getattr(command, "commands", {}).items():
+        options |= options_of_dpa(below, f"{name} {part}".strip())
+    return options
 
 
 @every_document
 def test_dpa_commands_and_their_options_exist(document: Path) -> None:
     known = options_of_dpa()
-    shown = re.findall(r"(?:^ *|`)(?:\.venv/bin/)?dpa ([a-z-]+)([^`\n]*)", document.read_text(encoding="utf-8"), re.M)
-    assert {command for command, _ in shown} <= known.keys()
+    shown = re.findall(
+        r"(?:^ *|`)(?:\.venv/bin/)?dpa ([a-z-]+(?: [a-z]+)?)([^`\n]*)", document.read_text("utf-8"), re.M
+    )
     for command, rest in shown:
-        assert set(re.findall(r"--[a-z-]+", rest)) <= known[command], f"dpa {command}{rest}"
+        name = command if command in known else command.partition(" ")[0]
+        assert name in known, f"dpa {command}{rest}"
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known[name], f"dpa {command}{rest}"
 
 
 @every_document

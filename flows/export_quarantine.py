@@ -1,0 +1,55 @@
+"""Write the rows that wait in quarantine into a workbook, where people correct them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+from prefect import State, flow
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from blocks.places import BlockConnections, open_warehouse
+from freight.errors import DpaError
+from freight.readers import put_file
+from freight.reports.quarantine_book import MOST_ROWS, USUAL_ROWS, book_name, write_quarantine_book
+from freight.settings import load_settings
+from freight.warehouse.connect import closing
+from freight.warehouse.migrate import require_current
+from tasks.log import log_run
+from tasks.run_names import dated
+
+
+@flow(name="export-quarantine", flow_run_name=dated("export-quarantine"))
+def export_quarantine(
+    folder: str = "corrections/to do",
+    drop: str | None = None,
+    source: str | None = None,
+    rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = USUAL_ROWS,
+    warehouse: str | None = None,
+) -> State[Any]:
+    """Export what waits in quarantine; a workbook that is there stays, and so do the corrections in it.
+
+    Args:
+        folder: Where the workbook goes: a path that counts from the home folder, or a URL.
+        drop: Name of the Blob Drop block in whose account the folder lies; it then begins with abfs://.
+        source: Only rows of this source of the catalog, or this topic.
+        rows: The newest so many.
+        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+
+    Returns:
+        Completed with the place of the workbook, or that nothing waits; else Failed with the reason.
+    """
+    here = load_settings()
+    log_run(here.logs)
+    location = f"{folder}/{book_name(datetime.now(UTC))}"
+    try:
+        with closing(open_warehouse(warehouse, here)) as engine, TemporaryDirectory(prefix="dpa-export-") as scratch:
+            require_current(engine)
+            written = Path(scratch) / "quarantine.xlsx"
+            exported = write_quarantine_book(engine, written, source, rows)
+            if exported.rows:
+                put_file(written, location, here.home, BlockConnections().drop(drop) if drop else None)
+    except DpaError as error:  # says what to do; the trace of calls would only hide it
+        return Failed(message=str(error), data=error)
+    return Completed(message=exported.told(location))

@@ -1,0 +1,293 @@
+"""Corrections: rows that a person has mended in a workbook of the quarantine are loaded, each once, with who did it.
+
+A row that comes back this way keeps the place and the origin that it always had, so a newer delivery still wins.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from freight.catalog import Catalog
+from freight.contracts import Contract, contract_for
+from freight.contracts.words import broken_rules, in_words
+from freight.errors import SourceError
+from freight.frames import ROW_NUMBER
+from freight.pipeline.archive import name_of_version
+from freight.readers import SourceFile
+from freight.readers.corrections import GivenBack, read_given_back
+from freight.replay import Returned, Returning, kind_of, load_back, unit_of
+from freight.reports.cells import shown, visible
+from freight.reports.quarantine_book import AUTHOR, KEY, cells_of, key_of
+from freight.types import BatchId, LoadCounts, RunId
+from freight.warehouse.connect import Engine, reading
+from freight.warehouse.quarantine import Correction, QuarantinedRow, files_by_id, rows_by_id
+
+SHOWN_CHARS = 80  # of a value, in a message
+SHOWN_PROBLEMS = 50
+OF_AN_OPEN_ONE = ("~$", ".~lock")  # what Excel and LibreOffice write beside a workbook that is open
+LONGEST_ID = 18  # digits, of a 64-bit number
+
+
+@dataclass(frozen=True)
+class ImportOutcome:
+    """What became of a workbook.
+
+    Attributes:
+        workbook: its name.
+        counts: how the corrected rows ended that were loaded.
+        untouched: rows in which nothing had changed; they stay in quarantine.
+        loaded_before: rows that an earlier import or replay has loaded.
+        problems: a line for each corrected row that stays in quarantine, and why.
+    """
+
+    workbook: str
+    counts: LoadCounts
+    untouched: int
+    loaded_before: int
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        told = f"{self.counts.read} rows imported, {len(self.problems)} still wrong"
+        return f"{self.workbook}: {told}, {self.untouched} untouched, {self.loaded_before} loaded before"
+
+
+@dataclass(frozen=True)
+class Import:
+    """Who imports a workbook, and when.
+
+    Attributes:
+        run_id: of the run that does it.
+        started_by: who has started it; has changed the cells, too, if nothing says who did.
+        corrected_by: who has changed the cells; None for who has saved the workbook last, as it says.
+        clock: tells the time.
+    """
+
+    run_id: RunId
+    started_by: str
+    corrected_by: str | None
+    clock: Callable[[], datetime]
+
+    def author(self, given: GivenBack) -> str:
+        """Return who has changed a row."""
+        saved_by = "" if given.author == AUTHOR else visible(given.author)
+        return self.corrected_by or saved_by or self.started_by
+
+
+def import_corrections(engine: Engine, catalog: Catalog, file: SourceFile, by: Import) -> ImportOutcome:
+    """Load the rows of a workbook in which somebody has changed a cell, as far as they keep the contract now.
+
+    The rows of one delivery are one transaction. A row is loaded once, however often its workbook is given back; what
+    stays wrong is told, and can be corrected again.
+
+    Args:
+        engine: of the warehouse.
+        catalog: tells how the sources of the rows write times.
+        file: the workbook.
+        by: who imports it.
+
+    Raises:
+        SourceError: the workbook cannot be used; nothing was loaded.
+        PositionFenced: another import or replay has loaded some of the rows meanwhile.
+    """
+    workbook_hash = file.sha256()
+    found = _sorted_out(engine, list(read_given_back(file, KEY)))
+    known = {source.name: source for source in catalog.sources}
+    counts, problems = LoadCounts(), found.problems
+    for batch_id, corrected in found.by_batch.items():
+        with reading(engine) as connection:
+            delivery = files_by_id(connection, [batch_id])[batch_id]
+        kind = kind_of(delivery, known)
+        if kind is None:
+            problems += [f"{one.place}: the catalog has no source {delivery.source!r} any more" for one in corrected]
+            continue
+        returning = Returning(
+            kind,
+            delivery,
+            [one.row for one in corrected],
+            _text_rows(corrected, kind.contract),
+            unit_of(delivery, kind.contract, by.run_id, "import"),
+            [change for one in corrected for change in one.corrections(by, file.name, workbook_hash)],
+        )
+        returned = load_back(engine, returning, by.clock())
+        counts += returned.counts
+        problems += _problems(corrected, kind.contract, returned)
+    return ImportOutcome(file.name, counts, found.untouched, found.loaded_before, tuple(problems))
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What became of several workbooks; a failure names one that cannot be used."""
+
+    outcomes: tuple[ImportOutcome, ...]
+    failures: tuple[str, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """Corrected rows that stay in quarantine, and why."""
+        return [f"{one.workbook} {problem}" for one in self.outcomes for problem in one.problems]
+
+    def told(self) -> list[str]:
+        """Return it in lines."""
+        return [*self.failures, *map(str, self.outcomes), *self.problems[:SHOWN_PROBLEMS]]
+
+
+def import_dropped(
+    engine: Engine, catalog: Catalog, files: Sequence[SourceFile], by: Import, archive: str, folder: Path
+) -> Dropped:
+    """Import workbooks, and move those whose corrections are all loaded; the others may be corrected where they are.
+
+    Args:
+        engine: of the warehouse.
+        catalog: tells how the sources of the rows write times.
+        files: the workbooks, and whatever programs leave beside them.
+        by: who imports them.
+        archive: folder of the same place to which they go.
+        folder: from which a relative archive counts.
+    """
+    outcomes, failures = list[ImportOutcome](), list[str]()
+    for file in files:
+        if file.name.startswith(OF_AN_OPEN_ONE):
+            continue
+        try:
+            outcome = import_corrections(engine, catalog, file, by)
+            outcomes.append(outcome)
+            if not outcome.problems:
+                file.move_to(f"{archive}/{name_of_version(file, file.name)}", folder)
+        except SourceError as error:
+            failures.append(str(error.at(file.path)))
+    return Dropped(tuple(outcomes), tuple(failures))
+
+
+@dataclass(frozen=True)
+class _Corrected:
+    """A row that somebody has changed.
+
+    Attributes:
+        given: as it stands in the workbook.
+        row: as it waits in quarantine.
+        texts: what is to be loaded, by column.
+        changes: old and new text of the cells that differ, by column.
+    """
+
+    given: GivenBack
+    row: QuarantinedRow
+    texts: Mapping[str, str | None]
+    changes: Mapping[str, tuple[str, str]]
+
+    @property
+    def place(self) -> str:
+        """Where it stands in the workbook."""
+        return self.given.place
+
+    def corrections(self, by: Import, workbook: str, workbook_hash: str) -> Iterator[Correction]:
+        """Give what is to be noted of it."""
+        for column, (old, new) in self.changes.items():
+            yield Correction(
+                quarantine_id=self.row.quarantine_id,
+                row_number=self.row.row_number,
+                column_name=column,
+                old_value=old or None,
+                new_value=new or None,
+                corrected_by=by.author(self.given),
+                workbook=workbook,
+                workbook_hash=workbook_hash,
+            )
+
+
+@dataclass
+class _SortedOut:
+    """The rows of a workbook by what is to be done with them."""
+
+    by_batch: dict[BatchId, list[_Corrected]] = field(default_factory=lambda: defaultdict(list))
+    problems: list[str] = field(default_factory=list)
+    untouched: int = 0
+    loaded_before: int = 0
+
+
+def _sorted_out(engine: Engine, given_back: Sequence[GivenBack]) -> _SortedOut:
+    with reading(engine) as connection:
+        stored = rows_by_id(connection, {_id_in(given.key) for given in given_back})
+    found, seen = _SortedOut(), dict[str, str]()
+    for given in given_back:
+        row = stored.get(_id_in(given.key))
+        if row is None or key_of(row) != given.key:
+            found.problems.append(
+                f"{given.place}: the quarantine of this warehouse has no row {visible(given.key)[:SHOWN_CHARS]!r}: "
+                "it was purged, the key was changed, or the workbook is of another warehouse"
+            )
+        elif row.replayed_batch_id is not None:
+            found.loaded_before += 1
+        elif given.key in seen:
+            found.problems.append(f"{given.place}: the same row as {seen[given.key]}: delete one of them")
+        else:
+            _sort_out(found, given, row)
+        seen.setdefault(given.key, given.place)
+    return found
+
+
+def _id_in(key: str) -> int:
+    number = key.partition("-")[0]
+    return int(number) if number.isascii() and number.isdigit() and len(number) <= LONGEST_ID else 0
+
+
+def _sort_out(found: _SortedOut, given: GivenBack, row: QuarantinedRow) -> None:
+    contract = contract_for(row.dataset)
+    _refuse_lost_columns(given, contract)
+    delivered = cells_of(row, contract)
+    changes = {
+        name: (shown(delivered.get(name, "")), visible(given.texts[name]))
+        for name in contract.column_names
+        if _as_read(shown(delivered.get(name, ""))) != _as_read(given.texts[name])
+    }
+    faults = [f"{name}: {given.errors[name]}" for name in contract.column_names if name in given.errors]
+    if faults:
+        found.problems.append(f"{given.place}: {'; '.join(faults)}")
+    elif not changes:
+        found.untouched += 1
+    else:
+        texts = {name: given.texts[name] if name in changes else delivered.get(name) for name in contract.column_names}
+        found.by_batch[row.batch_id].append(_Corrected(given, row, texts, changes))
+
+
+def _as_read(text: str) -> str:
+    """Return what a spreadsheet leaves of a text when it saves it."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def _refuse_lost_columns(given: GivenBack, contract: Contract) -> None:
+    lost = [name for name in contract.column_names if name not in given.texts]
+    if lost:
+        raise SourceError(
+            "missing_column",
+            f"the sheet {given.sheet!r} has no column {lost[0]!r} any more",
+            column=lost[0],
+            remedy="give the workbook back with all the columns that it had",
+        )
+
+
+def _text_rows(corrected: Sequence[_Corrected], contract: Contract) -> pl.DataFrame:
+    cells = {name: [one.texts[name] for one in corrected] for name in contract.column_names}
+    schema = {ROW_NUMBER: pl.Int64, **dict.fromkeys(contract.column_names, pl.String)}
+    return pl.DataFrame({ROW_NUMBER: [one.row.row_number for one in corrected], **cells}, schema=schema)
+
+
+def _problems(corrected: Sequence[_Corrected], contract: Contract, returned: Returned) -> Iterator[str]:
+    """Tell of each row that was not loaded what is wrong with it."""
+    bad = {row[ROW_NUMBER]: row for row in returned.bad_rows.iter_rows(named=True)}
+    for one in corrected:
+        if row := bad.get(one.row.row_number):
+            rules = broken_rules(contract, row["column_name"], row["reason"], row["detail"])
+            told = [in_words(reason, column) + _value(one, column.name if column else "") for column, reason in rules]
+            yield f"{one.place}: {'; '.join(told)}"
+        elif one.row.row_number in returned.refused:
+            reason = "conflicting_event" if contract.immutable else "refused_by_warehouse"
+            yield f"{one.place}: {in_words(reason, None)}"
+
+
+def _value(one: _Corrected, column: str) -> str:
+    value = one.texts.get(column)
+    return f": {visible(value)[:SHOWN_CHARS]!r}" if value else ""

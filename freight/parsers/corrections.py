@@ -1,0 +1,75 @@
+"""Workbooks with quarantined rows, as people give them back: each cell of a row that still has its key."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+from xml.etree.ElementTree import ParseError, fromstring
+from zipfile import ZipFile
+
+from freight.errors import SourceError
+from freight.parsers.excel import refuse_non_workbook
+from freight.parsers.excel_sheets import Row, Workbook
+from freight.parsers.output import Output, open_counted
+
+HEADING_SEARCH_ROWS = 20
+PROPERTIES = "docProps/core.xml"
+LAST_MODIFIED_BY = "{http://schemas.openxmlformats.org/package/2006/metadata/core-properties}lastModifiedBy"
+
+
+def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
+    """Send a row for each cell: author, sheet, key of its row, heading, text, and why it holds no value if so.
+
+    Row numbers are those that Excel shows. Empty cells are sent, too; rows without a key are not.
+
+    Args:
+        path: an .xlsx workbook, whatever its name.
+        wishes: `key`, the heading of the column with the keys.
+        output: takes the cells.
+
+    Raises:
+        SourceError: not a workbook, behind a password, too large, or no sheet has such a column.
+    """
+    with open_counted(path, output) as content:
+        refuse_non_workbook(content)
+        author = _last_modified_by(content)
+        workbook = Workbook(content)
+        output.begin(["author", "sheet", "key", "heading", "text", "error"])
+        sheets = [sheet for sheet in workbook.sheets if _send(workbook, sheet, wishes["key"], author, output)]
+    if not sheets:
+        raise SourceError(
+            "missing_column",
+            f"no sheet has the heading {wishes['key']!r}",
+            remedy="give back a workbook that `dpa quarantine export` has written, with all its columns",
+        )
+
+
+def _last_modified_by(content: BinaryIO) -> str:
+    """Return who saved the workbook, as the program wrote it; nothing if it did not."""
+    with ZipFile(content) as archive:
+        try:
+            return fromstring(archive.read(PROPERTIES)).findtext(LAST_MODIFIED_BY) or ""
+        except (KeyError, ParseError):
+            return ""
+
+
+def _send(workbook: Workbook, sheet: str, key: str, author: str, output: Output) -> bool:
+    """Send the cells of a sheet; return whether it has keys."""
+    rows = workbook.rows(sheet)
+    headings = _headings(rows, key)
+    for row in rows if headings else ():
+        named = {heading: column for column, heading in headings.items()}
+        if row_key := row.texts.get(named.pop(key), ""):
+            for heading, column in named.items():
+                cells = row.texts.get(column, ""), row.errors.get(column, "")
+                output.row(row.number, [author, sheet, row_key, heading, *cells])
+    return bool(headings)
+
+
+def _headings(rows: Iterator[Row], key: str) -> dict[int, str]:
+    """Return the headings by column, if the key is among those of the first rows."""
+    for row in rows:
+        if key in row.texts.values():
+            return row.texts
+        if row.number >= HEADING_SEARCH_ROWS:
+            break
+    return {}

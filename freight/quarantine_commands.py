@@ -1,0 +1,62 @@
+"""`dpa quarantine`: let people correct rows that broke their contract, in a workbook."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+
+from freight.catalog import read_catalog
+from freight.corrections import Import, import_corrections
+from freight.log import log_to_file
+from freight.readers import find_files
+from freight.reports.quarantine_book import MOST_ROWS, USUAL_ROWS, book_name, write_quarantine_book
+from freight.settings import load_settings, started_by
+from freight.types import RunId
+from freight.warehouse.connect import open_engine
+from freight.warehouse.migrate import require_current
+from freight.warehouse.runs import noted_run
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+console = Console(highlight=False, soft_wrap=True)
+
+
+@app.command(name="export")
+def export_command(
+    file: Annotated[Path | None, typer.Argument(help="A new .xlsx; by default one in the folder reports.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only rows of this source or topic.")] = None,
+    rows: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="The newest so many.")] = USUAL_ROWS,
+) -> None:
+    """Write the rows that wait in quarantine into a workbook, to be corrected there."""
+    settings = load_settings()
+    engine = open_engine(settings.warehouse_url)
+    require_current(engine)
+    path = file or settings.reports / book_name(_now())
+    console.print(write_quarantine_book(engine, path, source, rows).told(path), markup=False)
+
+
+@app.command(name="import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="A workbook that `dpa quarantine export` has written.")],
+    by: Annotated[str | None, typer.Option(help="Who corrected it; by default who saved it last.")] = None,
+) -> None:
+    """Load the rows that were corrected, each once; exit 1 if some are still wrong."""
+    settings = load_settings()
+    log_to_file(settings.logs)
+    engine = open_engine(settings.warehouse_url)
+    catalog = read_catalog(settings.catalog)
+    (workbook,) = find_files(file.resolve().as_posix(), settings.home)
+    run_id = RunId(f"import-{uuid4()}")
+    with noted_run(engine, run_id, started_by(), _now):
+        outcome = import_corrections(engine, catalog, workbook, Import(run_id, started_by(), by, _now))
+    for problem in outcome.problems:
+        console.print(f"WRONG {problem}", markup=False)
+    console.print(str(outcome), markup=False)
+    if outcome.problems:
+        raise typer.Exit(1)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,210 @@
+"""The quarantine as a workbook in which people correct it: bad cells coloured, what is wrong in words."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+
+import orjson
+from openpyxl import Workbook
+from openpyxl.cell import Cell, WriteOnlyCell
+from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet._write_only import WriteOnlyWorksheet
+from openpyxl.worksheet.datavalidation import DataValidation
+
+from freight.contracts import Column, Contract, contract_for
+from freight.contracts.headers import known_headers, normalise
+from freight.contracts.words import broken_rules, in_words
+from freight.errors import ConfigurationError
+from freight.reports.cells import set_cell, set_text
+from freight.reports.workbook import in_place_of, set_up_page
+from freight.warehouse.connect import Engine, reading
+from freight.warehouse.quarantine import QuarantinedRow, newest_waiting_rows
+
+KEY = "Key"
+# Headings around the columns of the contract, and widths in characters.
+BEFORE, AFTER = {KEY: 8, "What is wrong": 64, "Source": 14, "Row": 9}, {"As delivered": 60, "File": 60}
+CELL_WIDTH = 24
+HEADING_ROW = 2
+MOST_ROWS = 1_000_000  # of a sheet, which has some more
+USUAL_ROWS = 20_000
+AUTHOR = "DPA"  # as long as nobody else has saved the workbook
+AS_TEXT = "@"  # so that Excel leaves what is typed as it is
+
+NOTE = (
+    "Correct the coloured cells, save, and give the workbook back: `dpa quarantine import FILE`. Rows in which nothing "
+    "has changed stay in quarantine. Rows may be sorted, filtered and deleted; the column Key has to stay as it is."
+)
+HEADING_FONT, QUIET_FONT = Font(name="Calibri", bold=True, color="FFFFFF"), Font(name="Calibri", color="888888")
+HEADING_FILL, BAD_FILL = PatternFill("solid", start_color="1F3A5F"), PatternFill("solid", start_color="FFC7CE")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: so many rows of those that wait."""
+
+    rows: int
+    waiting: int
+
+    def told(self, place: object) -> str:
+        """Return it in words.
+
+        Args:
+            place: where the workbook is.
+        """
+        return f"{self.rows:,} of {self.waiting:,} waiting rows are in {place}" if self.rows else "no row waits"
+
+
+def book_name(now: datetime) -> str:
+    """Return a name for a workbook that is written now."""
+    return f"quarantine_{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.xlsx"
+
+
+def write_quarantine_book(engine: Engine, path: Path, source: str | None, most_rows: int) -> Exported:
+    """Write the newest rows that wait in quarantine; nothing is written if none does.
+
+    Args:
+        engine: of the warehouse.
+        path: of the workbook, which must not exist: somebody may have corrections in it.
+        source: only rows of this source or topic.
+        most_rows: so many at most.
+
+    Raises:
+        ConfigurationError: the file is there already, or cannot be written.
+        TransientError: the warehouse is not ready.
+    """
+    if path.exists():
+        raise ConfigurationError(f"{path} is there already, perhaps with corrections: name another file")
+    with reading(engine) as connection:
+        rows, waiting = newest_waiting_rows(connection, source, most_rows)
+    if rows:
+        _save(_workbook(rows), path)
+    return Exported(len(rows), waiting)
+
+
+def _save(workbook: Workbook, path: Path) -> None:
+    try:
+        with in_place_of(path) as unfinished:
+            workbook.save(unfinished)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def key_of(row: QuarantinedRow) -> str:
+    """Return what tells a row of this quarantine from every other row, also from those of other warehouses."""
+    told = orjson.dumps([row.source, row.location, row.row_number])
+    return f"{row.quarantine_id}-{sha256(told + row.raw).hexdigest()[:12]}"
+
+
+def cells_of(row: QuarantinedRow, contract: Contract) -> dict[str, str]:
+    """Return the text of a row by column, as far as it can be told; what stands in no column is left out."""
+    try:
+        record = orjson.loads(row.raw)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(record, dict):
+        return {}
+    known = known_headers(contract)
+    named = {known.get(normalise(name), ""): value for name, value in record.items()}
+    return {name: _text(value) for name, value in named.items() if name and isinstance(value, str | int | float)}
+
+
+def _text(value: str | float) -> str:
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return f"{value:.0f}"
+    return str(value)
+
+
+def _workbook(rows: Iterable[QuarantinedRow]) -> Workbook:
+    workbook = Workbook(write_only=True)
+    workbook.properties.creator = workbook.properties.lastModifiedBy = AUTHOR
+    ordered = sorted(rows, key=lambda row: (row.dataset, row.source, row.location, row.row_number))
+    for dataset, of_dataset in groupby(ordered, key=lambda row: row.dataset):
+        _add_sheet(workbook, contract_for(dataset), list(of_dataset))
+    return workbook
+
+
+def _add_sheet(workbook: Workbook, contract: Contract, rows: Sequence[QuarantinedRow]) -> None:
+    sheet = workbook.create_sheet(contract.dataset)
+    widths = {**BEFORE, **dict.fromkeys(contract.column_names, CELL_WIDTH), **AFTER}
+    for position, width in enumerate(widths.values(), start=1):
+        sheet.column_dimensions[get_column_letter(position)].width = width
+    sheet.freeze_panes = f"B{HEADING_ROW + 1}"
+    set_up_page(sheet)
+    last_row = HEADING_ROW + len(rows)
+    sheet.auto_filter.ref = f"A{HEADING_ROW}:{get_column_letter(len(widths))}{last_row}"
+    for choice in _choices(contract, last_row):
+        sheet.data_validations.append(choice)
+    sheet.append([_quiet(sheet, NOTE)])
+    sheet.append([_heading(sheet, heading) for heading in widths])
+    for row in rows:
+        sheet.append(_row(sheet, row, contract))
+
+
+def _choices(contract: Contract, last_row: int) -> Iterator[DataValidation]:
+    """Give a list to choose from for each column that has one; what is typed otherwise is only warned of."""
+    for position, column in enumerate(contract.columns, start=len(BEFORE) + 1):
+        if column.allowed:
+            letter = get_column_letter(position)
+            choices = DataValidation("list", formula1=f'"{",".join(column.allowed)}"', errorStyle="warning")
+            choices.add(f"{letter}{HEADING_ROW + 1}:{letter}{last_row}")
+            yield choices
+
+
+def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, contract: Contract) -> list[Cell]:
+    rules = broken_rules(contract, row.column_name, row.reason, row.detail)
+    detail = row.detail if len(rules) == 1 and rules[0] == (None, row.reason) else None
+    wrong = "; ".join(in_words(reason, column, detail) for column, reason in rules)
+    bad = {column.name for column, _ in rules if column}
+    texts = cells_of(row, contract)
+    return [
+        _quiet(sheet, key_of(row)),
+        _plain(sheet, wrong),
+        _quiet(sheet, row.source),
+        _number(sheet, row.row_number),
+        *(_editable(sheet, column, texts, bad) for column in contract.columns),
+        _quiet(sheet, row.raw.decode("utf-8", "backslashreplace")),
+        _quiet(sheet, row.location),
+    ]
+
+
+def _editable(sheet: WriteOnlyWorksheet, column: Column, texts: Mapping[str, str], bad: set[str]) -> Cell:
+    cell = _plain(sheet, texts.get(column.name, ""))
+    cell.number_format = AS_TEXT
+    if column.name in bad or not bad:  # nobody can tell which one it is
+        cell.fill = BAD_FILL
+    return cell
+
+
+def _plain(sheet: WriteOnlyWorksheet, text: str) -> Cell:
+    cell = WriteOnlyCell(sheet)
+    if text:
+        set_text(cell, text)
+    return cell
+
+
+def _quiet(sheet: WriteOnlyWorksheet, text: str) -> Cell:
+    cell = _plain(sheet, text)
+    cell.font = QUIET_FONT
+    return cell
+
+
+def _number(sheet: WriteOnlyWorksheet, number: int) -> Cell:
+    cell = WriteOnlyCell(sheet)
+    set_cell(cell, number)
+    cell.font = QUIET_FONT
+    return cell
+
+
+def _heading(sheet: WriteOnlyWorksheet, text: str) -> Cell:
+    cell = _plain(sheet, text)
+    cell.font, cell.fill, cell.alignment = HEADING_FONT, HEADING_FILL, Alignment(horizontal="left")
+    return cell
