@@ -2,6 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from freight.quarantine_commands import app as quarantine_commands
 from freight.readers.access_jars import fetch_access
 from freight.reconcile import AGREE, reconcile
 from freight.replay import replay
+from freight.reports.export import export
 from freight.settings import Settings, load_settings, started_by
 from freight.simulator import fill_landing
 from freight.simulator.demo_broker import delete_demo_data
@@ -153,6 +155,18 @@ def replay_command(source: Annotated[str | None, typer.Option(help="Only this so
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+@app.command(name="export")
+def export_command(
+    name: Annotated[str, typer.Argument(help="A view or table, such as v_station_reliability.")],
+    file: Annotated[Path, typer.Argument(help="A .csv or .xlsx.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a file that is there.")] = False,
+) -> None:
+    """Write a view or table into a file; text in it stays text, whatever it begins with."""
+    _, engine = _warehouse()
+    require_current(engine)
+    console.print(f"{export(engine, name, file, replace=replace):,} rows of {name} are in {file}", markup=False)
 
 
 @app.command(name="accept-gap")

@@ -62,9 +62,14 @@ def _visible(match: re.Match[str]) -> str:
     return chr(_CONTROL_PICTURES + code) if code < ord(" ") else "\N{REPLACEMENT CHARACTER}"
 
 
+def fits(text: str) -> bool:
+    """Whether a cell can hold a text as a whole."""
+    return len(text) * _LONGEST_ESCAPE <= CELL_LIMIT or _units(_encoded(text)) <= CELL_LIMIT
+
+
 def _fitting(text: str) -> str:
     """Cut text that no cell can hold, and say so in its last words."""
-    if _units(_encoded(text)) <= CELL_LIMIT:
+    if fits(text):
         return text
     mark = f" … [cut here: {len(text):,} characters in all]"
     limit = CELL_LIMIT - _units(mark)

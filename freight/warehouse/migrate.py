@@ -74,7 +74,7 @@ def _version(connection: sa.Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _views() -> dict[str, str]:
+def views() -> dict[str, str]:
     """Return the text of each view of this release, in the order of their numbers: a later one may read an earlier."""
     files = sorted((SQL_FOLDER / "views").glob("*.sql"))
     return {file.stem.partition("_")[2]: file.read_text(encoding="utf-8") for file in files}
@@ -100,7 +100,7 @@ def _drop_views(connection: sa.Connection) -> None:
         ConfigurationError: somebody's own view reads one of them.
     """
     made = _made_views(connection)
-    names = [*made, *(name for name in _views() if name not in made)]
+    names = [*made, *(name for name in views() if name not in made)]
     # PostgreSQL drops views that read each other in one statement only; SQLite takes one view a statement, in any order
     for dropped in [", ".join(names)] if is_postgresql(connection) else names:
         _drop(connection, dropped)
@@ -123,7 +123,7 @@ def _drop(connection: sa.Connection, views: str) -> None:
 
 def _make_views(connection: sa.Connection) -> None:
     """Make the views again where the text of one has changed; views that people read are not dropped for nothing."""
-    queries = _views()
+    queries = views()
     wanted = {name: hashlib.sha256(query.encode()).hexdigest() for name, query in queries.items()}
     if _made_views(connection) == wanted:
         return

@@ -107,7 +107,7 @@ def test_every_dpa_command_works_on_the_first_run(checkout: Checkout, tmp_path: 
         shutil.copytree(checkout.folder / name, home / name)
     shutil.copy(checkout.folder / "catalog.yaml", home)
     commands = re.findall(r"^\| `(dpa [^`]+)` \|", README, re.MULTILINE)
-    assert len(commands) == 9
+    assert len(commands) == 10
     for command in commands:
         command = command.replace("NAME", "erp_csv")
         done = checkout.run(f".venv/bin/{command}", stdin="y\n", DPA_HOME=str(home))

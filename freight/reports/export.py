@@ -1,0 +1,121 @@
+"""A table or view as a CSV file or a workbook, in which text is text, whatever it begins with."""
+
+import csv
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from openpyxl import Workbook
+from openpyxl.cell import Cell, WriteOnlyCell
+from openpyxl.worksheet._write_only import WriteOnlyWorksheet
+
+from freight.errors import ConfigurationError
+from freight.reports.cells import CELL_LIMIT, SHEET_ROWS, fits, set_cell
+from freight.reports.workbook import INSTANT, in_place_of
+from freight.warehouse.connect import Engine
+from freight.warehouse.extracts import Extract, extract
+
+SHEET_NAME_CHARS, NUMBERED_NAME_CHARS = 31, 25  # as Excel has it
+
+
+def export(engine: Engine, name: str, path: Path, *, replace: bool = False) -> int:
+    """Write a table or view; return how many rows it has.
+
+    In a CSV file (UTF-8) all text is in quotes, and no value is nothing, not even quotes. In a workbook rows that are
+    more than a sheet takes go on in the next one.
+
+    Args:
+        engine: of the warehouse.
+        name: of the table or view.
+        path: of the file; its ending says which kind it is.
+        replace: whether one that is there may be replaced.
+
+    Raises:
+        ConfigurationError: there is no such table or view, the file cannot be written, or a text fits into no cell.
+        TransientError: the warehouse is not ready.
+    """
+    write = WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise ConfigurationError(f"{path.name}: name a file that ends in {' or '.join(WRITERS)}")
+    if path.exists() and not replace:
+        raise ConfigurationError(f"{path} is there already: name another file, or say --replace")
+    try:
+        with extract(engine, name) as found, in_place_of(path) as unfinished:
+            write(found, name, unfinished)
+            return found.taken
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _write_csv(found: Extract, _: str, path: Path) -> None:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:  # Excel knows UTF-8 by the mark at its beginning
+        writer = csv.writer(file, quoting=csv.QUOTE_STRINGS)
+        writer.writerow(found.columns)
+        writer.writerows([_plain(value) for value in row] for row in found)
+
+
+def _plain(value: Any) -> str | int | float | Decimal | None:
+    """Return a value as SQLite writes it, so that both engines give the same file."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        case date():
+            return value.isoformat()
+        case bytes() | memoryview():
+            return bytes(value).decode("utf-8", "backslashreplace")
+        case bool():
+            return int(value)
+    return value  # type: ignore[no-any-return]
+
+
+def _write_workbook(found: Extract, name: str, path: Path) -> None:
+    workbook = Workbook(write_only=True)
+    try:
+        _fill(workbook, found, name)
+    except BaseException:
+        for sheet in workbook.worksheets:
+            sheet.close()
+        raise
+    workbook.save(path)
+
+
+def _fill(workbook: Workbook, found: Extract, name: str) -> None:
+    sheet = _new_sheet(workbook, name, found.columns)
+    for row in found:
+        if found.taken > 1 and found.taken % (SHEET_ROWS - 1) == 1:
+            sheet = _new_sheet(workbook, name, found.columns)
+        place = f"row {found.taken}, "
+        sheet.append([_held(sheet, value, place + c) for c, value in zip(found.columns, row, strict=True)])
+
+
+def _new_sheet(workbook: Workbook, name: str, columns: Sequence[str]) -> WriteOnlyWorksheet:
+    number = len(workbook.worksheets) + 1
+    sheet = workbook.create_sheet(
+        name[:SHEET_NAME_CHARS] if number == 1 else f"{name[:NUMBERED_NAME_CHARS]} ({number})"
+    )
+    sheet.append([_held(sheet, column, column) for column in columns])
+    return sheet
+
+
+def _held(sheet: WriteOnlyWorksheet, value: Any, place: str) -> Cell | int | float | None:
+    """Return what a cell holds.
+
+    Raises:
+        ConfigurationError: no cell can hold it.
+    """
+    if value is None or (type(value) in (int, float) and isfinite(value)):
+        return value  # as nearly all are: a cell of its own takes five times as long
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    if isinstance(text, str) and not fits(text):
+        raise ConfigurationError(
+            f"{place}: {len(text):,} characters, and a cell of a workbook takes {CELL_LIMIT:,}: export it as .csv"
+        )
+    cell = WriteOnlyCell(sheet)
+    set_cell(cell, text, INSTANT if isinstance(text, datetime) else "")
+    return cell
+
+
+WRITERS: dict[str, Callable[[Extract, str, Path], None]] = {".csv": _write_csv, ".xlsx": _write_workbook}

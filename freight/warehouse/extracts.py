@@ -1,0 +1,50 @@
+"""Whole tables and views, row by row, for people who take them elsewhere."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from freight.errors import ConfigurationError
+from freight.warehouse.connect import Engine, reading
+from freight.warehouse.migrate import views
+from freight.warehouse.schema import metadata
+
+ROWS_AT_A_TIME = 10_000
+
+
+@dataclass
+class Extract:
+    """The rows of a table or view; they are read while they are taken.
+
+    Attributes:
+        columns: their names.
+        rows: the rows themselves, each once.
+        taken: how many rows were taken so far.
+    """
+
+    columns: tuple[str, ...]
+    rows: Iterable[sa.Row[Any]]
+    taken: int = 0
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for row in self.rows:
+            self.taken += 1
+            yield tuple(row)
+
+
+@contextmanager
+def extract(engine: Engine, name: str) -> Iterator[Extract]:
+    """Give a table or view as it is at one instant, in no particular order.
+
+    Raises:
+        ConfigurationError: there is no such table or view.
+    """
+    if name not in views() and name not in metadata.tables:
+        raise ConfigurationError(f"there is no table or view {name!r}: the views are {', '.join(views())}")
+    query = sa.select(metadata.tables[name]) if name in metadata.tables else sa.select("*").select_from(sa.table(name))
+    streamed = query.execution_options(yield_per=ROWS_AT_A_TIME)
+    with reading(engine) as connection, closing(connection.execute(streamed)) as result:
+        yield Extract(tuple(result.keys()), result)

@@ -1,0 +1,138 @@
+"""Views and tables as files, on both engines: what is text stays text, and what does not fit is told."""
+
+import csv
+from pathlib import Path
+
+import openpyxl
+import pytest
+import sqlalchemy as sa
+
+from freight.errors import ConfigurationError
+from freight.parsers import excel_sheets
+from freight.reports.export import export
+from freight.warehouse.connect import Engine, transaction
+from freight.warehouse.schema import metadata
+from tests.conftest import WarehouseUnderTest
+from tests.lib.corridor import Corridor, nightly
+from tests.lib.tables import content_of
+
+LIVE = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", '"=1"', "a;b,c\r\nd", " x ", "", "é😀", "_x000D_")
+
+
+@pytest.fixture
+def engine(tmp_path: Path, warehouse: WarehouseUnderTest) -> Engine:
+    """A warehouse with two transactions, one without a volume, and aliases of every kind of text."""
+    corridor: Corridor = nightly(tmp_path, warehouse.engine)
+    rows = ["TRX-1,MCH-001,2026-02-01 10:00:00,30.5,WARN", "TRX-2,MCH-002,2026-02-01 11:00:00,,OK"]
+    corridor.write_transactions("erp_20260202.csv", rows)
+    corridor.load()
+    write_aliases(warehouse.engine, LIVE)
+    return warehouse.engine
+
+
+def write_aliases(engine: Engine, texts: tuple[str, ...]) -> None:
+    with transaction(engine) as connection:
+        rows = [{"alias": text, "station_code": f"S{number}"} for number, text in enumerate(texts)]
+        connection.execute(metadata.tables["station_aliases"].insert(), rows)
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_text_of_a_csv_file_is_that_of_the_warehouse_byte_for_byte(engine: Engine, tmp_path: Path) -> None:
+    assert export(engine, "station_aliases", tmp_path / "a.csv") == len(LIVE)
+    header, *rows = read_csv(tmp_path / "a.csv")
+    assert header == ["alias", "station_code"]
+    assert sorted(row[0] for row in rows) == sorted(LIVE)
+
+
+def test_text_of_a_workbook_is_text(engine: Engine, tmp_path: Path) -> None:
+    export(engine, "station_aliases", tmp_path / "a.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "a.xlsx")["station_aliases"]
+    found = {row[1].value: row[0] for row in sheet.iter_rows(min_row=2)}
+    with (tmp_path / "a.xlsx").open("rb") as content:  # openpyxl itself leaves `_x000D_` as it is
+        texts = {row.texts[2]: row.texts.get(1, "") for row in excel_sheets.Workbook(content).rows("station_aliases")}
+    for number, text in enumerate(LIVE):
+        cell = found[f"S{number}"]
+        assert cell.data_type != "f"
+        assert texts[f"S{number}"] == text
+        assert cell.quotePrefix == text.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_both_engines_write_the_same_file(
+    sqlite_warehouse: WarehouseUnderTest, postgres_warehouse: WarehouseUnderTest, tmp_path: Path
+) -> None:
+    written = []
+    for name, warehouse in (("sqlite", sqlite_warehouse), ("postgresql", postgres_warehouse)):
+        corridor = nightly(tmp_path / name, warehouse.engine)
+        corridor.write_transactions("erp_20260202.csv", ["TRX-1,MCH-001,2026-02-01 10:00:00,30.5,WARN"])
+        corridor.load()
+        for what in ("fact_transactions", "v_transactions", "v_hub_classification", "v_daily_site_stats"):
+            export(warehouse.engine, what, tmp_path / f"{name}-{what}.csv")
+        rows = read_csv(tmp_path / f"{name}-v_transactions.csv")
+        written.append([dict(zip(rows[0], row, strict=True)) for row in rows[1:]])
+        for row in written[-1]:
+            del row["run_id"]
+    assert written[0] == written[1]
+    assert written[0][0]["transaction_at"] == "2026-02-01 09:00:00.000000"
+
+
+def test_no_value_is_nothing_and_an_empty_text_is_one(engine: Engine, tmp_path: Path) -> None:
+    export(engine, "fact_transactions", tmp_path / "t.csv")
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8-sig")
+    assert '"TRX-2","MCH-002","2026-02-01 10:00:00.000000",,"OK"' in text
+    export(engine, "station_aliases", tmp_path / "a.csv")
+    assert '"","S9"' in (tmp_path / "a.csv").read_text(encoding="utf-8-sig")
+
+
+def test_rows_that_are_more_than_a_sheet_takes_go_on_in_the_next(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freight.reports.export.SHEET_ROWS", 6)
+    export(engine, "station_aliases", tmp_path / "a.xlsx")
+    workbook = openpyxl.load_workbook(tmp_path / "a.xlsx")
+    assert workbook.sheetnames == ["station_aliases", "station_aliases (2)", "station_aliases (3)"]
+    assert [sheet.max_row for sheet in workbook] == [6, 6, 3]
+    assert {sheet["A1"].value for sheet in workbook} == {"alias"}
+
+
+def test_text_that_no_cell_takes_is_refused_by_name_and_fits_into_a_csv_file(engine: Engine, tmp_path: Path) -> None:
+    write_aliases(engine, ("x" * 32_768,))
+    with pytest.raises(ConfigurationError, match=r"row \d+, alias: 32,768 characters, .* export it as .csv"):
+        export(engine, "station_aliases", tmp_path / "a.xlsx")
+    assert list(tmp_path.glob("*a*.xlsx")) == []
+    export(engine, "station_aliases", tmp_path / "a.csv")
+    assert max(len(row[0]) for row in read_csv(tmp_path / "a.csv")) == 32_768
+
+
+@pytest.mark.parametrize(
+    "name", ["v_transactions; DROP TABLE runs", 'runs" --', "(SELECT 1)", "sqlite_master", "pg_user", ""]
+)
+def test_a_name_that_is_none_has_no_effect(engine: Engine, tmp_path: Path, name: str) -> None:
+    before = content_of(engine)
+    with pytest.raises(ConfigurationError, match="there is no table or view"):
+        export(engine, name, tmp_path / "x.csv")
+    assert content_of(engine) == before
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_what_is_there_stays_unless_it_may_be_replaced(engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="is there already"):
+        export(engine, "runs", path)
+    assert path.read_text(encoding="utf-8") == "mine"
+    assert export(engine, "runs", path, replace=True) == 1
+    with pytest.raises(ConfigurationError, match=r"name a file that ends in .csv or .xlsx"):
+        export(engine, "runs", tmp_path / "runs.pdf")
+
+
+def test_an_empty_table_has_its_header(engine: Engine, tmp_path: Path) -> None:
+    with transaction(engine) as connection:
+        connection.execute(sa.text("DELETE FROM station_aliases"))
+    assert export(engine, "station_aliases", tmp_path / "a.xlsx") == 0
+    assert openpyxl.load_workbook(tmp_path / "a.xlsx")["station_aliases"]["B1"].value == "station_code"
+    assert export(engine, "station_aliases", tmp_path / "a.csv") == 0
+    assert read_csv(tmp_path / "a.csv") == [["alias", "station_code"]]
