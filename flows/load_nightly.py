@@ -21,7 +21,7 @@ from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome, load_first_that_serves
 from freight.progress import progress
 from freight.settings import Settings, load_settings, started_by
-from freight.summary import headline, print_summary, reasons, remarks, shortfalls, summary_rows
+from freight.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
 from tasks import load as steps
@@ -117,8 +117,16 @@ def _load_unit(block: str | None, planned: PlannedUnit) -> UnitOutcome:
 
 
 def _publish(report: RunReport) -> None:
-    paragraphs = [headline(report), *reasons(report, "failed", "parked", "replaced", "waiting"), *remarks(report)]
-    create_table_artifact(summary_rows(report), key="load-nightly-summary", description="\n\n".join(paragraphs))
+    told = reasons(report, "failed", "parked", "replaced", "waiting")
+    paragraphs = [headline(report), *told, *drifts(report), *remarks(report)]
+    description = "\n\n".join(map(_with_patch_as_code, paragraphs))
+    create_table_artifact(summary_rows(report), key="load-nightly-summary", description=description)
+
+
+def _with_patch_as_code(paragraph: str) -> str:
+    """Keep the lines of a patch, which follow the first one, as they are."""
+    told, _, patch = paragraph.partition("\n")
+    return f"{told}\n\n```diff\n{patch}\n```" if patch else told
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -53,6 +53,9 @@ class Source(BaseModel):
     time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
     quarantine_limit: float = Field(
         default=DEFAULT_QUARANTINE_LIMIT, ge=0, le=1, description="Largest share of bad rows."
+    )
+    on_jump: Literal["warn", "refuse"] = Field(
+        default="warn", description="What to do with content whose columns look quite different from lately."
     )
     simulated: bool = Field(default=False, description="Whether the simulator makes these files.")
 

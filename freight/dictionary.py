@@ -21,7 +21,8 @@ def _dataset(contract: Contract) -> str:
         "",
         f"Key: {', '.join(f'`{name}`' for name in contract.business_key)}. "
         f"Stale after {contract.freshness_s // 3_600} hours. Contract version {contract.version}."
-        + (f" Kept for {contract.retention_days} days." if contract.retention_days else ""),
+        + (f" Kept for {contract.retention_days} days." if contract.retention_days else "")
+        + (f" Drift: {contract.drift}." if contract.drift != "freeze" else ""),
         "",
         "| column | type | unit | rules | meaning | headers understood |",
         "|---|---|---|---|---|---|",

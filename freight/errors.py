@@ -32,6 +32,9 @@ SourceFault = Literal[
     "missing_column",
     "doubled_column",
     "unknown_column",
+    "renamed_column",
+    "retyped_column",
+    "distribution_jump",
     "quarantine_limit",
 ]
 
@@ -101,7 +104,7 @@ class SourceError(DpaError):
 
 
 class QuarantineLimitExceeded(SourceError):
-    """More rows of a load unit broke the contract than its limit allows; nothing of it was loaded.
+    """More rows of a load unit broke the contract than may; nothing of it was loaded.
 
     Attributes:
         read_rows: rows that the unit has.
@@ -118,8 +121,10 @@ class QuarantineLimitExceeded(SourceError):
         reason_counts: Mapping[str, int],
         first_bad_rows: Any,
         remedy: str = "correct the file or the contract, then `dpa retry`; the first bad rows are in load_attempt_rows",
+        fault: SourceFault = "quarantine_limit",
+        column: str | None = None,
     ) -> None:
-        super().__init__("quarantine_limit", message, remedy=remedy, location=location)
+        super().__init__(fault, message, remedy=remedy, location=location, column=column)
         self.read_rows = read_rows
         self.reason_counts = reason_counts
         self.first_bad_rows = first_bad_rows

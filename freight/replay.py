@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 
 import orjson
 import polars as pl
 
 from freight.catalog import Catalog, Source
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
-from freight.errors import ConfigurationError, RowsRefused
+from freight.contracts.headers import match_header
+from freight.errors import ConfigurationError, RowsRefused, SourceError
 from freight.frames import ROW_NUMBER
 from freight.streaming.messages import decode
 from freight.transforms import derive
 from freight.transforms.versions import kept_versions, with_content_hash
-from freight.types import Cause, LoadCounts, RunId, origin_us_of
+from freight.types import DRIFTED, Cause, LoadCounts, RunId, origin_us_of
 from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
@@ -90,7 +92,7 @@ def kind_of(file: QuarantinedFile, known: Mapping[str, Source]) -> Kind | None:
 def _replay_file(engine: Engine, kind: Kind, file: QuarantinedFile, run_id: RunId, now: datetime) -> ReplayOutcome:
     counts, seen = LoadCounts(), 0
     for rows in _slices(engine, file):
-        text = _decoded(rows, kind.contract) if file.is_stream else _text_rows(rows, kind.contract.column_names)
+        text = _decoded(rows, kind.contract) if file.is_stream else _text_rows(rows, kind.contract)
         returning = Returning(kind, file, rows, text, unit_of(file, kind.contract, run_id, "replay"))
         counts += load_back(engine, returning, now).counts
         seen += len(rows)
@@ -220,21 +222,33 @@ def unit_of(file: QuarantinedFile, contract: Contract, run_id: RunId, cause: Cau
     )
 
 
-def _text_rows(rows: Iterable[QuarantinedRow], names: Iterable[str]) -> pl.DataFrame:
+def _text_rows(rows: Iterable[QuarantinedRow], contract: Contract) -> pl.DataFrame:
     """Return the rows whose raw bytes are a JSON object of contract columns, as text."""
-    wanted = list(names)
-    records = [(row.row_number, _record(row.raw)) for row in rows]
+    wanted = contract.column_names
+    records = [(row.row_number, _record(row, contract)) for row in rows]
     known = [(number, record) for number, record in records if record.keys() & set(wanted)]
     cells = {name: [record.get(name) for _, record in known] for name in wanted}
     schema = {ROW_NUMBER: pl.Int64, **dict.fromkeys(wanted, pl.String)}
     return pl.DataFrame({ROW_NUMBER: [number for number, _ in known], **cells}, schema=schema)
 
 
-def _record(raw: bytes) -> dict[str, str]:
+def _record(row: QuarantinedRow, contract: Contract) -> dict[str, str]:
     try:
-        record = orjson.loads(raw)
+        record = orjson.loads(row.raw)
     except orjson.JSONDecodeError:
         return {}
     if not isinstance(record, dict):
         return {}
+    if row.reason == DRIFTED:
+        record = dict(zip(_columns(tuple(record), contract), record.values(), strict=False))
     return {key: value for key, value in record.items() if isinstance(value, str)}
+
+
+@lru_cache
+def _columns(header: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
+    """Return the columns of a header that had drifted; nothing as long as the contract does not take it."""
+    try:
+        match = match_header(header, contract)
+    except SourceError:  # by now two of its cells mean the same
+        return ()
+    return match.columns if match.is_taken else ()

@@ -57,8 +57,8 @@ def _show(one: Check) -> None:
             f"{counts.superseded:,} superseded",
             f"{counts.quarantined:,} to quarantine",
         ]
-        what = "; ".join(filter(None, [", ".join(told), outcome.message]))
-    state = "OK" if outcome.state == "loaded" else outcome.state.upper()
+        what = "; ".join(filter(None, [", ".join(told), outcome.message, outcome.drift]))
+    state = "DRIFT" if outcome.drift else "OK" if outcome.state == "loaded" else outcome.state.upper()
     console.print(f"{state} {outcome.source} {outcome.location}: {what}", markup=False)
     for row in one.first_bad_rows.head(SHOWN_BAD_ROWS).iter_rows(named=True):
         raw = row["raw"].decode("utf-8", "backslashreplace")[:SHOWN_RAW]

@@ -70,7 +70,7 @@ def remarks(report: RunReport) -> list[str]:
 
 
 def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
-    """Say what a run left out although nothing failed: parked, replaced, not archived, many rows in quarantine.
+    """Say what a run left out, or what drifted, although nothing failed: see *degraded* in the glossary.
 
     Args:
         report: the run.
@@ -82,7 +82,12 @@ def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
         for source, counts in counted
         if counts.quarantined > degraded_share * counts.read
     ]
-    return [*reasons(report, "parked", "replaced"), *_unarchived(report), *many]
+    return [*reasons(report, "parked", "replaced"), *drifts(report), *_unarchived(report), *many]
+
+
+def drifts(report: RunReport) -> list[str]:
+    """Say of what is loaded how it differs from its contract, or from what was loaded lately."""
+    return [f"DRIFT {o.source} {o.location}: {o.drift}" for o in report.outcomes if o.drift]
 
 
 def _unarchived(report: RunReport) -> list[str]:
@@ -95,7 +100,8 @@ def print_summary(console: Console, report: RunReport, *, simulated: bool, place
     for row in summary_rows(report):
         if row["note"]:
             console.print(f"{row['source']}: {row['note']}", markup=False, highlight=False)
-    for reason in [*reasons(report, "failed", "parked", "replaced", "waiting"), *_unarchived(report), *remarks(report)]:
+    states: tuple[UnitState, ...] = ("failed", "parked", "replaced", "waiting")
+    for reason in [*reasons(report, *states), *drifts(report), *_unarchived(report), *remarks(report)]:
         console.print(reason, markup=False, highlight=False, soft_wrap=True)
     console.print(headline(report), style="bold red" if report.failures else "bold green", highlight=False)
     if simulated:

@@ -38,7 +38,9 @@ ReasonCode = Literal[
     "too_old",
     "conflicting_event",
     "refused_by_warehouse",
+    "schema_drift",
 ]
+DRIFTED: ReasonCode = "schema_drift"  # of rows that are kept with what the contract does not know
 
 
 class PasswordSource(Protocol):

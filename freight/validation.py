@@ -3,7 +3,7 @@
 Nothing is coerced silently: a value is either typed exactly or its row is quarantined with a reason code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -28,6 +28,7 @@ DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y")
 
 SPACE = r"[ \u00A0\u202F]"
 THOUSANDS_BY_SPACE = rf"^-?[0-9]{{1,3}}(?:{SPACE}[0-9]{{3}})+(?:,[0-9]+)?$"  # 1 234,5 but not 1 2
+MISFITS: tuple[ReasonCode, ...] = ("wrong_type", "not_allowed", "pattern")
 CONTROL_CHARACTERS = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
 
 
@@ -46,10 +47,16 @@ class Split:
     Attributes:
         valid: `row_number` and the contract's columns, typed.
         quarantined: `row_number, column_name, reason, detail, raw`; raw is the row's text as JSON bytes.
+        typed: all rows, typed; a value that is none of its column's type is null.
+        filled: number of values by column.
+        misfits: how many of them are of another type than the column's, or none that it knows.
     """
 
     valid: pl.DataFrame
     quarantined: pl.DataFrame
+    typed: pl.DataFrame
+    filled: Mapping[str, int]
+    misfits: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,17 @@ def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime)
     checks = [check for column in contract.columns for check in _checks(column, cleaned[column.name], now)]
     marked = typed.select(check.fails.alias(str(i)) for i, check in enumerate(checks))
     failing = marked.select(pl.any_horizontal(pl.all())).to_series()
+    filled = {name: cleaned.height - cleaned[name].null_count() for name in contract.column_names}
     if not failing.any():
-        return Split(typed, pl.DataFrame(schema=BAD_ROWS_SCHEMA))
-    return Split(typed.filter(~failing), _quarantined(rows.filter(failing), marked.filter(failing), checks))
+        return Split(typed, pl.DataFrame(schema=BAD_ROWS_SCHEMA), typed, filled, {})
+    bad_rows = _quarantined(rows.filter(failing), marked.filter(failing), checks)
+    return Split(typed.filter(~failing), bad_rows, typed, filled, _misfits(marked, checks))
+
+
+def _misfits(marked: pl.DataFrame, checks: Sequence[_Check]) -> dict[str, int]:
+    """Count the values that are none of their column; a column has one check that tells."""
+    telling = [(str(i), check.column) for i, check in enumerate(checks) if check.reason in MISFITS]
+    return {column: int(marked[number].sum()) for number, column in telling}
 
 
 def _clean(column: Column, rows: pl.DataFrame) -> pl.Expr:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Dtype = Literal["text", "integer", "number", "instant", "date", "boolean"]
+Drift = Literal["freeze", "allow_added", "quarantine"]
 
 LOCAL_ZONE = "Africa/Douala"  # no daylight saving, so every local time exists exactly once
 DEFAULT_TEXT_LIMIT = 200  # characters; a name or code longer than this is a parsing accident, not data
@@ -64,6 +65,10 @@ class Contract:
         event_time: the instant at which what a row tells happened; a dataset without one cannot be streamed.
         immutable: whether a key never changes its content; a row that differs from the stored one is quarantined.
         retention_days: how long rows are kept, by their event time; None for ever.
+        drift: what becomes of a file or table whose columns are no more those of the contract. `freeze`: nothing of it
+            loads. `allow_added`: columns that the contract does not know are left out, and told; else as `freeze`.
+            `quarantine`: its rows wait in quarantine, whatever the limit. A message that has other fields is always
+            quarantined.
     """
 
     dataset: str
@@ -78,6 +83,7 @@ class Contract:
     event_time: str | None = None
     immutable: bool = False
     retention_days: int | None = None
+    drift: Drift = "freeze"
 
     @property
     def column_names(self) -> tuple[str, ...]:

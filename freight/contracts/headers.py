@@ -1,14 +1,14 @@
 """Headers as sources write them, matched to the columns of a contract."""
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from freight.contracts.contract import Contract
+from freight.contracts.contract import Column, Contract
 from freight.errors import SourceError
 
-SHOWN_CELLS, SHOWN_CHARS = 20, 80  # of a header, in a message
+SHOWN_CELLS, SHOWN_CHARS = 20, 40  # of a header, in a message
 
 
 def fold(text: str) -> str:
@@ -32,65 +32,81 @@ def known_headers(contract: Contract) -> dict[str, str]:
     }
 
 
-def match_header(header: Sequence[str], contract: Contract) -> list[str]:
-    """Return the contract's column for each position of a header.
+@dataclass(frozen=True)
+class HeaderMatch:
+    """A header beside a contract.
+
+    Attributes:
+        header: its cells as the source wrote them.
+        columns: the contract's column for each cell; empty where there is none.
+        contract: that it was compared with.
+    """
+
+    header: tuple[str, ...]
+    columns: tuple[str, ...]
+    contract: Contract = field(repr=False)
+
+    @property
+    def unknown(self) -> list[int]:
+        """Positions of the cells that the contract does not know."""
+        return [position for position, column in enumerate(self.columns) if not column]
+
+    @property
+    def unknown_cells(self) -> list[str]:
+        """What the cells say that the contract does not know."""
+        return [self.header[position] for position in self.unknown]
+
+    @property
+    def lacking(self) -> list[Column]:
+        """Columns that the header does not have, those that it may lack included."""
+        return [column for column in self.contract.columns if column.name not in self.columns]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the columns that the header would have to have."""
+        return [column.name for column in self.lacking if not column.optional]
+
+    @property
+    def has_drifted(self) -> bool:
+        """Whether a column is missing or unknown."""
+        return bool(self.unknown or self.missing)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether its rows may load: nothing has drifted, or the contract leaves out what was added."""
+        return not self.missing and (not self.unknown or self.contract.drift == "allow_added")
+
+
+def match_header(header: Sequence[str], contract: Contract) -> HeaderMatch:
+    """Find the contract's column for each cell of a header.
 
     Raises:
-        SourceError: a column is unknown, doubled or missing; the message shows the header and a remedy.
+        SourceError: two cells mean the same column.
     """
     known = known_headers(contract)
-    matched = [known.get(normalise(cell), "") for cell in header]
-    _refuse_missing(header, matched, contract)
-    _refuse_unknown(header, matched, contract)
-    _refuse_doubled(header, matched)
-    return matched
+    match = HeaderMatch(tuple(header), tuple(known.get(normalise(cell), "") for cell in header), contract)
+    _refuse_doubled(match)
+    return match
 
 
-def _refuse_unknown(header: Sequence[str], matched: Sequence[str], contract: Contract) -> None:
-    unknown = [cell for cell, column in zip(header, matched, strict=True) if not column]
-    if unknown:
-        raise SourceError(
-            "unknown_column",
-            f"the header has {_listed(unknown[:SHOWN_CELLS])}, which the contract {contract.dataset!r} does not know",
-            column=_short(unknown[0]),
-            remedy=_alias_remedy(unknown[0], contract),
-        )
-
-
-def _refuse_doubled(header: Sequence[str], matched: Sequence[str]) -> None:
-    for column in dict.fromkeys(matched):
-        cells = [cell for cell, name in zip(header, matched, strict=True) if name == column]
+def _refuse_doubled(match: HeaderMatch) -> None:
+    for column in dict.fromkeys(filter(None, match.columns)):
+        cells = [cell for cell, name in zip(match.header, match.columns, strict=True) if name == column]
         if len(cells) > 1:
             raise SourceError(
                 "doubled_column",
-                f"the headers {_listed(cells)} all mean {column!r}",
+                f"the headers {listed(cells)} all mean {column!r}",
                 column=cells[1],
                 remedy="remove or rename one of them in the source",
             )
 
 
-def _refuse_missing(header: Sequence[str], matched: Sequence[str], contract: Contract) -> None:
-    missing = [c.name for c in contract.columns if not c.optional and c.name not in matched]
-    if missing:
-        raise SourceError(
-            "missing_column",
-            f"the header lacks {_listed(missing)}; it reads {_listed(list(header)[:SHOWN_CELLS])}",
-            column=missing[0],
-            remedy=f"add the column, or add its header to the aliases of {missing[0]!r} "
-            f"in freight/contracts/{contract.dataset}.py",
-        )
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a header for a message."""
+    more = f" and {len(names) - SHOWN_CELLS} more" if len(names) > SHOWN_CELLS else ""
+    return ", ".join(repr(short(name)) for name in names[:SHOWN_CELLS]) + more
 
 
-def _alias_remedy(cell: str, contract: Contract) -> str:
-    near = difflib.get_close_matches(normalise(cell), known_headers(contract), n=1)
-    hint = f" (did you mean {known_headers(contract)[near[0]]!r}?)" if near else ""
-    return f"remove the column, or add it to freight/contracts/{contract.dataset}.py as an alias or a column{hint}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(repr(_short(name)) for name in names)
-
-
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """Return the start of a header; in a file that is no table it may be megabytes long."""
     return name if len(name) <= SHOWN_CHARS else f"{name[: SHOWN_CHARS - 1]}…"

@@ -28,6 +28,7 @@ _OF_A_ROW: dict[str, str] = {
     "excel_error": "the cell holds an error, or a formula without a result",
     "no_text": "the cell holds something that is no text",
     "conflicting_event": "an event of this key is stored with other content, and events never change",
+    "schema_drift": "its file has other columns than the contract",
     "refused_by_warehouse": "the warehouse refuses the row by a rule of its own",
 }
 _RULE = re.compile(r"(\w+): (\w+)")

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 
 from freight.ahead import ahead
-from freight.contracts.headers import match_header
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.pipeline.contained import contained
+from freight.pipeline.layout import lay_out
 from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import reader_for
 from freight.retry import patiently
@@ -41,15 +41,15 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
 
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
-    table = reader_for(source.reader)(planned.content.item, contract, source.options)
-    names = {str(position): name for position, name in enumerate(match_header(table.header, contract))}
-    raw, row_range = RawSpool(folder, table.decimal), _RowRange()
+    table, layout = lay_out(planned, reader_for(source.reader)(planned.content.item, contract, source.options))
+    raw, row_range = RawSpool(folder, table.decimal, table.header, layout.left_out, layout.drift), _RowRange()
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in ahead(table.batches):
-            rows.write(batch.rows.rename(names))
-            faults.write(batch.faults)
             row_range.note(batch.rows)
             row_range.note(batch.faults)
+            named = layout.apply(batch)
+            rows.write(named.rows)
+            faults.write(named.faults)
     if rows.rows + faults.rows == 0:
         raise SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
     return replace(raw, rows=rows.rows, faults=faults.rows, row_range=row_range.ends)

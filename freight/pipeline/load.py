@@ -1,10 +1,15 @@
 """Load: a transformed file goes into the warehouse in one transaction, or its failure is written down."""
 
 import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from freight.contracts.headers import listed
+from freight.drift import written
 from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
 from freight.frames import ROW_NUMBER
+from freight.pipeline.drifted import drift_of, is_set_aside
 from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome, UnitState
 from freight.retry import with_retries
 from freight.spool import read_spool
@@ -31,6 +36,8 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
     except PositionFenced:
         return _outcome_of_the_other(engine, planned)
     log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, unit.file_hash, outcome.counts)
+    if outcome.drift:
+        log.warning("drift %s %s: %s", unit.source, unit.location, outcome.drift)
     _log_bad_rows(unit, spool)
     return outcome
 
@@ -49,12 +56,27 @@ def try_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, n
 
 
 def _loaded(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, now: datetime, *, keep: bool) -> UnitOutcome:
-    _refuse_above_limit(planned, spool)
-    unit = planned.unit
+    drift = drift_of(engine, planned, spool)
+    _refuse_above_limit(planned, spool, drift)
+    unit = planned.unit if spool.profile is None else replace(planned.unit, profile=written(spool.profile))
     content = _content(spool)
     counts = load_unit(engine, unit, planned.source.contract, content, planned.expected, now, keep=keep)
-    remark = planned.content.remark
-    return UnitOutcome(unit.source, unit.location, "loaded", counts, remark, reason_counts=spool.reason_counts)
+    return UnitOutcome(
+        unit.source,
+        unit.location,
+        "loaded",
+        counts,
+        "; ".join(_remarks(planned, spool)),
+        reason_counts=spool.reason_counts,
+        drift="; ".join(drift),
+    )
+
+
+def _remarks(planned: PlannedUnit, spool: ConformedSpool) -> Iterator[str]:
+    if planned.content.remark:
+        yield planned.content.remark
+    if spool.raw.left_out:
+        yield f"left out, since the contract does not know it: {listed(spool.raw.left_out)}"
 
 
 def _content(spool: ConformedSpool) -> UnitContent:
@@ -78,13 +100,14 @@ def _log_bad_rows(unit: LoadUnit, spool: ConformedSpool) -> None:
         log.warning("quarantined %s: %d rows in all, %s", unit.location, spool.quarantined, dict(spool.reason_counts))
 
 
-def _refuse_above_limit(planned: PlannedUnit, spool: ConformedSpool) -> None:
+def _refuse_above_limit(planned: PlannedUnit, spool: ConformedSpool, drift: Sequence[str]) -> None:
     limit = planned.source.quarantine_limit
-    if spool.quarantined <= limit * spool.read:
+    if spool.quarantined <= limit * spool.read or is_set_aside(planned, spool):
         return
     reasons = ", ".join(f"{reason} {count}" for reason, count in spool.reason_counts.items())
+    told = f"{spool.quarantined} of {spool.read} rows break the contract, the limit is {limit:.0%}: {reasons}"
     raise QuarantineLimitExceeded(
-        f"{spool.quarantined} of {spool.read} rows break the contract, the limit is {limit:.0%}: {reasons}",
+        "; ".join([told, *drift]),
         location=planned.unit.location,
         read_rows=spool.read,
         reason_counts=spool.reason_counts,

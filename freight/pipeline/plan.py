@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from freight.catalog import Catalog, Source
+from freight.drift import read_profile
 from freight.errors import SourceError
 from freight.pipeline.contained import contained
 from freight.pipeline.load import fail_unit
@@ -133,7 +134,13 @@ def _plan_delivery(engine: Engine, source: Source, delivery: Delivery, run_id: R
             return UnitOutcome(source.name, delivery.path, "parked", message=told)
     if content.remark:
         log.warning("%s %s: %s", source.name, delivery.path, content.remark)
-    return PlannedUnit(source, content, unit, position)
+    return PlannedUnit(source, content, unit, position, _last_header(engine, source))
+
+
+def _last_header(engine: Engine, source: Source) -> tuple[str, ...]:
+    with reading(engine) as connection:
+        profiles = ledger.profiles_of(connection, source.name, source.contract.version, from_rows=1, limit=1)
+    return read_profile(profiles[0]).header if profiles else ()
 
 
 def _unit(

@@ -9,12 +9,14 @@ from pathlib import Path
 import polars as pl
 
 from freight.ahead import ahead
+from freight.contracts import Contract
+from freight.drift import Profile, Profiler, retyped_column
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool
 from freight.spool import SpoolWriter, read_spool, write_spool
 from freight.transforms import derive
 from freight.transforms.versions import with_content_hash
-from freight.validation import Locale, split
+from freight.validation import Locale, Split, split
 from freight.warehouse.ledger import ATTEMPT_ROWS
 
 
@@ -22,6 +24,7 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
     """Type, validate and derive into the spool, without the versions of a row that the file itself supersedes."""
     contract, locale = planned.source.contract, Locale(raw.decimal, planned.source.time_zone)
     spool, keys, bad = ConformedSpool(raw), _KeyVersions(contract.business_key), _BadRows()
+    look = _Look(contract, planned.unit.as_of if planned.content.tells_day else None)
     for faults in read_spool(raw.faults_path):
         bad.note(faults)
     halves = (split(rows, contract, locale, now) for rows in read_spool(raw.rows_path))
@@ -31,6 +34,7 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
             quarantined.write(half.quarantined)
             keys.note(half.valid)
             bad.note(half.quarantined)
+            look.note(half)
     outdated = keys.outdated(lambda: read_spool(spool.conformed_path))
     return replace(
         spool,
@@ -39,7 +43,35 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
         quarantined=raw.faults + quarantined.rows,
         reason_counts=bad.reason_counts,
         first_bad_rows=bad.first,
+        profile=look.profile(raw),
+        retyped=look.retyped,
     )
+
+
+class _Look:
+    """Sees how the columns look."""
+
+    def __init__(self, contract: Contract, day: datetime | None) -> None:
+        self._contract = contract
+        self._profiler = Profiler(contract, day)
+        self._filled: Counter[str] = Counter()
+        self._misfits: Counter[str] = Counter()
+
+    def note(self, half: Split) -> None:
+        """Take in some rows."""
+        self._profiler.note(half.typed)
+        self._filled.update(half.filled)
+        self._misfits.update(half.misfits)
+
+    def profile(self, raw: RawSpool) -> Profile:
+        """Return how they look."""
+        return Profile(raw.rows, raw.header, raw.left_out, self._profiler.columns(raw.rows, self._filled))
+
+    @property
+    def retyped(self) -> str:
+        """See `ConformedSpool`."""
+        column = retyped_column(self._contract, self._filled, self._misfits)
+        return column.name if column else ""
 
 
 class _BadRows:

@@ -10,6 +10,7 @@ from typing import Literal
 import polars as pl
 
 from freight.catalog import Source
+from freight.drift import Profile
 from freight.frames import DecimalMark
 from freight.readers import NewContent, SourceFile
 from freight.spool import read_spool
@@ -21,12 +22,18 @@ UnitState = Literal["loaded", "unchanged", "waiting", "parked", "replaced", "fai
 
 @dataclass(frozen=True)
 class PlannedUnit:
-    """A file that has to be loaded, or what else is new in a source; and what was loaded from its location before."""
+    """A file that has to be loaded, or what else is new in a source; and what was loaded before.
+
+    Attributes:
+        expected: the position of its location.
+        last_header: of what was loaded last from the source; empty where that is not known.
+    """
 
     source: Source
     content: NewContent
     unit: LoadUnit
     expected: Position | None
+    last_header: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class UnitOutcome:
 
     Attributes:
         message: why it failed or was left alone, or what a person should know of it.
+        drift: how what is loaded differs from its contract, or from what was loaded lately.
         as_of: the instant it spoke for, of one that is unchanged.
         unarchived: why it is in the warehouse, but could not be moved to the archive.
     """
@@ -45,6 +53,7 @@ class UnitOutcome:
     counts: LoadCounts = field(default_factory=LoadCounts)
     message: str = ""
     reason_counts: Mapping[str, int] = field(default_factory=dict)
+    drift: str = ""
     unarchived: str = ""
     as_of: datetime | None = field(default=None, compare=False)
 
@@ -67,10 +76,16 @@ class RawSpool:
         decimal: decimal mark of the numbers.
         rows, faults: rows of each kind.
         row_range: first and last row number.
+        header: as the source wrote it.
+        left_out: headers of columns that the contract does not know, and lets go.
+        drift: why all rows go to quarantine, if they do.
     """
 
     folder: Path
     decimal: DecimalMark
+    header: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    drift: str = ""
     rows: int = 0
     faults: int = 0
     row_range: tuple[int, int] | None = None
@@ -97,6 +112,8 @@ class ConformedSpool:
         quarantined: bad rows.
         reason_counts: bad rows by reason code.
         first_bad_rows: the first bad rows of the file, for people; `BAD_ROWS_SCHEMA`.
+        profile: how its columns look.
+        retyped: column of which nearly no value is what the contract says; empty if there is none.
     """
 
     raw: RawSpool
@@ -105,6 +122,8 @@ class ConformedSpool:
     quarantined: int = 0
     reason_counts: Mapping[str, int] = field(default_factory=dict)
     first_bad_rows: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False, compare=False)
+    profile: Profile | None = field(default=None, repr=False)
+    retyped: str = ""
 
     @property
     def read(self) -> int:

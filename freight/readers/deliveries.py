@@ -137,6 +137,7 @@ class NewContent:
         size_bytes, modified_us: of a file.
         watermark: up to where the source has been read when this is loaded; see `Position`.
         remark: what a person should know of it.
+        tells_day: whether its name says the day that it speaks for.
     """
 
     item: Readable
@@ -146,6 +147,7 @@ class NewContent:
     modified_us: int = 0
     watermark: str | None = None
     remark: str = ""
+    tells_day: bool = False
 
 
 class Delivery(Protocol):

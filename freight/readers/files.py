@@ -35,8 +35,15 @@ class FileDelivery:
         file_hash = self.stored.sha256()
         if known and known.file_hash == file_hash:
             return None
-        instant = _date_in_name(self.stored) or instant_of(self.stored.modified_us)
-        return NewContent(self.stored, file_hash, instant, self.stored.size_bytes, self.stored.modified_us)
+        day = _date_in_name(self.stored)
+        return NewContent(
+            self.stored,
+            file_hash,
+            day or instant_of(self.stored.modified_us),
+            self.stored.size_bytes,
+            self.stored.modified_us,
+            tells_day=day is not None,
+        )
 
     def _refuse_unsettled(self) -> None:
         # One from the future, whose clock is wrong, settles as well.

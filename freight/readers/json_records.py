@@ -1,7 +1,9 @@
 """JSON: a list of objects, and JSON Lines."""
 
+from dataclasses import replace
+
 from freight.contracts import Contract
-from freight.contracts.headers import known_headers
+from freight.contracts.headers import known_headers, match_header
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import SourceFile
 from freight.readers.options import ReaderOptions
@@ -28,4 +30,8 @@ def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> 
 
 def read_known_keys(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
     """Read JSON Lines as `read_jsonl` does, without keys that the contract does not know."""
-    return read_isolated(file, "json_records.parse_known", {"known": [*known_headers(contract)]})
+    table = read_isolated(file, "json_records.parse_known", {"known": [*known_headers(contract)]})
+    if not match_header(table.header, contract).missing:
+        return table
+    passed_over = [key for key in read_jsonl(file, contract, options).header if key not in table.header]
+    return replace(table, passed_over=tuple(passed_over))

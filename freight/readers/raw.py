@@ -29,11 +29,13 @@ class RawTable:
         header: header cells as written.
         batches: the rows, each batch read when it is asked for.
         decimal: decimal mark of the numbers.
+        passed_over: what else the source has, if it is known; it is not read, since the contract does not know it.
     """
 
     header: tuple[str, ...]
     batches: Iterator[RawBatch]
     decimal: DecimalMark = "."
+    passed_over: tuple[str, ...] = ()
 
 
 def fault_row(row_number: int, column: str | None, reason: str, detail: str, raw: bytes) -> dict[str, object]:

@@ -7,7 +7,7 @@ values are bound.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -71,6 +71,7 @@ class TableRows:
         header: names of the columns.
         queries: give the rows, one after the other.
         content_hash: of the rows, whatever their order; empty if they may have changed since.
+        passed_over: other columns of the table.
     """
 
     path: str
@@ -78,6 +79,7 @@ class TableRows:
     header: tuple[str, ...]
     queries: tuple[sa.Select[Any], ...] = field(repr=False)
     content_hash: str = ""
+    passed_over: tuple[str, ...] = ()
 
     def refuse_if_changed(self) -> None:
         """Check nothing: the hash was compared when the last row was read, and a window is bounded."""
@@ -90,6 +92,7 @@ class _Table(NamedTuple):
     columns: list[sa.ColumnClause[Any]]
     watermark: sa.ColumnClause[Any] | None
     watermark_type: sa.types.TypeEngine[Any] | None
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,17 @@ class TableDelivery:
         return None if content and known and content.file_hash == known.file_hash else content
 
     def _whole(self, table: _Table, now: datetime) -> NewContent:
-        rows = TableRows(self.path, self.database, _names(table.columns), (sa.select(*table.columns),))
+        rows = TableRows(
+            self.path,
+            self.database,
+            _names(table.columns),
+            (sa.select(*table.columns),),
+            passed_over=table.passed_over,
+        )
         content_hash = ContentHash()
         for _ in _batches(rows, content_hash):
             pass
-        whole = TableRows(rows.path, rows.database, rows.header, rows.queries, content_hash.hexdigest())
+        whole = replace(rows, content_hash=content_hash.hexdigest())
         return NewContent(whole, whole.content_hash, now)
 
 
@@ -148,7 +157,13 @@ class _Window:
             return None
         table, delivery = self._table, self._delivery
         return NewContent(
-            TableRows(delivery.path, delivery.database, _names(table.columns), self._queries()),
+            TableRows(
+                delivery.path,
+                delivery.database,
+                _names(table.columns),
+                self._queries(),
+                passed_over=table.passed_over,
+            ),
             file_hash=self._state_hash(),
             speaks_for=utc(instant_in(self._high, self._zone) or self._now),
             watermark=None if self._high is None else note(self._column.name, self._high),
@@ -278,7 +293,7 @@ def read_table(rows: TableRows, contract: Contract, options: SqlOptions) -> RawT
         SourceError: the database refuses, or a table that is read as a whole has changed meanwhile.
         SourceAway: the database broke off.
     """
-    return RawTable(rows.header, _checked(rows))
+    return RawTable(rows.header, _checked(rows), passed_over=rows.passed_over)
 
 
 def _describe(connection: sa.Connection, options: SqlOptions, contract: Contract) -> _Table:
@@ -302,7 +317,11 @@ def _describe(connection: sa.Connection, options: SqlOptions, contract: Contract
     clause = sa.table(name, *(sa.column(column) for column in types), schema=schema or None)
     mark = options.watermark
     return _Table(
-        clause, [clause.c[c] for c in wanted], clause.c[mark] if mark else None, types[mark] if mark else None
+        clause,
+        [clause.c[column] for column in wanted],
+        clause.c[mark] if mark else None,
+        types[mark] if mark else None,
+        tuple(column for column in types if column not in (*wanted, mark)),
     )
 
 
@@ -353,11 +372,12 @@ def _batches(rows: TableRows, content_hash: ContentHash | None) -> Iterator[RawB
     first = 1
     with _reading(rows.database, rows.path) as connection:
         for query in rows.queries:
-            for part in connection.execute(query.execution_options(yield_per=BATCH_ROWS)).partitions():
-                if content_hash:
-                    _note(content_hash, part)
-                yield _raw_batch(part, rows.header, first)
-                first += len(part)
+            with connection.execute(query.execution_options(yield_per=BATCH_ROWS)) as result:  # may be given up halfway
+                for part in result.partitions():
+                    if content_hash:
+                        _note(content_hash, part)
+                    yield _raw_batch(part, rows.header, first)
+                    first += len(part)
 
 
 def _note(content_hash: ContentHash, part: Sequence[sa.Row[Any]]) -> None:

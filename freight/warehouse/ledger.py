@@ -46,6 +46,7 @@ class LoadUnit:
         simulated: whether the simulator made it.
         cause: why it is loaded.
         watermark: up to where the source has been read with it; see `Position`.
+        profile: how its columns look, as text; None where nobody has looked.
     """
 
     run_id: RunId
@@ -60,6 +61,7 @@ class LoadUnit:
     simulated: bool = False
     cause: Cause = "load"
     watermark: str | None = None
+    profile: str | None = None
 
     @property
     def origin_us(self) -> int:
@@ -101,6 +103,7 @@ def open_batch(connection: sa.Connection, unit: LoadUnit, decimal_mark: str, now
         "as_of": unit.as_of,
         "decimal_mark": decimal_mark,
         "simulated": unit.simulated,
+        "profile": unit.profile,
         "loaded_at": now,
         **dict.fromkeys(COUNT_NAMES, 0),
     }
@@ -166,6 +169,26 @@ def counts_of(connection: sa.Connection, batch_id: BatchId) -> tuple[str, LoadCo
         sa.select(batches.c.run_id, *(batches.c[name] for name in COUNT_NAMES)).where(batches.c.batch_id == batch_id)
     ).one()
     return row[0], LoadCounts(*row[1:])
+
+
+def profiles_of(connection: sa.Connection, source: str, contract_version: int, from_rows: int, limit: int) -> list[str]:
+    """Return the profiles of what was loaded from a source, the newest first.
+
+    Args:
+        connection: to the warehouse.
+        source: that was loaded from.
+        contract_version: under which.
+        from_rows: only of units with so many rows outside quarantine.
+        limit: how many.
+    """
+    usable_rows = batches.c.read_rows - batches.c.quarantined
+    query = sa.select(batches.c.profile).where(
+        batches.c.source == source,
+        batches.c.contract_version == contract_version,
+        batches.c.profile.is_not(None),
+        usable_rows >= from_rows,
+    )
+    return list(connection.execute(query.order_by(batches.c.batch_id.desc()).limit(limit)).scalars())
 
 
 def write_quarantine(
@@ -234,6 +257,18 @@ def is_parked(connection: sa.Connection, unit: LoadUnit) -> bool:
         load_attempts.c.fault.not_in(PASSING_FAULTS),
     )
     return bool(unit.file_hash) and connection.execute(found.limit(1)).first() is not None
+
+
+def is_accepted(connection: sa.Connection, unit: LoadUnit, fault: str) -> bool:
+    """Whether the same content failed by this fault and somebody has released it."""
+    found = sa.select(load_attempts.c.attempt_id).where(
+        load_attempts.c.source == unit.source,
+        load_attempts.c.location == unit.location,
+        load_attempts.c.file_hash == unit.file_hash,
+        load_attempts.c.fault == fault,
+        load_attempts.c.released_at.is_not(None),
+    )
+    return connection.execute(found.limit(1)).first() is not None
 
 
 def release(connection: sa.Connection, source: str | None, now: datetime) -> int:

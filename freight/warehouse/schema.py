@@ -114,6 +114,7 @@ runs = sa.Table(
 
 # Lineage and counts: one row for each committed load unit, a file, what a table or an API gave, or some minutes of a
 # partition. `location` names it as its position does, or `topic/partition`; `file_hash` is the topic_id of a stream.
+# `profile` tells, as JSON, how the columns of a file or a table looked; the next ones of its source are compared to it.
 batches = sa.Table(
     "batches",
     metadata,
@@ -133,6 +134,7 @@ batches = sa.Table(
     sa.Column("simulated", sa.Boolean, nullable=False),
     *count_columns(),
     sa.Column("loaded_at", UtcInstant, nullable=False),
+    sa.Column("profile", sa.Text),
 )
 
 # What was last loaded from a file, a table or a path of an API. `watermark` is up to where the last two were read, as
@@ -438,4 +440,5 @@ sa.Index("ix_quarantine_batch", quarantine.c.batch_id)
 sa.Index("ix_corrections_batch", corrections.c.batch_id)
 sa.Index("ix_stream_batches_partition", stream_batches.c.topic, stream_batches.c.partition_number)
 sa.Index("ix_batches_location", batches.c.source, batches.c.location)
+sa.Index("ix_batches_source", batches.c.source, batches.c.batch_id)
 sa.Index("ix_load_attempts_location", load_attempts.c.source, load_attempts.c.location)

@@ -121,7 +121,7 @@ class ReaderConformance:
     def read(self, path: Path, **options: object) -> tuple[list[str], list[RawBatch]]:
         """Return the columns and all batches, as an extract takes them; check what holds of every table."""
         table = self.open(path, **options)
-        columns = match_header(table.header, CONTRACT)
+        columns = list(match_header(table.header, CONTRACT).columns)
         batches = list(table.batches)
         for batch in batches:
             assert batch.rows.columns == [*map(str, range(len(columns))), ROW_NUMBER]

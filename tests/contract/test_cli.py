@@ -86,7 +86,8 @@ def test_a_check_tells_what_a_load_would_change_and_changes_nothing(dpa: Dpa, co
     assert "1 of 1 rows break the contract" in told[3]
     assert "TRX-5" in told[4]
     assert told[5].startswith("FAILED erp erp_20260205.csv: ")
-    assert "the header lacks 'transaction_at'" in told[5]
+    assert "'datum' seems to be the new header of 'transaction_at'" in told[5]
+    assert "the header lacks 'volume_transferred_t', 'status_code'" in told[5]
     assert everything_in(corridor) == before
     (corridor.folder / "erp_20260204.csv").unlink()
     (corridor.folder / "erp_20260205.csv").unlink()

@@ -17,7 +17,7 @@ from freight.pipeline import RunReport
 from freight.reconcile import reconcile
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
-from tests.lib.corridor import MACHINES, Corridor, nightly
+from tests.lib.corridor import HEADER, MACHINES, Corridor, nightly
 from tests.lib.odd_api import OddApi, Reply
 from tests.lib.runs import logged_within
 
@@ -120,6 +120,26 @@ def test_a_run_that_left_something_out_is_completed_by_the_name_degraded(corrido
     assert (state.is_completed(), state.name) == (True, "Degraded")
     assert "PARKED erp: erp_20260203.csv" in str(state.message)
     assert isinstance(state.result(), RunReport)
+
+
+def test_columns_that_changed_are_told_and_a_patch_is_shown_line_by_line(corridor: Corridor) -> None:
+    def rows(first: int, volume: int) -> list[str]:
+        return [f"TRX-{first + i},MCH-001,2026-02-01 10:00:00,{volume},OK" for i in range(200)]
+
+    corridor.write_transactions("erp_20260203.csv", rows(1_000, 10))
+    run_flow()
+    corridor.write_transactions("erp_20260204.csv", rows(2_000, 1_000))
+    state = run_flow()
+    assert (state.is_completed(), state.name) == (True, "Degraded")
+    drift = "DRIFT erp erp_20260204.csv: volume_transferred_t is about 100 times as large: "
+    assert drift in str(state.message)
+    assert drift in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
+    renamed = HEADER.replace("status_code", "statut_code")
+    corridor.write("erp_20260205.csv", "\n".join([renamed, *rows(3_000, 10)]))
+    state = run_flow()
+    assert (state.is_failed(), "[renamed_column]" in str(state.message)) == (True, True)
+    patch = "For `git apply`:\n\n```diff\n--- a/freight/contracts/transactions.py\n+++ b/"
+    assert patch in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
 
 
 def test_the_log_file_tells_who_ran_what_and_why_rows_were_quarantined(corridor: Corridor, home: Path) -> None:

@@ -80,6 +80,17 @@ def test_an_answer_loads_once_and_then_what_has_changed(corridor: Corridor, api:
     assert [question.path for question in api.asked] == 3 * ["/v1/machines"]
 
 
+def test_a_key_that_was_renamed_is_told_among_those_that_are_passed_over(corridor: Corridor, api: OddApi) -> None:
+    api.reply = lambda _: Reply([{**machine, "colour": "red"} for machine in MACHINES])
+    assert load(corridor).counts == LoadCounts(read=6, inserted=6)
+    renamed = [{key.replace("site", "sites"): value for key, value in machine.items()} for machine in MACHINES]
+    api.reply = lambda _: Reply([{**machine, "colour": "red"} for machine in renamed])
+    outcome = load(corridor)
+    assert outcome.state == "failed"
+    assert "'sites' seems to be the new header of 'site_location', by its name" in outcome.message
+    assert "and beside what is read there is 'sites', 'owner', 'colour'" in outcome.message
+
+
 def by_etag(question: Question, shown: list[dict[str, Any]], etag: str) -> Reply:
     if question.headers.get("If-None-Match") == etag:
         return Reply(b"", 304, {"ETag": etag})

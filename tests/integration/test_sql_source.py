@@ -1,7 +1,7 @@
 """Tables of a PostgreSQL and of an SQLite as sources: what is new by a watermark, or all of it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mssql
 
 from freight import retry
-from freight.contracts import contract_for
+from freight.contracts import contract_for, contracts
+from freight.contracts.contract import Drift
 from freight.databases import Database, ask_for_password, translate
 from freight.errors import ConfigurationError, DpaError, TransientError
 from freight.pipeline import RunReport, UnitOutcome, extract_unit, load_conformed, run
@@ -132,6 +133,22 @@ def test_a_table_loads_once_and_then_what_is_new_with_the_overlap(corridor: Corr
     assert load(corridor).counts == LoadCounts(read=3, inserted=1, updated=1, unchanged=1)
     assert stored(corridor) == {"TRX-1": 31.0, "TRX-2": 30.0, "TRX-3": 30.0}
     assert load(corridor).state == "unchanged"
+
+
+@pytest.mark.parametrize("policy", ["freeze", "quarantine"])
+def test_a_column_that_was_renamed_is_told_by_its_name_and_nothing_is_passed_over(
+    corridor: Corridor, erp: Erp, monkeypatch: pytest.MonkeyPatch, policy: Drift
+) -> None:
+    load(corridor)
+    erp.do("ALTER TABLE transactions RENAME COLUMN volume_transferred TO volumes")
+    erp.do(f"UPDATE transactions SET updated_at = '{DAY} 12:00:00+00:00'")
+    monkeypatch.setitem(contracts(), "transactions", replace(contract_for("transactions"), drift=policy))
+    outcome = load(corridor)
+    assert outcome.state == "failed"
+    assert "'volumes' seems to be the new header of 'volume_transferred_t', by its name" in outcome.message
+    assert "the last one loaded read 'transaction_id', 'machine_id', 'date', 'volume_transferred'" in outcome.message
+    assert "+++ b/freight/contracts/transactions.py" in outcome.message
+    assert corridor.rows("quarantine", "reason", "1") == []
 
 
 def test_a_row_that_comes_late_is_loaded_within_the_overlap(corridor: Corridor, erp: Erp) -> None:

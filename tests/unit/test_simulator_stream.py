@@ -85,7 +85,7 @@ def invalid(messages: Messages, make: Maker, now: datetime) -> list[tuple[object
     """Return what validation finds wrong with messages."""
     contract = CONTRACTS[make]
     found = records(messages)
-    columns = match_header(list(found[0]), contract)
+    columns = match_header(list(found[0]), contract).columns
     texts = [{c: None if v is None else str(v) for c, v in zip(columns, r.values(), strict=True)} for r in found]
     rows = pl.DataFrame(texts, schema=dict.fromkeys(columns, pl.String)).with_row_index(ROW_NUMBER)
     return split(rows, contract, Locale(), now).quarantined.rows()

@@ -54,7 +54,7 @@ def test_simulated_data_is_never_taken_for_real() -> None:
     assert "SIMULATED" not in summary(UnitOutcome("erp", "a.csv", "loaded", MILLION))
 
 
-def test_what_a_load_left_out_is_parked_files_and_sources_with_many_rows_in_quarantine() -> None:
+def test_what_a_load_left_out_is_parked_files_and_sources_with_many_rows_in_quarantine_and_drift_is_told() -> None:
     outcomes = (
         UnitOutcome("few", "a.csv", "loaded", LoadCounts(read=100, inserted=95, quarantined=5)),
         UnitOutcome("many", "b.csv", "loaded", LoadCounts(read=100, inserted=95, quarantined=5)),
@@ -62,12 +62,15 @@ def test_what_a_load_left_out_is_parked_files_and_sources_with_many_rows_in_quar
         UnitOutcome("parked", "d.csv", "parked", message="d.csv: failed before"),
         UnitOutcome("idle", "e.csv", "unchanged", unarchived="e.csv: permission denied"),
         UnitOutcome("slow", "f.csv", "waiting", message="f.csv: changed 3 s ago"),
+        UnitOutcome("odd", "g.csv", "loaded", LoadCounts(read=1, inserted=1), drift="volume_t is 100 times as large"),
     )
     told = shortfalls(RunReport(RunId("run-1"), outcomes), degraded_share=0.05)
     assert told == [
         "PARKED parked: d.csv: failed before",
+        "DRIFT odd g.csv: volume_t is 100 times as large",
         "NOT ARCHIVED idle: e.csv: permission denied",
         "QUARANTINE many: 6 of 110 rows",
     ]
     assert told[1] in summary(*outcomes)
+    assert told[2] in summary(*outcomes)
     assert shortfalls(RunReport(RunId("run-1"), outcomes[:3]), degraded_share=1) == []

@@ -1,0 +1,20 @@
+"""Schema drift: how what comes differs from the contract and from what came lately; found before anything is loaded."""
+
+from freight.drift.columns import Sample, describe_drift
+from freight.drift.jumps import FROM_ROWS, LATELY_UNITS, jumps
+from freight.drift.profile import Profile, Profiler, read_profile, written
+from freight.drift.retyped import expectation, retyped_column
+
+__all__ = [
+    "FROM_ROWS",
+    "LATELY_UNITS",
+    "Profile",
+    "Profiler",
+    "Sample",
+    "describe_drift",
+    "expectation",
+    "jumps",
+    "read_profile",
+    "retyped_column",
+    "written",
+]

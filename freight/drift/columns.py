@@ -1,0 +1,167 @@
+"""Columns that were added, dropped or renamed: told with the header that was, the one that is, and what to do."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import polars as pl
+
+from freight.contracts import Column, Contract
+from freight.contracts.headers import SHOWN_CHARS, HeaderMatch, listed, normalise, short
+from freight.drift.alias import alias_patch
+from freight.errors import SourceError
+from freight.frames import ROW_NUMBER
+from freight.validation import Locale, split
+
+SAMPLE_ROWS, TELLING_ROWS = 1_000, 5  # values that are looked at, and that say something
+ALIKE = 0.6  # what difflib takes for close
+FITS, CONTRADICTS = 0.9, 0.5  # share of values that keep a contract
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first rows of what drifted.
+
+    Attributes:
+        rows: text columns named by their position; it may be empty.
+        locale: how it writes numbers and times.
+        as_of: the instant that it speaks for.
+    """
+
+    rows: pl.DataFrame
+    locale: Locale
+    as_of: datetime
+
+
+@dataclass(frozen=True)
+class _Rename:
+    """A cell that may be the new header of a column; the most likely one has the highest rank."""
+
+    cell: str
+    column: str
+    why: str
+    rank: float
+
+
+def describe_drift(
+    match: HeaderMatch, passed_over: Sequence[str], sample: Sample, last: Sequence[str], command: str
+) -> SourceError:
+    """Say how a header differs from its contract, and what to do.
+
+    Args:
+        match: the header, which has drifted.
+        passed_over: what the source has besides, and its reader does not read.
+        sample: its first rows.
+        last: the header that was loaded last from the source; empty if none was.
+        command: that loads it once the contract knows the header.
+    """
+    headers = _headers(match, passed_over, last)
+    if renames := _renames(match, passed_over, sample):
+        return _renamed(match, renames, headers, command)
+    module = _module(match.contract)
+    if match.missing:
+        return SourceError(
+            "missing_column",
+            f"the header lacks {listed(match.missing)}; {headers}",
+            column=match.missing[0],
+            remedy=f"deliver the column, or add its new header to the aliases of {match.missing[0]!r} in {module}, "
+            f"then `{command}`",
+        )
+    unknown = listed(match.unknown_cells)
+    return SourceError(
+        "unknown_column",
+        f"the header has {unknown}, which the contract {match.contract.dataset!r} does not know; {headers}",
+        column=short(match.unknown_cells[0]),
+        remedy=f"remove the column; or add it to {module}, as an alias or a column, or let it be left out there by "
+        f'drift="allow_added"; then `{command}`',
+    )
+
+
+def _renamed(match: HeaderMatch, renames: Sequence[_Rename], headers: str, command: str) -> SourceError:
+    told = [f"{short(r.cell)!r} seems to be the new header of {r.column!r}, by {r.why}" for r in renames]
+    if gone := [name for name in match.missing if all(name != rename.column for rename in renames)]:
+        told.append(f"the header lacks {listed(gone)}")
+    aliases = {rename.column: normalise(short(rename.cell)) for rename in renames}
+    added = ", ".join(f"{alias!r} to the aliases of {column!r}" for column, alias in aliases.items())
+    remedy = (
+        f"have the header corrected; or, if it is the same column in the same unit, add {added} in "
+        f"{_module(match.contract)}, then `{command}`"
+    )
+    patch = alias_patch(match.contract.dataset, aliases)
+    if patch and all(len(rename.cell) <= SHOWN_CHARS for rename in renames):
+        remedy += f". For `git apply`:\n{patch}"
+    return SourceError("renamed_column", "; ".join([*told, headers]), column=short(renames[0].cell), remedy=remedy)
+
+
+def _headers(match: HeaderMatch, passed_over: Sequence[str], last: Sequence[str]) -> str:
+    """Show the header that was and the one that is."""
+    was = f"the last one loaded read {listed(last)}" if last else f"expected {listed(match.contract.column_names)}"
+    there = f", and beside what is read there is {listed(passed_over)}" if passed_over else ""
+    return f"it reads {listed(match.header)}{there}; {was}"
+
+
+def _module(contract: Contract) -> str:
+    return f"freight/contracts/{contract.dataset}.py"
+
+
+def _renames(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> list[_Rename]:
+    """Return the most likely new header of each column that is not there, the most likely one first."""
+    if not any(match.columns):
+        return []  # this is no header at all
+    found = sorted([*_by_values(match, sample), *_by_name(match, passed_over, sample)], key=lambda r: -r.rank)
+    renames: list[_Rename] = []
+    for rename in found:
+        if not any(rename.column == other.column or rename.cell == other.cell for other in renames):
+            renames.append(rename)
+    return renames
+
+
+def _by_name(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> Iterator[_Rename]:
+    """Give cells that read like a column, unless their values contradict it."""
+    cells = [(match.header[position], _texts(sample, position)) for position in match.unknown]
+    for cell, texts in [*cells, *((cell, None) for cell in passed_over)]:
+        for column in match.lacking:
+            alike = max(_likeness(cell, name) for name in (column.name, *column.aliases))
+            share = _fitting(texts, column, sample)
+            if alike >= ALIKE and (share is None or share >= CONTRADICTS):
+                yield _Rename(cell, column.name, "its name", 1 + alike)
+
+
+def _by_values(match: HeaderMatch, sample: Sample) -> Iterator[_Rename]:
+    """Give cells whose values fit one column that is not there, if no other cell's do."""
+    fits = [
+        (position, column)
+        for position in match.unknown
+        for column in match.lacking
+        if (_fitting(_texts(sample, position), column, sample) or 0) >= FITS
+    ]
+    for position, column in fits:
+        if sum(position == p or column == c for p, c in fits) == 1:
+            yield _Rename(match.header[position], column.name, "its values", 1)
+
+
+def _likeness(cell: str, name: str) -> float:
+    return difflib.SequenceMatcher(None, normalise(short(cell)), normalise(name)).ratio()
+
+
+def _texts(sample: Sample, position: int) -> pl.Series | None:
+    name = str(position)
+    return sample.rows[name] if name in sample.rows.columns else None
+
+
+def _fitting(texts: pl.Series | None, column: Column, sample: Sample) -> float | None:
+    """Return the share of values that keep the contract of a column; None if that says nothing."""
+    takes_any_text = column.dtype == "text" and not column.pattern and not column.allowed
+    if texts is None or takes_any_text:
+        return None
+    filled = texts.filter(texts.str.strip_chars() != "").head(SAMPLE_ROWS)
+    if filled.len() < TELLING_ROWS:
+        return None
+    alone = _contract_of(replace(column, future_limit_s=None, past_limit_s=None))
+    rows = pl.DataFrame({ROW_NUMBER: pl.int_range(filled.len(), eager=True), column.name: filled})
+    return split(rows, alone, sample.locale, sample.as_of).valid.height / filled.len()
+
+
+def _contract_of(column: Column) -> Contract:
+    return Contract("", 0, "", (column.name,), (column,), freshness_s=0, load_order=0)

@@ -1,0 +1,75 @@
+"""What drifted in a transformed unit: told, or refused, by the policies of its contract and of its source."""
+
+import orjson
+
+from freight.drift import FROM_ROWS, LATELY_UNITS, expectation, jumps, read_profile
+from freight.errors import QuarantineLimitExceeded, SourceError
+from freight.pipeline.units import ConformedSpool, PlannedUnit
+from freight.validation import MISFITS
+from freight.warehouse import ledger
+from freight.warehouse.connect import Engine, reading
+
+SHOWN_VALUES, SHOWN_CHARS = 3, 40
+
+
+def drift_of(engine: Engine, planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
+    """Say how a unit differs from its contract, or from what was loaded from its source lately.
+
+    Raises:
+        QuarantineLimitExceeded: a column is of another type, and the contract does not set such rows aside.
+        SourceError: columns look quite different from lately, and the source refuses that.
+    """
+    return [*filter(None, [spool.raw.drift]), *_retyped(planned, spool), *_jumps(engine, planned, spool)]
+
+
+def is_set_aside(planned: PlannedUnit, spool: ConformedSpool) -> bool:
+    """Whether it is by the contract's policy that so many rows of a unit are in quarantine."""
+    return planned.source.contract.drift == "quarantine" and bool(spool.raw.drift or spool.retyped)
+
+
+def _retyped(planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
+    if not spool.retyped:
+        return []
+    contract = planned.source.contract
+    column = next(column for column in contract.columns if column.name == spool.retyped)
+    values = ", ".join(repr(text[:SHOWN_CHARS]) for text in _bad_values(spool))
+    told = f"nearly no value of {column.name!r} is {expectation(column)}; it has values such as {values}"
+    if contract.drift == "quarantine":
+        return [told]
+    raise QuarantineLimitExceeded(
+        told,
+        fault="retyped_column",
+        column=column.name,
+        location=planned.unit.location,
+        read_rows=spool.read,
+        reason_counts=spool.reason_counts,
+        first_bad_rows=spool.first_bad_rows,
+        remedy="have the source corrected; or, if it will stay so, teach the reader (its options in the catalog) or "
+        f"freight/contracts/{contract.dataset}.py; then `dpa retry`",
+    )
+
+
+def _bad_values(spool: ConformedSpool) -> list[str]:
+    """Return some values of the column that is of another type."""
+    bad_rows = spool.first_bad_rows
+    misfits = bad_rows.filter((bad_rows["column_name"] == spool.retyped) & bad_rows["reason"].is_in(MISFITS))
+    values = (orjson.loads(raw)[spool.retyped] for raw in misfits["raw"])
+    return list(dict.fromkeys(values))[:SHOWN_VALUES]
+
+
+def _jumps(engine: Engine, planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
+    if spool.profile is None or spool.profile.rows < FROM_ROWS:
+        return []
+    unit, source = planned.unit, planned.source
+    with reading(engine) as connection:
+        lately = ledger.profiles_of(connection, source.name, unit.contract_version, FROM_ROWS, LATELY_UNITS)
+        told = jumps(spool.profile, [read_profile(text) for text in lately])
+        is_accepted = bool(told) and ledger.is_accepted(connection, unit, "distribution_jump")
+    if told and source.on_jump == "refuse" and not is_accepted:
+        raise SourceError(
+            "distribution_jump",
+            "; ".join(told),
+            location=unit.location,
+            remedy="ask the owner of the source; if it is right, `dpa retry` lets it load, else have it corrected",
+        )
+    return told

@@ -1,0 +1,94 @@
+"""Layout: which cell of a source is which column; by the contract's policy for a header that has drifted."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import polars as pl
+
+from freight.contracts.headers import HeaderMatch, listed, match_header
+from freight.drift import Sample, describe_drift
+from freight.errors import SourceError
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.pipeline.units import PlannedUnit
+from freight.readers import RawBatch, RawTable
+from freight.types import DRIFTED
+from freight.validation import Locale
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What becomes of the cells of a source.
+
+    Attributes:
+        match: its header beside the contract.
+        left_out: headers of columns that are not loaded.
+        drift: why all rows go to quarantine; empty if they do not.
+    """
+
+    match: HeaderMatch
+    left_out: tuple[str, ...] = ()
+    drift: str = ""
+
+    def apply(self, batch: RawBatch) -> RawBatch:
+        """Name the columns; or put all rows into quarantine, what the contract does not know by the header it has."""
+        if self.drift:
+            return RawBatch(batch.rows.clear(), pl.concat([batch.faults, self._set_aside(batch.rows)]))
+        taken = {str(position): column for position, column in enumerate(self.match.columns) if column}
+        return RawBatch(batch.rows.select(*taken, ROW_NUMBER).rename(taken), batch.faults)
+
+    def _set_aside(self, rows: pl.DataFrame) -> pl.DataFrame:
+        names = [column or cell for column, cell in zip(self.match.columns, self.match.header, strict=True)]
+        cells = [pl.col(str(position)).alias(name) for position, name in enumerate(names)]
+        faults = {"missing": self.match.missing, "unknown": self.match.unknown_cells}
+        told = ", ".join(f"{what}: {listed(names)}" for what, names in faults.items() if names)
+        set_aside = rows.select(
+            pl.col(ROW_NUMBER),
+            column_name=pl.lit(next(iter(self.match.missing), None), pl.String),
+            reason=pl.lit(DRIFTED, pl.String),
+            detail=pl.lit(told),
+            raw=pl.struct(cells).struct.json_encode().cast(pl.Binary),
+        )
+        return set_aside.select(BAD_ROWS_SCHEMA.names())
+
+
+def lay_out(planned: PlannedUnit, table: RawTable) -> tuple[RawTable, Layout]:
+    """Compare the header of a table with the contract; return the table, of which rows may have been read meanwhile.
+
+    Raises:
+        SourceError: it has drifted, and the contract lets nothing of it in.
+    """
+    match = match_header(table.header, planned.source.contract)
+    if not match.has_drifted:
+        return table, Layout(match)
+    first = _first(table, match)
+    is_set_aside = match.contract.drift == "quarantine" and _keeps_all(match, table)
+    sample = Sample(
+        first.rows if first else pl.DataFrame(), Locale(table.decimal, planned.source.time_zone), planned.unit.as_of
+    )
+    command = "dpa replay" if is_set_aside else "dpa retry"
+    drift = describe_drift(match, table.passed_over, sample, planned.last_header, command)
+    again = replace(table, batches=chain([first] if first else [], table.batches))
+    if match.is_taken and drift.fault != "renamed_column":
+        return again, Layout(match, left_out=tuple(match.unknown_cells))
+    if is_set_aside:
+        return again, Layout(match, drift=str(drift))
+    if isinstance(table.batches, Generator):
+        table.batches.close()  # what it reads from is open since the first rows
+    raise drift
+
+
+def _first(table: RawTable, match: HeaderMatch) -> RawBatch | None:
+    """Return the first rows; none if they cannot be read and the header is fault enough."""
+    try:
+        return next(table.batches, None)
+    except SourceError:
+        if match.contract.drift == "freeze":
+            return None
+        raise
+
+
+def _keeps_all(match: HeaderMatch, table: RawTable) -> bool:
+    """Whether rows can be kept by their headers, with all that is asked for later."""
+    are_distinct = len(set(table.header)) == len(table.header)
+    return are_distinct and not (match.missing and table.passed_over)

@@ -1,0 +1,134 @@
+"""Headers beside a contract: what is told of columns that are gone, new or renamed; and the patch for them."""
+
+import runpy
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from freight.contracts import Contract, contract_for, contracts
+from freight.contracts.headers import known_headers, match_header, normalise
+from freight.drift import Sample, describe_drift
+from freight.drift.alias import alias_patch
+from freight.errors import SourceError
+from freight.settings import PROJECT_ROOT
+from freight.validation import Locale
+
+TRANSACTIONS = contract_for("transactions")
+HEADER = ["transaction_id", "machine_id", "date", "volume", "statut"]
+GOOD = [f"TRX-{i},MCH-001,2026-02-01 10:00:00,{10 + i},OK" for i in range(8)]
+EVERY_COLUMN = [(contract.dataset, column.name) for contract in contracts().values() for column in contract.columns]
+
+
+def told(header: list[str], lines: list[str], passed_over: tuple[str, ...] = (), last: tuple[str, ...] = ()) -> str:
+    """Return what is told of a header that has drifted, above some lines."""
+    cells = [line.split(",") for line in lines]
+    rows = pl.DataFrame({str(i): [row[i] for row in cells] for i in range(len(header))})
+    sample = Sample(rows, Locale(), datetime(2026, 3, 1, tzinfo=UTC))
+    return str(describe_drift(match_header(header, TRANSACTIONS), passed_over, sample, last, "dpa retry"))
+
+
+def with_header(**new: str) -> list[str]:
+    return [new.get(cell, cell) for cell in HEADER]
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        (with_header(date="dattes"), "'dattes' seems to be the new header of 'transaction_at', by its name"),
+        (with_header(volume="VOLUMES"), "'VOLUMES' seems to be the new header of 'volume_transferred_t', by its name"),
+        (with_header(statut="zustand"), "'zustand' seems to be the new header of 'status_code', by its values"),
+        (
+            with_header(date="le", statut="zustand"),
+            "'le' seems to be the new header of 'transaction_at', by its values; "
+            "'zustand' seems to be the new header of 'status_code', by its values",
+        ),
+    ],
+)
+def test_a_renamed_column_is_told_by_name_or_by_values(header: list[str], says: str) -> None:
+    assert says in told(header, GOOD)
+    assert "[renamed_column]" in told(header, GOOD)
+
+
+def test_a_name_that_its_values_contradict_is_no_new_header() -> None:
+    text = told(with_header(volume="volumes"), [line.replace(",1", ",x") for line in GOOD])
+    assert "the header lacks 'volume_transferred_t'" in text
+    assert "seems" not in text
+
+
+def test_two_columns_whose_values_fit_alike_are_not_told_apart() -> None:
+    text = told([*with_header(volume="a"), "b"], [f"{line},7" for line in GOOD])
+    assert "seems" not in text
+
+
+def test_few_values_tell_nothing() -> None:
+    assert "seems" not in told(with_header(volume="a"), GOOD[:4])
+
+
+def test_a_file_whose_header_is_gone_has_no_renamed_columns() -> None:
+    assert "[missing_column]" in told(GOOD[0].split(","), GOOD)
+
+
+def test_a_name_that_the_reader_passed_over_is_told_without_its_values() -> None:
+    header = [cell for cell in HEADER if cell != "volume"]
+    lines = [",".join([*line.split(",")[:3], line.split(",")[4]]) for line in GOOD]
+    assert "'volumes' seems to be the new header of 'volume_transferred_t'" in told(header, lines, ("volumes",))
+    assert "and beside what is read there is 'tons'" in told(header, lines, ("tons",))
+
+
+def test_the_header_that_was_is_shown_beside_the_one_that_is() -> None:
+    text = told(with_header(statut="zustand"), GOOD, last=("id", "machine", "date", "volume", "Statut"))
+    assert "it reads 'transaction_id', 'machine_id', 'date', 'volume', 'zustand'" in text
+    assert "the last one loaded read 'id', 'machine', 'date', 'volume', 'Statut'" in text
+
+
+def test_a_header_with_a_thousand_cells_is_told_in_short() -> None:
+    text = told([*HEADER, *(f"spare{i}" for i in range(1_000))], [])
+    assert "and 985 more" in text
+    assert len(text) < 2_000
+
+
+def test_two_cells_that_mean_one_column_are_refused() -> None:
+    with pytest.raises(SourceError, match="the headers 'volume', 'Tonnage' all mean 'volume_transferred_t'"):
+        match_header([*HEADER, "Tonnage"], TRANSACTIONS)
+
+
+def patched(copy: Path, dataset: str, patch: str) -> Contract:
+    """Apply a patch to a copy of a contract as git does it; return the contract."""
+    module = copy / "freight" / "contracts" / f"{dataset}.py"
+    module.parent.mkdir(parents=True)
+    module.write_bytes((PROJECT_ROOT / "freight" / "contracts" / module.name).read_bytes())
+    subprocess.run(["git", "apply", "-"], input=f"{patch}\n".encode(), cwd=copy, check=True)
+    contract = runpy.run_path(str(module))["CONTRACT"]
+    assert isinstance(contract, Contract)
+    return contract
+
+
+@pytest.mark.parametrize(("dataset", "column"), EVERY_COLUMN)
+def test_the_patch_adds_an_alias_to_any_column_and_changes_nothing_else(
+    tmp_path: Path, dataset: str, column: str
+) -> None:
+    contract = patched(tmp_path, dataset, alias_patch(dataset, {column: "un_nouveau_nom"}))
+    assert known_headers(contract) == {**known_headers(contract_for(dataset)), "un_nouveau_nom": column}
+
+
+def test_the_patch_of_several_renamed_columns_is_one(tmp_path: Path) -> None:
+    text = told(with_header(date="le", statut="zustand"), GOOD)
+    contract = patched(tmp_path, "transactions", text[text.index("--- a/") :])
+    known = known_headers(contract)
+    assert (known["le"], known["zustand"]) == ("transaction_at", "status_code")
+
+
+@pytest.mark.parametrize("alias", ['a"b', "a\\", "poids_(t)", "重量", "a\u202eb", "a\u2028b", "'''", "a\x00b"])
+def test_a_hostile_header_stays_a_text_in_the_patch(tmp_path: Path, alias: str) -> None:
+    patch = alias_patch("transactions", {"status_code": alias})
+    assert all(line.isprintable() for line in patch.split("\n"))
+    known = known_headers(patched(tmp_path, "transactions", patch))
+    assert known == {**known_headers(TRANSACTIONS), normalise(alias): "status_code"}
+
+
+def test_a_contract_that_is_not_there_has_no_patch() -> None:
+    assert alias_patch("nowhere", {"status_code": "zustand"}) == ""
+    assert alias_patch("transactions", {"nothing": "zustand"}) == ""
