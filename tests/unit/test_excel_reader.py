@@ -389,6 +389,14 @@ def test_a_parser_that_takes_too_long_is_stopped(path: Path, monkeypatch: pytest
     assert refused(path).fault == "timed_out"
 
 
+def test_a_parser_that_computes_too_long_is_stopped_whatever_progress_it_makes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_xml(path, *["<row><c><v>1</v></c></row>"] * 200_000)
+    monkeypatch.setattr(isolated, "CPU_S", 1)
+    assert refused(path).fault == "timed_out"
+
+
 def test_a_parser_that_dies_is_a_fault_of_its_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, [HEADER, ROW])
     monkeypatch.setattr(sys, "executable", "false")
