@@ -32,7 +32,7 @@ from freight.readers.raw import RawBatch, RawTable, no_rows
 MEMORY_LIMIT_BYTES = 512 << 20
 FETCH_LIMIT_BYTES = 4 << 30  # of a file that is elsewhere, or compressed
 PATIENCE_S, BYTES_PER_SECOND = 25, 50_000
-CPU_S, CPU_BYTES = 20, 1 << 20  # of the processor, for a file of so many bytes; a larger one gets more
+CPU_S, CPU_BYTES = 15, 1 << 20  # of the processor, for a file of so many bytes; a larger one gets more
 OUTPUT_PER_BYTE, OUTPUT_FROM_BYTES = 20, 1 << 30  # what is read may be larger than the file, but not without bound
 FOLDER_PREFIX = "dpa-reading-"
 ABANDONED_AFTER_S = 86_400  # no file takes a day; a folder this old belongs to a run that was killed

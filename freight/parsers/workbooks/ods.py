@@ -173,7 +173,7 @@ def _text(cell: Element) -> str:
     if cell.get(TYPE_OF_LIBREOFFICE) == "error" or (formula and _is_error(shown)):
         raise error_cell(shown)
     match cell.get(TYPE):
-        case None if formula and not shown:
+        case None if formula and cell.find(PARAGRAPH) is None:  # an empty text has an empty paragraph
             raise formula_without_result(formula)
         case None:
             return shown
