@@ -117,6 +117,7 @@ def test_cells_as_other_programs_store_them_become_text(path: Path) -> None:
         '<c t="b"><v>0</v></c>': "false",
         '<c t="d"><v>2026-02-01T10:00:00</v></c>': "2026-02-01T10:00:00",
         '<c t="str"><f>A1</f><v>TRX-1</v></c>': "TRX-1",
+        "<c><f>A1</f><v>5</v></c>": "5",
         '<c t="str"><f>""</f><v></v></c>': "",
         '<c t="inlineStr"><is><t>_x005F_x000D_ is _x000D_</t></is></c>': "_x000D_ is \r",
         f'<c t="inlineStr"><is>{rich}</is></c>': "TRX-1",
@@ -161,12 +162,13 @@ def test_a_cell_without_a_usable_value_makes_its_row_a_fault(path: Path) -> None
         "<c><f>B1+1</f></c>": "the cell holds a formula without a result",
         "<c><f>B1+1</f><v></v></c>": "the cell holds a formula without a result",
         "<c><v>abc</v></c>": "the cell holds abc, which its format cannot show",
+        "<c><f>B1+1</f><v>0</v></c>": "the cell holds a formula without a result",  # in a workbook to be calculated
         '<c t="b"><v>7</v></c>': "the cell holds '7', which is no value of the type 'b'",
         '<c t="s"><v>-1</v></c>': "the cell holds '-1', which is no value of the type 's'",
     }
     save_xml(path, *(f"<row>{cell}</row>" for cell in detail_of))
     faults = full_faults(path)
-    assert [fault[:3] for fault in faults] == [(row, "ID transaction", "excel_error") for row in range(2, 8)]
+    assert [fault[:3] for fault in faults] == [(row, "ID transaction", "excel_error") for row in range(2, 9)]
     assert [fault[3].partition(";")[0] for fault in faults] == [*detail_of.values()]
     assert all(json.loads(fault[4]).keys() == set(HEADER) for fault in faults)
 

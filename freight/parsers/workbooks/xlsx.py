@@ -64,6 +64,7 @@ class XlsxWorkbook:
         self.sheets = list(self._parts)
         self._strings = _shared_strings(reader)
         self._styled = _styled_numbers(reader)
+        self._is_uncalculated = _is_uncalculated(reader)
 
     def rows(self, sheet: str) -> Iterator[Row]:
         """Give the rows of a sheet that are in the file, whatever it says of its size.
@@ -91,6 +92,8 @@ class XlsxWorkbook:
         if not value:
             return _text_without_value(cell, kind)
         match kind:
+            case "n" if value == "0" and self._is_uncalculated and cell.find(FORMULA) is not None:
+                raise formula_without_result(f"={cell.findtext(FORMULA)}")  # what programs write that cannot calculate
             case "n":
                 return number_text(value, self._styled.get(cell.get("s")))
             case "s" if value.isdigit():
@@ -148,6 +151,13 @@ def _styled_numbers(reader: ExcelReader) -> dict[str | None, WriteNumber]:
         for style, element in enumerate(styles.iterfind(f"{_tag('cellXfs')}/{_tag('xf')}"))
     }
     return {style: write for style, write in written.items() if write}
+
+
+def _is_uncalculated(reader: ExcelReader) -> bool:
+    """Tell whether a workbook asks to be calculated when it is opened."""
+    workbook = fromstring(reader.archive.read(reader.parser.workbook_part_name))
+    asked = workbook.find(_tag("calcPr"))
+    return asked is not None and BOOLEANS.get(asked.get("fullCalcOnLoad", "")) == "true"
 
 
 def _own_formats(styles: Element) -> dict[int, str]:
