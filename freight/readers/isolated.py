@@ -32,7 +32,7 @@ from freight.readers.raw import RawBatch, RawTable, no_rows
 MEMORY_LIMIT_BYTES = 512 << 20
 FETCH_LIMIT_BYTES = 4 << 30  # of a file that is elsewhere, or compressed
 PATIENCE_S, BYTES_PER_SECOND = 25, 50_000
-CPU_S, CPU_BYTES = 15, 1 << 20  # of the processor, for a file of so many bytes; a larger one gets more
+CPU_S, CPU_BYTES, CPU_BYTES_PER_SECOND = 20, 1 << 20, 25_000  # of the processor: a larger file gets more
 OUTPUT_PER_BYTE, OUTPUT_FROM_BYTES = 20, 1 << 30  # what is read may be larger than the file, but not without bound
 FOLDER_PREFIX = "dpa-reading-"
 ABANDONED_AFTER_S = 86_400  # no file takes a day; a folder this old belongs to a run that was killed
@@ -91,7 +91,7 @@ class Patience:
 
 def cpu_limit_s(size_bytes: int) -> int:
     """Return how long a parser may compute over a file, however busy the machine is and whatever progress it makes."""
-    return CPU_S + max(0, size_bytes - CPU_BYTES) // BYTES_PER_SECOND
+    return CPU_S + max(0, size_bytes - CPU_BYTES) // CPU_BYTES_PER_SECOND
 
 
 class _Reading:

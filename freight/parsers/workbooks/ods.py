@@ -186,7 +186,11 @@ def _text(cell: Element) -> str:
 
 
 def _shown(cell: Element) -> str:
-    return "\n".join("".join(_pieces(paragraph)) for paragraph in cell.iterfind(PARAGRAPH))
+    return "\n".join(_paragraph(child) for child in cell if child.tag == PARAGRAPH)
+
+
+def _paragraph(element: Element) -> str:
+    return "".join(_pieces(element)) if len(element) else SPACE.sub(" ", element.text or "")
 
 
 def _pieces(element: Element) -> Iterator[str]:
