@@ -33,7 +33,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not stand between two frames
     parse = _parser(task["parser"])
-    _limit_memory(task["memory_limit_bytes"])
+    _limit(task["memory_limit_bytes"], task["cpu_limit_s"])
     _answer(Output(answers), parse, Path(task["path"]), task["wishes"])
 
 
@@ -53,13 +53,17 @@ def _parser(name: str) -> Any:
     return getattr(import_module(f"freight.parsers.{module}"), function)
 
 
-def _limit_memory(limit_bytes: int) -> None:
-    with suppress(ImportError):  # Windows has no such limit; there only the time is bounded
+def _limit(memory_bytes: int, cpu_s: int) -> None:
+    with suppress(ImportError):  # Windows has no such limits; there only the time is bounded
         import resource
 
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        bounded = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (bounded, hard))
+        for kind, limit in (
+            (resource.RLIMIT_DATA, memory_bytes),
+            (resource.RLIMIT_CPU, cpu_s),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            _, hard = resource.getrlimit(kind)
+            resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _answer(output: Output, parse: Any, path: Path, wishes: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import orjson
 
 from freight.contracts.headers import normalise
 from freight.errors import SourceError, SourceFault
-from freight.parsers.output import Output, out_of_memory
+from freight.parsers.output import OUT_OF_TIME, Output, out_of_memory, out_of_time
 
 KINDS_OF_FILE = (b"Standard Jet DB\0", b"Standard ACE DB\0")
 JAVA_OPTIONS = (
@@ -155,6 +155,8 @@ def _line(program: subprocess.Popen[bytes]) -> Any:
 def _died(exit_code: int) -> SourceError:
     if exit_code in (OUT_OF_MEMORY, -9):
         return out_of_memory()
+    if exit_code == OUT_OF_TIME:
+        return out_of_time()
     return SourceError(
         "corrupt", f"the database is damaged: its parser died with code {exit_code}", remedy=REMEDIES["corrupt"]
     )

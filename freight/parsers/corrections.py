@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree.ElementTree import ParseError, fromstring
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 from freight.errors import SourceError
-from freight.parsers.excel import refuse_non_workbook
-from freight.parsers.excel_sheets import Row, Workbook
 from freight.parsers.output import Output, open_counted
+from freight.parsers.workbooks import Row, Workbook, open_workbook
 
 HEADING_SEARCH_ROWS = 20
 PROPERTIES = "docProps/core.xml"
@@ -22,7 +21,7 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     Row numbers are those that Excel shows. Empty cells are sent, too; rows without a key are not.
 
     Args:
-        path: an .xlsx workbook, whatever its name.
+        path: a workbook of any kind, whatever its name.
         wishes: `key`, the heading of the column with the keys.
         output: takes the cells.
 
@@ -30,9 +29,8 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         SourceError: not a workbook, behind a password, too large, or no sheet has such a column.
     """
     with open_counted(path, output) as content:
-        refuse_non_workbook(content)
+        workbook = open_workbook(content)
         author = _last_modified_by(content)
-        workbook = Workbook(content)
         output.begin(["author", "sheet", "key", "heading", "text", "error"])
         sheets = [sheet for sheet in workbook.sheets if _send(workbook, sheet, wishes["key"], author, output)]
     if not sheets:
@@ -45,11 +43,11 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
 def _last_modified_by(content: BinaryIO) -> str:
     """Return who saved the workbook, as the program wrote it; nothing if it did not."""
-    with ZipFile(content) as archive:
-        try:
+    try:
+        with ZipFile(content) as archive:
             return fromstring(archive.read(PROPERTIES)).findtext(LAST_MODIFIED_BY) or ""
-        except (KeyError, ParseError):
-            return ""
+    except (BadZipFile, KeyError, ParseError):
+        return ""
 
 
 def _send(workbook: Workbook, sheet: str, key: str, author: str, output: Output) -> bool:

@@ -16,6 +16,7 @@ from freight.types import ReasonCode
 HEADER_LIMIT_CHARS = 1 << 20
 BATCH_ROWS, BATCH_CHARS = 20_000, 16 << 20
 ROW_LIMIT_CHARS = 64 << 20
+OUT_OF_TIME = -24  # exit code of a process that had its time of the processor (SIGXCPU)
 PROGRESS_BYTES = 1 << 16  # read of the file between two signs of life
 # As `BAD_ROWS_SCHEMA` of freight.frames, which would bring polars along; a test holds them against each other.
 FAULTS = pa.schema(
@@ -177,4 +178,13 @@ def out_of_memory() -> SourceError:
     """Return the fault of a file that does not fit into the memory of its parser."""
     return SourceError(
         "too_large", "the file is too large: its parser ran out of memory", remedy="deliver it in parts, or as CSV"
+    )
+
+
+def out_of_time() -> SourceError:
+    """Return the fault of a file that keeps its parser busy for longer than its size explains."""
+    return SourceError(
+        "timed_out",
+        "its parser took longer than a table of this size takes",
+        remedy="look what the file holds; deliver its table alone, or as CSV",
     )

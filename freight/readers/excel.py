@@ -21,7 +21,7 @@ def read_excel(file: SourceFile, contract: Contract, options: ExcelOptions) -> R
     """Read the sheet whose header fits the contract best; row numbers are those that Excel shows.
 
     Args:
-        file: an .xlsx or .xlsm workbook.
+        file: an .xlsx, .xlsm, .xlsb, .xls or .ods workbook, whatever its name says.
         contract: tells which headers to look for.
         options: where the table is, if detection should not decide.
 

@@ -25,13 +25,14 @@ import pyarrow.ipc as ipc
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA
 from freight.parsers.frames import Frame, read_frame
-from freight.parsers.output import out_of_memory
+from freight.parsers.output import OUT_OF_TIME, out_of_memory, out_of_time
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
 from freight.readers.raw import RawBatch, RawTable, no_rows
 
 MEMORY_LIMIT_BYTES = 512 << 20
 FETCH_LIMIT_BYTES = 4 << 30  # of a file that is elsewhere, or compressed
 PATIENCE_S, BYTES_PER_SECOND = 25, 50_000
+CPU_S, CPU_BYTES, CPU_BYTES_PER_SECOND = 20, 1 << 20, 25_000  # of the processor: a larger file gets more
 OUTPUT_PER_BYTE, OUTPUT_FROM_BYTES = 20, 1 << 30  # what is read may be larger than the file, but not without bound
 FOLDER_PREFIX = "dpa-reading-"
 ABANDONED_AFTER_S = 86_400  # no file takes a day; a folder this old belongs to a run that was killed
@@ -88,6 +89,11 @@ class Patience:
         return max(0.0, min(PATIENCE_S, PATIENCE_S + earned_s - self._waited_s))
 
 
+def cpu_limit_s(size_bytes: int) -> int:
+    """Return how long a parser may compute over a file, however busy the machine is and whatever progress it makes."""
+    return CPU_S + max(0, size_bytes - CPU_BYTES) // CPU_BYTES_PER_SECOND
+
+
 class _Reading:
     """A file being parsed; whatever becomes of it, its process and its temporary folder go with this object."""
 
@@ -108,7 +114,8 @@ class _Reading:
         self._output_limit_bytes = OUTPUT_FROM_BYTES + OUTPUT_PER_BYTE * size_bytes
         self._worker = _start(self._folder)
         self._at_the_end.callback(_end, self._worker)
-        _give(self._worker, {"parser": parser, "path": str(path), "wishes": dict(wishes)})
+        limits = {"memory_limit_bytes": MEMORY_LIMIT_BYTES, "cpu_limit_s": cpu_limit_s(size_bytes)}
+        _give(self._worker, {"parser": parser, "path": str(path), "wishes": dict(wishes), **limits})
         return tuple(json.loads(self._next().payload))
 
     def batches(self, width: int) -> Iterator[RawBatch]:
@@ -159,12 +166,8 @@ class _Reading:
 
     def _no_answer(self) -> SourceError:
         exit_code = self._worker.wait()
-        if self._gave_up.is_set():
-            return SourceError(
-                "timed_out",
-                f"its parser gave no answer for {PATIENCE_S} s, or read less than {BYTES_PER_SECOND} bytes a second",
-                remedy="look what the file holds; deliver its table alone, or as CSV",
-            )
+        if self._gave_up.is_set() or exit_code == OUT_OF_TIME:
+            return out_of_time()
         if exit_code in (-9, 137) or b"MemoryError" in _last_words(self._folder):
             return out_of_memory()
         return SourceError(
@@ -227,7 +230,7 @@ def _environment() -> dict[str, str]:
 def _give(worker: subprocess.Popen[bytes], task: Mapping[str, Any]) -> None:
     assert worker.stdin is not None
     with suppress(OSError):  # it died at once; why is told when its answer is missing
-        worker.stdin.write(json.dumps({**task, "memory_limit_bytes": MEMORY_LIMIT_BYTES}).encode() + b"\n")
+        worker.stdin.write(json.dumps(task).encode() + b"\n")
         worker.stdin.flush()
 
 

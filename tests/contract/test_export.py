@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from freight.errors import ConfigurationError
-from freight.parsers import excel_sheets
+from freight.parsers.workbooks import open_workbook
 from freight.reports.export import export
 from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.schema import metadata
@@ -53,7 +53,7 @@ def test_text_of_a_workbook_is_text(engine: Engine, tmp_path: Path) -> None:
     sheet = openpyxl.load_workbook(tmp_path / "a.xlsx")["station_aliases"]
     found = {row[1].value: row[0] for row in sheet.iter_rows(min_row=2)}
     with (tmp_path / "a.xlsx").open("rb") as content:  # openpyxl itself leaves `_x000D_` as it is
-        texts = {row.texts[2]: row.texts.get(1, "") for row in excel_sheets.Workbook(content).rows("station_aliases")}
+        texts = {row.texts[2]: row.texts.get(1, "") for row in open_workbook(content).rows("station_aliases")}
     for number, text in enumerate(LIVE):
         cell = found[f"S{number}"]
         assert cell.data_type != "f"

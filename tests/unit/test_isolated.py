@@ -8,7 +8,7 @@ import pytest
 from freight.frames import BAD_ROWS_SCHEMA
 from freight.parsers.frames import Frame, read_frame, write_frame
 from freight.parsers.output import FAULTS
-from freight.readers.isolated import BYTES_PER_SECOND, PATIENCE_S, Patience
+from freight.readers.isolated import BYTES_PER_SECOND, PATIENCE_S, Patience, cpu_limit_s
 
 MEGABYTE = 1 << 20
 
@@ -58,3 +58,8 @@ def test_a_frame_that_is_not_whole_is_none(lost: int) -> None:
 
 def test_bytes_that_are_no_frame_are_none() -> None:
     assert read_frame(io.BytesIO(b"Traceback (most recent call last)")) is None
+
+
+def test_a_small_file_is_given_up_in_less_than_half_a_minute_and_a_large_one_gets_what_it_needs() -> None:
+    assert cpu_limit_s(0) == cpu_limit_s(MEGABYTE) < 30
+    assert cpu_limit_s(200 * MEGABYTE) >= 199 * MEGABYTE // BYTES_PER_SECOND

@@ -1,0 +1,99 @@
+"""Workbooks of all kinds, told by what they hold and not by their names."""
+
+import re
+import zipfile
+from typing import BinaryIO
+
+from freight.errors import SourceError
+from freight.parsers.workbooks.cells import Row, Workbook
+from freight.parsers.workbooks.package import behind_a_password, folded, refuse_bomb
+
+__all__ = ["Row", "Workbook", "open_workbook"]
+
+OLE_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of an .xls, and of a workbook behind a password
+BARE_XLS_START = re.compile(rb"\x09[\x00\x02\x04\x08][\x04-\x14]\x00")  # of versions 2 to 5, which need no OLE
+ENCRYPTED_PART = "EncryptedPackage".encode("utf-16-le")
+LOOK_BYTES = 4_096
+REMEDY = "open it in the program that made it and save it as `Excel Workbook (*.xlsx)`"
+NO_WORKBOOKS = {  # what stands in the beginning of a file, in lower case, to what the file is
+    rb"urn:schemas-microsoft-com:office:spreadsheet": "an XML spreadsheet of 2003",
+    rb"urn:oasis:names:tc:opendocument": "a flat OpenDocument (.fods)",
+    rb"<!doctype html|<html|<table|<meta |mime-version:": "a page of HTML",
+    rb"^\s*(\xef\xbb\xbf)?<\?xml": "XML",
+    rb"^id;p": "a SYLK file",
+    rb"^%pdf": "a PDF",
+}
+OTHER_PACKAGES = {
+    "word/document.xml": "a Word document",
+    "ppt/presentation.xml": "a PowerPoint presentation",
+    "index/document.iwa": "an Apple Numbers document",
+}
+
+
+def open_workbook(content: BinaryIO) -> Workbook:
+    """Open a workbook of any kind.
+
+    Args:
+        content: at its start.
+
+    Raises:
+        SourceError: it is none, behind a password, or a bomb. Anything else when it is damaged.
+    """
+    start = content.read(LOOK_BYTES)
+    content.seek(0)
+    if start.startswith(b"PK"):
+        return _open_package(content)
+    if start.startswith(OLE_START) or BARE_XLS_START.match(start):
+        return _open_xls(content)
+    raise _no_workbook(start)
+
+
+def _open_xls(content: BinaryIO) -> Workbook:
+    from freight.parsers.workbooks.xls import XlsWorkbook
+
+    if ENCRYPTED_PART in content.read():
+        raise behind_a_password()
+    content.seek(0)
+    return XlsWorkbook(content)
+
+
+def _open_package(content: BinaryIO) -> Workbook:
+    parts = _parts(content)
+    for part, kind in OTHER_PACKAGES.items():
+        if part in parts:
+            raise SourceError("unsupported", f"the file is {kind}, and no workbook", remedy=REMEDY)
+    if any(part.endswith("workbook.bin") for part in parts):
+        from freight.parsers.workbooks.xlsb import XlsbWorkbook
+
+        return XlsbWorkbook(content)
+    if "content.xml" in parts:
+        from freight.parsers.workbooks.ods import OdsWorkbook
+
+        return OdsWorkbook(content)
+    from freight.parsers.workbooks.xlsx import XlsxWorkbook
+
+    return XlsxWorkbook(content)
+
+
+def _parts(content: BinaryIO) -> set[str]:
+    try:
+        with zipfile.ZipFile(content) as archive:
+            refuse_bomb(archive.infolist())
+            return {folded(name) for name in archive.namelist()}
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise SourceError(
+            "corrupt", f"the workbook is damaged: {error}", remedy="deliver the whole file again"
+        ) from None
+
+
+def _no_workbook(start: bytes) -> SourceError:
+    if not start:
+        return SourceError("empty", "the file is empty", remedy="deliver the file again")
+    for marks, kind in NO_WORKBOOKS.items():
+        if re.search(marks, start.lower()):
+            return SourceError("unsupported", f"the file is {kind}, whatever its name says", remedy=REMEDY)
+    return SourceError(
+        "unsupported",
+        "the file is not a workbook, whatever its name says",
+        remedy="if it is text, set `reader: csv` for it; else export it as .xlsx again",
+    )

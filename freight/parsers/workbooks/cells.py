@@ -1,0 +1,150 @@
+"""What all kinds of workbooks have in common: rows of text, cells that hold no value, and how a number is written."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from openpyxl.styles.numbers import BUILTIN_FORMATS, is_date_format, is_timedelta_format
+from openpyxl.utils.datetime import CALENDAR_WINDOWS_1900, from_excel
+
+from freight.errors import SourceError
+
+EXACT_FLOAT_INTEGERS = 1e15  # below it a float holds every whole number, so its text needs no exponent
+BOOLEANS = {"0": "false", "1": "true", "false": "false", "true": "true"}
+LEADING_ZEROS = re.compile(r"0{2,}")  # of a number format: 42 shows as 00042
+EAST_ASIAN_DATES = dict.fromkeys([*range(27, 37), *range(50, 59)], "yyyy-mm-dd h:mm")  # that openpyxl does not list
+NO_DAY = 60  # 29 February 1900, which Excel has and the calendar has not
+ERRORS = {  # of the binary kinds, by their code
+    0x00: "#NULL!",
+    0x07: "#DIV/0!",
+    0x0F: "#VALUE!",
+    0x17: "#REF!",
+    0x1D: "#NAME?",
+    0x24: "#NUM!",
+    0x2A: "#N/A",
+    0x2B: "#GETTING_DATA",
+}
+
+WriteNumber = Callable[[str], str]  # a number as the file stores it, to the text that stands for it
+
+
+class UnusableCell(Exception):
+    """A cell holds no value; carries what it holds instead, and why that is none."""
+
+    def __init__(self, text: str, detail: str) -> None:
+        super().__init__(detail)
+        self.text = text
+        self.detail = detail
+
+
+class Row(NamedTuple):
+    """A row of a sheet; columns count from 1.
+
+    Attributes:
+        number: as Excel shows it.
+        texts: text of the cells that hold something, by column.
+        errors: why a cell holds no value, by column.
+    """
+
+    number: int
+    texts: dict[int, str]
+    errors: dict[int, str]
+
+    def put[**P](self, column: int, read: Callable[P, str], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Keep the text that a function reads of a cell, or why it holds no value."""
+        try:
+            text = read(*args, **kwargs)
+        except UnusableCell as unusable:
+            text, self.errors[column] = unusable.text, unusable.detail
+        if text:
+            self.texts[column] = text
+
+
+class Workbook(Protocol):
+    """A workbook of any kind, whose sheets are read row by row."""
+
+    sheets: list[str]
+
+    def rows(self, sheet: str) -> Iterator[Row]:
+        """Give the rows of a sheet in their order; those that hold nothing may be left out."""
+
+
+def after(previous: int, position: int, kind: str, written: object) -> int:
+    """Return the position of a row or a cell.
+
+    Raises:
+        SourceError: it does not lie behind the one before, so that nobody can tell which one counts.
+    """
+    if position <= previous:
+        raise SourceError(
+            "corrupt",
+            f"the workbook is damaged: the {kind} {written} is out of order or there twice",
+            remedy="open it in Excel, let it be repaired, check it and save it",
+        )
+    return position
+
+
+def error_cell(text: str) -> UnusableCell:
+    """Return what a cell is that holds an error, such as #N/A."""
+    return UnusableCell(text, f"the cell holds the error {text}")
+
+
+def formula_without_result(formula: str) -> UnusableCell:
+    """Return what a cell is whose formula nobody has calculated."""
+    return UnusableCell(formula, "the cell holds a formula without a result; open the workbook in Excel and save it")
+
+
+def format_codes(own: dict[int, str]) -> dict[int, str]:
+    """Return number formats by their number: those that every workbook has, and its own."""
+    return {**EAST_ASIAN_DATES, **BUILTIN_FORMATS, **own}
+
+
+def written_as(code: str, epoch: datetime) -> WriteNumber | None:
+    """Return how a number format writes: as a date or with leading zeros; None if its numbers read as they are."""
+    duration = is_timedelta_format(code)
+    if duration or is_date_format(code):
+        return partial(_date, epoch=epoch, duration=duration)
+    return partial(_padded_number, width=len(code)) if LEADING_ZEROS.fullmatch(code) else None
+
+
+def number_text(value: str, write: WriteNumber | None) -> str:
+    """Return the text of a number.
+
+    Raises:
+        UnusableCell: it is none, or its format cannot show it.
+    """
+    try:
+        return (write or plain_number)(value)
+    except (ValueError, OverflowError):
+        raise UnusableCell(value, f"the cell holds {value}, which its format cannot show") from None
+
+
+def plain_number(value: str) -> str:
+    """Return the shortest text of a number, without an exponent where it is whole."""
+    value = value.removesuffix(".0")
+    if value.isdigit():
+        return str(int(value))
+    as_float = float(value)
+    is_whole = as_float.is_integer() and abs(as_float) < EXACT_FLOAT_INTEGERS
+    return str(int(as_float)) if is_whole else str(as_float)
+
+
+def instant(when: datetime) -> str:
+    """Return an instant to the millisecond, as texts of dates are written here."""
+    return when.isoformat(" ", "milliseconds" if when.microsecond else "seconds")
+
+
+def _padded_number(value: str, width: int) -> str:
+    text = plain_number(value)
+    return text.zfill(width) if text.isdigit() else text
+
+
+def _date(value: str, epoch: datetime, *, duration: bool) -> str:
+    """Return days since an epoch as an instant; Excel keeps them as a float, hence rounded to milliseconds."""
+    days = float(value)
+    if not duration and (days < 0 or (int(days) == NO_DAY and epoch == CALENDAR_WINDOWS_1900)):
+        raise ValueError("there is no such day")
+    when = from_excel(days, epoch, timedelta=duration)
+    return instant(when) if isinstance(when, datetime) else str(when)

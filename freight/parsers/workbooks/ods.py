@@ -1,0 +1,239 @@
+"""OpenDocument spreadsheets (.ods), read row by row.
+
+Read here, since the libraries for it hold the whole document in memory, or give an empty text for an error.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import BinaryIO
+from xml.etree.ElementTree import Element, XMLPullParser
+from xml.parsers import expat
+from zipfile import ZipFile
+
+from freight.errors import SourceError
+from freight.parsers.workbooks.cells import (
+    BOOLEANS,
+    ERRORS,
+    Row,
+    WriteNumber,
+    error_cell,
+    formula_without_result,
+    instant,
+    number_text,
+)
+from freight.parsers.workbooks.package import behind_a_password
+
+CONTENT, MANIFEST = "content.xml", "META-INF/manifest.xml"
+BLOCK_BYTES = 1 << 16
+LAST_ROW, LAST_COLUMN = 1 << 20, 1 << 14  # of the programs for it
+SHEET_DEPTH = 4  # the document, its body, the spreadsheet, the sheet
+ERROR_OF_LIBREOFFICE = re.compile(r"Err:\d+")
+DURATION = re.compile(r"(-?)PT(\d+)H(\d+)M(\d+(?:[.,]\d+)?)S")
+SPACE = re.compile(r"[ \t\r\n]+")
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def _tag(namespace: str, name: str) -> str:
+    return f"{{urn:oasis:names:tc:opendocument:xmlns:{namespace}:1.0}}{name}"
+
+
+SHEET, ROW = _tag("table", "table"), _tag("table", "table-row")
+CELLS = {_tag("table", "table-cell"), _tag("table", "covered-table-cell")}
+SHEET_NAME, FORMULA = _tag("table", "name"), _tag("table", "formula")
+ROWS_REPEATED, COLUMNS_REPEATED = _tag("table", "number-rows-repeated"), _tag("table", "number-columns-repeated")
+TYPE, VALUE, STRING_VALUE = _tag("office", "value-type"), _tag("office", "value"), _tag("office", "string-value")
+TYPE_OF_LIBREOFFICE = "{urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0}value-type"
+PARAGRAPH, SPACES, SPACES_COUNT = _tag("text", "p"), _tag("text", "s"), _tag("text", "c")
+CHARACTERS = {SPACES: " ", _tag("text", "tab"): "\t", _tag("text", "line-break"): "\n"}
+NO_TEXT = {_tag("office", "annotation"), _tag("text", "note"), _tag("text", "ruby-text")}
+
+
+class OdsWorkbook:
+    """A spreadsheet whose sheets are read row by row.
+
+    Attributes:
+        sheets: names of the sheets, in their order.
+
+    Raises:
+        SourceError: it is behind a password, or no spreadsheet. Anything else when it is damaged.
+    """
+
+    def __init__(self, content: BinaryIO) -> None:
+        self._archive = ZipFile(content)
+        if MANIFEST in self._archive.namelist() and b"encryption-data" in self._archive.read(MANIFEST):
+            raise behind_a_password()
+        self._starts = _starts_of_sheets(self._archive)
+        self.sheets = list(self._starts)
+        if not self.sheets:
+            raise SourceError(
+                "unsupported",
+                "the file is an OpenDocument, but no spreadsheet",
+                remedy="deliver its table as .xlsx, .ods or CSV",
+            )
+
+    def rows(self, sheet: str) -> Iterator[Row]:
+        """Give the rows of a sheet that hold something.
+
+        Raises:
+            SourceError: there are more rows or columns than a sheet has.
+        """
+        last = 0
+        for element in self._row_elements(sheet):
+            first, last = last + 1, last + _repeated(element, ROWS_REPEATED)
+            row = _row(element)
+            if row.texts or row.errors:
+                yield from (row._replace(number=place) for place in range(first, _within(last, LAST_ROW) + 1))
+
+    def _row_elements(self, sheet: str) -> Iterator[Element]:
+        """Give the elements of rows, each only until the next: a parent that keeps them would grow."""
+        within: list[Element] = []
+        for event, element in self._events(sheet):
+            if event == "start":
+                within.append(element)
+                continue
+            within.pop()
+            if element.tag == SHEET and len(within) == SHEET_DEPTH - 1:
+                return
+            if element.tag == ROW and sum(parent.tag == SHEET for parent in within) == 1:  # not of a table in a cell
+                yield element
+                within[-1].clear()
+
+    def _events(self, sheet: str) -> Iterator[tuple[str, Element]]:
+        """Parse what stands before the first sheet, and then this sheet: nobody needs those between."""
+        parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
+        with self._archive.open(CONTENT) as part:
+            before = part.read(min(self._starts.values()))
+            part.seek(self._starts[sheet])
+            for block in chain([before], iter(lambda: part.read(BLOCK_BYTES), b"")):
+                parser.feed(block)
+                yield from parser.read_events()  # type: ignore[misc]
+
+
+def _starts_of_sheets(archive: ZipFile) -> dict[str, int]:
+    """Return the byte of the content at which each sheet starts.
+
+    Raises:
+        ExpatError: the content is no XML, or ends too early.
+    """
+    starts: dict[str, int] = {}
+    depth = 0
+    parser = expat.ParserCreate(namespace_separator="}")
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth == SHEET_DEPTH and f"{{{name}" == SHEET:
+            starts.setdefault(attributes.get(SHEET_NAME[1:], ""), parser.CurrentByteIndex)
+
+    def end(_name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    with archive.open(CONTENT) as part:
+        parser.ParseFile(part)
+    return starts
+
+
+def _row(element: Element) -> Row:
+    row, last = Row(0, {}, {}), 0
+    for cell in element:
+        if cell.tag not in CELLS:
+            continue
+        first, last = last + 1, last + _repeated(cell, COLUMNS_REPEATED)
+        held = Row(0, {}, {})
+        held.put(0, _text, cell)
+        for kept, of_cell in ((row.texts, held.texts), (row.errors, held.errors)):
+            if of_cell:
+                kept.update(dict.fromkeys(range(first, _within(last, LAST_COLUMN) + 1), of_cell[0]))
+    return row
+
+
+def _repeated(element: Element, attribute: str) -> int:
+    times = int(element.get(attribute, 1))
+    if times < 1:
+        raise ValueError(f"something is there {times} times")
+    return times
+
+
+def _within(position: int, limit: int) -> int:
+    if position > limit:
+        raise SourceError(
+            "too_large",
+            f"the sheet has more than {limit} rows or columns",
+            remedy="deliver it in parts, or as CSV",
+        )
+    return position
+
+
+def _text(cell: Element) -> str:
+    shown, formula = _shown(cell), cell.get(FORMULA)
+    if cell.get(TYPE_OF_LIBREOFFICE) == "error" or (formula and _is_error(shown)):
+        raise error_cell(shown)
+    match cell.get(TYPE):
+        case None if formula and cell.find(PARAGRAPH) is None:  # an empty text has an empty paragraph
+            raise formula_without_result(formula)
+        case None:
+            return shown
+        case "string":
+            return cell.get(STRING_VALUE, shown)
+        case "float" | "percentage" | "currency":
+            return _as_shown(number_text(cell.get(VALUE, ""), None), shown)
+        case kind:
+            return number_text(cell.get(_tag("office", f"{kind}-value"), shown), WRITTEN.get(kind))
+
+
+def _shown(cell: Element) -> str:
+    return "\n".join(_paragraph(child) for child in cell if child.tag == PARAGRAPH)
+
+
+def _paragraph(element: Element) -> str:
+    return "".join(_pieces(element)) if len(element) else SPACE.sub(" ", element.text or "")
+
+
+def _pieces(element: Element) -> Iterator[str]:
+    """Give the text of a paragraph, in which white space of any length is one blank unless an element says more."""
+    yield SPACE.sub(" ", element.text or "")
+    for child in element:
+        if child.tag in CHARACTERS:
+            yield CHARACTERS[child.tag] * int(child.get(SPACES_COUNT, 1))
+        elif child.tag not in NO_TEXT:
+            yield from _pieces(child)
+        yield SPACE.sub(" ", child.tail or "")
+
+
+def _is_error(shown: str) -> bool:
+    return shown in ERRORS.values() or bool(ERROR_OF_LIBREOFFICE.fullmatch(shown))
+
+
+def _as_shown(text: str, shown: str) -> str:
+    """Return a number with the leading zeros that its format shows."""
+    padded = shown.startswith("0") and shown.isdecimal() and shown.lstrip("0") == text.lstrip("0")
+    return shown if padded else text
+
+
+def _instant(value: str) -> str:
+    when = datetime.fromisoformat(value) + MILLISECOND / 2  # of a float, hence rounded
+    return instant(when - timedelta(microseconds=when.microsecond % 1_000))
+
+
+def _duration(value: str) -> str:
+    found = DURATION.fullmatch(value)
+    if not found:
+        raise ValueError("no duration")
+    sign, hours, minutes, seconds = found.groups()
+    length = timedelta(hours=int(hours), minutes=int(minutes), seconds=round(float(seconds.replace(",", ".")), 3))
+    if sign:
+        return str(-length)
+    return str((datetime.min + length).time() if length < timedelta(days=1) else length)
+
+
+def _boolean(value: str) -> str:
+    if value not in BOOLEANS:
+        raise ValueError("neither true nor false")
+    return BOOLEANS[value]
+
+
+WRITTEN: dict[str, WriteNumber] = {"date": _instant, "time": _duration, "boolean": _boolean}

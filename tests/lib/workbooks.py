@@ -1,0 +1,296 @@
+"""Workbooks of all kinds with the same content, written as the programs for them do."""
+
+import re
+import struct
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+import openpyxl
+import xlwt
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.utils.datetime import CALENDAR_MAC_1904, CALENDAR_WINDOWS_1900, to_excel
+
+DATE, TIME, DURATION = "yyyy-mm-dd hh:mm:ss", "hh:mm:ss", "[h]:mm:ss"
+ERROR_CODES = {"#DIV/0!": 0x07, "#N/A": 0x2A, "#REF!": 0x17}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A number, and the format in which its cell shows it."""
+
+    value: float
+    number_format: str
+    shown: str = ""
+
+
+@dataclass(frozen=True)
+class Error:
+    """What a cell holds whose formula failed, such as #N/A."""
+
+    text: str
+
+
+Sheets = Mapping[str, Sequence[Sequence[object]]]
+
+
+def write_xlsx(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
+    """Write by openpyxl."""
+    book = openpyxl.Workbook(write_only=True)
+    book.epoch = _epoch(since_1904)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append([_xlsx_cell(sheet, value, since_1904) for value in row])
+    book.save(path)
+
+
+def _xlsx_cell(sheet: Any, value: object, since_1904: bool) -> Any:
+    cell = WriteOnlyCell(sheet)
+    match value:
+        case str():
+            # What looks like an escaped character is written as Excel does, so that it is none.
+            cell.value, cell.data_type = re.sub(r"_(?=x[0-9A-Fa-f]{4}_)", "_x005F_", value), "s"
+        case Error(text):
+            cell.value, cell.data_type = text, "e"
+        case _:
+            cell.value, cell.number_format = _number(value, since_1904)
+    return cell
+
+
+def write_xls(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
+    """Write by xlwt, in the format of Excel 97 to 2003."""
+    book = xlwt.Workbook(encoding="utf-8")
+    book.dates_1904 = since_1904
+    styles = {name: xlwt.easyxf(num_format_str=name) for name in ("General", DATE, TIME, DURATION, "00000", "@")}
+    for name, rows in sheets.items():
+        sheet = book.add_sheet(name)
+        for place, row in enumerate(rows):
+            for column, value in enumerate(row):
+                if isinstance(value, Error):
+                    sheet.row(place).set_cell_error(column, ERROR_CODES[value.text])
+                elif isinstance(value, str):
+                    sheet.write(place, column, value)
+                elif value is not None:
+                    number, number_format = _number(value, since_1904)
+                    sheet.write(place, column, number, styles[number_format])
+    book.save(str(path))
+
+
+def _epoch(since_1904: bool) -> Any:
+    return CALENDAR_MAC_1904 if since_1904 else CALENDAR_WINDOWS_1900
+
+
+def _number(value: Any, since_1904: bool) -> tuple[Any, str]:
+    """Return what a binary workbook holds, and the format that says what it means."""
+    match value:
+        case datetime():
+            return to_excel(value, _epoch(since_1904)), DATE
+        case time():
+            return to_excel(value), TIME
+        case timedelta():
+            return to_excel(value), DURATION
+        case Shown():
+            return value.value, value.number_format
+    return value, "General"
+
+
+def write_xlsb(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
+    """Write record by record, as [MS-XLSB] says; all texts are shared, and every second cell stands short."""
+    formats, strings = ["General", DATE, TIME, DURATION, "00000", "@"], list[str]()
+    parts = {
+        "[Content_Types].xml": _content_types(sheets),
+        "_rels/.rels": _relations({"rId1": ("officeDocument", "xl/workbook.bin")}),
+        "xl/_rels/workbook.bin.rels": _relations(
+            {f"rId{place}": ("worksheet", f"worksheets/sheet{place}.bin") for place, _ in enumerate(sheets, 1)}
+            | {"rId100": ("styles", "styles.bin"), "rId101": ("sharedStrings", "sharedStrings.bin")}
+        ),
+        "xl/workbook.bin": record(131)
+        + record(153, struct.pack("<II", since_1904, 0) + text(""))
+        + record(143)
+        + b"".join(record(156, struct.pack("<II", 0, n) + text(f"rId{n}") + text(s)) for n, s in enumerate(sheets, 1))
+        + record(144)
+        + record(132),
+        "xl/styles.bin": _styles(formats),
+    }
+    for place, rows in enumerate(sheets.values(), 1):
+        parts[f"xl/worksheets/sheet{place}.bin"] = _sheet(rows, formats, strings, since_1904)
+    items = b"".join(record(19, b"\0" + text(string)) for string in strings)
+    parts["xl/sharedStrings.bin"] = record(159, struct.pack("<II", len(strings), len(strings))) + items + record(160)
+    write_parts(path, parts)
+
+
+def record(kind: int, data: bytes = b"") -> bytes:
+    """Return a record of an .xlsb."""
+    head = bytes([kind]) if kind < 0x80 else bytes([kind & 0x7F | 0x80, kind >> 7])
+    length, left = b"", len(data)
+    while left > 0x7F:
+        length, left = length + bytes([left & 0x7F | 0x80]), left >> 7
+    return head + length + bytes([left]) + data
+
+
+def text(string: str) -> bytes:
+    """Return a text of an .xlsb: its length, then UTF-16."""
+    encoded = string.encode("utf-16-le")
+    return struct.pack("<I", len(encoded) // 2) + encoded
+
+
+def _content_types(sheets: Sheets) -> bytes:
+    kinds = {f"/xl/worksheets/sheet{place}.bin": "worksheet" for place, _ in enumerate(sheets, 1)}
+    kinds |= {"/xl/styles.bin": "styles", "/xl/sharedStrings.bin": "sharedStrings"}
+    overrides = "".join(
+        f'<Override PartName="{part}" ContentType="application/vnd.ms-excel.{kind}"/>' for part, kind in kinds.items()
+    )
+    return (
+        '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        '<Default Extension="bin" ContentType="application/vnd.ms-excel.sheet.binary.macroEnabled.main"/>'
+        f"{overrides}</Types>"
+    ).encode()
+
+
+def _relations(relations: Mapping[str, tuple[str, str]]) -> bytes:
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    listed = "".join(
+        f'<Relationship Id="{name}" Type="{office}/{kind}" Target="{target}"/>'
+        for name, (kind, target) in relations.items()
+    )
+    namespace = "http://schemas.openxmlformats.org/package/2006/relationships"
+    return f'<Relationships xmlns="{namespace}">{listed}</Relationships>'.encode()
+
+
+def _styles(formats: Sequence[str]) -> bytes:
+    own = b"".join(record(44, struct.pack("<H", 164 + n) + text(name)) for n, name in enumerate(formats))
+    styles = b"".join(
+        record(47, struct.pack("<HHHHHBBHH", 0, 164 + n, 0, 0, 0, 0, 0, 0, 1)) for n in range(len(formats))
+    )
+    return (
+        record(278)
+        + (record(615, struct.pack("<I", len(formats))) + own + record(616))
+        + (record(617, struct.pack("<I", len(formats))) + styles + record(618))
+        + record(279)
+    )
+
+
+def _sheet(rows: Iterable[Sequence[object]], formats: list[str], strings: list[str], since_1904: bool) -> bytes:
+    pieces = [record(129), record(145)]
+    for place, row in enumerate(rows):
+        pieces.append(record(0, struct.pack("<IIHHBI", place, 0, 300, 0, 0, 0)))
+        previous = -2
+        for column, value in enumerate(row):
+            if value is not None:
+                kind, style, held = _xlsb_cell(value, formats, strings, since_1904)
+                short = column == previous + 1 and column % 2 and kind in range(1, 8)
+                start = b"" if short else struct.pack("<I", column)
+                pieces.append(record(kind + 11 if short else kind, start + struct.pack("<I", style) + held))
+                previous = column
+    return b"".join([*pieces, record(146), record(130)])
+
+
+def _xlsb_cell(value: object, formats: list[str], strings: list[str], since_1904: bool) -> tuple[int, int, bytes]:
+    match value:
+        case str():
+            strings.append(value)
+            return 7, 0, struct.pack("<I", len(strings) - 1)
+        case bool():
+            return 4, 0, bytes([value])
+        case Error(name):
+            return 3, 0, bytes([ERROR_CODES[name]])
+    number, number_format = _number(value, since_1904)
+    style = formats.index(number_format)
+    if float(number).is_integer() and abs(number) < 1 << 29:
+        return 2, style, struct.pack("<i", int(number) << 2 | 2)
+    return 5, style, struct.pack("<d", number)
+
+
+def write_ods(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
+    """Write as LibreOffice does."""
+    assert not since_1904, "an .ods holds dates, and counts no days"
+    tables = "".join(
+        f"<table:table table:name={quoteattr(name)}>{''.join(map(_ods_row, rows))}</table:table>"
+        for name, rows in sheets.items()
+    )
+    write_parts(
+        path, {"mimetype": ODS_TYPE, "META-INF/manifest.xml": _ods_manifest(), "content.xml": ods_content(tables)}
+    )
+
+
+ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
+
+
+def ods_content(tables: str) -> bytes:
+    """Return the content of an .ods with these tables, written in XML."""
+    names = {name: f"urn:oasis:names:tc:opendocument:xmlns:{name}:1.0" for name in ("office", "table", "text")}
+    names["calcext"] = "urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0"
+    declared = " ".join(f'xmlns:{prefix}="{name}"' for prefix, name in names.items())
+    body = f"<office:body><office:spreadsheet>{tables}</office:spreadsheet></office:body>"
+    return f'<office:document-content {declared} office:version="1.3">{body}</office:document-content>'.encode()
+
+
+def _ods_manifest() -> bytes:
+    entries = "".join(
+        f'<manifest:file-entry manifest:full-path="{path}" manifest:media-type="{kind}"/>'
+        for path, kind in {"/": ODS_TYPE.decode(), "content.xml": "text/xml"}.items()
+    )
+    namespace = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"
+    return (
+        f'<manifest:manifest xmlns:manifest="{namespace}" manifest:version="1.3">{entries}</manifest:manifest>'.encode()
+    )
+
+
+def _ods_row(row: Sequence[object]) -> str:
+    return f"<table:table-row>{''.join(map(_ods_cell, row))}</table:table-row>"
+
+
+def _ods_cell(value: object) -> str:
+    match value:
+        case None:
+            return "<table:table-cell/>"
+        case str():
+            return _typed("string", "", "", value)
+        case bool():
+            return _typed("boolean", "boolean-value", str(value).lower(), str(value).upper())
+        case Error(shown):
+            failed = 'table:formula="of:=NA()" calcext:value-type="error" office:value-type="string"'
+            return f'<table:table-cell {failed} office:string-value=""><text:p>{shown}</text:p></table:table-cell>'
+        case datetime():
+            return _typed("date", "date-value", value.isoformat(), f"{value:%d/%m/%y}")
+        case time():
+            return _typed("time", "time-value", f"{value:PT%HH%MM%SS}", f"{value:%H:%M}")
+        case timedelta():
+            minutes, seconds = divmod(round(value.total_seconds()), 60)
+            return _typed("time", "time-value", f"PT{minutes // 60}H{minutes % 60}M{seconds}S", f"{minutes} min")
+        case Shown():
+            return _typed("float", "value", repr(value.value), value.shown)
+    return _typed("float", "value", repr(value), f"{value:.2f}")
+
+
+def _typed(kind: str, attribute: str, value: str, shown: str) -> str:
+    held = f' office:{attribute}="{value}"' if attribute else ""
+    paragraphs = "".join(f"<text:p>{_ods_text(line)}</text:p>" for line in shown.split("\n"))
+    return f'<table:table-cell office:value-type="{kind}"{held}>{paragraphs}</table:table-cell>'
+
+
+def _ods_text(line: str) -> str:
+    """Write white space as elements: as characters it would be one blank."""
+    spaced = re.sub(r"  +|^ | $", lambda found: f'<text:s text:c="{len(found[0])}"/>', escape(line))
+    return spaced.replace("\t", "<text:tab/>")
+
+
+def write_parts(path: Path, parts: Mapping[str, bytes]) -> None:
+    """Write a ZIP of parts."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+WRITERS: Mapping[str, Callable[..., None]] = {
+    ".xlsx": write_xlsx,
+    ".xls": write_xls,
+    ".xlsb": write_xlsb,
+    ".ods": write_ods,
+}
