@@ -1,18 +1,23 @@
-"""`dpa sources`: look at what sources have before it is loaded."""
+"""`dpa sources`: make a source from a sample, and look at what sources have before it is loaded."""
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import polars as pl
 import typer
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from freight.catalog import read_catalog
+from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
 from freight.pipeline import Check, check_source, preview_source
-from freight.settings import load_settings
+from freight.scaffold import Scaffold, Wish, scaffold_source
+from freight.settings import PROJECT_ROOT, load_settings
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import require_current
 
@@ -63,6 +68,67 @@ def _show(one: Check) -> None:
     for row in one.first_bad_rows.head(SHOWN_BAD_ROWS).iter_rows(named=True):
         raw = row["raw"].decode("utf-8", "backslashreplace")[:SHOWN_RAW]
         console.print(f"  row {row[ROW_NUMBER]}: {row['detail'] or row['reason']} in {raw}", markup=False)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the source: lower-case letters, digits and _.")],
+    sample: Annotated[Path, typer.Argument(help="A file of it, in the folder where its files will be.")],
+    dataset: Annotated[str | None, typer.Option(help="Of its rows; by default the one that its header fits.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="Column that tells rows of a new dataset apart.")] = None,
+    reader: Annotated[
+        str | None, typer.Option(help="csv, excel, json, jsonl or access; by default by its name.")
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Of the reader, such as sheet=Data.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="So many rows of the sample go into the test.")] = 20,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written.")] = False,
+) -> None:
+    """Write what a source needs: catalog entry and test; of a new dataset contract, migration and dictionary, too.
+
+    Nothing that is there is overwritten. --key and --option may be given more than once.
+    """
+    wish = Wish(name, sample, dataset, key or (), reader, _options(option or ()), rows)
+    catalog = load_settings().catalog
+    made = scaffold_source(wish, PROJECT_ROOT, catalog, datetime.now(UTC).replace(microsecond=0))
+    if not dry_run:
+        made.write()
+    _tell(made, dry_run=dry_run)
+    _tell_next(name, made)
+
+
+def _options(given: Iterable[str]) -> dict[str, Any]:
+    """Return options by name, whose values are written as in the catalog."""
+    if wrong := next((option for option in given if "=" not in option), None):
+        raise ConfigurationError(f"--option {wrong}: write it as name=value, such as sheet=Data")
+    named = (option.partition("=") for option in given)
+    return {name: yaml.safe_load(value) for name, _, value in named}
+
+
+def _tell(made: Scaffold, *, dry_run: bool) -> None:
+    kind = "the new dataset" if made.is_new else "the dataset"
+    key = ", ".join(made.contract.business_key)
+    console.print(f"{kind} {made.contract.dataset}: table {made.contract.table}, key {key}", markup=False)
+    would = "WOULD " if dry_run else ""
+    for verb, files in (("WRITE", made.new), ("CHANGE", made.changed)):
+        for path, content in files.items():
+            console.print(f"{would}{verb} {_short(path)}", markup=False)
+            if dry_run and path != made.data:
+                console.print(content.decode(), markup=False)
+    console.print(f"{_short(made.data)} holds rows of the sample as they are: {made.counts}", markup=False)
+    console.print("  look for personal data in it before you commit it", markup=False)
+    for question in made.to_decide:
+        console.print(f"TO DECIDE {question}", markup=False)
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
+
+
+def _tell_next(name: str, made: Scaffold) -> None:
+    console.print("Next:", markup=False)
+    steps = ["dpa migrate"] if made.is_new else []
+    for step in [*steps, f"dpa sources check {name}", f'make test ARGS="tests/sources/test_{name}.py"']:
+        console.print(f"  {step}", markup=False)
 
 
 @app.command()

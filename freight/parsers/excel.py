@@ -106,7 +106,7 @@ def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:
 
 
 def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> Table:
-    """Return the table whose header has the most known cells; of equals the first."""
+    """Return the table whose header has the most known cells, of equals the first; if none is known, the widest row."""
     known = set(wishes["headers"])
     found = [
         Table(sheet, row.number, row.texts)
@@ -115,7 +115,12 @@ def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> Table:
     ]
     if not found:
         raise _nothing_there(wishes["header_row"])
-    return max(found, key=lambda table: sum(normalise(text) in known for text in table.header.values()))
+
+    def fit(table: Table) -> tuple[int, int]:
+        hits = sum(normalise(text) in known for text in table.header.values())
+        return hits, 0 if hits else len(table.header)
+
+    return max(found, key=fit)
 
 
 def _sheets(workbook: Workbook, wanted: str | None) -> list[str]:
