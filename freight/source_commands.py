@@ -1,5 +1,6 @@
 """`dpa sources`: make a source from a sample, and look at what sources have before it is loaded."""
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -113,11 +114,18 @@ def _tell(made: Scaffold, *, dry_run: bool) -> None:
         for path, content in files.items():
             console.print(f"{would}{verb} {_short(path)}", markup=False)
             if dry_run and path != made.data:
-                console.print(content.decode(), markup=False)
+                console.print(_difference(path, content.decode()), markup=False)
     console.print(f"{_short(made.data)} holds rows of the sample as they are: {made.counts}", markup=False)
     console.print("  look for personal data in it before you commit it", markup=False)
     for question in made.to_decide:
         console.print(f"TO DECIDE {question}", markup=False)
+
+
+def _difference(path: Path, text: str) -> str:
+    """Return what a file gets: all of its text if it is new, else the lines that come into it."""
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    changes = difflib.unified_diff(before, text.splitlines(), n=0, lineterm="")
+    return text if not before else "\n".join(line for line in changes if line[:3] not in ("---", "+++"))
 
 
 def _short(path: Path) -> Path:

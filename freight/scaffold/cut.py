@@ -73,7 +73,8 @@ def _cut_list(content: bytes, rows: int) -> bytes:
 
 def _cut_lines(content: bytes, rows: int) -> bytes:
     lines: list[bytes] = [line for line in content.splitlines(keepends=True) if line.strip()]
-    return b"".join(_first_with_all_keys(lines, rows, _parsed))
+    kept: list[bytes] = [*_first_with_all_keys(lines, rows, _parsed)]
+    return b"".join(kept)
 
 
 def _parsed(line: bytes) -> object:

@@ -118,15 +118,15 @@ def column_names(header: Sequence[str]) -> list[str]:
 
 
 def _column(sample: Sample, position: int, name: str, locale: Locale, now: datetime) -> Column:
-    header = sample.header[position]
+    header = " ".join(sample.header[position].split())
     texts = _cleaned(sample, position)
     column = Column(
         name,
         _dtype(texts, name, locale, now),
-        f"{header.strip().capitalize()}.",
+        f"{header[:1].upper()}{header[1:]}.".replace("_", " "),
         unit=_unit(header, name),
         required=texts.null_count() == 0,
-        aliases=() if normalise(header) == name else (header.strip(),),
+        aliases=() if normalise(header) == name else (header,),
     )
     return replace(column, unit="", max_length=_text_limit(texts)) if column.dtype == "text" else column
 
@@ -230,7 +230,12 @@ def _to_decide(sample: Sample, contract: Contract, *, guessed: bool) -> dict[str
     rows = f"{sample.rows.height:,} rows"
     key = [f"whether {' and '.join(contract.business_key)} is the key: it tells the {rows} apart"] if guessed else []
     days = contract.freshness_s // 86_400
-    told[""] = [*key, f"after how long without a delivery it is stale, {days} days here, and its ranges and patterns"]
+    told[""] = [
+        *key,
+        f"whether {contract.table} is the name of its table: fact_ of what happens, dim_ of what there is",
+        f"after how long without a delivery it is stale: {days} days here",
+        "ranges, patterns, and which columns may be empty: those that are in the sample may",
+    ]
     return {name: questions for name, questions in told.items() if questions}
 
 

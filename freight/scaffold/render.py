@@ -1,5 +1,6 @@
 """What is written for a new source, as a person of this project would write it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -114,13 +115,15 @@ def _sql_kind(column: Column, contract: Contract) -> str:
 
 def catalog_entry(entry: Mapping[str, Any]) -> list[str]:
     """Return the lines of an entry of the catalog, as they stand below `- `."""
-    return [line for key, value in entry.items() for line in _yaml_lines(key, value)]
+    return [f"{key}: {_yaml(value)}" for key, value in entry.items()]
 
 
-def _yaml_lines(key: str, value: Any) -> list[str]:
-    in_one_line = None if isinstance(value, dict) else False
-    dumped = yaml.safe_dump({key: value}, default_flow_style=in_one_line, allow_unicode=True, width=1_000)
-    return dumped.splitlines()
+def _yaml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        # Texts in quotes: a bare `;` would be right and look wrong.
+        stated = (f"{key}: {json.dumps(of, ensure_ascii=False)}" for key, of in value.items())
+        return f"{{{', '.join(stated)}}}"
+    return yaml.safe_dump({"": value}, allow_unicode=True, width=1_000).partition(": ")[2].strip()
 
 
 def source_test(entry: Mapping[str, Any], sample: str, ends: LoadCounts, row: Mapping[str, Any], now: datetime) -> str:
