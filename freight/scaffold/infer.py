@@ -45,7 +45,7 @@ UNITS = {
     "eur": "EUR",
 }
 IN_BRACKETS = re.compile(r"[(\[]([^)\]]+)[)\]]\s*$")
-DAY_FIRST = r"^(?:0[1-9]|1[0-2])/(?:0[1-9]|1[0-2])/"
+BY_SLASHES, DAY_FIRST = r"^[0-9]{1,2}/", r"^(?:1[3-9]|2[0-9]|3[01])/"
 
 
 @dataclass(frozen=True)
@@ -226,27 +226,28 @@ def _as_key(column: Column) -> Column:
 
 
 def _to_decide(sample: Sample, contract: Contract, *, guessed: bool) -> dict[str, list[str]]:
-    told = {column.name: _open_questions(sample, position, column) for position, column in enumerate(contract.columns)}
     rows = f"{sample.rows.height:,} rows"
     key = [f"whether {' and '.join(contract.business_key)} is the key: it tells the {rows} apart"] if guessed else []
     days = contract.freshness_s // 86_400
-    told[""] = [
+    of_all = [
         *key,
         f"whether {contract.table} is the name of its table: fact_ of what happens, dim_ of what there is",
         f"after how long without a delivery it is stale: {days} days here",
         "ranges, patterns, and which columns may be empty: those that are in the sample may",
     ]
-    return {name: questions for name, questions in told.items() if questions}
+    told = {column.name: _open_questions(sample, position, column) for position, column in enumerate(contract.columns)}
+    return {"": of_all, **{name: questions for name, questions in told.items() if questions}}
 
 
 def _open_questions(sample: Sample, position: int, column: Column) -> list[str]:
     texts = _cleaned(sample, position).drop_nulls()
+    is_time = column.dtype in ("date", "instant")
     questions = []
     if column.dtype == "number" and not column.unit:
         questions.append("its unit, and the name with it, such as weight_t")
     if column.dtype == "integer":
         questions.append("whether a fraction may come: it is a number then")
-    if column.dtype in ("date", "instant") and texts.str.contains(DAY_FIRST).any():
+    if texts.str.contains(BY_SLASHES).any() and not texts.str.contains(DAY_FIRST).any() and is_time:
         questions.append("whether the day comes before the month, as it is read")
     if column.dtype == "instant" and texts.str.contains(r"[ T]00:00(:00)?$").all():
         questions.append("whether it is a day: all are at midnight")
