@@ -142,7 +142,7 @@ def source_test(entry: Mapping[str, Any], sample: str, ends: LoadCounts, row: Ma
     arguments += [f"{key}={value!r}" for key, value in more.items()]
     counts = {f.name: getattr(ends, f.name) for f in fields(ends) if getattr(ends, f.name)}
     values = {key: _literal(value) for key, value in row.items()}
-    stored = "".join(f"{key!r}: {value},\n" for key, value in values.items())
+    stored = ", ".join(f"{key!r}: {value}" for key, value in values.items())
     days = (
         "date, datetime"
         if any(isinstance(v, date) and not isinstance(v, datetime) for v in row.values())
