@@ -113,7 +113,9 @@ def column_names(header: Sequence[str]) -> list[str]:
         bare = re.sub(r"[^a-z0-9]+", "_", normalise(cell)).strip("_")[:NAME_CHARS].rstrip("_")
         name = bare if bare[:1].isalpha() else f"column_{bare or position}"
         name = f"{name}_value" if name in UNUSABLE_NAMES else name
-        names.append(name if name not in names else f"{name}_{position}")
+        while name in names:
+            name = f"{name}_{position}"
+        names.append(name)
     return names
 
 
