@@ -15,14 +15,13 @@ from rich.table import Table
 
 from freight.catalog import read_catalog
 from freight.errors import ConfigurationError
-from freight.frames import ROW_NUMBER
-from freight.pipeline import Check, check_source, preview_source
+from freight.pipeline import check_source, preview_source
 from freight.scaffold import Scaffold, Wish, scaffold_source
 from freight.settings import PROJECT_ROOT, load_settings
+from freight.summary import bad_row_lines, check_line
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import require_current
 
-SHOWN_BAD_ROWS, SHOWN_RAW = 5, 200
 WIDE = 1_000  # characters: a value that is cut off is a wrong one
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -35,7 +34,7 @@ def check(
 ) -> None:
     """Read and validate what is new, and tell what loading it would change; exit 1 if something would fail.
 
-    Nothing is written: what is loaded for the comparison is taken back.
+    Nothing is written: what is loaded for the comparison is taken back. Sources with a block: the flow check-sources.
     """
     settings = load_settings()
     engine = open_engine(settings.warehouse_url)
@@ -46,29 +45,10 @@ def check(
         console.print(f"UNCHANGED {name}: {files} loaded before", markup=False)
     for one in found:
         if one.outcome.state != "unchanged":
-            _show(one)
+            for line in (check_line(one), *(f"  {row}" for row in bad_row_lines(one))):
+                console.print(line, markup=False)
     if any(one.outcome.state == "failed" for one in found):
         raise typer.Exit(1)
-
-
-def _show(one: Check) -> None:
-    outcome = one.outcome
-    what = outcome.message
-    if outcome.state == "loaded":
-        counts = outcome.counts
-        told = [
-            f"{counts.read:,} rows: {counts.inserted:,} new",
-            f"{counts.updated:,} changed",
-            f"{counts.unchanged:,} unchanged",
-            f"{counts.superseded:,} superseded",
-            f"{counts.quarantined:,} to quarantine",
-        ]
-        what = "; ".join(filter(None, [", ".join(told), outcome.message]))
-    state = "OK" if outcome.state == "loaded" else outcome.state.upper()
-    console.print(f"{state} {outcome.source} {outcome.location}: {what}", markup=False)
-    for row in one.first_bad_rows.head(SHOWN_BAD_ROWS).iter_rows(named=True):
-        raw = row["raw"].decode("utf-8", "backslashreplace")[:SHOWN_RAW]
-        console.print(f"  row {row[ROW_NUMBER]}: {row['detail'] or row['reason']} in {raw}", markup=False)
 
 
 @app.command()
