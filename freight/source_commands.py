@@ -5,11 +5,10 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -77,12 +76,12 @@ def new(
     _tell_next(name, made)
 
 
-def _options(given: Iterable[str]) -> dict[str, Any]:
-    """Return options by name, whose values are written as in the catalog."""
+def _options(given: Iterable[str]) -> dict[str, str]:
+    """Return options by name."""
     if wrong := next((option for option in given if "=" not in option), None):
         raise ConfigurationError(f"--option {wrong}: write it as name=value, such as sheet=Data")
     named = (option.partition("=") for option in given)
-    return {name: yaml.safe_load(value) for name, _, value in named}
+    return {name: value for name, _, value in named}
 
 
 def _tell(made: Scaffold, *, dry_run: bool) -> None:

@@ -71,11 +71,12 @@ def with_entry(catalog: Path, entry: Mapping[str, Any]) -> str:
     text = EMPTY
     if catalog.exists():
         _refuse_unfit(catalog, entry["name"])
-        text = catalog.read_text(encoding="utf-8")
+        text = catalog.read_bytes().decode()
+    end = "\r\n" if "\r\n" in text else "\n"
     indent = found[1] if (found := re.search(r"^( *)- ", text, re.MULTILINE)) else "  "
     lines = [f"{indent}{'  ' if number else '- '}{line}" for number, line in enumerate(catalog_entry(entry))]
-    gap = "" if text == EMPTY else "\n"
-    whole = "\n".join([text.rstrip("\n") + gap, *lines]) + "\n"
+    gap = "" if text == EMPTY else end
+    whole = end.join([text.rstrip() + gap, *lines, ""])
     if _sources(whole) != [*(_sources(text) or []), entry]:
         shown = "\n".join(lines)
         raise ConfigurationError(f"{catalog.name} is not written as a list of entries: make it one, or add\n{shown}")

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
+from fsspec.utils import infer_compression
 
 from freight.contracts import Contract
 from freight.contracts.headers import match_header
@@ -77,7 +78,7 @@ def _literal(path: str) -> str:
 
 def plain_name(file: SourceFile) -> str:
     """Return the name of what is in a file, without the suffix of its compression."""
-    return file.name if _suffix(file.name) in _known_suffixes() else PurePosixPath(file.name).stem
+    return PurePosixPath(file.name).stem if infer_compression(file.name) else file.name
 
 
 def reader_of(file: SourceFile) -> str:
@@ -86,19 +87,11 @@ def reader_of(file: SourceFile) -> str:
     Raises:
         ConfigurationError: it tells none.
     """
-    suffix = _suffix(plain_name(file))
+    suffix = PurePosixPath(plain_name(file)).suffix.lower().removeprefix(".")
     for reader, suffixes in READERS_BY_SUFFIX.items():
         if suffix in suffixes:
             return reader
     raise ConfigurationError(f"{file.name}: its name tells no reader: name one with --reader")
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower().removeprefix(".")
-
-
-def _known_suffixes() -> set[str]:
-    return {suffix for suffixes in READERS_BY_SUFFIX.values() for suffix in suffixes}
 
 
 def read_sample(file: SourceFile, reader: str, options: Mapping[str, Any], known: Iterable[Contract]) -> Sample:

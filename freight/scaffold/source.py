@@ -16,6 +16,7 @@ from freight.contracts import LOCAL_ZONE, Contract, contracts
 from freight.dictionary import render as dictionary
 from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
+from freight.readers import reader_for
 from freight.scaffold.cut import cut
 from freight.scaffold.entries import entry_of, with_entry
 from freight.scaffold.fit import Fit, best_fit, fit_to
@@ -25,6 +26,7 @@ from freight.scaffold.sample import Sample, find_sample, plain_name, read_sample
 from freight.types import LoadCounts
 from freight.validation import Locale, Split, split
 from freight.warehouse.migrate import newest_version
+from freight.warehouse.schema import metadata
 
 SLUG = re.compile(rf"[a-z][a-z0-9_]{{0,{NAME_CHARS - 1}}}")
 CONTRACTS, MIGRATIONS, TESTS = "freight/contracts", "sql/migrations/versions", "tests/sources"
@@ -41,7 +43,7 @@ class Wish:
         dataset: of its rows; found by the header without one, and called like the source if it is new.
         key: headers of the columns that tell rows of a new dataset apart; guessed if there is none.
         reader: of the file; found by its name without one.
-        options: of the reader.
+        options: of the reader, as texts.
         rows: how many of the sample become data of the test.
     """
 
@@ -50,7 +52,7 @@ class Wish:
     dataset: str | None = None
     key: Sequence[str] = ()
     reader: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
     rows: int = 20
 
 
@@ -132,7 +134,9 @@ def _refuse_name(what: str, name: str) -> None:
 def _read(wish: Wish) -> Sample:
     file = find_sample(wish.sample)
     known = [contracts()[wish.dataset]] if wish.dataset in contracts() else [] if wish.dataset else _of_files()
-    return read_sample(file, wish.reader or reader_of(file), wish.options, known)
+    reader = wish.reader or reader_of(file)
+    options = reader_for(reader).options.of_texts(wish.options).model_dump(exclude_unset=True)
+    return read_sample(file, reader, options, known)
 
 
 def _of_files() -> list[Contract]:
@@ -178,6 +182,8 @@ def _basis(wish: Wish, sample: Sample, now: datetime) -> _Basis:
     _refuse_name("dataset", dataset)
     order = max(contract.load_order for contract in contracts().values()) + 10
     proposal = propose_contract(sample, dataset, wish.key, order, LOCAL_ZONE, now)
+    if proposal.contract.table in metadata.tables:
+        raise ConfigurationError(f"the warehouse has a table {proposal.contract.table} already: name another dataset")
     return _Basis(proposal.contract, is_new=True, to_decide=proposal.to_decide)
 
 

@@ -239,6 +239,8 @@ def test_rows_that_a_given_key_does_not_tell_apart_are_superseded(tmp_path: Path
         (["a,b,A", "1,1,1", "2,2,2"], {}, "the header has 'a' twice"),
         (["a,b", "1,1", "2,2"], {"dataset": "contract"}, "contract.py is there already"),
         (["a,b", "1,1", "2,2"], {"dataset": "terminal_events"}, "terminal_events come by a stream"),
+        (["a,b", "1,1", "2,2"], {"dataset": "calendar"}, "the warehouse has a table dim_calendar already"),
+        (["a,b", "1,1", "2,2"], {"options": {"decimal": "x"}}, "options > decimal: "),
         (["a,b", "1,1", "2,2"], {"dataset": "class"}, "'class' cannot be the name of a dataset"),
         (["a,b", "1,1", "2,2"], {"dataset": "../x"}, "'../x' cannot be the name of a dataset"),
         (["a,b", "1,1", "2,2"], {"name": "Wagons"}, "'Wagons' cannot be the name of a source"),
@@ -255,7 +257,8 @@ def test_a_file_that_is_not_there_or_tells_no_reader_is_told(tmp_path: Path) -> 
     with pytest.raises(SourceError, match="no file is there"):
         scaffold(tmp_path / "none.csv")
     assert "tells no reader: name one with --reader" in refused(csv(tmp_path, "a,b", "1,2", name="export.dat"))
-    assert scaffold(csv(tmp_path, "a,b", "1,2", name="[x] export.dat"), reader="csv").counts.read == 1
+    made = scaffold(csv(tmp_path, "a,b", "1,2", name="[x] export.dat"), reader="csv")
+    assert (made.counts.read, made.data.name) == (1, "_x_export.dat")
 
 
 # --- A dataset that there is -------------------------------------------------------------------------------------
@@ -320,13 +323,14 @@ def test_a_date_in_the_name_becomes_a_day(tmp_path: Path, name: str, location: s
     "text",
     [
         "# ours\nsources:\n- name: a  # first\n  dataset: stations\n  reader: csv\n  location: a.csv",
+        "sources:\r\n  - name: a\r\n    dataset: stations\r\n    reader: csv\r\n    location: a.csv\r\n",
         "sources:\n    - name: a\n      dataset: stations\n      reader: csv\n      location: a.csv\n\n# the end\n",
     ],
-    ids=["no indent", "four"],
+    ids=["no indent", "of Windows", "four"],
 )
 def test_an_entry_comes_behind_the_others_and_what_was_there_stays(tmp_path: Path, text: str) -> None:
     catalog = tmp_path / "catalog.yaml"
-    catalog.write_text(text, encoding="utf-8")
+    catalog.write_bytes(text.encode())
     source = {
         "name": "b",
         "dataset": "stations",
@@ -335,8 +339,9 @@ def test_an_entry_comes_behind_the_others_and_what_was_there_stays(tmp_path: Pat
         "options": {"decimal": ","},
     }
     whole = with_entry(catalog, source)
-    assert whole.startswith(text.rstrip("\n"))
-    catalog.write_text(whole, encoding="utf-8")
+    assert whole.startswith(text.rstrip())
+    assert whole.count("\r\n") in (0, whole.count("\n"))
+    catalog.write_bytes(whole.encode())
     assert [source.name for source in read_catalog(catalog).sources] == ["a", "b"]
 
 
@@ -371,6 +376,14 @@ def test_a_sample_is_cut_to_its_first_rows_in_its_own_format(tmp_path: Path) -> 
     made = scaffold(tmp_path / "a.json", rows=2)
     assert json.loads(made.new[made.data]) == [records[0], records[1], records[7]]
     assert made.counts == LoadCounts(read=3, inserted=3)
+
+
+def test_options_are_given_as_texts_and_kept_in_the_entry(tmp_path: Path) -> None:
+    write_workbook(tmp_path / "wagons.xlsx")
+    made = scaffold(tmp_path / "wagons.xlsx", options={"sheet": "Wagons", "header_row": "2"})
+    assert entry(made)["options"] == {"sheet": "Wagons", "header_row": 2}
+    quoted = csv(tmp_path, "code,t", 'A1,"1,5"', 'A2,"2"')
+    assert columns(scaffold(quoted, options={"decimal": ","}).contract)["t"] == ("number", "", True)
 
 
 def test_a_workbook_is_cut_to_the_sheet_and_the_rows_that_are_tested(tmp_path: Path) -> None:
