@@ -119,20 +119,25 @@ def read_sample(file: SourceFile, reader: str, options: Mapping[str, Any], known
 
 
 def _any_of(known: Iterable[Contract]) -> Contract:
-    """Return a contract that knows the headers of several."""
-    columns = {column.name: column for contract in known for column in contract.columns}
-    aliases = {name: [c for contract in known for c in contract.columns if c.name == name] for name in columns}
-    merged = (replace(columns[n], aliases=tuple(a for c in same for a in c.aliases)) for n, same in aliases.items())
-    return Contract("sample", 1, "sample", (), tuple(merged), freshness_s=0, load_order=0)
+    """Return a contract that knows the headers of several, which is all that a reader asks of it."""
+    columns = tuple(column for contract in known for column in contract.columns)
+    return Contract("sample", 1, "sample", (), columns, freshness_s=0, load_order=0)
 
 
 def _with_dialect(sample: Sample, known: Contract) -> Sample:
     """Return a sample whose options say how it is written, so that a later file of a few rows is read alike."""
     dialect = detect_dialect(sample.file, known, DelimitedOptions.of(sample.options))
-    detected = {"delimiter": dialect.delimiter, "decimal": dialect.decimal}
-    usual = {"delimiter": ",", "decimal": "."}
-    options = {name: value for name, value in detected.items() if value != usual[name]}
-    return replace(sample, options={**options, **sample.options})
+    if dialect.delimiter == ",":
+        return sample
+    detected = {"delimiter": dialect.delimiter}
+    if _has_fractions(sample.rows, dialect.decimal):
+        detected["decimal"] = dialect.decimal
+    return replace(sample, options={**detected, **sample.options})
+
+
+def _has_fractions(rows: pl.DataFrame, mark: DecimalMark) -> bool:
+    fraction = rf"^\s*-?[0-9 ]+[{mark}][0-9]+\s*$"
+    return bool(rows.select(pl.any_horizontal(pl.col(pl.String).str.contains(fraction).any())).item())
 
 
 def row_numbers(sample: Sample, count: int) -> list[int]:

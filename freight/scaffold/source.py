@@ -22,7 +22,7 @@ from freight.scaffold.entries import entry_of, with_entry
 from freight.scaffold.fit import Fit, best_fit, fit_to
 from freight.scaffold.infer import NAME_CHARS, propose_contract
 from freight.scaffold.render import contract_module, formatted, migration, source_test
-from freight.scaffold.sample import Sample, find_sample, plain_name, read_sample, reader_of
+from freight.scaffold.sample import READERS_BY_SUFFIX, Sample, find_sample, plain_name, read_sample, reader_of
 from freight.types import LoadCounts
 from freight.validation import Locale, Split, split
 from freight.warehouse.migrate import newest_version
@@ -133,10 +133,18 @@ def _refuse_name(what: str, name: str) -> None:
 
 def _read(wish: Wish) -> Sample:
     file = find_sample(wish.sample)
-    known = [contracts()[wish.dataset]] if wish.dataset in contracts() else [] if wish.dataset else _of_files()
     reader = wish.reader or reader_of(file)
+    if reader not in READERS_BY_SUFFIX:
+        raise ConfigurationError(f"--reader {reader}: the readers of files are {', '.join(READERS_BY_SUFFIX)}")
     options = reader_for(reader).options.of_texts(wish.options).model_dump(exclude_unset=True)
-    return read_sample(file, reader, options, known)
+    return read_sample(file, reader, options, _possible(wish.dataset))
+
+
+def _possible(dataset: str | None) -> list[Contract]:
+    """Return the datasets of which the rows may be; none if it is a new one."""
+    if dataset is None:
+        return _of_files()
+    return [contracts()[dataset]] if dataset in contracts() else []
 
 
 def _of_files() -> list[Contract]:
@@ -167,17 +175,17 @@ class _Basis:
 
 
 def _basis(wish: Wish, sample: Sample, now: datetime) -> _Basis:
-    fit = _fit_as_named(wish.dataset, sample, now) if wish.dataset in contracts() else None
-    if wish.dataset is None:
-        fit = best_fit(sample, _of_files(), LOCAL_ZONE, now)
-    if fit and wish.key:
+    fit = _fit(wish.dataset, sample, now)
+    if fit is None:
+        return _new_dataset(wish, sample, now)
+    if wish.key:
         raise ConfigurationError(f"--key: the key of {fit.contract.dataset} is that of its contract: leave it out")
-    if fit:
-        module = f"{CONTRACTS}/{fit.contract.dataset}.py"
-        to_decide = {
-            c: [f"whether {h!r} stands for it: add it to its aliases in {module}"] for c, h in fit.aliases.items()
-        }
-        return _Basis(fit.amended, is_new=False, to_decide=to_decide)
+    remedy = f"add it to its aliases in {CONTRACTS}/{fit.contract.dataset}.py"
+    to_decide = {column: [f"whether {alias!r} stands for it: {remedy}"] for column, alias in fit.aliases.items()}
+    return _Basis(fit.amended, is_new=False, to_decide=to_decide)
+
+
+def _new_dataset(wish: Wish, sample: Sample, now: datetime) -> _Basis:
     dataset = wish.dataset or wish.name
     _refuse_name("dataset", dataset)
     order = max(contract.load_order for contract in contracts().values()) + 10
@@ -187,13 +195,20 @@ def _basis(wish: Wish, sample: Sample, now: datetime) -> _Basis:
     return _Basis(proposal.contract, is_new=True, to_decide=proposal.to_decide)
 
 
-def _fit_as_named(dataset: str | None, sample: Sample, now: datetime) -> Fit:
+def _fit(dataset: str | None, sample: Sample, now: datetime) -> Fit | None:
+    """Return how a sample fits the dataset that is named, or that fits it best; None if it is a new one."""
+    if dataset is None:
+        return best_fit(sample, _of_files(), LOCAL_ZONE, now)
+    return _fit_as_named(dataset, sample, now) if dataset in contracts() else None
+
+
+def _fit_as_named(dataset: str, sample: Sample, now: datetime) -> Fit:
     """Return how a sample fits the dataset that it is said to be of.
 
     Raises:
         ConfigurationError: it does not.
     """
-    contract = contracts()[dataset or ""]
+    contract = contracts()[dataset]
     if contract.immutable:
         raise ConfigurationError(f"{dataset} come by a stream, not by files: name another dataset")
     fit = fit_to(sample, contract, LOCAL_ZONE, now)

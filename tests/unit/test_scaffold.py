@@ -105,7 +105,7 @@ def write_lines(path: Path) -> None:
     ("name", "write", "reader", "options"),
     [
         ("wagons.csv", write_csv, "csv", {"delimiter": ";", "decimal": ","}),
-        ("wagons.tsv.gz", write_packed, "csv", {"delimiter": "\t"}),
+        ("wagons.tsv.gz", write_packed, "csv", {"delimiter": "\t", "decimal": "."}),
         ("wagons.zip", write_zip, "csv", {}),
         ("wagons.xlsx", write_workbook, "excel", {}),
         ("wagons.json", write_json, "json", {}),
@@ -244,7 +244,11 @@ def test_rows_that_a_given_key_does_not_tell_apart_are_superseded(tmp_path: Path
         (["a,b", "1,1", "2,2"], {"dataset": "class"}, "'class' cannot be the name of a dataset"),
         (["a,b", "1,1", "2,2"], {"dataset": "../x"}, "'../x' cannot be the name of a dataset"),
         (["a,b", "1,1", "2,2"], {"name": "Wagons"}, "'Wagons' cannot be the name of a source"),
-        (["a,b", "1,1", "2,2"], {"reader": "word"}, "there is no 'word'"),
+        (
+            ["a,b", "1,1", "2,2"],
+            {"reader": "sql"},
+            "--reader sql: the readers of files are csv, excel, json, jsonl, access",
+        ),
         (["a,b", "1,1", "2,2"], {"options": {"sheet": "x"}}, "options > sheet: unknown to this reader"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
