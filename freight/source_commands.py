@@ -88,10 +88,10 @@ def _tell(made: Scaffold, *, dry_run: bool) -> None:
     kind = "the new dataset" if made.is_new else "the dataset"
     key = ", ".join(made.contract.business_key)
     console.print(f"{kind} {made.contract.dataset}: table {made.contract.table}, key {key}", markup=False)
-    would = "WOULD " if dry_run else ""
-    for verb, files in (("WRITE", made.new), ("CHANGE", made.changed)):
+    verbs = ("WOULD WRITE", "WOULD CHANGE") if dry_run else ("WROTE", "CHANGED")
+    for verb, files in zip(verbs, (made.new, made.changed), strict=True):
         for path, content in files.items():
-            console.print(f"{would}{verb} {_short(path)}", markup=False)
+            console.print(f"{verb} {_short(path)}", markup=False)
             if dry_run and path != made.data:
                 console.print(_difference(path, content.decode()), markup=False)
     console.print(f"{_short(made.data)} holds rows of the sample as they are: {made.counts}", markup=False)
