@@ -19,6 +19,7 @@ from freight.readers import find_files
 from freight.scaffold import Scaffold, Wish, scaffold_source
 from freight.scaffold.entries import entry_of, with_entry
 from freight.scaffold.infer import Proposal, propose_contract
+from freight.scaffold.render import formatted
 from freight.scaffold.sample import find_sample, read_sample
 from freight.settings import PROJECT_ROOT
 from freight.types import LoadCounts
@@ -263,6 +264,12 @@ def test_a_file_that_is_not_there_or_tells_no_reader_is_told(tmp_path: Path) -> 
     assert "tells no reader: name one with --reader" in refused(csv(tmp_path, "a,b", "1,2", name="export.dat"))
     made = scaffold(csv(tmp_path, "a,b", "1,2", name="[x] export.dat"), reader="csv")
     assert (made.counts.read, made.data.name) == (1, "_x_export.dat")
+
+
+def test_without_ruff_it_is_told_how_to_get_it(tmp_path: Path) -> None:
+    (tmp_path / "ruff.py").write_text("raise SystemExit('No module named ruff')", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"No module named ruff. Run `make check` once: it installs ruff"):
+        formatted("x = 1\n", "x.py", tmp_path)
 
 
 # --- A dataset that there is -------------------------------------------------------------------------------------
