@@ -16,12 +16,12 @@ from freight.readers.locations import text_stream
 from freight.readers.strict_csv import strict_records
 from freight.scaffold.sample import Sample, plain_name, row_numbers
 
-WHOLE_LIMIT_BYTES = 1 << 20  # of a file whose format we cannot cut
+LIMIT_BYTES = 1 << 20  # of what is kept for ever beside a test
 ZIPPED = (".xlsx", ".xlsm")
 
 
 def cut(sample: Sample, contract: Contract, rows: int) -> bytes:
-    """Return the content of a file with the first rows of a sample.
+    """Return the content of a file with the first rows of a sample, or with all of them where it cannot be cut.
 
     Args:
         sample: what to cut.
@@ -29,11 +29,19 @@ def cut(sample: Sample, contract: Contract, rows: int) -> bytes:
         rows: how many are kept; more if a key of a JSON object comes later for the first time.
 
     Raises:
-        ConfigurationError: it is large, and cannot be cut.
+        ConfigurationError: what is left is large.
     """
-    content = _content(sample)
-    if sample.read <= rows:
-        return content
+    whole = _content(sample)
+    kept = whole if sample.read <= rows else _first_rows(whole, sample, contract, rows)
+    if len(kept) > LIMIT_BYTES:
+        raise ConfigurationError(
+            f"{sample.file.name} is too large for a test, even if it was cut: take one of at most "
+            f"{LIMIT_BYTES >> 20} MiB as the sample"
+        )
+    return kept
+
+
+def _first_rows(content: bytes, sample: Sample, contract: Contract, rows: int) -> bytes:
     match sample.reader:
         case "csv":
             return _cut_delimited(sample, contract, rows)
@@ -43,11 +51,6 @@ def cut(sample: Sample, contract: Contract, rows: int) -> bytes:
             return _cut_lines(content, rows)
         case "excel" if plain_name(sample.file).lower().endswith(ZIPPED):
             return _cut_workbook(content, sample, rows)
-    if len(content) > WHOLE_LIMIT_BYTES:
-        raise ConfigurationError(
-            f"{sample.file.name} cannot be cut and is too large for a test: take one of at most "
-            f"{WHOLE_LIMIT_BYTES >> 20} MiB as the sample"
-        )
     return content
 
 
@@ -99,11 +102,13 @@ def _cut_workbook(content: bytes, sample: Sample, rows: int) -> bytes:
     """Return a workbook without the rows behind the first ones, and without the sheets in which the header is not."""
     book = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
     last = row_numbers(sample, rows)[-1]
-    for sheet in book.worksheets:
-        if _has_header(sheet, sample, last):
-            sheet.delete_rows(last + 1, sheet.max_row)
-        else:
-            book.remove(sheet)
+    sheets = [sheet for sheet in book.worksheets if _has_header(sheet, sample, last)]
+    if not sheets:
+        return content
+    for sheet in sheets:
+        sheet.delete_rows(last + 1, sheet.max_row)
+    for other in set(book.worksheets).difference(sheets):
+        book.remove(other)
     written = io.BytesIO()
     book.save(written)
     return written.getvalue()

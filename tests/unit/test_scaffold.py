@@ -89,8 +89,10 @@ def write_workbook(path: Path) -> None:
     book.active.append(["Liste"])
     table = book.create_sheet("Wagons")
     table.append(["Parc au 1 février"])
-    for row in WAGONS:
-        table.append(row)
+    table.append(WAGONS[0])
+    for number, *others in WAGONS[1:]:
+        table.append([int(number), *map(float, others)])
+        table.cell(table.max_row, 1).number_format = "0000"
     book.save(path)
 
 
@@ -403,8 +405,25 @@ def test_a_workbook_is_cut_to_the_sheet_and_the_rows_that_are_tested(tmp_path: P
     (tmp_path / "cut.xlsx").write_bytes(made.new[made.data])
     book = openpyxl.load_workbook(tmp_path / "cut.xlsx")
     assert book.sheetnames == ["Wagons"]
-    assert list(book["Wagons"].values) == [("Parc au 1 février", None, None), tuple(WAGONS[0]), tuple(WAGONS[1])]
+    assert [row[0] for row in book["Wagons"].values] == ["Parc au 1 février", "Numéro", 42]
     assert made.counts == LoadCounts(read=1, inserted=1)
+    assert '"numero": "0042"' in texts(made)["test_wagons.py"]
+
+
+def test_a_workbook_whose_header_cannot_be_found_again_stays_whole(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["code", 7])
+    book.active.cell(1, 2).number_format = "000"
+    for number in range(3):
+        book.active.append([f"A{number}", number])
+    book.save(tmp_path / "codes.xlsx")
+    assert scaffold(tmp_path / "codes.xlsx", rows=1).counts == LoadCounts(read=3, inserted=3)
+
+
+def test_what_is_large_even_if_cut_is_no_sample(tmp_path: Path) -> None:
+    path = csv(tmp_path, "code,note", *(f"A{number},{'x' * 40_000}" for number in range(40)))
+    assert "is too large for a test, even if it was cut: take one of at most 1 MiB" in refused(path, rows=30)
+    assert scaffold(path, rows=3).counts == LoadCounts(read=3, inserted=3)
 
 
 def test_rows_that_cannot_be_cut_into_cells_are_counted(tmp_path: Path) -> None:
