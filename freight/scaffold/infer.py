@@ -148,17 +148,21 @@ def _dtype(texts: pl.Series, name: str, locale: Locale, now: datetime) -> Dtype:
     """Return the narrowest type that every value has, by the checks that a load makes."""
     if texts.null_count() == len(texts):
         return "text"
-    is_code = name.rpartition("_")[2] in CODE_WORDS
-    candidates = [dtype for dtype in TYPES if dtype not in ("integer", "number") or _is_numeric(texts, is_code)]
+    is_quantity = not _is_code(name) and _is_numeric(texts)
+    candidates = [dtype for dtype in TYPES if dtype not in ("integer", "number") or is_quantity]
     return next((dtype for dtype in candidates if keeps(texts, Column(name, dtype, ""), locale, now)), "text")
 
 
-def _is_numeric(texts: pl.Series, is_code: bool) -> bool:
-    """Whether values are quantities and not codes of digits, of which a number would lose some."""
+def _is_code(name: str) -> bool:
+    return name.rpartition("_")[2] in CODE_WORDS
+
+
+def _is_numeric(texts: pl.Series) -> bool:
+    """Whether values are numbers and not codes of digits, of which a number would lose some."""
     digits = texts.str.replace_all(r"[^0-9]", "").str.len_chars().max()
     few = isinstance(digits, int) and digits <= EXACT_DIGITS
     filled = texts.drop_nulls()
-    return few and not is_code and bool(filled.str.contains(NUMERIC).all() and not filled.str.contains(CODE).any())
+    return few and bool(filled.str.contains(NUMERIC).all() and not filled.str.contains(CODE).any())
 
 
 def keeps(texts: pl.Series, column: Column, locale: Locale, now: datetime) -> bool:
@@ -208,15 +212,11 @@ def _guessed_key(sample: Sample, columns: Sequence[Column]) -> tuple[str, ...]:
 def _candidates(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
     """Give what may be a key: codes first, then other columns, then pairs; a measured value is none."""
     usable = [column for column in columns if column.required and column.dtype not in ("number", "boolean")]
-    names = sorted(usable, key=lambda column: (column.dtype in ("instant", "date"), not _is_code(column)))
+    names = sorted(usable, key=lambda column: (column.dtype in ("instant", "date"), not _is_code(column.name)))
     plain = [column.name for column in names if column.dtype in ("text", "integer")]
     pairs = combinations([column.name for column in usable], 2)
     times = ((column.name,) for column in names if column.dtype in ("instant", "date"))
     yield from chain(((name,) for name in plain), pairs, times)
-
-
-def _is_code(column: Column) -> bool:
-    return column.name.rpartition("_")[2] in CODE_WORDS
 
 
 def _as_key(column: Column) -> Column:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, date, datetime
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import yaml
@@ -15,6 +16,8 @@ import yaml
 from freight.contracts import Column, Contract
 from freight.errors import ConfigurationError
 from freight.types import LoadCounts
+
+LINE_CHARS, COMMENT_CHARS = 120, 108
 
 MIGRATION_TYPES = {
     "integer": "BIG",
@@ -53,7 +56,8 @@ def _title(slug: str) -> str:
 
 
 def _comments(questions: Sequence[str]) -> str:
-    return "".join(f"# To decide: {question}.\n" for question in questions)
+    lines = (line for question in questions for line in wrap(f"To decide: {question}.", COMMENT_CHARS))
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def _column_arguments(column: Column) -> list[str]:
@@ -136,18 +140,9 @@ def source_test(entry: Mapping[str, Any], sample: str, ends: LoadCounts, row: Ma
         row: one of them, as the warehouse has it.
         now: the instant of the load.
     """
-    name, dataset = entry["name"], entry["dataset"]
-    more = {key: value for key, value in entry.items() if key not in ("name", "dataset", "reader", "location")}
-    arguments = [repr(name), repr(dataset), repr(entry["reader"]), "SAMPLE.as_posix()"]
-    arguments += [f"{key}={value!r}" for key, value in more.items()]
-    counts = {f.name: getattr(ends, f.name) for f in fields(ends) if getattr(ends, f.name)}
-    values = {key: _literal(value) for key, value in row.items()}
-    stored = ", ".join(f"{key!r}: {value}" for key, value in values.items())
-    days = (
-        "date, datetime"
-        if any(isinstance(v, date) and not isinstance(v, datetime) for v in row.values())
-        else "datetime"
-    )
+    name = entry["name"]
+    stored = ", ".join(f"{key!r}: {_literal(value)}" for key, value in row.items())
+    days = "date, datetime" if any(type(value) is date for value in row.values()) else "datetime"
     return f'''"""{_title(name)}: a sample of the source loads, on both engines."""
 
 from datetime import UTC, {days}
@@ -163,11 +158,22 @@ TAKEN_AT = {_literal(now)}
 
 def test_the_sample_of_{name}_loads(tmp_path: Path, warehouse: WarehouseUnderTest) -> None:
     corridor = Corridor(tmp_path, warehouse.engine, now=TAKEN_AT)
-    corridor.add_source({", ".join(arguments)})
+    corridor.{_call("add_source", _source_arguments(entry))}
     (outcome,) = corridor.load().outcomes
-    assert outcome.counts == {_call("LoadCounts", [f"{k}={v}" for k, v in counts.items()])}, outcome.message
-    assert {{{stored}}} in corridor.stored({dataset!r})
+    assert outcome.counts == {_call("LoadCounts", _filled(ends))}, outcome.message
+    assert {{{stored}}} in corridor.stored({entry["dataset"]!r})
 '''
+
+
+def _source_arguments(entry: Mapping[str, Any]) -> list[str]:
+    named = {key: value for key, value in entry.items() if key not in ("name", "dataset", "reader", "location")}
+    places = [repr(entry[key]) for key in ("name", "dataset", "reader")]
+    return [*places, "SAMPLE.as_posix()", *(f"{key}={value!r}" for key, value in named.items())]
+
+
+def _filled(counts: LoadCounts) -> list[str]:
+    stated = {field.name: getattr(counts, field.name) for field in fields(counts)}
+    return [f"{name}={count}" for name, count in stated.items() if count]
 
 
 def _literal(value: Any) -> str:
@@ -183,7 +189,7 @@ def _literal(value: Any) -> str:
 
 
 def formatted(text: str, name: str, root: Path) -> str:
-    """Return Python as ruff writes it in this project.
+    """Return Python as ruff writes it in this project; texts of a sample may make lines longer than it wants.
 
     Raises:
         ConfigurationError: there is no ruff.
@@ -199,4 +205,5 @@ def formatted(text: str, name: str, root: Path) -> str:
     if done.returncode != 0:
         said = re.sub(r"\s+", " ", done.stderr).strip()
         raise ConfigurationError(f"ruff cannot format {name}: {said}. Run `make check` once: it installs ruff")
-    return done.stdout
+    is_long = any(len(line) > LINE_CHARS for line in done.stdout.splitlines())
+    return f"# ruff: noqa: E501\n{done.stdout}" if is_long else done.stdout

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -184,6 +186,19 @@ def test_a_column_that_is_named_like_a_code_is_one(tmp_path: Path) -> None:
 def test_what_is_longer_than_usual_may_be_twice_as_long(tmp_path: Path) -> None:
     made = proposed(csv(tmp_path, "code,note", f"A1,{'é' * 300}", "A2,kurz"))
     assert made.contract.columns[1].max_length == 600
+
+
+def test_long_texts_and_headers_do_not_break_the_style_of_the_project(tmp_path: Path) -> None:
+    words = "très longue en-tête d'une colonne " * 4
+    made = scaffold(csv(tmp_path, f"gare {words},le {words},note", f"A1,2026-02-01,{'é' * 300}", "A1,2026-02-02,"))
+    assert len(made.contract.business_key) == 2
+    for path, content in made.new.items():
+        if path.suffix == ".py":
+            name = ["--stdin-filename", str(path.relative_to(PROJECT_ROOT)), "-"]
+            for check in (["check"], ["format", "--check"]):
+                argv = [sys.executable, "-m", "ruff", *check, *name]
+                done = subprocess.run(argv, cwd=PROJECT_ROOT, input=content, capture_output=True, check=False)
+                assert done.returncode == 0, done.stdout.decode()
 
 
 def test_a_date_by_slashes_is_asked_about_unless_a_day_tells_its_order(tmp_path: Path) -> None:
