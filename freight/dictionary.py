@@ -1,5 +1,7 @@
 """The data dictionary, written from the contracts: `python -m freight.dictionary > docs/data-dictionary.md`."""
 
+from collections.abc import Iterable
+
 from freight.contracts import Column, Contract, contracts
 
 INTRODUCTION = """# Data dictionary
@@ -10,9 +12,9 @@ columns every row carries `batch_id` (joins `batches`: file, run, contract versi
 """
 
 
-def render() -> str:
-    """Return the dictionary as Markdown."""
-    return "\n".join([INTRODUCTION, *(_dataset(contract) for contract in contracts().values())])
+def render(datasets: Iterable[Contract]) -> str:
+    """Return the dictionary of these datasets as Markdown."""
+    return "\n".join([INTRODUCTION, *map(_dataset, datasets)])
 
 
 def _dataset(contract: Contract) -> str:
@@ -56,4 +58,4 @@ def _rules(column: Column) -> str:
 
 
 if __name__ == "__main__":
-    print(render(), end="")
+    print(render(contracts().values()), end="")

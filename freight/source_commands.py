@@ -1,7 +1,10 @@
-"""`dpa sources`: look at what sources have before it is loaded."""
+"""`dpa sources`: make a source from a sample, and look at what sources have before it is loaded."""
 
+import difflib
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import polars as pl
@@ -10,13 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from freight.catalog import read_catalog
-from freight.frames import ROW_NUMBER
-from freight.pipeline import Check, check_source, preview_source
-from freight.settings import load_settings
+from freight.errors import ConfigurationError
+from freight.pipeline import check_source, preview_source
+from freight.scaffold import Scaffold, Wish, scaffold_source
+from freight.settings import PROJECT_ROOT, load_settings
+from freight.summary import bad_row_lines, check_line
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import require_current
 
-SHOWN_BAD_ROWS, SHOWN_RAW = 5, 200
 WIDE = 1_000  # characters: a value that is cut off is a wrong one
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -29,7 +33,7 @@ def check(
 ) -> None:
     """Read and validate what is new, and tell what loading it would change; exit 1 if something would fail.
 
-    Nothing is written: what is loaded for the comparison is taken back.
+    Nothing is written: what is loaded for the comparison is taken back. Sources with a block: the flow check-sources.
     """
     settings = load_settings()
     engine = open_engine(settings.warehouse_url)
@@ -40,29 +44,78 @@ def check(
         console.print(f"UNCHANGED {name}: {files} loaded before", markup=False)
     for one in found:
         if one.outcome.state != "unchanged":
-            _show(one)
+            for line in (check_line(one), *(f"  {row}" for row in bad_row_lines(one))):
+                console.print(line, markup=False)
     if any(one.outcome.state == "failed" for one in found):
         raise typer.Exit(1)
 
 
-def _show(one: Check) -> None:
-    outcome = one.outcome
-    what = outcome.message
-    if outcome.state == "loaded":
-        counts = outcome.counts
-        told = [
-            f"{counts.read:,} rows: {counts.inserted:,} new",
-            f"{counts.updated:,} changed",
-            f"{counts.unchanged:,} unchanged",
-            f"{counts.superseded:,} superseded",
-            f"{counts.quarantined:,} to quarantine",
-        ]
-        what = "; ".join(filter(None, [", ".join(told), outcome.message, outcome.drift]))
-    state = "DRIFT" if outcome.drift else "OK" if outcome.state == "loaded" else outcome.state.upper()
-    console.print(f"{state} {outcome.source} {outcome.location}: {what}", markup=False)
-    for row in one.first_bad_rows.head(SHOWN_BAD_ROWS).iter_rows(named=True):
-        raw = row["raw"].decode("utf-8", "backslashreplace")[:SHOWN_RAW]
-        console.print(f"  row {row[ROW_NUMBER]}: {row['detail'] or row['reason']} in {raw}", markup=False)
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the source: lower-case letters, digits and _.")],
+    sample: Annotated[Path, typer.Argument(help="A file of it, in the folder where its files will be.")],
+    dataset: Annotated[str | None, typer.Option(help="Of its rows; by default the one that its header fits.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="Column that tells rows of a new dataset apart.")] = None,
+    reader: Annotated[
+        str | None, typer.Option(help="csv, excel, json, jsonl or access; by default by its name.")
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Of the reader, such as sheet=Data.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="So many rows of the sample go into the test.")] = 20,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written.")] = False,
+) -> None:
+    """Write what a source needs: catalog entry and test; of a new dataset contract, migration and dictionary, too.
+
+    Nothing that is there is overwritten. --key and --option may be given more than once.
+    """
+    wish = Wish(name, sample, dataset, key or (), reader, _options(option or ()), rows)
+    catalog = load_settings().catalog
+    made = scaffold_source(wish, PROJECT_ROOT, catalog, datetime.now(UTC).replace(microsecond=0))
+    if not dry_run:
+        made.write()
+    _tell(made, dry_run=dry_run)
+    _tell_next(name, made)
+
+
+def _options(given: Iterable[str]) -> dict[str, str]:
+    """Return options by name."""
+    if wrong := next((option for option in given if "=" not in option), None):
+        raise ConfigurationError(f"--option {wrong}: write it as name=value, such as sheet=Data")
+    named = (option.partition("=") for option in given)
+    return {name: value for name, _, value in named}
+
+
+def _tell(made: Scaffold, *, dry_run: bool) -> None:
+    kind = "the new dataset" if made.is_new else "the dataset"
+    key = ", ".join(made.contract.business_key)
+    console.print(f"{kind} {made.contract.dataset}: table {made.contract.table}, key {key}", markup=False)
+    verbs = ("WOULD WRITE", "WOULD CHANGE") if dry_run else ("WROTE", "CHANGED")
+    for verb, files in zip(verbs, (made.new, made.changed), strict=True):
+        for path, content in files.items():
+            console.print(f"{verb} {_short(path)}", markup=False)
+            if dry_run and path != made.data:
+                console.print(_difference(path, content.decode()), markup=False)
+    console.print(f"{_short(made.data)} holds rows of the sample as they are: {made.counts}", markup=False)
+    console.print("  look for personal data in it before you commit it", markup=False)
+    for question in made.to_decide:
+        console.print(f"TO DECIDE {question}", markup=False)
+
+
+def _difference(path: Path, text: str) -> str:
+    """Return what a file gets: all of its text if it is new, else the lines that come into it."""
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    changes = difflib.unified_diff(before, text.splitlines(), n=0, lineterm="")
+    return text if not before else "\n".join(line for line in changes if line[:3] not in ("---", "+++"))
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
+
+
+def _tell_next(name: str, made: Scaffold) -> None:
+    console.print("Next:", markup=False)
+    steps = ["dpa migrate"] if made.is_new else []
+    for step in [*steps, f"dpa sources check {name}", f'make test ARGS="tests/sources/test_{name}.py"']:
+        console.print(f"  {step}", markup=False)
 
 
 @app.command()

@@ -1,14 +1,17 @@
-"""What a person reads at the end of a run: one line for each source, then what failed and where things are."""
+"""What a person reads of a run, or of a check: one line for each source, then what failed and where things are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from freight.pipeline import RunReport, UnitState
+from freight.frames import ROW_NUMBER
+from freight.pipeline import Check, RunReport, UnitState
+from freight.types import LoadCounts
 
 HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
+SHOWN_BAD_ROWS, SHOWN_RAW = 5, 200  # of each file; characters of each row
 
 NOTES: dict[UnitState, str] = {
     "unchanged": "loaded before",
@@ -92,6 +95,83 @@ def drifts(report: RunReport) -> list[str]:
 
 def _unarchived(report: RunReport) -> list[str]:
     return [f"NOT ARCHIVED {o.source}: {o.unarchived}" for o in report.outcomes if o.unarchived]
+
+
+# --- Checks ------------------------------------------------------------------------------------------------------
+
+
+def check_headline(checks: Sequence[Check]) -> str:
+    """Return what a check of several sources found, in one sentence."""
+    states = [check.outcome.state for check in checks]
+    if failed := states.count("failed"):
+        return f"{failed} of {len(checks)} files would fail; nothing was written"
+    counts = sum((check.outcome.counts for check in checks), LoadCounts())
+    told = (
+        f"{counts.changed:,} of {counts.read:,} rows would change the warehouse, {counts.quarantined:,} be quarantined"
+    )
+    return f"{told}; {states.count('unchanged')} of {len(checks)} files are loaded; nothing was written"
+
+
+def check_line(check: Check) -> str:
+    """Say how a file would end, and what it would change."""
+    outcome, counts = check.outcome, check.outcome.counts
+    what = outcome.message
+    if outcome.state == "loaded":
+        told = [
+            f"{counts.read:,} rows: {counts.inserted:,} new",
+            f"{counts.updated:,} changed",
+            f"{counts.unchanged:,} unchanged",
+            f"{counts.superseded:,} superseded",
+            f"{counts.quarantined:,} to quarantine",
+        ]
+        what = "; ".join(filter(None, [", ".join(told), outcome.message, outcome.drift]))
+    return f"{_check_state(check)} {outcome.source} {outcome.location}: {what}"
+
+
+def _check_state(check: Check) -> str:
+    outcome = check.outcome
+    return "DRIFT" if outcome.drift else "OK" if outcome.state == "loaded" else outcome.state.upper()
+
+
+def bad_row_lines(check: Check) -> list[str]:
+    """Show the first rows of a file that would be quarantined."""
+    return [f"row {row['row']}: {row['fault']} in {row['text']}" for row in bad_row_cells(check)]
+
+
+def bad_row_cells(check: Check) -> list[dict[str, object]]:
+    """Return the first rows of a file that would be quarantined: source, file, row, fault and text."""
+    return [
+        {
+            "source": check.outcome.source,
+            "file": check.outcome.location,
+            "row": row[ROW_NUMBER],
+            "fault": row["detail"] or row["reason"],
+            "text": row["raw"].decode("utf-8", "backslashreplace")[:SHOWN_RAW],
+        }
+        for row in check.first_bad_rows.head(SHOWN_BAD_ROWS).iter_rows(named=True)
+    ]
+
+
+def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:
+    """Return one row per file: how it would end, and the difference to what is in the warehouse."""
+    return [
+        {
+            "source": check.outcome.source,
+            "file": check.outcome.location,
+            "state": _check_state(check),
+            "read": check.outcome.counts.read,
+            "new": check.outcome.counts.inserted,
+            "changed": check.outcome.counts.updated,
+            "unchanged": check.outcome.counts.unchanged,
+            "superseded": check.outcome.counts.superseded,
+            "to quarantine": check.outcome.counts.quarantined,
+            "note": "; ".join(filter(None, [check.outcome.message, check.outcome.drift])),
+        }
+        for check in checks
+    ]
+
+
+# --- The terminal ------------------------------------------------------------------------------------------------
 
 
 def print_summary(console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str]) -> None:

@@ -1,5 +1,6 @@
 """Headers as sources write them, matched to the columns of a contract."""
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -99,6 +100,12 @@ def _refuse_doubled(match: HeaderMatch) -> None:
                 column=cells[1],
                 remedy="remove or rename one of them in the source",
             )
+
+
+def likeness(cell: str, column: Column) -> float:
+    """Return how much a header reads like a column, by any of its spellings: 1 for the same."""
+    texts = [normalise(spelling) for spelling in (column.name, *column.aliases)]
+    return max(difflib.SequenceMatcher(None, normalise(short(cell)), text).ratio() for text in texts)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """Columns that were added, dropped or renamed: told with the header that was, the one that is, and what to do."""
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from freight.contracts import Column, Contract
-from freight.contracts.headers import SHOWN_CHARS, HeaderMatch, listed, normalise, short
+from freight.contracts.headers import SHOWN_CHARS, HeaderMatch, likeness, listed, normalise, short
 from freight.drift.alias import alias_patch
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
@@ -122,7 +121,7 @@ def _by_name(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> 
     cells = [(match.header[position], _texts(sample, position)) for position in match.unknown]
     for cell, texts in [*cells, *((cell, None) for cell in passed_over)]:
         for column in match.lacking:
-            alike = max(_likeness(cell, name) for name in (column.name, *column.aliases))
+            alike = likeness(cell, column)
             share = _fitting(texts, column, sample)
             if alike >= ALIKE and (share is None or share >= CONTRADICTS):
                 yield _Rename(cell, column.name, "its name", 1 + alike)
@@ -139,10 +138,6 @@ def _by_values(match: HeaderMatch, sample: Sample) -> Iterator[_Rename]:
     for position, column in fits:
         if sum(position == p or column == c for p, c in fits) == 1:
             yield _Rename(match.header[position], column.name, "its values", 1)
-
-
-def _likeness(cell: str, name: str) -> float:
-    return difflib.SequenceMatcher(None, normalise(short(cell)), normalise(name)).ratio()
 
 
 def _texts(sample: Sample, position: int) -> pl.Series | None:

@@ -45,7 +45,7 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
 
 def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> Table:
-    """Return the table whose header has the most known cells; of equals the first."""
+    """Return the table whose header has the most known cells, of equals the first; if none is known, the widest row."""
     known = set(wishes["headers"])
     found = [
         Table(sheet, row.number, row.texts)
@@ -54,11 +54,13 @@ def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> Table:
     ]
     if not found:
         raise _nothing_there(wishes["header_row"])
-    return max(found, key=lambda table: _known_cells(table, known))
+    return max(found, key=lambda table: _fit(table, known))
 
 
-def _known_cells(table: Table, known: set[str]) -> int:
-    return sum(len(text) <= LONGEST_HEADER_CHARS and normalise(text) in known for text in table.header.values())
+def _fit(table: Table, known: set[str]) -> tuple[int, int]:
+    """Return how many cells of a header are known, and if none is, how wide it is."""
+    hits = sum(len(text) <= LONGEST_HEADER_CHARS and normalise(text) in known for text in table.header.values())
+    return hits, 0 if hits else len(table.header)
 
 
 def _sheets(workbook: Workbook, wanted: str | None) -> list[str]:

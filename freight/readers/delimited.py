@@ -7,6 +7,7 @@ so does one with bytes that are not text. Row numbers count records, the header 
 import codecs
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -214,11 +215,18 @@ def _find_header(sample: str, contract: Contract, options: DelimitedOptions) -> 
     if not scored:
         raise SourceError("empty", "the file has no cell that holds anything", remedy="deliver the file again")
     hits, _, negative_position, delimiter = max(scored)
-    return delimiter, -negative_position if hits else _first_filled(sample, delimiter)
+    return (delimiter, -negative_position) if hits else _header_by_shape(sample, candidates)
 
 
-def _first_filled(sample: str, delimiter: str) -> int:
-    return next(i for i, record in enumerate(_records(sample, delimiter)) if any(record))
+def _header_by_shape(sample: str, candidates: str) -> tuple[str, int]:
+    """Return delimiter and record of a header of which no cell is known: the first record that is as wide as most."""
+    shapes = []
+    for delimiter in candidates:
+        widths = [len(record) if any(record) else 0 for record in _records(sample, delimiter)]
+        ((width, records),) = Counter(filter(None, widths)).most_common(1) or [(0, 0)]
+        shapes.append((records if width > 1 else 0, width, -widths.index(width), delimiter))
+    _, _, negative_position, delimiter = max(shapes)
+    return delimiter, -negative_position
 
 
 def _records(sample: str, delimiter: str) -> list[list[str]]:

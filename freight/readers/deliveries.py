@@ -57,7 +57,9 @@ FILES_ONLY = NoConnections()
 
 
 def _unknown(kind: str, name: str) -> ConfigurationError:
-    return ConfigurationError(f"only Prefect knows the {kind} block {name!r}: load by the flow load-nightly")
+    return ConfigurationError(
+        f"only Prefect knows the {kind} block {name!r}: the flow load-nightly loads it, and check-sources looks at it"
+    )
 
 
 def opened[T](kind: str, connect: Callable[[str], T], name: str, location: str) -> T:

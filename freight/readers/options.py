@@ -19,6 +19,18 @@ class ReaderOptions(BaseModel):
         return False
 
     @classmethod
+    def of_texts(cls, options: Mapping[str, str]) -> Self:
+        """Return options that were given as texts, as on a command line.
+
+        Raises:
+            ConfigurationError: as `of`.
+        """
+        try:
+            return cls.model_validate_strings(options)
+        except ValidationError:
+            return cls.of(options)  # which says what is wrong
+
+    @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Return the options of a catalog entry.
 

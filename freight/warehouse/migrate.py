@@ -32,12 +32,12 @@ def migrate(engine: Engine) -> str:
         if is_postgresql(connection):
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         found = _version(connection)
-        if found != _newest():
+        if found != newest_version():
             _drop_views(connection)  # a table that a view reads cannot be altered
             command.upgrade(alembic_config(connection), "head")
         _make_views(connection)
     keep_partitions(engine, datetime.now(UTC))
-    return _newest()
+    return newest_version()
 
 
 def require_current(engine: Engine) -> None:
@@ -48,9 +48,10 @@ def require_current(engine: Engine) -> None:
     """
     with reading(engine) as connection:
         found = _version(connection)
-    if found != _newest():
+    if found != newest_version():
         raise ConfigurationError(
-            f"the warehouse has schema version {found or 'none'}, this release needs {_newest()}: run `dpa migrate`"
+            f"the warehouse has schema version {found or 'none'}, this release needs {newest_version()}: "
+            "run `dpa migrate`"
         )
 
 
@@ -63,7 +64,8 @@ def alembic_config(connection: sa.Connection | None = None) -> Config:
     return config
 
 
-def _newest() -> str:
+def newest_version() -> str:
+    """Return the schema version of this release."""
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if head is None:
         raise ConfigurationError(f"no migrations are in {SQL_FOLDER}")

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 from sqlalchemy.engine import Dialect
 
 from freight.contracts import Column, Contract, contracts
+from freight.frames import ROW_NUMBER
 
 metadata = sa.MetaData()
 
@@ -67,6 +69,8 @@ def origin_columns() -> list[sa.Column[Any]]:
 
 
 ORIGIN_NAMES = tuple(column.name for column in origin_columns())
+# What no column of a dataset may be called: names that every row has, and words that analysts would have to quote.
+UNUSABLE_NAMES = {*ORIGIN_NAMES, "is_late", ROW_NUMBER, *RESERVED_WORDS, *sqlite.dialect.preparer.reserved_words}
 COUNT_NAMES = ("read_rows", "inserted", "updated", "unchanged", "superseded", "quarantined")
 
 

@@ -18,6 +18,7 @@ from tests.lib.readme import block
 
 DEPLOYMENTS = {
     "backfill/backfill",
+    "check-sources/check-sources",
     "listen/listen-terminal-events",
     "listen/listen-transactions",
     "load-nightly/load-day",

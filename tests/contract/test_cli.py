@@ -95,6 +95,17 @@ def test_a_check_tells_what_a_load_would_change_and_changes_nothing(dpa: Dpa, co
     assert (counts.inserted, counts.updated, counts.unchanged, counts.quarantined) == (3, 1, 0, 1)
 
 
+def test_a_check_names_the_flow_that_looks_at_sources_with_blocks(dpa: Dpa, corridor: Corridor) -> None:
+    corridor.add_connected("table", "transactions", "sql", options={"table": "transactions"})
+    assert corridor.catalog.sources
+    done = dpa("sources", "check", "table")
+    assert done.returncode == 1
+    assert (
+        "only Prefect knows the SQL Source block 'erp': the flow load-nightly loads it, and check-sources looks at it"
+        in (done.stdout)
+    )
+
+
 @pytest.mark.usefixtures("corridor")
 def test_a_preview_shows_rows_as_the_warehouse_would_have_them(dpa: Dpa) -> None:
     done = dpa("sources", "preview", "erp")

@@ -18,7 +18,7 @@ from freight.contracts.headers import known_headers
 from freight.pipeline import RunReport, UnitOutcome, check_source
 from freight.replay import ReplayOutcome, replay
 from freight.settings import PROJECT_ROOT
-from freight.source_commands import _show
+from freight.summary import check_line
 from freight.types import LoadCounts, RunId
 from freight.warehouse.connect import reading, transaction
 from freight.warehouse.ledger import release
@@ -345,7 +345,7 @@ def test_small_files_and_other_sources_are_compared_with_nothing(corridor: Corri
     assert [outcome.drift for outcome in report.outcomes] == [""] * len(report.outcomes)
 
 
-def test_a_check_tells_what_drifted_and_keeps_nothing(corridor: Corridor, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_tells_what_drifted_and_keeps_nothing(corridor: Corridor) -> None:
     write(corridor, 1, rows_of(usual_volumes()))
     corridor.load()
     write(corridor, 2, rows_of(usual_volumes(100)))
@@ -356,9 +356,7 @@ def test_a_check_tells_what_drifted_and_keeps_nothing(corridor: Corridor, capsys
     assert [outcome.state for outcome in told] == ["unchanged", "loaded", "failed"]
     assert "100 times as large" in told[1].drift
     assert "+++ b/freight/contracts/transactions.py" in told[2].message
-    for check in checks:
-        _show(check)
-    shown = capsys.readouterr().out
+    shown = "\n".join(map(check_line, checks))
     assert "DRIFT erp erp_20260202.csv: 240 rows: 240 new" in shown
     assert "FAILED erp erp_20260203.csv" in shown
     assert "\n+++ b/freight/contracts/transactions.py\n" in shown

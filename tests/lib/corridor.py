@@ -12,11 +12,13 @@ import sqlalchemy as sa
 import yaml
 
 from freight.catalog import Catalog, read_catalog
+from freight.contracts import contract_for
 from freight.pipeline import RunReport, run_catalog
 from freight.readers import FILES_ONLY, Connections
 from freight.simulator import fill_landing
 from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
+from freight.warehouse.schema import metadata
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HEADER = "transaction_id,machine_id,date,volume_transferred,status_code"
@@ -86,6 +88,14 @@ class Corridor:
             clock=lambda: self.now,
             connections=self.connections,
         )
+
+    def stored(self, dataset: str) -> list[dict[str, Any]]:
+        """Return the rows of a dataset, with what its sources deliver, as values of Python."""
+        contract = contract_for(dataset)
+        table = metadata.tables[contract.table]
+        query = sa.select(*(table.c[name] for name in contract.column_names))
+        with reading(self.engine) as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
 
     def rows(self, table: str, *columns: str, order_by: str = "1, 2") -> list[tuple[Any, ...]]:
         """Return rows of a table or view."""

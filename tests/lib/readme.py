@@ -22,4 +22,4 @@ def line(language: str, start: str) -> str:
 
 def files_to_write(page: str) -> dict[str, str]:
     """Return the files that a page tells to write: under a heading with the path."""
-    return dict(re.findall(r"^### `([^`]+)`$.*?^```(?:python|yaml)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    return dict(re.findall(r"^### `([^`]+)`$.*?^```(?:python|yaml|csv)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))

@@ -1,0 +1,55 @@
+"""Tell what loading the sources now would change, also of those that only blocks reach; it writes nothing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow
+from prefect.artifacts import create_table_artifact
+from prefect.states import Completed, Failed
+
+from freight.catalog import read_catalog
+from freight.errors import DpaError
+from freight.pipeline import Check
+from freight.settings import load_settings
+from freight.summary import bad_row_cells, check_headline, check_line, check_rows
+from tasks.check import check
+from tasks.log import log_run
+from tasks.run_names import dated
+
+SHOWN = 20  # failures in the message of a run; the artifact shows all
+
+
+@flow(name="check-sources", flow_run_name=dated("check-sources"))
+def check_sources(
+    sources: list[str] | None = None, catalog: Path | None = None, warehouse: str | None = None
+) -> State[Any]:
+    """Read and validate what is new, and tell what loading it would change, as `dpa sources check` does.
+
+    Args:
+        sources: Only these sources of the catalog.
+        catalog: YAML list of sources; the installation's catalog by default.
+        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+
+    Returns:
+        Completed with the checks, Failed when something would fail, which the message names, or with the `DpaError`.
+        The artifacts check-sources and check-sources-bad-rows show each file and its first bad rows.
+    """
+    here = load_settings()
+    log_run(here.logs)
+    try:
+        chosen = read_catalog(catalog or here.catalog).only(sources)
+        checks = [found for source in chosen.sources for found in check(warehouse, chosen, source)]
+    except DpaError as error:  # says what to do; the trace of calls would only hide it
+        return Failed(message=str(error), data=error)
+    _publish(checks)
+    failures = [check_line(found) for found in checks if found.outcome.state == "failed"]
+    if failures:
+        return Failed(message="\n".join([check_headline(checks), *failures[:SHOWN]]), data=checks)
+    return Completed(message=check_headline(checks), data=checks)
+
+
+def _publish(checks: Sequence[Check]) -> None:
+    create_table_artifact(check_rows(checks), key="check-sources", description=check_headline(checks))
+    bad_rows = [row for found in checks for row in bad_row_cells(found)]
+    create_table_artifact(bad_rows, key="check-sources-bad-rows", description="The first bad rows of each file")

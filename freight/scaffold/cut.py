@@ -1,0 +1,120 @@
+"""Cut a sample down to its first rows, in its own format, so that a test reads it as a load would."""
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import openpyxl
+
+from freight.contracts import Contract
+from freight.errors import ConfigurationError
+from freight.parsers.json_records import WRAPPER_KEYS
+from freight.readers.delimited import DelimitedOptions, detect_dialect
+from freight.readers.locations import text_stream
+from freight.readers.strict_csv import strict_records
+from freight.scaffold.sample import Sample, plain_name, row_numbers
+
+LIMIT_BYTES = 1 << 20  # of what is kept for ever beside a test
+ZIPPED = (".xlsx", ".xlsm")
+
+
+def cut(sample: Sample, contract: Contract, rows: int) -> bytes:
+    """Return the content of a file with the first rows of a sample, or with all of them where it cannot be cut.
+
+    Args:
+        sample: what to cut.
+        contract: knows its header.
+        rows: how many are kept; more if a key of a JSON object comes later for the first time.
+
+    Raises:
+        ConfigurationError: what is left is large.
+    """
+    whole = _content(sample)
+    kept = whole if sample.read <= rows else _first_rows(whole, sample, contract, rows)
+    if len(kept) > LIMIT_BYTES:
+        raise ConfigurationError(
+            f"{sample.file.name} is too large for a test, even if it was cut: take one of at most "
+            f"{LIMIT_BYTES >> 20} MiB as the sample"
+        )
+    return kept
+
+
+def _first_rows(content: bytes, sample: Sample, contract: Contract, rows: int) -> bytes:
+    match sample.reader:
+        case "csv":
+            return _cut_delimited(sample, contract, rows)
+        case "json":
+            return _cut_list(content, rows)
+        case "jsonl":
+            return _cut_lines(content, rows)
+        case "excel" if plain_name(sample.file).lower().endswith(ZIPPED):
+            return _cut_workbook(content, sample, rows)
+    return content
+
+
+def _content(sample: Sample) -> bytes:
+    with sample.file.open() as stream:
+        return stream.read()
+
+
+def _cut_delimited(sample: Sample, contract: Contract, rows: int) -> bytes:
+    dialect = detect_dialect(sample.file, contract, DelimitedOptions.of(sample.options))
+    last = row_numbers(sample, rows)[-1]
+    with sample.file.open() as stream, text_stream(stream, dialect.byte_encoding) as text:
+        records = islice(strict_records(text, dialect.delimiter), last)
+        return "".join(record.text for record in records).encode(dialect.byte_encoding)
+
+
+def _cut_list(content: bytes, rows: int) -> bytes:
+    whole = json.loads(content)
+    objects = whole if isinstance(whole, list) else next(whole[key] for key in WRAPPER_KEYS if key in whole)
+    kept = list(_first_with_all_keys(objects, rows, lambda record: record))
+    return f"{json.dumps(kept, ensure_ascii=False, indent=2)}\n".encode()
+
+
+def _cut_lines(content: bytes, rows: int) -> bytes:
+    lines: list[bytes] = [line for line in content.splitlines(keepends=True) if line.strip()]
+    kept: list[bytes] = [*_first_with_all_keys(lines, rows, _parsed)]
+    return b"".join(kept)
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None  # a fault, which stays one
+
+
+def _first_with_all_keys[T](items: Iterable[T], rows: int, parse: Callable[[T], Any]) -> Iterator[T]:
+    """Give the first items, and each later one that has a key for the first time."""
+    seen: set[str] = set()
+    for number, item in enumerate(items):
+        record = parse(item)
+        new = set(record) - seen if isinstance(record, dict) else set()
+        if number < rows or new:
+            seen |= new
+            yield item
+
+
+def _cut_workbook(content: bytes, sample: Sample, rows: int) -> bytes:
+    """Return a workbook without the rows behind the first ones, and without the sheets in which the header is not."""
+    book = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
+    last = row_numbers(sample, rows)[-1]
+    sheets = [sheet for sheet in book.worksheets if _has_header(sheet, sample, last)]
+    if not sheets:
+        return content
+    for sheet in sheets:
+        sheet.delete_rows(last + 1, sheet.max_row)
+    for other in set(book.worksheets).difference(sheets):
+        book.remove(other)
+    written = io.BytesIO()
+    book.save(written)
+    return written.getvalue()
+
+
+def _has_header(sheet: Any, sample: Sample, last: int) -> bool:
+    wanted = [cell.strip() for cell in sample.header]
+    found = sheet.iter_rows(max_row=last, values_only=True)
+    return any([str(cell).strip() for cell in row if cell is not None] == wanted for row in found)

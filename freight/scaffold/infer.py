@@ -1,0 +1,258 @@
+"""Propose a contract from the rows of a sample: nothing that the sample has would break it.
+
+What a person has to decide is not guessed quietly: it is listed.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import chain, combinations
+
+import polars as pl
+
+from freight.contracts import Column, Contract, Dtype
+from freight.contracts.contract import DEFAULT_TEXT_LIMIT
+from freight.contracts.headers import normalise
+from freight.errors import ConfigurationError
+from freight.frames import ROW_NUMBER
+from freight.scaffold.sample import Sample
+from freight.validation import Locale, split
+from freight.warehouse.schema import UNUSABLE_NAMES
+
+NAME_CHARS = 50  # PostgreSQL cuts names off at 63 bytes
+FRESHNESS_S = 30 * 86_400
+NUMERIC = r"^-?[0-9][0-9., \u00a0\u202f]*$"  # no letters: 12E4 is a code
+CODE = r"^-?0[0-9]"
+EXACT_DIGITS = 15  # of a double
+TYPES: tuple[Dtype, ...] = ("boolean", "integer", "number", "date", "instant")
+CODE_WORDS = {"id", "code", "no", "nr", "num", "numero", "number", "ref", "reference", "matricule", "phone", "tel"}
+UNITS = {
+    "t": "tonnes",
+    "kg": "kg",
+    "km": "km",
+    "m": "m",
+    "m3": "m³",
+    "l": "litres",
+    "s": "seconds",
+    "min": "minutes",
+    "h": "hours",
+    "pct": "%",
+    "bar": "bar",
+    "deg": "degrees",
+    "fcfa": "FCFA",
+    "xaf": "XAF",
+    "eur": "EUR",
+}
+IN_BRACKETS = re.compile(r"[(\[]([^)\]]+)[)\]]\s*$")
+BY_SLASHES, DAY_FIRST = r"^[0-9]{1,2}/", r"^(?:1[3-9]|2[0-9]|3[01])/"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A contract that a sample keeps.
+
+    Attributes:
+        contract: the proposal.
+        to_decide: what a person has to decide, by column; of the dataset as a whole under "".
+    """
+
+    contract: Contract
+    to_decide: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def propose_contract(
+    sample: Sample, dataset: str, key: Sequence[str], load_order: int, zone: str, now: datetime
+) -> Proposal:
+    """Propose the contract of a new dataset.
+
+    Args:
+        sample: rows of it.
+        dataset: its slug.
+        key: headers or names of the columns that tell rows apart; guessed if there is none.
+        load_order: its place among the datasets.
+        zone: of times without an offset.
+        now: the instant against which dates are judged.
+
+    Raises:
+        ConfigurationError: the header has no name for each column, or the key is none.
+    """
+    _refuse_unnamed(sample)
+    names = column_names(sample.header)
+    typed = [
+        _column(sample, position, names[position], Locale(sample.decimal, zone), now) for position in range(len(names))
+    ]
+    business_key = _given_key(sample, typed, key) if key else _guessed_key(sample, typed)
+    columns = tuple(_as_key(column) if column.name in business_key else column for column in typed)
+    has_time = any(column.dtype in ("instant", "date") for column in columns)
+    contract = Contract(
+        dataset=dataset,
+        version=1,
+        table=f"{'fact' if has_time else 'dim'}_{dataset}",
+        business_key=business_key,
+        columns=columns,
+        freshness_s=FRESHNESS_S,
+        load_order=load_order,
+    )
+    return Proposal(contract, _to_decide(sample, contract, guessed=not key))
+
+
+def _refuse_unnamed(sample: Sample) -> None:
+    shown = ", ".join(map(repr, sample.header))
+    if not all(normalise(cell) for cell in sample.header):
+        raise ConfigurationError(f"the header has a cell without a name, it reads {shown}: name all in the sample")
+    normalised = [normalise(cell) for cell in sample.header]
+    if doubled := next((cell for cell in normalised if normalised.count(cell) > 1), None):
+        raise ConfigurationError(f"the header has {doubled!r} twice: name its columns apart in the sample")
+
+
+def column_names(header: Sequence[str]) -> list[str]:
+    """Return a name for each header cell that a warehouse takes without quotes."""
+    names: list[str] = []
+    for position, cell in enumerate(header, start=1):
+        bare = re.sub(r"[^a-z0-9]+", "_", normalise(cell)).strip("_")[:NAME_CHARS].rstrip("_")
+        name = bare if bare[:1].isalpha() else f"column_{bare or position}"
+        name = f"{name}_value" if name in UNUSABLE_NAMES else name
+        while name in names:
+            name = f"{name}_{position}"
+        names.append(name)
+    return names
+
+
+def _column(sample: Sample, position: int, name: str, locale: Locale, now: datetime) -> Column:
+    header = " ".join(sample.header[position].split())
+    texts = _cleaned(sample, position)
+    column = Column(
+        name,
+        _dtype(texts, name, locale, now),
+        f"{header[:1].upper()}{header[1:]}.".replace("_", " "),
+        unit=_unit(header, name),
+        required=texts.null_count() == 0,
+        aliases=() if normalise(header) == name else (header,),
+    )
+    return replace(column, unit="", max_length=_text_limit(texts)) if column.dtype == "text" else column
+
+
+def _text_limit(texts: pl.Series) -> int:
+    """Return how long a text may be: as usual, or twice as long as the longest of the sample."""
+    longest = max((len(text) for text in texts.drop_nulls()), default=0)
+    return DEFAULT_TEXT_LIMIT if longest <= DEFAULT_TEXT_LIMIT else 2 * longest
+
+
+def _cleaned(sample: Sample, position: int) -> pl.Series:
+    texts = sample.texts(position).str.strip_chars()
+    return texts.set(texts == "", None)
+
+
+def _dtype(texts: pl.Series, name: str, locale: Locale, now: datetime) -> Dtype:
+    """Return the narrowest type that every value has, by the checks that a load makes."""
+    if texts.null_count() == len(texts):
+        return "text"
+    is_quantity = not _is_code(name) and _is_numeric(texts)
+    candidates = [dtype for dtype in TYPES if dtype not in ("integer", "number") or is_quantity]
+    return next((dtype for dtype in candidates if keeps(texts, Column(name, dtype, ""), locale, now)), "text")
+
+
+def _is_code(name: str) -> bool:
+    return name.rpartition("_")[2] in CODE_WORDS
+
+
+def _is_numeric(texts: pl.Series) -> bool:
+    """Whether values are numbers and not codes of digits, of which a number would lose some."""
+    digits = texts.str.replace_all(r"[^0-9]", "").str.len_chars().max()
+    few = isinstance(digits, int) and digits <= EXACT_DIGITS
+    filled = texts.drop_nulls()
+    return few and bool(filled.str.contains(NUMERIC).all() and not filled.str.contains(CODE).any())
+
+
+def keeps(texts: pl.Series, column: Column, locale: Locale, now: datetime) -> bool:
+    """Whether no value breaks what a column promises."""
+    rows = pl.DataFrame({ROW_NUMBER: pl.int_range(len(texts), eager=True), column.name: texts})
+    alone = Contract("sample", 1, "sample", (), (column,), freshness_s=0, load_order=0)
+    return split(rows, alone, locale, now).quarantined.is_empty()
+
+
+def _unit(header: str, name: str) -> str:
+    """Return the unit that stands in a header, behind its name or in brackets."""
+    if found := IN_BRACKETS.search(header):
+        return UNITS.get(found[1].strip().lower(), found[1].strip())
+    return UNITS.get(name.rpartition("_")[2], "") if "_" in name else ""
+
+
+# --- The key -----------------------------------------------------------------------------------------------------
+
+
+def _given_key(sample: Sample, columns: Sequence[Column], key: Sequence[str]) -> tuple[str, ...]:
+    names = {normalise(cell): column.name for cell, column in zip(sample.header, columns, strict=True)}
+    names.update({column.name: column.name for column in columns})
+    if unknown := next((given for given in key if normalise(given) not in names), None):
+        raise ConfigurationError(f"--key {unknown}: the sample has no such column, it has {', '.join(sample.header)}")
+    chosen = tuple(dict.fromkeys(names[normalise(given)] for given in key))
+    if empty := next((c.name for c in columns if c.name in chosen and not c.required), None):
+        raise ConfigurationError(f"--key {empty}: it is empty in some rows of the sample, which no key may be")
+    return chosen
+
+
+def _guessed_key(sample: Sample, columns: Sequence[Column]) -> tuple[str, ...]:
+    """Return the first column, or pair of columns, that tells all rows of the sample apart.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    positions = {column.name: position for position, column in enumerate(columns)}
+    for names in _candidates(columns):
+        rows = sample.rows.select(pl.col(str(positions[name])).str.strip_chars() for name in names)
+        if rows.n_unique() == rows.height:
+            return names
+    raise ConfigurationError(
+        "no column or pair of columns tells the rows of the sample apart: name the key with --key, once for each column"
+    )
+
+
+def _candidates(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
+    """Give what may be a key: codes first, then other columns, then pairs; a measured value is none."""
+    usable = [column for column in columns if column.required and column.dtype not in ("number", "boolean")]
+    names = sorted(usable, key=lambda column: (column.dtype in ("instant", "date"), not _is_code(column.name)))
+    plain = [column.name for column in names if column.dtype in ("text", "integer")]
+    pairs = combinations([column.name for column in usable], 2)
+    times = ((column.name,) for column in names if column.dtype in ("instant", "date"))
+    yield from chain(((name,) for name in plain), pairs, times)
+
+
+def _as_key(column: Column) -> Column:
+    """Return a column as part of a key: a number that names something is a text, as its leading zeros may come yet."""
+    return replace(column, dtype="text", unit="") if column.dtype == "integer" else column
+
+
+# --- What to decide ----------------------------------------------------------------------------------------------
+
+
+def _to_decide(sample: Sample, contract: Contract, *, guessed: bool) -> dict[str, list[str]]:
+    rows = f"{sample.rows.height:,} rows"
+    key = [f"whether {' and '.join(contract.business_key)} is the key: it tells the {rows} apart"] if guessed else []
+    days = contract.freshness_s // 86_400
+    of_all = [
+        *key,
+        f"whether {contract.table} is the name of its table: fact_ of what happens, dim_ of what there is",
+        f"after how long without a delivery it is stale: {days} days here",
+        "ranges, patterns, and which columns may be empty: those that are in the sample may",
+    ]
+    told = {column.name: _open_questions(sample, position, column) for position, column in enumerate(contract.columns)}
+    return {"": of_all, **{name: questions for name, questions in told.items() if questions}}
+
+
+def _open_questions(sample: Sample, position: int, column: Column) -> list[str]:
+    texts = _cleaned(sample, position).drop_nulls()
+    is_time = column.dtype in ("date", "instant")
+    questions = []
+    if column.dtype == "number" and not column.unit:
+        questions.append("its unit, and the name with it, such as weight_t")
+    if column.dtype == "integer":
+        questions.append("whether a fraction may come: it is a number then")
+    if texts.str.contains(BY_SLASHES).any() and not texts.str.contains(DAY_FIRST).any() and is_time:
+        questions.append("whether the day comes before the month, as it is read")
+    if column.dtype == "instant" and texts.str.contains(r"[ T]00:00(:00)?$").all():
+        questions.append("whether it is a day: all are at midnight")
+    if texts.is_empty():
+        questions.append("what it holds: it is empty in the sample")
+    return questions
