@@ -20,7 +20,6 @@ NO_WORKBOOKS = {  # what stands in the beginning of a file, in lower case, to wh
     rb"urn:oasis:names:tc:opendocument": "a flat OpenDocument (.fods)",
     rb"<!doctype html|<html|<table|<meta |mime-version:": "a page of HTML",
     rb"^\s*(\xef\xbb\xbf)?<\?xml": "XML",
-    rb"^id;p": "a SYLK file",
     rb"^%pdf": "a PDF",
 }
 OTHER_PACKAGES = {
