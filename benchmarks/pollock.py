@@ -5,8 +5,8 @@
 Each file is a table polluted in one way; what is read of it is held against the clean table by the benchmark's ten
 measures (success; precision, recall and F1 of header, records and cells). A file that is refused scores 0, and a row
 that goes to quarantine counts as not read. Texts are compared as they are, without the benchmark's normalisation of
-numbers and dates, which can only lower the score. The reader is told the column names, as a contract does, and what a
-catalog may say: a delimiter of one character.
+numbers and dates, which can only lower the score. The reader is told what a catalog may say of a file, as the
+benchmark tells it: the columns, the lines above them, delimiter, quote and escape.
 """
 
 import argparse
@@ -32,15 +32,26 @@ def contract_of(parameters: dict[str, Any]) -> Contract:
     return Contract("pollock", 1, "pollock", (columns[0].name,), columns, freshness_s=1, load_order=1)
 
 
+def options_of(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what a catalog would say of a file."""
+    signs = {"delimiter": parameters["delimiter"], "quote": parameters["quotechar"], "escape": parameters["escapechar"]}
+    options = {name: sign for name, sign in signs.items() if len(sign) == 1}
+    if options.get("escape") == options.get("quote", '"'):
+        del options["escape"]  # a quote is doubled
+    if not parameters["column_names"]:
+        return options
+    above = int(parameters["preamble_lines"]) + int(parameters["header_lines"])
+    return {**options, "columns": parameters["column_names"], "skip_lines": above}
+
+
 def read_table(path: Path, parameters: dict[str, Any]) -> Table:
     """Read a file.
 
     Raises:
         SourceError: it is refused.
     """
-    delimiter = parameters["delimiter"]
-    options = {"delimiter": delimiter} if len(delimiter) == 1 else {}
-    table = reader_for("csv")(find_files(str(path), path.parent)[0], contract_of(parameters), options)
+    contract, options = contract_of(parameters), options_of(parameters)
+    table = reader_for("csv")(find_files(str(path), path.parent)[0], contract, options)
     rows = (row[:-1] for batch in table.batches for row in batch.rows.iter_rows())
     return [list(table.header), *map(list, rows)]
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pacsv
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
@@ -26,14 +26,14 @@ from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark
 from freight.readers.locations import READ_BLOCK_BYTES, SourceFile, text_stream
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable, fault_row, no_rows
-from freight.readers.strict_csv import Record, Unclosed, quotes_are_plain, strict_records
+from freight.readers.strict_csv import Record, Signs, Unclosed, quotes_are_plain, strict_records
 
 DELIMITERS = ",;\t|"
 SAMPLE_CHARS = 1 << 16
 HEADER_SEARCH_RECORDS = 30
 PARSE_BLOCK_BYTES = 2 << 20  # bounds memory; also the longest record that can be read
 STRICT_BATCH_ROWS = 20_000
-END_MARK = "\x1eend of file\x1e"  # no contract accepts control characters, so no row of a source reads like this
+END_MARK = "\x1e\x1d\x1e"  # no contract accepts control characters, so no row of a source reads like this
 CP1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
 
 
@@ -43,6 +43,24 @@ class DelimitedOptions(ReaderOptions):
     encoding: str | None = Field(default=None, description="As Python names it, such as cp1252.")
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Between two cells.")
     decimal: DecimalMark | None = Field(default=None, description="Decimal mark of numbers.")
+    columns: list[str] | None = Field(
+        default=None, min_length=1, description="Headers of the columns, for a file that has none, or a wrong one."
+    )
+    skip_lines: int = Field(default=0, ge=0, description="Lines above the first row, where columns are named.")
+    quote: str = Field(default='"', min_length=1, max_length=1, description="Around a cell.")
+    escape: str | None = Field(default=None, min_length=1, max_length=1, description="Before a sign that is meant.")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the fast parser may read it, as far as they tell."""
+        return (self.quote, self.escape, self.skip_lines) == ('"', None, 0)
+
+    @field_validator("skip_lines")
+    @classmethod
+    def _is_of_named_columns(cls, skip_lines: int, others: ValidationInfo) -> int:
+        if skip_lines and not others.data.get("columns"):
+            raise ValueError("lines are skipped only where columns are named; a header is found by itself")
+        return skip_lines
 
     @field_validator("encoding")
     @classmethod
@@ -58,17 +76,24 @@ class DelimitedOptions(ReaderOptions):
 class Dialect:
     """How a delimited file is written.
 
-    `header_record` counts from 0. `stray_bytes` tells that some bytes of a UTF-8 file are not UTF-8, `plain_quotes`
-    that the fast parser cannot misread a quote.
+    `header_record` counts from 0, and is -1 where there is none. `stray_bytes` tells that some bytes of a UTF-8 file
+    are not UTF-8, `skip_lines` how many lines come before the first record, `is_plain` that the fast parser cannot
+    misread it.
     """
 
     encoding: str
     stray_bytes: bool
-    delimiter: str
+    signs: Signs
     header_record: int
     header: tuple[str, ...]
     decimal: DecimalMark
-    plain_quotes: bool
+    skip_lines: int
+    is_plain: bool
+
+    @property
+    def delimiter(self) -> str:
+        """What stands between two cells."""
+        return self.signs.delimiter
 
     @property
     def byte_encoding(self) -> str:
@@ -91,7 +116,7 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
         dialect = detect_dialect(file, contract, options)
     except SourceError as error:
         raise error.at(file.path) from None
-    batches = _batches(file, dialect) if dialect.plain_quotes else _strict_batches(file, dialect)
+    batches = _batches(file, dialect) if dialect.is_plain else _strict_batches(file, dialect)
     return RawTable(dialect.header, batches, dialect.decimal)
 
 
@@ -101,12 +126,35 @@ def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptio
     sample = _sample(file, encoding)
     if not sample.strip("\ufeff \t\r\n\0"):
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
-    delimiter, position = _find_header(sample, contract, options)
-    records = _records(sample, delimiter)
-    header = tuple(records[position])
-    decimal = options.decimal or _guess_decimal(delimiter, records[position + 1 : -1] or records[position + 1 :])
-    dialect = Dialect(encoding, stray_bytes, delimiter, position, header, decimal, plain_quotes=True)
-    return dialect if _has_plain_quotes(file, dialect) else replace(dialect, plain_quotes=False)
+    delimiter, position, header = _header(sample, contract, options)
+    below = _records(sample, delimiter)[position + 1 :]
+    decimal = options.decimal or _guess_decimal(delimiter, below[:-1] or below)
+    dialect = Dialect(
+        encoding=encoding,
+        stray_bytes=stray_bytes,
+        signs=Signs(delimiter, options.quote, options.escape),
+        header_record=position,
+        header=header,
+        decimal=decimal,
+        skip_lines=options.skip_lines,
+        is_plain=options.is_plain,
+    )
+    return replace(dialect, is_plain=dialect.is_plain and _has_plain_quotes(file, dialect))
+
+
+def _header(sample: str, contract: Contract, options: DelimitedOptions) -> tuple[str, int, tuple[str, ...]]:
+    """Return the delimiter, the record of the header, and the header."""
+    if options.columns is None:
+        delimiter, position = _find_header(sample, contract, options)
+        return delimiter, position, tuple(_records(sample, delimiter)[position])
+    delimiter = options.delimiter or _delimiter_by_width(sample, len(options.columns))
+    return delimiter, options.skip_lines - 1, tuple(options.columns)
+
+
+def _delimiter_by_width(sample: str, width: int) -> str:
+    """Return the delimiter that makes the most records as wide as they should be."""
+    fitting = {delimiter: sum(len(r) == width for r in _records(sample, delimiter)) for delimiter in DELIMITERS}
+    return max(fitting, key=lambda delimiter: fitting[delimiter])
 
 
 def _has_plain_quotes(file: SourceFile, dialect: Dialect) -> bool:
@@ -286,8 +334,10 @@ def _unclosed(file: SourceFile, row: int) -> SourceError:
 def _strict_batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
     try:
         with file.open() as stream, text_stream(stream, dialect.byte_encoding) as text:
-            for records in batched(strict_records(text, dialect.delimiter), STRICT_BATCH_ROWS):
-                yield _strict_batch(records, dialect)
+            lines = islice(text, dialect.skip_lines, None)
+            records = strict_records(lines, dialect.signs, dialect.skip_lines + 1)
+            for some in batched(records, STRICT_BATCH_ROWS):
+                yield _strict_batch(some, dialect)
     except Unclosed as unclosed:
         raise _unclosed(file, unclosed.number) from None
 

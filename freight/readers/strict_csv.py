@@ -6,7 +6,8 @@ such a record is told from the others. A cell may have space before its opening 
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import NamedTuple, TextIO
 
 CELL_LIMIT_CHARS = 2 << 20  # as long as the longest record of the fast parser
@@ -29,6 +30,14 @@ class Record(NamedTuple):
     cells: list[str]
     fault: str
     text: str
+
+
+class Signs(NamedTuple):
+    """What stands between cells, around them, and before a sign that is meant as it is."""
+
+    delimiter: str
+    quote: str = '"'
+    escape: str | None = None
 
 
 class Unclosed(Exception):
@@ -63,31 +72,46 @@ def quotes_are_plain(stream: TextIO, delimiter: str) -> bool:
     return len(seen) == 1
 
 
-def strict_records(lines: Iterable[str], delimiter: str) -> Iterator[Record]:
-    """Cut lines into records.
+def strict_records(lines: Iterable[str], signs: Signs, first_number: int = 1) -> Iterator[Record]:
+    """Cut lines into records; where the last line opens a quote and ends without closing it, only that line is a fault.
 
     Args:
         lines: with their ends.
-        delimiter: between two cells.
+        signs: how they are written.
+        first_number: of the first record.
 
     Raises:
-        Unclosed: a quote is open when the file ends.
+        Unclosed: a quote is open when the file ends, and lines after it are within, or the end of the line is missing.
     """
     taken: list[str] = []
-    reader = csv.reader(_noting(lines, taken), delimiter=delimiter, strict=True, skipinitialspace=True)
-    number = 0
-    while True:
+    reader = csv.reader(
+        _noting(lines, taken),
+        delimiter=signs.delimiter,
+        quotechar=signs.quote,
+        escapechar=signs.escape,
+        strict=True,
+        skipinitialspace=signs.delimiter != " ",
+    )
+    for number in count(first_number):
         taken.clear()
-        number += 1
         try:
             yield Record(number, next(reader), "", "".join(taken))
         except StopIteration:
             return
         except csv.Error as error:
-            if "unexpected end of data" in str(error):
+            is_open = "unexpected end of data" in str(error)
+            if is_open and not _is_whole_line(taken):
                 raise Unclosed(number) from None
-            fault = "text behind a closing quote" if "expected after" in str(error) else str(error)
-            yield Record(number, [], fault, "".join(taken))
+            yield Record(number, [], "a quote is opened and never closed" if is_open else _fault(error), "".join(taken))
+
+
+def _is_whole_line(taken: Sequence[str]) -> bool:
+    """Whether it is one line, and has its end: a transfer that broke off has none."""
+    return len(taken) == 1 and taken[0].endswith(("\n", "\r"))
+
+
+def _fault(error: csv.Error) -> str:
+    return "text behind a closing quote" if "expected after" in str(error) else str(error)
 
 
 def _noting(lines: Iterable[str], taken: list[str]) -> Iterator[str]:

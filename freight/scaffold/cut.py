@@ -63,8 +63,9 @@ def _cut_delimited(sample: Sample, contract: Contract, rows: int) -> bytes:
     dialect = detect_dialect(sample.file, contract, DelimitedOptions.of(sample.options))
     last = row_numbers(sample, rows)[-1]
     with sample.file.open() as stream, text_stream(stream, dialect.byte_encoding) as text:
-        records = islice(strict_records(text, dialect.delimiter), last)
-        return "".join(record.text for record in records).encode(dialect.byte_encoding)
+        skipped = [*islice(text, dialect.skip_lines)]
+        records = islice(strict_records(text, dialect.signs), last - dialect.skip_lines)
+        return "".join([*skipped, *(record.text for record in records)]).encode(dialect.byte_encoding)
 
 
 def _cut_list(content: bytes, rows: int) -> bytes:

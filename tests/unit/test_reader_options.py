@@ -20,7 +20,12 @@ def catalog_with(folder: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("reader", "options", "told"),
     [
-        ("csv", {"delimeter": ";"}, "delimeter: unknown to this reader, which knows decimal, delimiter, encoding"),
+        (
+            "csv",
+            {"delimeter": ";"},
+            "delimeter: unknown to this reader, which knows columns, decimal, delimiter, "
+            "encoding, escape, quote, skip_lines",
+        ),
         ("csv", {"delimiter": 5}, "delimiter: Input should be a valid string, not 5"),
         ("csv", {"delimiter": ";;"}, "delimiter: String should have at most 1 character, not ';;'"),
         ("csv", {"encoding": "cp9999"}, "encoding: Value error, there is no such encoding, not 'cp9999'"),

@@ -1,13 +1,15 @@
 """Quotes that a fast parser would guess at are read record by record, and what cannot be read is told."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from freight.contracts import contract_for
-from freight.errors import SourceError
+from freight.errors import ConfigurationError, SourceError
 from freight.readers import find_files, reader_for
 from freight.readers.strict_csv import LOOK_CHARS, quotes_are_plain
 
@@ -15,10 +17,12 @@ HEADER = "transaction_id,machine_id,date,volume_transferred,status_code"
 GOOD = "TRX-1,MCH-001,2026-02-01,1,OK"
 
 
-def read(folder: Path, *lines: str, encoding: str = "utf-8") -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+def read(
+    folder: Path, *lines: str, encoding: str = "utf-8", options: Mapping[str, object] = MappingProxyType({})
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     path = folder / "a.csv"
     path.write_bytes("\n".join([*lines, ""]).encode(encoding))
-    table = reader_for("csv")(find_files(str(path), folder)[0], contract_for("transactions"), {})
+    table = reader_for("csv")(find_files(str(path), folder)[0], contract_for("transactions"), options)
     batches = list(table.batches)
     faults = [(row[0], row[3], row[4]) for batch in batches for row in batch.faults.rows()]
     return [row for batch in batches for row in batch.rows.rows()], faults
@@ -88,3 +92,49 @@ def test_a_quote_that_is_never_closed_is_named_by_its_row(tmp_path: Path) -> Non
     with pytest.raises(SourceError) as caught:
         read(tmp_path, HEADER, 'TRX-1,5" pipe,d,1,OK', 'TRX-2,"MCH,d,1,OK', GOOD)
     assert (caught.value.fault, caught.value.row) == ("corrupt", 3)
+
+
+def test_a_quote_that_is_opened_in_the_last_row_costs_that_row_only(tmp_path: Path) -> None:
+    rows, faults = read(tmp_path, HEADER, GOOD, 'TRX-2,"MCH,d,1,OK')
+    assert rows == [("TRX-1", "MCH-001", "2026-02-01", "1", "OK", 2)]
+    assert faults == [(3, "a quote is opened and never closed", b'TRX-2,"MCH,d,1,OK')]
+    (tmp_path / "a.csv").write_text(f'{HEADER}\n{GOOD}\nTRX-2,"MCH,d,1,OK', encoding="utf-8")  # the transfer broke off
+    table = reader_for("csv")(find_files("a.csv", tmp_path)[0], contract_for("transactions"), {})
+    with pytest.raises(SourceError, match="never closed"):
+        list(table.batches)
+
+
+NAMED = {"columns": ["id", "machine", "date", "volume", "statut"]}
+
+
+@pytest.mark.parametrize("delimiter", list(",;\t|"))
+def test_a_file_without_a_header_is_read_by_the_columns_that_are_named(tmp_path: Path, delimiter: str) -> None:
+    lines = [line.replace(",", delimiter) for line in (GOOD, GOOD, "TRX-2,MCH-001,2026")]
+    rows, faults = read(tmp_path, *lines, options=NAMED)
+    assert rows == [("TRX-1", "MCH-001", "2026-02-01", "1", "OK", number) for number in (1, 2)]
+    assert [fault[:2] for fault in faults] == [(3, "3 cells where the header has 5")]
+
+
+def test_a_wrong_header_is_skipped_by_lines_whatever_quotes_are_in_it(tmp_path: Path) -> None:
+    lines = ['Export of "March', '"id,machine,"date,volume', GOOD, 'TRX-2,"M",d,1,OK']
+    rows, faults = read(tmp_path, *lines, options={**NAMED, "skip_lines": 2})
+    assert rows == [("TRX-1", "MCH-001", "2026-02-01", "1", "OK", 3), ("TRX-2", "M", "d", "1", "OK", 4)]
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("'TRX-1','M,''1''',d,1,OK", {"quote": "'"}),
+        (r'"TRX-1","M,\'1\'",d,1,OK', {"escape": "\\"}),
+        ("TRX-1 \"M,'1'\" d 1 OK", {"delimiter": " "}),
+    ],
+)
+def test_signs_are_as_the_catalog_says(tmp_path: Path, line: str, options: dict[str, object]) -> None:
+    header = HEADER.replace(",", " ") if "delimiter" in options else HEADER
+    assert read(tmp_path, header, line, options=options) == ([("TRX-1", "M,'1'", "d", "1", "OK", 2)], [])
+
+
+def test_lines_are_skipped_only_where_columns_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="lines are skipped only where columns are named"):
+        read(tmp_path, HEADER, GOOD, options={"skip_lines": 1})
