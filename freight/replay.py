@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
-import orjson
 import polars as pl
 
 from freight.catalog import Catalog, Source
@@ -233,12 +232,7 @@ def _text_rows(rows: Iterable[QuarantinedRow], contract: Contract) -> pl.DataFra
 
 
 def _record(row: QuarantinedRow, contract: Contract) -> dict[str, str]:
-    try:
-        record = orjson.loads(row.raw)
-    except orjson.JSONDecodeError:
-        return {}
-    if not isinstance(record, dict):
-        return {}
+    record = row.record
     if row.reason == DRIFTED:
         record = dict(zip(_columns(tuple(record), contract), record.values(), strict=False))
     return {key: value for key, value in record.items() if isinstance(value, str)}

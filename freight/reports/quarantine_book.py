@@ -101,14 +101,8 @@ def key_of(row: QuarantinedRow) -> str:
 
 def cells_of(row: QuarantinedRow, contract: Contract) -> dict[str, str]:
     """Return the text of a row by column, as far as it can be told; what stands in no column is left out."""
-    try:
-        record = orjson.loads(row.raw)
-    except orjson.JSONDecodeError:
-        return {}
-    if not isinstance(record, dict):
-        return {}
     known = known_headers(contract)
-    named = {known.get(normalise(name), ""): value for name, value in record.items()}
+    named = {known.get(normalise(name), ""): value for name, value in row.record.items()}
     return {name: _text(value) for name, value in named.items() if name and isinstance(value, str | int | float)}
 
 

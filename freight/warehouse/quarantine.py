@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import batched
 
+import orjson
 import sqlalchemy as sa
 
 from freight.errors import PositionFenced
@@ -33,6 +34,15 @@ class QuarantinedRow:
     detail: str | None
     raw: bytes
     replayed_batch_id: BatchId | None
+
+    @property
+    def record(self) -> dict[str, object]:
+        """What was delivered, by header or field; nothing if it was no record."""
+        try:
+            record = orjson.loads(self.raw)
+        except orjson.JSONDecodeError:
+            return {}
+        return record if isinstance(record, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from freight.warehouse.explain import explain
 from freight.warehouse.ledger import start_run
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
+from tests.lib.office import convert
 from tests.lib.quarantine_books import cell, correct, shown
 from tests.lib.tables import content_of
 
@@ -185,6 +186,21 @@ def test_text_of_whatever_kind_comes_back_as_it_was(corridor: Corridor, monkeypa
     sheet = openpyxl.load_workbook(book)["transactions"]
     assert {found.data_type for row in sheet.iter_rows(min_row=3) for found in row} == {"s", "n"}
     assert [found["machine_id"] for found in shown(book)][:4] == list(ODD[:4])
+
+
+def test_a_workbook_that_libreoffice_has_saved_comes_back_as_it_was(
+    tmp_path: Path, sqlite_warehouse: WarehouseUnderTest
+) -> None:
+    corridor = nightly(tmp_path, sqlite_warehouse.engine)
+    odd = [f'TRX-{i},"{text}",2026-02-30 10:00:00,1 500,HALT' for i, text in enumerate(("=1+1", "-1", " x ", "00042"))]
+    corridor.write_transactions("erp_20260202.csv", [*BAD, *odd, *GOOD * 2])
+    corridor.load()
+    book = corridor.folder / "quarantine.xlsx"
+    assert write_quarantine_book(corridor.engine, book, None, 100) == Exported(7, 7)
+    saved = corridor.folder / "saved"
+    convert(book, "xlsx", saved)
+    assert told(give_back(corridor, saved / book.name)) == (LoadCounts(), 0, 7, 0)
+    assert told(give_back(corridor, correct(saved / book.name, {1: {"volume_transferred_t": 75}})))[0].inserted == 1
 
 
 def test_a_newer_delivery_wins_over_a_correction(corridor: Corridor, book: Path) -> None:

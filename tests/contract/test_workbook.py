@@ -2,8 +2,6 @@
 
 import csv
 import re
-import shutil
-import subprocess
 import warnings
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,6 +21,7 @@ from freight.warehouse.connect import transaction
 from freight.warehouse.schema import quarantine
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW, Corridor
+from tests.lib.office import convert
 
 SHEETS = ["Summary", "Daily sites", "Stations", "Top machines", "Quarantine", "Data quality", "Daily volume"]
 HEADING, FIRST = 2, 3  # rows of a table sheet
@@ -289,25 +288,11 @@ def test_an_empty_warehouse_gives_a_report_without_rows(tmp_path: Path, warehous
 
 
 def test_libreoffice_opens_it_and_reads_the_same_text(tmp_path: Path, sqlite_warehouse: WarehouseUnderTest) -> None:
-    office = shutil.which("soffice") or shutil.which("libreoffice")
-    if office is None:
-        pytest.skip("LibreOffice is NOT INSTALLED: that it opens the workbook is not tested (apt: libreoffice-calc)")
     corridor = small_corridor(tmp_path, sqlite_warehouse)
     add_to_quarantine(corridor, [text.encode() for text in INJECTIONS])
     path = written(corridor)
     every_sheet_as_csv = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1"
-    profile = f"-env:UserInstallation={(corridor.folder / 'profile').as_uri()}"
-    command = [
-        office,
-        profile,
-        "--headless",
-        "--convert-to",
-        every_sheet_as_csv,
-        "--outdir",
-        str(path.parent),
-        str(path),
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    convert(path, every_sheet_as_csv, path.parent)
     with (path.parent / f"{path.stem}-Quarantine.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[2:]
     assert [row[6] for row in reversed(rows[: len(INJECTIONS)])] == list(INJECTIONS)
