@@ -233,12 +233,12 @@ def test_a_header_with_the_same_unknown_cell_twice_fails_under_each_policy(
 
 
 @pytest.mark.parametrize("limit", [0.3, 1.0])
-def test_a_retyped_column_is_named_with_its_values_under_any_limit(corridor: Corridor, limit: float) -> None:
+def test_a_retyped_column_is_named_under_any_limit(corridor: Corridor, limit: float) -> None:
     corridor.sources[1]["quarantine_limit"] = limit
     rows = [row.replace(",OK", ",green") for row in rows_of(usual_volumes()[:30])]
     name = write(corridor, 1, [*rows_of([1, 2]), *rows])
     failure = outcome_of(corridor.load(), name)
-    assert "nearly no value of 'status_code' is one of OK, WARN, ERR; it has values such as 'green'" in failure.message
+    assert "nearly no value of 'status_code' is one of OK, WARN, ERR" in failure.message
     assert "[retyped_column]. Remedy: have the source corrected" in failure.message
     assert corridor.rows("load_attempts", "fault", "quarantined") == [("retyped_column", 30)]
     assert len(corridor.rows("load_attempt_rows", "row_number", "reason")) == 30
@@ -252,7 +252,7 @@ def test_a_retyped_column_of_a_contract_that_quarantines_costs_its_rows_only(
     name = write(corridor, 1, [*rows_of([1, 2]), *(row.replace(AT, "hier") for row in rows_of([3.0] * 30))])
     loaded = outcome_of(corridor.load(), name)
     assert loaded.counts == LoadCounts(read=32, inserted=2, quarantined=30)
-    assert loaded.drift == "nearly no value of 'transaction_at' is of the type instant; it has values such as 'hier'"
+    assert loaded.drift == "nearly no value of 'transaction_at' is of the type instant"
     assert_proved(corridor)
 
 
