@@ -119,6 +119,14 @@ class Catalog(BaseModel):
         known = {known.name: known for known in self.sources}
         return [source, *(known[name] for name in source.fallbacks if name in known)]
 
+    def named(self, name: str) -> Source:
+        """Return one of the sources.
+
+        Raises:
+            ConfigurationError: there is no such source.
+        """
+        return next(source for source in self.only([name]).sources if source.name == name)
+
     def only(self, names: Sequence[str] | None, *, dated: bool = False) -> Self:
         """Return a catalog of some of the sources, and their fallbacks.
 

@@ -125,8 +125,8 @@ def preview(
 ) -> None:
     """Show the first rows of a source as the warehouse would have them, loaded before or not."""
     settings = load_settings()
-    catalog = read_catalog(settings.catalog).only([name])
-    location, frame, bad_rows = preview_source(catalog, catalog.sources[0], datetime.now(UTC), rows)
+    catalog = read_catalog(settings.catalog)
+    location, frame, bad_rows = preview_source(catalog, catalog.named(name), datetime.now(UTC), rows)
     console.print(f"{name} {location}", markup=False)
     Console(highlight=False, width=WIDE).print(_table(frame))
     if bad_rows:

@@ -26,6 +26,7 @@ DEPLOYMENTS = {
     "maintain-warehouse/maintain-warehouse",
     "reconcile/reconcile",
     "export-quarantine/export-quarantine",
+    "preview-source/preview-source",
     "import-quarantine/import-quarantine",
     "replay-quarantine/replay-quarantine",
     "replay-range/replay-range",

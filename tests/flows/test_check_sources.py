@@ -13,6 +13,7 @@ from blocks.http_api import HttpApi
 from blocks.sql_source import SqlSource
 from flows.check_sources import check_sources
 from flows.load_nightly import load_nightly
+from flows.preview_source import preview_source
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.corridor import Corridor, nightly
@@ -111,3 +112,20 @@ def test_what_it_cannot_do_is_told_in_a_line(home: Path) -> None:
     migrate(steps.warehouse())
     state = run_flow(sources=["nobody"])
     assert (state.is_failed(), str(state.message)) == (True, "the catalog has no source 'nobody': it has erp")
+
+
+def test_a_preview_shows_rows_of_sources_with_blocks_as_the_warehouse_would_have_them(corridor: Corridor) -> None:
+    before = content_of(corridor.engine)
+    state = preview_source("table", rows=2, return_state=True)
+    assert state.is_completed()
+    assert "2 rows of table" in str(state.message)
+    assert "1 rows of it break the contract" in str(state.message)
+    assert [(row["transaction_id"], row["volume_transferred_t"]) for row in shown("preview-source")] == [
+        ("TRX-1", "31.0"),
+        ("TRX-2", "30.0"),
+    ]
+    assert preview_source("erp", return_state=True).is_completed()
+    assert shown("preview-source")[0]["transaction_at"].startswith("2026-02-01 09:00:00")
+    assert content_of(corridor.engine) == before
+    missing = preview_source("nothing", return_state=True)
+    assert (missing.is_failed(), "the catalog has no source 'nothing'" in str(missing.message)) == (True, True)

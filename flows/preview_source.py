@@ -1,0 +1,44 @@
+"""Show the first rows of a source as the warehouse would have them, also of one that only a block reaches."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import polars as pl
+from prefect import State, flow
+from prefect.artifacts import create_table_artifact
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from blocks.places import BlockConnections
+from freight import pipeline
+from freight.catalog import read_catalog
+from freight.errors import DpaError
+from freight.settings import load_settings
+from tasks.log import log_run
+from tasks.run_names import dated
+
+MOST_ROWS = 100  # Prefect keeps them
+
+
+@flow(name="preview-source", flow_run_name=dated("preview-source"))
+def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 10) -> State[Any]:
+    """Show the first rows of a source, loaded before or not, as `dpa sources preview` does.
+
+    Args:
+        source: Of the catalog.
+        rows: So many.
+
+    Returns:
+        Completed, and the artifact preview-source has the rows; or Failed with the reason.
+    """
+    here = load_settings()
+    log_run(here.logs)
+    try:
+        catalog = read_catalog(here.catalog)
+        found = pipeline.preview_source(catalog, catalog.named(source), datetime.now(UTC), rows, BlockConnections())
+    except DpaError as error:  # says what to do; the trace of calls would only hide it
+        return Failed(message=str(error), data=error)
+    location, first, bad_rows = found
+    told = f"{first.height} rows of {source} {location}; {bad_rows:,} rows of it break the contract"
+    create_table_artifact(first.select(pl.all().cast(pl.String)).to_dicts(), key="preview-source", description=told)
+    return Completed(message=told, data=first)
