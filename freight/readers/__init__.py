@@ -7,8 +7,9 @@ from typing import Any
 from freight.contracts import Contract
 from freight.errors import ConfigurationError
 from freight.readers.access import AccessOptions, read_access
-from freight.readers.delimited import DelimitedOptions, read_delimited
+from freight.readers.delimited import read_delimited
 from freight.readers.deliveries import FILES_ONLY, Connections, Delivery, NewContent, Place
+from freight.readers.dialect import DelimitedOptions
 from freight.readers.excel import ExcelOptions, read_excel
 from freight.readers.files import deliver_files, find_stored, looks_loaded
 from freight.readers.http_api import deliver_answers

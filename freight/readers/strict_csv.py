@@ -84,14 +84,7 @@ def strict_records(lines: Iterable[str], signs: Signs, first_number: int = 1) ->
         Unclosed: a quote is open when the file ends, and lines after it are within, or the end of the line is missing.
     """
     taken: list[str] = []
-    reader = csv.reader(
-        _noting(lines, taken),
-        delimiter=signs.delimiter,
-        quotechar=signs.quote,
-        escapechar=signs.escape,
-        strict=True,
-        skipinitialspace=signs.delimiter != " ",
-    )
+    reader = cells_of(_noting(lines, taken), signs, strict=True)
     for number in count(first_number):
         taken.clear()
         try:
@@ -103,6 +96,24 @@ def strict_records(lines: Iterable[str], signs: Signs, first_number: int = 1) ->
             if is_open and not _is_whole_line(taken):
                 raise Unclosed(number) from None
             yield Record(number, [], "a quote is opened and never closed" if is_open else _fault(error), "".join(taken))
+
+
+def cells_of(lines: Iterable[str], signs: Signs, *, strict: bool = False) -> Iterator[list[str]]:
+    """Give the cells of each record; space before an opening quote is no part of one.
+
+    Args:
+        lines: with their ends.
+        signs: how they are written.
+        strict: whether a quote that makes no sense is an error of csv, which else reads on.
+    """
+    return csv.reader(
+        lines,
+        delimiter=signs.delimiter,
+        quotechar=signs.quote,
+        escapechar=signs.escape,
+        strict=strict,
+        skipinitialspace=signs.delimiter != " ",
+    )
 
 
 def _is_whole_line(taken: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ import openpyxl
 from freight.contracts import Contract
 from freight.errors import ConfigurationError
 from freight.parsers.json_records import WRAPPER_KEYS
-from freight.readers.delimited import DelimitedOptions, detect_dialect
+from freight.readers.dialect import DelimitedOptions, detect_dialect
 from freight.readers.locations import text_stream
 from freight.readers.strict_csv import strict_records
 from freight.scaffold.sample import Sample, plain_name, row_numbers

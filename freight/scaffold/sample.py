@@ -13,7 +13,7 @@ from freight.contracts.headers import match_header
 from freight.errors import ConfigurationError, SourceError
 from freight.frames import ROW_NUMBER, DecimalMark
 from freight.readers import FILES_ONLY, SourceFile, find_stored, reader_for
-from freight.readers.delimited import DelimitedOptions, detect_dialect
+from freight.readers.dialect import DelimitedOptions, detect_dialect
 from freight.readers.raw import no_rows
 
 READERS_BY_SUFFIX = {

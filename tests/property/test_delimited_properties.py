@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from freight.contracts import contract_for
 from freight.errors import SourceError
 from freight.readers import RawBatch, delimited, find_files, reader_for
+from freight.readers.dialect import DelimitedOptions, detect_dialect
 
 CONTRACT = contract_for("transactions")
 SIGNS = [b",", b";", b"\t", b"|", b'"', b'""', b"\n", b"\r", b"\r\n", b"\0", b" ", b"'", b"\\", b"\xff\xfe"]
@@ -78,7 +79,7 @@ def test_the_fast_way_and_the_strict_way_read_the_same(tmp_path: Path, table: li
     path = tmp_path / "a.csv"
     path.write_bytes(written(table, quoting))
     file = find_files(str(path), tmp_path)[0]
-    dialect = delimited.detect_dialect(file, CONTRACT, delimited.DelimitedOptions(delimiter=","))
+    dialect = detect_dialect(file, CONTRACT, DelimitedOptions(delimiter=","))
     assume(dialect.is_plain and not dialect.header_record)
     fast = found_by(delimited._batches(file, dialect))
     assert fast == found_by(delimited._strict_batches(file, replace(dialect, is_plain=False)))

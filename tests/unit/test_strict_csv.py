@@ -133,6 +133,9 @@ def test_a_wrong_header_is_skipped_by_lines_whatever_quotes_are_in_it(tmp_path: 
 def test_signs_are_as_the_catalog_says(tmp_path: Path, line: str, options: dict[str, object]) -> None:
     header = HEADER.replace(",", " ") if "delimiter" in options else HEADER
     assert read(tmp_path, header, line, options=options) == ([("TRX-1", "M,'1'", "d", "1", "OK", 2)], [])
+    if quote := options.get("quote"):
+        quoted = ",".join(f"{quote}{cell}{quote}" for cell in header.split(","))
+        assert read(tmp_path, quoted, line, options=options)[0] == [("TRX-1", "M,'1'", "d", "1", "OK", 2)]
 
 
 def test_lines_are_skipped_only_where_columns_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,268 @@
+"""How a delimited file is written: encoding, delimiter, header and decimal mark, found or as the catalog says."""
+
+import codecs
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import BinaryIO
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from freight.contracts import Contract
+from freight.contracts.headers import known_headers, normalise
+from freight.errors import SourceError
+from freight.frames import DecimalMark
+from freight.readers.locations import READ_BLOCK_BYTES, SourceFile, text_stream
+from freight.readers.options import ReaderOptions
+from freight.readers.strict_csv import Signs, cells_of, quotes_are_plain
+
+DELIMITERS = ",;\t|"
+SAMPLE_CHARS = 1 << 16
+HEADER_SEARCH_RECORDS = 30
+CP1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
+
+
+class DelimitedOptions(ReaderOptions):
+    """How the file is written, where detection should not decide."""
+
+    encoding: str | None = Field(default=None, description="As Python names it, such as cp1252.")
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Between two cells.")
+    decimal: DecimalMark | None = Field(default=None, description="Decimal mark of numbers.")
+    columns: list[str] | None = Field(
+        default=None, min_length=1, description="Headers of the columns, for a file that has none, or a wrong one."
+    )
+    skip_lines: int = Field(default=0, ge=0, description="Lines above the first row, where columns are named.")
+    quote: str = Field(default='"', min_length=1, max_length=1, description="Around a cell.")
+    escape: str | None = Field(default=None, min_length=1, max_length=1, description="Before a sign that is meant.")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the fast parser may read it, as far as they tell."""
+        return (self.quote, self.escape, self.skip_lines) == ('"', None, 0)
+
+    @field_validator("skip_lines")
+    @classmethod
+    def _is_of_named_columns(cls, skip_lines: int, others: ValidationInfo) -> int:
+        if skip_lines and not others.data.get("columns"):
+            raise ValueError("lines are skipped only where columns are named; a header is found by itself")
+        return skip_lines
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str | None) -> str | None:
+        try:
+            "".encode(encoding or "utf-8")
+        except LookupError:
+            raise ValueError("there is no such encoding") from None
+        return encoding
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited file is written.
+
+    `header_record` counts from 0, and is -1 where there is none. `stray_bytes` tells that some bytes of a UTF-8 file
+    are not UTF-8, `skip_lines` how many lines come before the first record, `is_plain` that the fast parser cannot
+    misread it.
+    """
+
+    encoding: str
+    stray_bytes: bool
+    signs: Signs
+    header_record: int
+    header: tuple[str, ...]
+    decimal: DecimalMark
+    skip_lines: int
+    is_plain: bool
+
+    @property
+    def delimiter(self) -> str:
+        """What stands between two cells."""
+        return self.signs.delimiter
+
+    @property
+    def byte_encoding(self) -> str:
+        """Encoding in which every byte is a character and comes back: stray bytes reach us and stop no parser."""
+        return "latin-1" if self.stray_bytes else self.encoding
+
+
+def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptions) -> Dialect:
+    """Find encoding, delimiter, header and decimal mark of a file; options override detection."""
+    encoding, stray_bytes = detect_encoding(file, options.encoding)
+    sample = _sample(file, encoding)
+    if not sample.strip("\ufeff \t\r\n\0"):
+        raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
+    signs, position, header = _header(sample, contract, options)
+    below = _records(sample, signs)[position + 1 :]
+    decimal = options.decimal or _guess_decimal(signs.delimiter, below[:-1] or below)
+    dialect = Dialect(
+        encoding=encoding,
+        stray_bytes=stray_bytes,
+        signs=signs,
+        header_record=position,
+        header=header,
+        decimal=decimal,
+        skip_lines=options.skip_lines,
+        is_plain=options.is_plain,
+    )
+    return replace(dialect, is_plain=dialect.is_plain and _has_plain_quotes(file, dialect))
+
+
+def _header(sample: str, contract: Contract, options: DelimitedOptions) -> tuple[Signs, int, tuple[str, ...]]:
+    """Return how cells are parted, the record of the header, and the header."""
+    candidates = [Signs(delimiter, options.quote, options.escape) for delimiter in options.delimiter or DELIMITERS]
+    if options.columns is None:
+        signs, position = _find_header(sample, contract, candidates)
+        return signs, position, tuple(_records(sample, signs)[position])
+    return _by_width(sample, len(options.columns), candidates), options.skip_lines - 1, tuple(options.columns)
+
+
+def _by_width(sample: str, width: int, candidates: Sequence[Signs]) -> Signs:
+    """Return the signs that make the most records as wide as they should be."""
+    return max(candidates, key=lambda signs: sum(len(record) == width for record in _records(sample, signs)))
+
+
+def _has_plain_quotes(file: SourceFile, dialect: Dialect) -> bool:
+    with file.open() as stream, text_stream(stream, dialect.byte_encoding) as text, suppress(UnicodeError):
+        return quotes_are_plain(text, dialect.delimiter)
+    return True  # it is no text anyway, which the fast parser will tell
+
+
+def detect_encoding(file: SourceFile, declared: str | None = None) -> tuple[str, bool]:
+    """Return the encoding of the whole file, and whether it is UTF-8 with some stray bytes.
+
+    A byte order mark decides, then the NUL pattern of UTF-16, then whether all bytes are valid UTF-8, else cp1252.
+
+    Raises:
+        SourceError: the bytes fit none of them.
+    """
+    with file.open() as stream:
+        start = stream.read(4096)
+        encoding = declared or _by_bom(start) or _by_nul_pattern(start)
+        if encoding and not _is_utf8(encoding):
+            return encoding, False
+        evidence = _Utf8Evidence.gather(start, stream)
+    if evidence.valid:
+        return "utf-8", False
+    if encoding or evidence.multibyte:
+        return "utf-8", True
+    if evidence.cp1252_undefined:
+        raise SourceError(
+            "unknown_encoding",
+            "the bytes are neither UTF-8 nor cp1252",
+            location=file.path,
+            remedy="name the encoding in the catalog: `options: {encoding: ...}`",
+        )
+    return "cp1252", False
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "utf-8-sig"}
+
+
+def _by_bom(start: bytes) -> str | None:
+    marks = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    return next((encoding for mark, encoding in marks.items() if start.startswith(mark)), None)
+
+
+def _by_nul_pattern(start: bytes) -> str | None:
+    """Tell UTF-16 without a BOM: every second byte of Latin text is NUL."""
+    half = max(len(start) // 2, 1)
+    odd, even = start[1::2].count(0) / half, start[0::2].count(0) / half
+    if odd > 0.4 and even < 0.1:
+        return "utf-16-le"
+    return "utf-16-be" if even > 0.4 and odd < 0.1 else None
+
+
+class _Utf8Evidence:
+    """What the bytes of a file say about its encoding, gathered block by block."""
+
+    def __init__(self) -> None:
+        self.valid = True
+        self.multibyte = False
+        self.cp1252_undefined = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    @classmethod
+    def gather(cls, start: bytes, rest: BinaryIO) -> "_Utf8Evidence":
+        """Read a stream to its end."""
+        evidence, block = cls(), start
+        while block:
+            evidence._add(block)
+            block = rest.read(READ_BLOCK_BYTES)
+        evidence._decode(b"", final=True)
+        return evidence
+
+    def _add(self, block: bytes) -> None:
+        self._decode(block, final=False)
+        if not self.valid:
+            self.cp1252_undefined |= any(byte in block for byte in CP1252_UNDEFINED)
+            self.multibyte |= not block.decode("utf-8", errors="ignore").isascii()
+
+    def _decode(self, block: bytes, *, final: bool) -> None:
+        if not self.valid:
+            return
+        try:
+            text = self._decoder.decode(block, final)
+        except UnicodeDecodeError:
+            self.valid = False
+        else:
+            self.multibyte |= not text.isascii()
+
+
+def _sample(file: SourceFile, encoding: str) -> str:
+    with file.open() as stream:
+        return stream.read(SAMPLE_CHARS).decode(encoding, errors="replace")
+
+
+def _find_header(sample: str, contract: Contract, candidates: Sequence[Signs]) -> tuple[Signs, int]:
+    """Return signs and record of the header: where the most cells are headers that the contract knows."""
+    known = known_headers(contract)
+    scored = [
+        (sum(normalise(cell) in known for cell in record), len(record), -position, signs.delimiter, signs)
+        for signs in candidates
+        for position, record in enumerate(_records(sample, signs)[:HEADER_SEARCH_RECORDS])
+        if any(record)
+    ]
+    if not scored:
+        raise SourceError("empty", "the file has no cell that holds anything", remedy="deliver the file again")
+    hits, _, negative_position, _, signs = max(scored)
+    return (signs, -negative_position) if hits else _header_by_shape(sample, candidates)
+
+
+def _header_by_shape(sample: str, candidates: Sequence[Signs]) -> tuple[Signs, int]:
+    """Return signs and record of a header of which no cell is known: the first record that is as wide as most."""
+    shapes = []
+    for signs in candidates:
+        widths = [len(record) if any(record) else 0 for record in _records(sample, signs)]
+        ((width, records),) = Counter(filter(None, widths)).most_common(1) or [(0, 0)]
+        shapes.append((records if width > 1 else 0, width, -widths.index(width), signs.delimiter, signs))
+    _, _, negative_position, _, found = max(shapes)
+    return found, -negative_position
+
+
+def _records(sample: str, signs: Signs) -> list[list[str]]:
+    text = sample.lstrip("\ufeff").replace("\0", "")
+    try:
+        return list(islice(cells_of(io.StringIO(text, newline=""), signs), HEADER_SEARCH_RECORDS * 20))
+    except csv.Error:  # a cell longer than the csv module takes: the sample up to it tells enough
+        return [line.split(signs.delimiter) for line in text.splitlines()[:HEADER_SEARCH_RECORDS]]
+
+
+def _guess_decimal(delimiter: str, records: list[list[str]]) -> DecimalMark:
+    """Read a comma as the decimal mark only where it cannot be a delimiter and no number has a point."""
+    if delimiter == ",":
+        return "."
+    cells = [cell.strip() for record in records for cell in record]
+    commas = sum(_is_number(cell, ",") for cell in cells)
+    points = sum(_is_number(cell, ".") for cell in cells)
+    return "," if commas > points else "."
+
+
+def _is_number(cell: str, mark: str) -> bool:
+    whole, found, fraction = cell.removeprefix("-").partition(mark)
+    return bool(found) and whole.isdigit() and fraction.isdigit()
