@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from blocks import drop_files
 from blocks.blob_drop import BlobDrop
 from blocks.places import BlockConnections
+from flows.export_quarantine import export_quarantine
+from flows.import_quarantine import import_quarantine
 from flows.load_nightly import load_nightly
 from freight import pipeline
 from freight.errors import ConfigurationError
@@ -26,6 +28,7 @@ from tests.flows.test_block_secrets import ask
 from tests.integration.test_blob_drop import IMPATIENT
 from tests.lib.azurite import CANARY, KEY, Azurite, OwnAzurite
 from tests.lib.corridor import HEADER, Corridor, nightly
+from tests.lib.quarantine_books import correct
 from tests.lib.runs import logged_within
 
 ROW = "TRX-{},MCH-001,2026-02-01 10:00:00,{},OK"
@@ -92,6 +95,25 @@ def test_new_files_load_old_ones_are_left_alone_and_a_changed_one_loads_again(dr
     assert report_of(run_flow()).counts("blobs") == LoadCounts(read=2, updated=1, unchanged=1)
     assert drop.loaded() == [("TRX-1", 30), ("TRX-2", 21), ("TRX-3", 20)]
     assert (f"{drop.place}/erp_20260203.csv", "blobs") in drop.corridor.rows("file_positions", "location", "source")
+    assert reconcile(steps.warehouse()) == []
+
+
+def test_the_quarantine_goes_to_people_and_comes_back_by_a_drop(drop: Drop, tmp_path: Path) -> None:
+    drop.put("erp_20260203.csv", ROW.format(2, -7), *(ROW.format(number, 20) for number in range(3, 10)))
+    assert report_of(run_flow()).counts("blobs").quarantined == 1
+    place, book = f"abfs://{drop.container.container_name}", tmp_path / "mine.xlsx"
+    exported = export_quarantine(folder=f"{place}/todo", drop="corridor", return_state=True)
+    assert str(exported.message).startswith(f"1 of 1 waiting rows are in {place}/todo/quarantine_")
+    (written,) = drop.container.list_blob_names(name_starts_with="todo/")
+    book.write_bytes(drop.container.download_blob(written).readall())
+    correct(book, {1: {"volume_transferred_t": "7"}})
+    drop.container.upload_blob("corrections/mine.xlsx", book.read_bytes())
+
+    state = import_quarantine(f"{place}/corrections/*.xlsx", f"{place}/done", drop="corridor", return_state=True)
+    assert (state.is_completed(), state.name) == (True, "Completed"), state.message
+    assert drop.loaded()[:2] == [("TRX-1", 30), ("TRX-2", 7)]
+    assert [*drop.container.list_blob_names(name_starts_with="corrections/")] == []
+    assert len([*drop.container.list_blob_names(name_starts_with="done/")]) == 1
     assert reconcile(steps.warehouse()) == []
 
 
