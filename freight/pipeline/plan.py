@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 
 from freight.catalog import Catalog, Source
@@ -51,9 +52,10 @@ def plan_source(
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
     plan = SourcePlan([], [], [delivery.stored for delivery in deliveries if delivery.stored])
+    last_header = cache(partial(_last_header, engine, source))
     for delivery in deliveries:
         try:
-            planned = _plan_delivery(engine, source, delivery, run_id)
+            planned = _plan_delivery(engine, source, delivery, run_id, last_header)
         except SourceError as error:
             planned = fail(engine, _unseen(source, delivery, run_id, now), error.at(delivery.path), now)
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
@@ -118,7 +120,9 @@ def place_of(source: Source, folder: Path, connections: Connections, now: dateti
     )
 
 
-def _plan_delivery(engine: Engine, source: Source, delivery: Delivery, run_id: RunId) -> PlannedUnit | UnitOutcome:
+def _plan_delivery(
+    engine: Engine, source: Source, delivery: Delivery, run_id: RunId, last_header: Callable[[], tuple[str, ...]]
+) -> PlannedUnit | UnitOutcome:
     with reading(engine) as connection:
         position = ledger.position_of(connection, source.name, delivery.path)
     is_known = position is not None and position.contract_version == source.contract.version
@@ -134,7 +138,7 @@ def _plan_delivery(engine: Engine, source: Source, delivery: Delivery, run_id: R
             return UnitOutcome(source.name, delivery.path, "parked", message=told)
     if content.remark:
         log.warning("%s %s: %s", source.name, delivery.path, content.remark)
-    return PlannedUnit(source, content, unit, position, _last_header(engine, source))
+    return PlannedUnit(source, content, unit, position, last_header())
 
 
 def _last_header(engine: Engine, source: Source) -> tuple[str, ...]:
