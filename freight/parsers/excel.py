@@ -12,9 +12,9 @@ from freight.contracts.headers import normalise
 from freight.errors import SourceError
 from freight.parsers.output import Output, open_counted
 from freight.parsers.workbooks import Row, Workbook, open_workbook
+from freight.parsers.workbooks.cells import LAST_ROW, within
 
 HEADER_SEARCH_ROWS = 30
-MOST_ROWS = 1_048_576  # of a sheet, in each kind of workbook
 LONGEST_HEADER_CHARS = 1_000  # no contract knows a longer one
 
 
@@ -100,20 +100,11 @@ def _send(rows: Iterator[Row], table: Table, output: Output) -> None:
     for row in rows:
         if row.number <= table.header_row:
             continue
-        if row.number > MOST_ROWS:
-            raise _endless()
+        within(row.number, LAST_ROW)
         if row.errors or not row.texts.keys() <= table.header.keys():
             _send_fault(row, table.header, output)
         elif row.texts:
             output.row(row.number, [row.texts.get(column, "") for column in table.header])
-
-
-def _endless() -> SourceError:
-    return SourceError(
-        "too_large",
-        f"the sheet has more than {MOST_ROWS:,} rows, and no program writes as many",
-        remedy="deliver it in parts, or as CSV",
-    )
 
 
 def _send_fault(row: Row, header: dict[int, str], output: Output) -> None:

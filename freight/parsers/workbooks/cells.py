@@ -15,6 +15,7 @@ EXACT_FLOAT_INTEGERS = 1e15  # below it a float holds every whole number, so its
 BOOLEANS = {"0": "false", "1": "true", "false": "false", "true": "true"}
 LEADING_ZEROS = re.compile(r"0{2,}")  # of a number format: 42 shows as 00042
 EAST_ASIAN_DATES = dict.fromkeys([*range(27, 37), *range(50, 59)], "yyyy-mm-dd h:mm")  # that openpyxl does not list
+LAST_ROW, LAST_COLUMN = 1 << 20, 1 << 14  # that programs write, in each kind of workbook
 NO_DAY = 60  # 29 February 1900, which Excel has and the calendar has not
 ERRORS = {  # of the binary kinds, by their code
     0x00: "#NULL!",
@@ -82,6 +83,21 @@ def after(previous: int, position: int, kind: str, written: object) -> int:
             "corrupt",
             f"the workbook is damaged: the {kind} {written} is out of order or there twice",
             remedy="open it in Excel, let it be repaired, check it and save it",
+        )
+    return position
+
+
+def within(position: int, limit: int) -> int:
+    """Return the position of a row or a cell.
+
+    Raises:
+        SourceError: no sheet is as large.
+    """
+    if position > limit:
+        raise SourceError(
+            "too_large",
+            f"the sheet has more than {limit:,} rows or columns",
+            remedy="deliver it in parts, or as CSV",
         )
     return position
 

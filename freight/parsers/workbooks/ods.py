@@ -16,18 +16,20 @@ from freight.errors import SourceError
 from freight.parsers.workbooks.cells import (
     BOOLEANS,
     ERRORS,
+    LAST_COLUMN,
+    LAST_ROW,
     Row,
     WriteNumber,
     error_cell,
     formula_without_result,
     instant,
     number_text,
+    within,
 )
 from freight.parsers.workbooks.package import behind_a_password
 
 CONTENT, MANIFEST = "content.xml", "META-INF/manifest.xml"
 BLOCK_BYTES = 1 << 16
-LAST_ROW, LAST_COLUMN = 1 << 20, 1 << 14  # of the programs for it
 SHEET_DEPTH = 4  # the document, its body, the spreadsheet, the sheet
 ERROR_OF_LIBREOFFICE = re.compile(r"Err:\d+")
 DURATION = re.compile(r"(-?)PT(\d+)H(\d+)M(\d+(?:[.,]\d+)?)S")
@@ -84,7 +86,7 @@ class OdsWorkbook:
             first, last = last + 1, last + _repeated(element, ROWS_REPEATED)
             row = _row(element)
             if row.texts or row.errors:
-                yield from (row._replace(number=place) for place in range(first, _within(last, LAST_ROW) + 1))
+                yield from (row._replace(number=place) for place in range(first, within(last, LAST_ROW) + 1))
 
     def _row_elements(self, sheet: str) -> Iterator[Element]:
         """Give the elements of rows, each only until the next: a parent that keeps them would grow."""
@@ -147,7 +149,7 @@ def _row(element: Element) -> Row:
         held.put(0, _text, cell)
         for kept, of_cell in ((row.texts, held.texts), (row.errors, held.errors)):
             if of_cell:
-                kept.update(dict.fromkeys(range(first, _within(last, LAST_COLUMN) + 1), of_cell[0]))
+                kept.update(dict.fromkeys(range(first, within(last, LAST_COLUMN) + 1), of_cell[0]))
     return row
 
 
@@ -156,16 +158,6 @@ def _repeated(element: Element, attribute: str) -> int:
     if times < 1:
         raise ValueError(f"something is there {times} times")
     return times
-
-
-def _within(position: int, limit: int) -> int:
-    if position > limit:
-        raise SourceError(
-            "too_large",
-            f"the sheet has more than {limit} rows or columns",
-            remedy="deliver it in parts, or as CSV",
-        )
-    return position
 
 
 def _text(cell: Element) -> str:
