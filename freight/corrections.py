@@ -24,7 +24,7 @@ from freight.reports.cells import shown, visible
 from freight.reports.quarantine_book import AUTHOR, KEY, cells_of, key_of
 from freight.types import BatchId, LoadCounts, RunId
 from freight.warehouse.connect import Engine, reading
-from freight.warehouse.quarantine import Correction, QuarantinedRow, files_by_id, rows_by_id
+from freight.warehouse.quarantine import Correction, QuarantinedRow, file_of, rows_by_id
 
 SHOWN_CHARS = 80  # of a value, in a message
 SHOWN_PROBLEMS = 50
@@ -99,7 +99,7 @@ def import_corrections(engine: Engine, catalog: Catalog, file: SourceFile, by: I
     counts, problems = LoadCounts(), found.problems
     for batch_id, corrected in found.by_batch.items():
         with reading(engine) as connection:
-            delivery = files_by_id(connection, [batch_id])[batch_id]
+            delivery = file_of(connection, batch_id)
         kind = kind_of(delivery, known)
         if kind is None:
             problems += [f"{one.place}: the catalog has no source {delivery.source!r} any more" for one in corrected]

@@ -92,9 +92,10 @@ def waiting_files(connection: sa.Connection, source: str | None = None) -> list[
     return _files(connection, batches.c.batch_id.in_(waiting) & _of(batches.c.source, source))
 
 
-def files_by_id(connection: sa.Connection, batch_ids: Iterable[BatchId]) -> dict[BatchId, QuarantinedFile]:
-    """Return the files of batches."""
-    return {file.batch_id: file for file in _files(connection, batches.c.batch_id.in_(list(batch_ids)))}
+def file_of(connection: sa.Connection, batch_id: BatchId) -> QuarantinedFile:
+    """Return the file of a batch."""
+    (file,) = _files(connection, batches.c.batch_id == batch_id)
+    return file
 
 
 def _files(connection: sa.Connection, wanted: sa.ColumnElement[bool]) -> list[QuarantinedFile]:
