@@ -16,10 +16,12 @@ import yaml
 from freight.contracts import Column, Contract
 from freight.errors import ConfigurationError
 from freight.types import LoadCounts
+from freight.warehouse.schema import ORIGIN_NAMES, is_key_text
 
 LINE_CHARS, COMMENT_CHARS = 120, 108
 
 MIGRATION_TYPES = {
+    "text": "sa.Text()",
     "integer": "BIG",
     "number": "sa.Double()",
     "instant": "INSTANT",
@@ -73,7 +75,9 @@ def _call(name: str, arguments: Sequence[str]) -> str:
 
 def migration(contract: Contract, revision: str, before: str) -> str:
     """Return the migration that makes the table of a contract: its columns, then where a row came from."""
-    columns = "".join(f"        {_sql_column(column, contract)},\n" for column in contract.columns)
+    stated = [_sql_column(column, contract) for column in contract.columns]
+    origins = [_call("sa.Column", [f'"{name}"', "BIG", "nullable=False"]) for name in ORIGIN_NAMES]
+    columns = "".join(f"        {column},\n" for column in (*stated, *origins))
     kinds = {_sql_kind(column, contract) for column in contract.columns}
     instant = "INSTANT = sa.DateTime(timezone=True)\n" if "INSTANT" in kinds else ""
     key = 'KEY = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")\n' if "KEY" in kinds else ""
@@ -94,11 +98,7 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "{contract.table}",
-{columns}        sa.Column("batch_id", BIG, nullable=False),
-        sa.Column("origin_us", BIG, nullable=False),
-        sa.Column("origin_seq", BIG, nullable=False),
-        sa.Column("content_hash", BIG, nullable=False),
-    )
+{columns}    )
 '''
 
 
@@ -112,9 +112,7 @@ def _sql_column(column: Column, contract: Contract) -> str:
 
 
 def _sql_kind(column: Column, contract: Contract) -> str:
-    if column.dtype != "text":
-        return MIGRATION_TYPES[column.dtype]
-    return "KEY" if column.name in contract.business_key or column.name.endswith("_id") else "sa.Text()"
+    return "KEY" if is_key_text(column, contract) else MIGRATION_TYPES[column.dtype]
 
 
 def catalog_entry(entry: Mapping[str, Any]) -> list[str]:

@@ -100,9 +100,14 @@ def dataset_table(contract: Contract) -> sa.Table:
     return sa.Table(contract.table, metadata, *columns, *origin_columns(), **by_time)
 
 
+def is_key_text(column: Column, contract: Contract) -> bool:
+    """Whether a column holds keys of rows, its own or others', as text."""
+    return column.dtype == "text" and (column.name in contract.business_key or column.name.endswith("_id"))
+
+
 def _column(column: Column, contract: Contract) -> sa.Column[Any]:
     is_key = column.name in contract.business_key
-    kind = KeyText if column.dtype == "text" and (is_key or column.name.endswith("_id")) else SQL_TYPES[column.dtype]
+    kind = KeyText if is_key_text(column, contract) else SQL_TYPES[column.dtype]
     return sa.Column(column.name, kind, primary_key=is_key, nullable=not (column.required or is_key))
 
 
