@@ -1,13 +1,21 @@
 """One Prefect server for all flow tests, which one worker runs, and an installation folder for each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from flows.listen import listen
+from freight.settings import PROJECT_ROOT
+from freight.simulator.kafka_broker import LocalKafka
+from freight.warehouse.migrate import migrate
 from tasks import load as steps
+from tests.lib.kafka import new_topic
+from tests.lib.streams import send
+
+NewTopic = Callable[[Sequence[bytes]], str]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,3 +42,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     steps.warehouse().dispose()
     steps.warehouse.cache_clear()
+
+
+@pytest.fixture
+def topic_of(home: Path, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> NewTopic:
+    """Makes a topic of messages that this installation, with the product's catalog, has read."""
+    monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", kafka.bootstrap)
+    (home / "catalog.yaml").write_text((PROJECT_ROOT / "catalog.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    migrate(steps.warehouse())
+
+    def make(messages: Sequence[bytes]) -> str:
+        topic = new_topic(kafka, 1)
+        send(kafka, topic, messages)
+        assert listen(topic=topic, at_end=True, return_state=True).is_completed()
+        return topic
+
+    return make

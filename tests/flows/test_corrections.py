@@ -7,26 +7,17 @@ from prefect import State
 
 from flows.export_quarantine import export_quarantine
 from flows.import_quarantine import import_quarantine
-from flows.listen import listen
 from freight.reconcile import reconcile
-from freight.settings import PROJECT_ROOT
-from freight.simulator.kafka_broker import LocalKafka
-from freight.warehouse.migrate import migrate
 from tasks import load as steps
-from tests.lib.kafka import new_topic
+from tests.flows.conftest import NewTopic
 from tests.lib.quarantine_books import correct, shown
-from tests.lib.streams import event, rows, send
+from tests.lib.streams import event, rows
 
 
 @pytest.fixture
-def book(home: Path, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> Path:
+def book(home: Path, topic_of: NewTopic) -> Path:
     """The exported quarantine: three of a hundred messages have a status that nobody knows."""
-    monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", kafka.bootstrap)
-    (home / "catalog.yaml").write_text((PROJECT_ROOT / "catalog.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    migrate(steps.warehouse())
-    topic = new_topic(kafka, 1)
-    send(kafka, topic, [event(i, status_code="HALT" if i < 3 else "OK") for i in range(100)])
-    assert listen(topic=topic, at_end=True, return_state=True).is_completed()
+    topic = topic_of([event(i, status_code="HALT" if i < 3 else "OK") for i in range(100)])
     exported = export_quarantine(source=topic, return_state=True)
     assert str(exported.message).startswith("3 of 3 waiting rows are in corrections/to do/quarantine_")
     (written,) = (home / "corrections" / "to do").glob("*.xlsx")

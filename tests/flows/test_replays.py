@@ -1,33 +1,21 @@
 """The replay flows on a real Prefect server and a real Kafka."""
 
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
-from flows.listen import listen
 from flows.replay_quarantine import replay_quarantine
 from flows.replay_range import replay_range
 from freight.contracts import contracts
 from freight.reconcile import reconcile
-from freight.settings import PROJECT_ROOT
-from freight.simulator.kafka_broker import LocalKafka
-from freight.warehouse.migrate import migrate
 from tasks import load as steps
-from tests.lib.kafka import new_topic
-from tests.lib.streams import event, rows, send
+from tests.flows.conftest import NewTopic
+from tests.lib.streams import event, rows
 
 
 @pytest.fixture
-def topic(home: Path, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> str:
+def topic(topic_of: NewTopic) -> str:
     """A topic that has been read; of 200 messages 20 have a status that nobody knew yet."""
-    monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", kafka.bootstrap)
-    (home / "catalog.yaml").write_text((PROJECT_ROOT / "catalog.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    migrate(steps.warehouse())
-    topic = new_topic(kafka, 1)
-    send(kafka, topic, [event(i, status_code="HALT" if i % 10 == 0 else "OK") for i in range(200)])
-    assert listen(topic=topic, at_end=True, return_state=True).is_completed()
-    return topic
+    return topic_of([event(i, status_code="HALT" if i % 10 == 0 else "OK") for i in range(200)])
 
 
 def test_quarantined_messages_come_back_once(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
