@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import uuid4
 
 import typer
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from freight.catalog import read_catalog
 from freight.demo import Wishes, stream_demo
-from freight.errors import DpaError
+from freight.errors import ConfigurationError, DpaError
 from freight.log import log_to_file
 from freight.maintenance import SPOOL_DAYS, maintain
 from freight.quarantine_commands import app as quarantine_commands
@@ -162,11 +162,17 @@ def export_command(
     name: Annotated[str, typer.Argument(help="A view or table, such as v_station_reliability.")],
     file: Annotated[Path, typer.Argument(help="A .csv or .xlsx.")],
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of a file that is there.")] = False,
+    opened_in: Annotated[
+        Literal["excel"] | None, typer.Option("--for", help="Who opens a .csv: a spreadsheet, unless --raw.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Leave text in a .csv as it is, for programs.")] = False,
 ) -> None:
-    """Write a view or table into a file; text in it stays text, whatever it begins with."""
+    """Write a view or table into a file; text in it stays text, also for a spreadsheet that opens a .csv."""
+    if opened_in and raw:
+        raise ConfigurationError("--raw is for programs: leave out --for excel, or --raw")
     _, engine = _warehouse()
     require_current(engine)
-    console.print(f"{export(engine, name, file, replace=replace):,} rows of {name} are in {file}", markup=False)
+    console.print(str(export(engine, name, file, replace=replace, raw=raw)), markup=False)
 
 
 @app.command(name="accept-gap")

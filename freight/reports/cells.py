@@ -13,7 +13,7 @@ from openpyxl.cell import Cell
 CELL_LIMIT = 32_767  # UTF-16 code units, as Excel counts
 SHEET_ROWS = 1_048_576
 
-_LIVE_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_LIVE_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _LOOKS_ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _CONTROL_PICTURES = 0x2400

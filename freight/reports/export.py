@@ -1,7 +1,9 @@
 """A table or view as a CSV file or a workbook, in which text is text, whatever it begins with."""
 
 import csv
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import isfinite
@@ -14,15 +16,41 @@ from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 
 from freight.errors import ConfigurationError
 from freight.reports.cells import CELL_LIMIT, SHEET_ROWS, fits, set_cell
+from freight.reports.formulas import GUARD, guarded
 from freight.reports.workbook import INSTANT, in_place_of
 from freight.warehouse.connect import Engine
 from freight.warehouse.extracts import Extract, extract
 
+log = logging.getLogger(__name__)
+
 SHEET_NAME_CHARS, NUMBERED_NAME_CHARS = 31, 25  # as Excel has it
 
 
-def export(engine: Engine, name: str, path: Path, *, replace: bool = False) -> int:
-    """Write a table or view; return how many rows it has.
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        name: of the table or view.
+        path: of the file.
+        rows: how many it has.
+        guarded: texts of it before which an apostrophe stands, so that no spreadsheet calculates them.
+    """
+
+    name: str
+    path: Path
+    rows: int
+    guarded: int
+
+    def __str__(self) -> str:
+        told = f"{self.rows:,} rows of {self.name} are in {self.path}"
+        if not self.guarded:
+            return told
+        return f"{told}; {self.guarded:,} texts got a {GUARD} so that no spreadsheet calculates them (--raw: none do)"
+
+
+def export(engine: Engine, name: str, path: Path, *, replace: bool = False, raw: bool = False) -> Exported:
+    """Write a table or view.
 
     In a CSV file (UTF-8) all text is in quotes, and no value is nothing, not even quotes. In a workbook rows that are
     more than a sheet takes go on in the next one.
@@ -32,6 +60,7 @@ def export(engine: Engine, name: str, path: Path, *, replace: bool = False) -> i
         name: of the table or view.
         path: of the file; its ending says which kind it is.
         replace: whether one that is there may be replaced.
+        raw: whether the text of a CSV file stays as it is, for programs, also if a spreadsheet would calculate it.
 
     Raises:
         ConfigurationError: there is no such table or view, the file cannot be written, or a text fits into no cell.
@@ -42,19 +71,43 @@ def export(engine: Engine, name: str, path: Path, *, replace: bool = False) -> i
         raise ConfigurationError(f"{path.name}: name a file that ends in {' or '.join(WRITERS)}")
     if path.exists() and not replace:
         raise ConfigurationError(f"{path} is there already: name another file, or say --replace")
+    texts = _Texts(raw)
     try:
         with extract(engine, name) as found, in_place_of(path) as unfinished:
-            write(found, name, unfinished)
-            return found.taken
+            write(found, name, unfinished, texts)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
+    exported = Exported(name, path, found.taken, texts.guarded)
+    log.info("%s", exported)
+    return exported
 
 
-def _write_csv(found: Extract, _: str, path: Path) -> None:
+@dataclass
+class _Texts:
+    """Makes texts of a CSV file safe to open, unless they stay raw, and counts those that it changes."""
+
+    raw: bool
+    guarded: int = 0
+
+    def safe(self, text: str) -> str:
+        """Return text that no spreadsheet calculates."""
+        if self.raw or (safe := guarded(text)) == text:
+            return text
+        self.guarded += 1
+        return safe
+
+
+def _write_csv(found: Extract, _: str, path: Path, texts: _Texts) -> None:
     with path.open("w", encoding="utf-8-sig", newline="") as file:  # Excel knows UTF-8 by the mark at its beginning
         writer = csv.writer(file, quoting=csv.QUOTE_STRINGS)
-        writer.writerow(found.columns)
-        writer.writerows([_plain(value) for value in row] for row in found)
+        writer.writerow([texts.safe(column) for column in found.columns])
+        writer.writerows(_csv_rows(found, texts))
+
+
+def _csv_rows(found: Extract, texts: _Texts) -> Iterator[list[str | int | float | Decimal | None]]:
+    for row in found:
+        plain = map(_plain, row)
+        yield [texts.safe(value) if isinstance(value, str) else value for value in plain]
 
 
 def _plain(value: Any) -> str | int | float | Decimal | None:
@@ -71,7 +124,7 @@ def _plain(value: Any) -> str | int | float | Decimal | None:
     return value  # type: ignore[no-any-return]
 
 
-def _write_workbook(found: Extract, name: str, path: Path) -> None:
+def _write_workbook(found: Extract, name: str, path: Path, _: _Texts) -> None:
     workbook = Workbook(write_only=True)
     try:
         _fill(workbook, found, name)
@@ -118,4 +171,4 @@ def _held(sheet: WriteOnlyWorksheet, value: Any, place: str) -> Cell | int | flo
     return cell
 
 
-WRITERS: dict[str, Callable[[Extract, str, Path], None]] = {".csv": _write_csv, ".xlsx": _write_workbook}
+WRITERS: dict[str, Callable[[Extract, str, Path, _Texts], None]] = {".csv": _write_csv, ".xlsx": _write_workbook}

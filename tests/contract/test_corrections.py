@@ -21,6 +21,7 @@ from freight.warehouse.explain import explain
 from freight.warehouse.ledger import start_run
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
+from tests.lib.formulas import HOSTILE
 from tests.lib.office import convert
 from tests.lib.quarantine_books import cell, correct, shown
 from tests.lib.tables import content_of
@@ -173,7 +174,7 @@ def test_what_is_still_wrong_is_told_by_row_and_can_be_corrected_again(corridor:
 def test_text_of_whatever_kind_comes_back_as_it_was(corridor: Corridor, monkeypatch: pytest.MonkeyPatch) -> None:
     """So nobody is taken to have changed what the workbook itself writes otherwise; and nothing of it is a formula."""
     draw = Random(7)
-    texts = [*ODD, *("".join(draw.choices(NASTY, k=draw.randint(1, 12))) for _ in range(300))]
+    texts = [*ODD, *HOSTILE, *("".join(draw.choices(NASTY, k=draw.randint(1, 12))) for _ in range(300))]
     rows = [{"id": "?", "machine_id": text, "date": "-", "volume": text, "status": "OK"} for text in texts]
     # No text is an identifier here, which would else fail the file.
     monkeypatch.setitem(contracts(), "transactions", replace(contract_for("transactions"), drift="quarantine"))

@@ -1,22 +1,31 @@
 """Views and tables as files, on both engines: what is text stays text, and what does not fit is told."""
 
 import csv
+import logging
 from pathlib import Path
 
 import openpyxl
 import pytest
 import sqlalchemy as sa
+from openpyxl.utils.escape import unescape
+from typer.testing import CliRunner
 
+from freight.cli import app
 from freight.errors import ConfigurationError
 from freight.parsers.workbooks import open_workbook
+from freight.reports.cells import visible
 from freight.reports.export import export
 from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
+from tests.lib.formulas import HARMLESS, HOSTILE, NOT_LIVE, without_guard
+from tests.lib.office import convert
 from tests.lib.tables import content_of
 
 LIVE = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", '"=1"', "a;b,c\r\nd", " x ", "", "é😀", "_x000D_")
+
+GOOD, BAD = "TRX-{},MCH-001,2026-02-01 10:00:00,30.5,WARN", "TRX-10,MCH-001,2026-02-01 10:00:00,30.5,HALT"
 
 
 @pytest.fixture
@@ -41,11 +50,112 @@ def read_csv(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_text_of_a_csv_file_is_that_of_the_warehouse_byte_for_byte(engine: Engine, tmp_path: Path) -> None:
-    assert export(engine, "station_aliases", tmp_path / "a.csv") == len(LIVE)
+def test_text_of_a_raw_csv_file_is_that_of_the_warehouse_byte_for_byte(engine: Engine, tmp_path: Path) -> None:
+    exported = export(engine, "station_aliases", tmp_path / "a.csv", raw=True)
+    assert (exported.rows, exported.guarded) == (len(LIVE), 0)
     header, *rows = read_csv(tmp_path / "a.csv")
     assert header == ["alias", "station_code"]
     assert sorted(row[0] for row in rows) == sorted(LIVE)
+
+
+def test_text_that_a_spreadsheet_would_calculate_gets_an_apostrophe_which_is_told(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    exported = export(engine, "station_aliases", tmp_path / "a.csv")
+    texts = {row[1]: row[0] for row in read_csv(tmp_path / "a.csv")[1:]}
+    assert [texts[f"S{number}"] for number in range(7)] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "\tx", "\rx", '"\'=1"']
+    assert exported.guarded == 5
+    assert str(exported).endswith("; 5 texts got a ' so that no spreadsheet calculates them (--raw: none do)")
+    assert str(exported) in caplog.text
+
+
+def test_the_command_tells_what_it_changed_and_leaves_it_for_programs(
+    sqlite_warehouse: WarehouseUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_aliases(sqlite_warehouse.engine, LIVE)
+    monkeypatch.setenv("DPA_HOME", str(tmp_path))
+    monkeypatch.setenv("DPA_WAREHOUSE_URL", sqlite_warehouse.url)
+
+    def said(*options: str) -> str:
+        done = CliRunner().invoke(app, ["export", "station_aliases", str(tmp_path / "a.csv"), "--replace", *options])
+        return done.stdout.strip() or str(done.exception)
+
+    assert "; 5 texts got a ' so that no spreadsheet calculates them" in said()
+    assert said("--for", "excel") == said()
+    assert said("--raw").endswith(f"{len(LIVE)} rows of station_aliases are in {tmp_path / 'a.csv'}")
+    assert sorted(row[0] for row in read_csv(tmp_path / "a.csv")[1:]) == sorted(LIVE)
+    assert said("--raw", "--for", "excel") == "--raw is for programs: leave out --for excel, or --raw"
+
+
+def test_numbers_stay_numbers(engine: Engine, tmp_path: Path) -> None:
+    with transaction(engine) as connection:
+        connection.execute(sa.text("UPDATE fact_transactions SET volume_transferred_t = -5"))
+    assert export(engine, "fact_transactions", tmp_path / "t.csv").guarded == 0
+    header, *rows = read_csv(tmp_path / "t.csv")
+    assert {float(row[header.index("volume_transferred_t")]) for row in rows} == {-5.0}
+
+
+@pytest.mark.parametrize("separator", [",", ";"], ids=["comma", "semicolon"])
+def test_libreoffice_calculates_nothing_of_an_export(
+    tmp_path: Path, sqlite_warehouse: WarehouseUnderTest, separator: str
+) -> None:
+    """Also where lists are separated by semicolons, as in French: then a number before a text spoils its quotes."""
+    engine = filled_quarantine(tmp_path, sqlite_warehouse.engine)
+    export(engine, "quarantine", tmp_path / "q.csv", raw=True)
+    assert formulas(tmp_path / "q.csv", separator, tmp_path / "raw") >= 5  # so LibreOffice would do it
+    export(engine, "quarantine", tmp_path / "q.csv", replace=True)
+    assert formulas(tmp_path / "q.csv", separator, tmp_path / "safe") == 0
+
+
+def test_libreoffice_shows_the_text_of_an_export_behind_an_apostrophe(
+    tmp_path: Path, sqlite_warehouse: WarehouseUnderTest
+) -> None:
+    engine = filled_quarantine(tmp_path, sqlite_warehouse.engine)
+    exported = export(engine, "quarantine", tmp_path / "q.csv")
+    header, *rows = read_csv(tmp_path / "q.csv")
+    assert [without_guard(row[header.index("detail")]) for row in rows] == [*HOSTILE, *HARMLESS]
+    assert [row[header.index("detail")] for row in rows[len(HOSTILE) :]] == list(HARMLESS)
+    assert exported.guarded >= len(HOSTILE) - len(NOT_LIVE)
+    convert(tmp_path / "q.csv", "xlsx:Calc MS Excel 2007 XML", tmp_path, separated_by(","))
+    sheet = openpyxl.load_workbook(tmp_path / "q.xlsx").active
+    assert sheet is not None
+    shown = [as_shown(str(row[header.index("detail")] or "")) for row in sheet.iter_rows(min_row=2, values_only=True)]
+    assert shown[: len(HOSTILE)] == [as_shown(row[header.index("detail")]) for row in rows[: len(HOSTILE)]]
+
+
+def as_shown(text: str) -> str:
+    """Return what LibreOffice leaves of a text: no character that a cell cannot hold, one kind of line end."""
+    return visible(unescape(text).replace("\0", "")).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def filled_quarantine(folder: Path, engine: Engine) -> Engine:
+    """A warehouse whose quarantine has a row for each text, the number of which stands before it."""
+    corridor = nightly(folder, engine)
+    corridor.write_transactions("erp_20260202.csv", [BAD, *(GOOD.format(number) for number in range(9))])
+    corridor.load()
+    table = metadata.tables["quarantine"]
+    with transaction(engine) as connection:
+        (one,) = connection.execute(sa.select(table)).mappings()
+        connection.execute(table.delete())
+        rows = [
+            {**one, "quarantine_id": number, "row_number": number, "detail": text}
+            for number, text in enumerate([*HOSTILE, *HARMLESS], start=1)
+        ]
+        connection.execute(table.insert(), rows)
+    return engine
+
+
+def separated_by(separator: str) -> str:
+    return f"--infilter=CSV:{ord(separator)},34,76"
+
+
+def formulas(path: Path, separator: str, folder: Path) -> int:
+    """Let LibreOffice open a CSV file; return how many of its cells it calculates."""
+    convert(path, "xlsx:Calc MS Excel 2007 XML", folder, separated_by(separator))
+    sheet = openpyxl.load_workbook(folder / f"{path.stem}.xlsx").active
+    assert sheet is not None
+    return sum(cell.data_type == "f" for row in sheet.iter_rows() for cell in row)
 
 
 def test_text_of_a_workbook_is_text(engine: Engine, tmp_path: Path) -> None:
@@ -124,7 +234,7 @@ def test_what_is_there_stays_unless_it_may_be_replaced(engine: Engine, tmp_path:
     with pytest.raises(ConfigurationError, match="is there already"):
         export(engine, "runs", path)
     assert path.read_text(encoding="utf-8") == "mine"
-    assert export(engine, "runs", path, replace=True) == 1
+    assert export(engine, "runs", path, replace=True).rows == 1
     with pytest.raises(ConfigurationError, match=r"name a file that ends in .csv or .xlsx"):
         export(engine, "runs", tmp_path / "runs.pdf")
 
@@ -132,7 +242,7 @@ def test_what_is_there_stays_unless_it_may_be_replaced(engine: Engine, tmp_path:
 def test_an_empty_table_has_its_header(engine: Engine, tmp_path: Path) -> None:
     with transaction(engine) as connection:
         connection.execute(sa.text("DELETE FROM station_aliases"))
-    assert export(engine, "station_aliases", tmp_path / "a.xlsx") == 0
+    assert export(engine, "station_aliases", tmp_path / "a.xlsx").rows == 0
     assert openpyxl.load_workbook(tmp_path / "a.xlsx")["station_aliases"]["B1"].value == "station_code"
-    assert export(engine, "station_aliases", tmp_path / "a.csv") == 0
+    assert export(engine, "station_aliases", tmp_path / "a.csv").rows == 0
     assert read_csv(tmp_path / "a.csv") == [["alias", "station_code"]]
