@@ -30,9 +30,10 @@ from prefect.events.schemas.automations import (
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from blocks.alert_channel import AlertChannel
+from blocks.alert_channel import AlertChannel, Kind
 from blocks.places import load_block
 from freight.errors import ConfigurationError, DpaError
+from freight.outward import BODIES, SUBJECTS, Table
 from tasks import heartbeat
 from tasks.overdue import OVERDUE
 
@@ -91,25 +92,35 @@ class Alert:
     body: str
     page: str
 
-    def automation(self, sender: Block, sender_id: UUID) -> AutomationCore:
-        """Return the automation that sends it."""
+    def automation(self, kind: Kind, sender: Block, sender_id: UUID) -> AutomationCore:
+        """Return the automation that sends it to a channel of a kind."""
         body = f"{self.body}\nTo do: {self.page}"
         return AutomationCore(
             name=f"DPA: {self.name}",
             description=f"Made by `python -m deployments.automations apply`. What to do: {self.page}",
             tags=[TAG],
             trigger=self.trigger,
-            actions=[_action(sender, sender_id, f"DPA: {self.subject}", body)],
+            actions=[_action(kind, sender, sender_id, f"DPA: {self.subject}", body)],
         )
 
 
-def _action(sender: Block, sender_id: UUID, subject: str, body: str) -> ActionTypes:
-    if not isinstance(sender, Webhook):
+def _action(kind: Kind, sender: Block, sender_id: UUID, subject: str, body: str) -> ActionTypes:
+    """Return what sends a message, all of which is nothing but text: it holds names that others have chosen.
+
+    The server fills the templates in and knows no code of ours, so they say themselves what is replaced.
+    """
+    is_json = isinstance(sender, Webhook)
+    subject = _only_text("subject", subject, SUBJECTS[kind], is_json=is_json)
+    body = _only_text("body", body, BODIES[kind], is_json=is_json)
+    if not is_json:
         return SendNotification(block_document_id=sender_id, subject=subject, body=body)
     # Not Prefect's own Custom Webhook: when the receiver answers with an error, the server would log its URL.
-    texts = f"{{% set subject %}}{subject}{{% endset %}}{{% set body %}}{body}{{% endset %}}"
-    payload = '{"subject": {{ subject | tojson }}, "body": {{ body | tojson }}}'
-    return CallWebhook(block_document_id=sender_id, payload=texts + payload)
+    return CallWebhook(block_document_id=sender_id, payload=f'{{"subject": {subject}, "body": {body}}}')
+
+
+def _only_text(name: str, template: str, replaced: Table, *, is_json: bool) -> str:
+    spelled = f"{name}.translate({dict(replaced)!r})"
+    return f"{{% set {name} %}}{template}{{% endset %}}{{{{ {spelled}{' | tojson' if is_json else ''} }}}}"
 
 
 def _when(*events: str, of: str, again: timedelta = AGAIN, each: set[str] = EACH, of_dpa: bool = False) -> EventTrigger:
@@ -232,11 +243,12 @@ def apply(client: SyncPrefectClient, channel: str = CHANNEL, alerts: Sequence[Al
         ConfigurationError: there is no such channel, or it cannot be used.
         TransientError: its key is in a vault that does not answer.
     """
-    sender = load_block(AlertChannel, channel).sender_block()
+    used = load_block(AlertChannel, channel)
+    sender = used.sender_block()
     sender_id = sender.save(SENDER, overwrite=True)
     assert isinstance(sender_id, UUID)  # where nothing is async
     known = {automation.name: automation for automation in _ours(client)}
-    wanted = [alert.automation(sender, sender_id) for alert in alerts]
+    wanted = [alert.automation(used.kind, sender, sender_id) for alert in alerts]
     made = [automation for automation in wanted if automation.name not in known]
     changed = [automation for automation in wanted if automation.name in known and _change(client, known, automation)]
     gone = known.keys() - {automation.name for automation in wanted}

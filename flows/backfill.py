@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import State, flow
-from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed
 from pydantic import Field
 
@@ -20,6 +19,7 @@ from freight.pipeline import DayPlan, plan_days
 from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current
+from tasks.artifacts import publish_table
 from tasks.day_runs import DayRun, run_days
 from tasks.log import log_run
 from tasks.run_names import dated
@@ -94,7 +94,7 @@ def _publish(plans: Sequence[DayPlan]) -> None:
         {"day": str(plan.day), "source": plan.source, "files": plan.files, "to load": plan.new, "note": plan.note}
         for plan in plans
     ]
-    create_table_artifact(rows, key="backfill-plan", description=_headline(plans))
+    publish_table(rows, "backfill-plan", _headline(plans))
 
 
 def _headline(plans: Sequence[DayPlan]) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import State, flow
-from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed
 
 from freight.catalog import read_catalog
@@ -13,6 +12,7 @@ from freight.errors import DpaError
 from freight.pipeline import Check
 from freight.settings import load_settings
 from freight.summary import bad_row_cells, check_headline, check_line, check_rows
+from tasks.artifacts import publish_table
 from tasks.check import check
 from tasks.log import log_run
 from tasks.run_names import dated
@@ -50,6 +50,6 @@ def check_sources(
 
 
 def _publish(checks: Sequence[Check]) -> None:
-    create_table_artifact(check_rows(checks), key="check-sources", description=check_headline(checks))
+    publish_table(check_rows(checks), "check-sources", check_headline(checks))
     bad_rows = [row for found in checks for row in bad_row_cells(found)]
-    create_table_artifact(bad_rows, key="check-sources-bad-rows", description="The first bad rows of each file")
+    publish_table(bad_rows, "check-sources-bad-rows", "The first bad rows of each file")

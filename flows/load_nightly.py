@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import State, flow, runtime
-from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed
 from pydantic import Field
-from rich.console import Console
 
 from blocks.places import warehouse_place
 from freight.catalog import Catalog, Source, read_catalog
@@ -22,9 +20,11 @@ from freight.pipeline import PlannedUnit, RunReport, UnitOutcome, load_first_tha
 from freight.progress import progress
 from freight.settings import Settings, load_settings, started_by
 from freight.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
+from freight.terminal import Terminal
 from freight.types import RunId
 from freight.warehouse.connect import safe_url
 from tasks import load as steps
+from tasks.artifacts import publish_table
 from tasks.log import log_run
 from tasks.report import write_report
 from tasks.run_names import DEGRADED, dated
@@ -81,7 +81,7 @@ def _load_catalog(catalog: Catalog, block: str | None, settings: Settings) -> Ru
         "report": write_report(block, simulated=catalog.simulated),
         "log": log,
     }
-    print_summary(Console(), report, simulated=catalog.simulated, places=places)
+    print_summary(Terminal(), report, simulated=catalog.simulated, places=places)
     return report
 
 
@@ -119,14 +119,7 @@ def _load_unit(block: str | None, planned: PlannedUnit) -> UnitOutcome:
 def _publish(report: RunReport) -> None:
     told = reasons(report, "failed", "parked", "replaced", "waiting")
     paragraphs = [headline(report), *told, *drifts(report), *remarks(report)]
-    description = "\n\n".join(map(_with_patch_as_code, paragraphs))
-    create_table_artifact(summary_rows(report), key="load-nightly-summary", description=description)
-
-
-def _with_patch_as_code(paragraph: str) -> str:
-    """Keep the lines of a patch, which follow the first one, as they are."""
-    told, _, patch = paragraph.partition("\n")
-    return f"{told}\n\n```diff\n{patch}\n```" if patch else told
+    publish_table(summary_rows(report), "load-nightly-summary", *paragraphs)
 
 
 def main() -> int:

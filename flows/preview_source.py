@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import polars as pl
 from prefect import State, flow
-from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed
 from pydantic import Field
 
@@ -14,6 +13,7 @@ from freight import pipeline
 from freight.catalog import read_catalog
 from freight.errors import DpaError
 from freight.settings import load_settings
+from tasks.artifacts import publish_table
 from tasks.log import log_run
 from tasks.run_names import dated
 
@@ -40,5 +40,5 @@ def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] 
         return Failed(message=str(error), data=error)
     location, first, bad_rows = found
     told = f"{first.height} rows of {source} {location}; {bad_rows:,} rows of it break the contract"
-    create_table_artifact(first.select(pl.all().cast(pl.String)).to_dicts(), key="preview-source", description=told)
+    publish_table(first.select(pl.all().cast(pl.String)).to_dicts(), "preview-source", told)
     return Completed(message=told, data=first)

@@ -50,7 +50,12 @@ def send_report(
 def _mail(recipients: list[str], workbook: Path) -> EmailMessage:
     message = EmailMessage()
     message["Subject"] = "Supply chain report"
-    message["To"] = ", ".join(recipients)
+    try:
+        message["To"] = ", ".join(recipients)
+    except ValueError as error:  # a line end would begin another header
+        raise ConfigurationError(
+            f"the parameter recipients of the deployment is no list of addresses: {error}"
+        ) from None
     message.set_content(
         "The supply chain report is attached. Its first sheet sums up the period, and says if the data is simulated.\n"
     )

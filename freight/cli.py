@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from uuid import uuid4
 
 import typer
-from rich.console import Console
 
 from freight.catalog import read_catalog
 from freight.demo import Wishes, stream_demo
@@ -24,6 +23,7 @@ from freight.simulator import fill_landing
 from freight.simulator.demo_broker import delete_demo_data
 from freight.source_commands import app as source_commands
 from freight.streaming.alive import age_s, alive_path
+from freight.terminal import Terminal
 from freight.types import RunId
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, open_engine, reading, safe_url, transaction
@@ -36,7 +36,7 @@ from freight.warehouse.streams import accept_gaps
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(source_commands, name="sources")
 app.add_typer(quarantine_commands, name="quarantine")
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal(highlight=False, soft_wrap=True)
 
 KEEP = Retention()
 
@@ -76,7 +76,7 @@ def stream(
     Ctrl-C lets the listeners read to the end; a second one ends at once.
     """
     settings, _ = _warehouse()
-    if not stream_demo(settings, Wishes(rate, poison, seconds), Console(highlight=False)):
+    if not stream_demo(settings, Wishes(rate, poison, seconds), Terminal(highlight=False)):
         raise typer.Exit(1)
 
 

@@ -17,6 +17,8 @@ Errors carry ids as attributes, never secrets. A `SourceError` always names a re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from freight.outward import plain
+
 SourceFault = Literal[
     "missing",
     "unreadable",
@@ -40,7 +42,10 @@ SourceFault = Literal[
 
 
 class DpaError(Exception):
-    """Base of every error that DPA raises on purpose."""
+    """Base of every error that DPA raises on purpose; its words are safe to show in a terminal."""
+
+    def __str__(self) -> str:
+        return plain(super().__str__())
 
 
 class ConfigurationError(DpaError):
@@ -94,7 +99,7 @@ class SourceError(DpaError):
             )
             if part
         )
-        return f"{place or 'source'}: {self.message} [{self.fault}]. Remedy: {self.remedy}"
+        return plain(f"{place or 'source'}: {self.message} [{self.fault}]. Remedy: {self.remedy}")
 
     def at(self, location: str) -> "SourceError":
         """Return the same error with the location filled in, for faults found below the level that knows it."""

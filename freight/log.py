@@ -6,6 +6,8 @@ from pathlib import Path
 
 from loguru import logger
 
+from freight.outward import plain
+
 ROTATION = "10 MB"
 RETENTION = "30 days"
 LOGGERS = ("freight", "librdkafka")  # the core, and Kafka's client
@@ -21,7 +23,7 @@ class _ToFile(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record as one line."""
-        logger.opt(exception=record.exc_info).log(record.levelname, record.getMessage().replace("\n", " | "))
+        logger.opt(exception=record.exc_info).log(record.levelname, plain(record.getMessage()).replace("\n", " | "))
 
 
 def log_to_file(folder: Path) -> Path:

@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from freight.pipeline import UnitOutcome
+from freight.terminal import Terminal
 
 
 @contextmanager
 def progress(files: int, console: Console | None = None) -> Iterator[Callable[[UnitOutcome], None]]:
     """Show how many of some files have ended; call what is yielded with each outcome."""
-    console = console or Console()
+    console = console or Terminal()
     if not console.is_terminal:
         yield _PlainLines(console, files).show
         return
@@ -21,7 +22,7 @@ def progress(files: int, console: Console | None = None) -> Iterator[Callable[[U
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a name of others
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=files)

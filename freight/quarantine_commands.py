@@ -6,7 +6,6 @@ from typing import Annotated
 from uuid import uuid4
 
 import typer
-from rich.console import Console
 
 from freight.catalog import read_catalog
 from freight.corrections import Import, import_corrections
@@ -14,13 +13,14 @@ from freight.log import log_to_file
 from freight.readers import find_files
 from freight.reports.quarantine_book import MOST_ROWS, USUAL_ROWS, book_name, write_quarantine_book
 from freight.settings import load_settings, started_by
+from freight.terminal import Terminal
 from freight.types import RunId
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import require_current
 from freight.warehouse.runs import noted_run
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal(highlight=False, soft_wrap=True)
 
 
 @app.command(name="export")

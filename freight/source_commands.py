@@ -9,7 +9,6 @@ from typing import Annotated
 
 import polars as pl
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from freight.catalog import read_catalog
@@ -18,13 +17,14 @@ from freight.pipeline import check_source, preview_source
 from freight.scaffold import Scaffold, Wish, scaffold_source
 from freight.settings import PROJECT_ROOT, load_settings
 from freight.summary import bad_row_lines, check_line
+from freight.terminal import Terminal, cell
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import require_current
 
 WIDE = 1_000  # characters: a value that is cut off is a wrong one
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Console(highlight=False, soft_wrap=True)
+console = Terminal(highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -128,7 +128,7 @@ def preview(
     catalog = read_catalog(settings.catalog)
     location, frame, bad_rows = preview_source(catalog, catalog.named(name), datetime.now(UTC), rows)
     console.print(f"{name} {location}", markup=False)
-    Console(highlight=False, width=WIDE).print(_table(frame))
+    Terminal(highlight=False, width=WIDE).print(_table(frame))
     if bad_rows:
         console.print(f"{bad_rows:,} rows of it break the contract: dpa sources check {name}", markup=False)
 
@@ -138,5 +138,5 @@ def _table(frame: pl.DataFrame) -> Table:
     for column in frame.columns:
         table.add_column(column, no_wrap=True)
     for row in frame.iter_rows():
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*(cell("" if value is None else str(value)) for value in row))
     return table

@@ -16,6 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.events import Event, emit_event
 
+from freight.outward import markdown
 from freight.streaming.background import daemon
 from freight.streaming.status import Snapshot, Status
 from freight.warehouse.streams import Stream
@@ -151,4 +152,4 @@ def _instant(instant: datetime | None) -> str | None:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, (int, float)) else str(value).replace("|", "\\|").replace("\n", " ")
+    return f"{value:,}" if isinstance(value, (int, float)) else markdown(str(value))

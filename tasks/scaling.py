@@ -26,6 +26,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed
 
 from freight.errors import ConfigurationError, TransientError
+from freight.outward import markdown
 from freight.streaming.roll import Phase, RunSeen, Settling
 from freight.streaming.scaler import AlertKind, Look, in_figures
 from freight.types import RunId
@@ -168,6 +169,9 @@ class Board:
         self._artifact_id = prefect.create_artifact(new).id
 
     def _text(self) -> str:
-        rows = [f"| {topic} | {look.told} | {in_figures(look.seen)} |" for topic, look in self._looks.items()]
-        steps = [f"- {step}" for step in self._steps]
+        rows = [
+            f"| {markdown(topic)} | {markdown(look.told)} | {in_figures(look.seen)} |"
+            for topic, look in self._looks.items()
+        ]
+        steps = [f"- {markdown(step)}" for step in self._steps]
         return "\n".join(["| topic | decision | seen |", "|---|---|---|", *rows, "", "Latest steps (UTC):", "", *steps])

@@ -19,13 +19,14 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import infer_compression
 
 from freight.errors import ConfigurationError, SourceError
+from freight.outward import UNSEEN
 
 READ_BLOCK_BYTES = 1 << 20
 
 GLOB_SIGN = re.compile(r"[*?[]")
 
 # What a name must not bring into logs and reports, and what the key of a table takes.
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile(rf"[\t\n{UNSEEN}]")
 NAME_LIMIT_BYTES, KEPT_CHARS = 1_000, 100
 
 

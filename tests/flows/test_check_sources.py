@@ -106,6 +106,23 @@ def test_it_is_failed_and_names_what_would_fail(corridor: Corridor, home: Path) 
     assert content_of(corridor.engine) == before
 
 
+def test_what_a_supplier_has_written_is_text_in_an_artifact(corridor: Corridor) -> None:
+    """Prefect's interface reads each cell of a table as Markdown: an image would tell another host who looks."""
+    image, tag = "![](http://evil.example/who.png)", "<img src=http://evil.example/who.png>"
+    name = "erp_20260203_![](evil) <b>.csv"
+    corridor.write_transactions(
+        name, [*(GOOD.format(number) for number in range(5, 10)), f"TRX-4,{image}{tag},never,30,OK"]
+    )
+    state = run_flow(sources=["erp"])
+    assert state.is_completed(), state.message
+    (bad,) = shown("check-sources-bad-rows")
+    assert "!［］(http://evil.example/who.png)‹img src=http://evil.example/who.png›" in bad["text"]
+    assert bad["file"] == "erp_20260203_!［］(evil) ‹b›.csv"
+    kept = [Artifact.get(key) for key in ("check-sources", "check-sources-bad-rows")]
+    told = "".join(f"{getattr(one, 'description', '')}{getattr(one, 'data', '')}" for one in kept)
+    assert not [sign for sign in ("](", "<b>", "<img") if sign in told]
+
+
 def test_what_it_cannot_do_is_told_in_a_line(home: Path) -> None:
     Corridor(home, steps.warehouse()).add_source("erp", "transactions", "csv", "*.csv").catalog  # noqa: B018 - writes it
     assert "dpa migrate" in str(run_flow().message)

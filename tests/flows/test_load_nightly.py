@@ -13,6 +13,7 @@ from blocks.http_api import HttpApi
 from blocks.sql_source import SqlSource
 from flows.load_nightly import load_nightly, main
 from freight.errors import TransientError
+from freight.outward import markdown
 from freight.pipeline import RunReport
 from freight.reconcile import reconcile
 from freight.warehouse.migrate import migrate
@@ -109,7 +110,7 @@ def test_a_bad_file_fails_the_flow_with_a_clear_message_and_the_others_load(corr
     headline, reason = str(state.message).splitlines()
     assert headline == "1 of 3 files failed; the others are loaded"  # Prefect shows the beginning only
     assert "FAILED erp: erp_20260203.csv: 1 of 1 rows break the contract" in reason
-    assert reason in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
+    assert markdown(reason) in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
     assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-1", 1)]
 
 

@@ -119,6 +119,9 @@ def test_the_workbook_arrives_and_the_password_is_nowhere(
 def test_a_report_that_cannot_be_sent_fails_with_the_reason(server: MailServer, postman: Postman) -> None:
     assert "there is no Mail Server block 'nowhere'" in str(send_report(READERS, "nowhere", return_state=True).message)
     assert "set the parameter recipients" in str(send_report([], return_state=True).message)
+    more = send_report(["chief@example.org\nBcc: thief@example.org"], return_state=True)
+    assert "the parameter recipients of the deployment is no list of addresses" in str(more.message)
+    assert postman.messages == []
     server.save("refusing", overwrite=True)
     postman.answer = "554 we take no attachments"
     state = send_report(READERS, "refusing", return_state=True)

@@ -46,6 +46,7 @@ PATIENCE = timedelta(seconds=30)  # longer than a busy server may need for an ev
 KILLED, ORDERLY = "freight.transactions", "freight.terminal-events"
 GOOD = "TRX-{},MCH-001,2026-03-14 10:00:00,30,OK"
 BAD = "TRX-{},MCH-001,never,30,OK"
+HOSTILE_NAME, HOSTILE_HEADER = "failed_<!channel> [click](evil).csv", "[x](http://evil.example)"
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,7 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, rows in {"healthy": [GOOD] * 9, "degraded": [GOOD] * 9 + [BAD]}.items():
         lines = [row.format(f"{len(name)}{number}") for number, row in enumerate(rows)]
         (folder / f"{name}_20260315.csv").write_text("\n".join([HEADER, *lines]), encoding="utf-8")
+    (folder / HOSTILE_NAME).write_text(f"{HOSTILE_HEADER},date\n1,2\n", encoding="utf-8")
     for name in ("healthy", "degraded", "failed"):
         source = f"{{name: {name}, dataset: transactions, reader: csv, location: '{name}_*.csv'}}"
         (folder / f"{name}.yaml").write_text(f"sources: [{source}]", encoding="utf-8")
@@ -160,7 +162,7 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
         assert run(load_nightly, catalog=home / "failed.yaml").is_failed()
     assert run(watch, freshness_s={"transactions": 0}).name == "Overdue"
     for _ in range(2):
-        tell_of_stream("dpa.listener.lost", "no sign of life for 45 s")
+        tell_of_stream("dpa.listener.lost", "no sign of life for 45 s \x1b[2J\u202e<!channel>")
     tell_of_pool("restarted", "not-ready", "ready")
     tell_of_pool("flapping", "not-ready", "ready", "not-ready")
     tell_of_stream("dpa.stream.lagging", "120,000 messages wait for 10 minutes")
@@ -173,11 +175,14 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert "Reason: no heartbeat since" in receiver.wait_for(f"nobody listens to {KILLED}").body
     assert "Reason: no worker" in receiver.wait_for(f"work pool {POOL} is not ready").body
     assert "QUARANTINE degraded: 1 of 10 rows" in receiver.wait_for("load-nightly is done, but degraded").body
-    assert "FAILED failed: " in receiver.wait_for("load-nightly Failed").body
+    failed = receiver.wait_for("load-nightly Failed").body
+    assert f"FAILED failed: {HOSTILE_NAME}: " in failed
+    assert HOSTILE_HEADER in failed  # a webhook gets text as it is; other channels: test_alert_texts.py
     overdue = receiver.wait_for("transactions is overdue").body
     assert "Reason: nothing was loaded since" in overdue
     assert f" {own.place.ui}/runs/flow-run/" in overdue
-    assert "no sign of life for 45 s" in receiver.wait_for(f"a listener of {ORDERLY} is lost").body
+    lost = receiver.wait_for(f"a listener of {ORDERLY} is lost").body
+    assert r"Reason: no sign of life for 45 s \x1b[2J\u202e<!channel>" in lost
     assert "120,000 messages wait" in receiver.wait_for(f"{ORDERLY} is lagging").body
     assert receiver.wait_for("work pool flapping is not ready")
     subjects = [told.subject for told in receiver.messages]

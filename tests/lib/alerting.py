@@ -94,6 +94,39 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Answers:
+    """Takes POSTs of any kind.
+
+    Attributes:
+        url: where it is.
+        bodies: what has arrived.
+    """
+
+    def __init__(self, server: ThreadingHTTPServer, bodies: list[str]) -> None:
+        self.url, self.bodies = f"http://127.0.0.1:{server.server_port}/", bodies
+
+
+@contextmanager
+def answering() -> Iterator[Answers]:
+    """Give something that says yes to every POST."""
+    bodies: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, name="answers", daemon=True).start()
+        yield Answers(server, bodies)
+        server.shutdown()
+
+
 @contextmanager
 def receiving(prefect: SyncPrefectClient, secret: str, alerts: Sequence[Alert] = ALERTS) -> Iterator[Receiver]:
     """Give a receiver to which alerts go; they are removed in the end."""
