@@ -1,5 +1,10 @@
-"""Java programs that others wrote: their jars are fetched once by Maven, from wherever this machine's Maven fetches."""
+"""Java programs that others wrote: their jars are fetched once by Maven, from wherever this machine's Maven fetches.
 
+The project knows the SHA-256 of each (`*_jars.sha256`, which `python -m benchmarks.lock_jars` writes). A jar that has
+another one, or that is not named there, is never started: neither right after the download nor later from the folder.
+"""
+
+import hashlib
 import os
 import re
 import shutil
@@ -84,23 +89,69 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         yield
 
 
-def copy_jars(folder: Path, what: str, pom: str) -> Path:
+def copy_jars(folder: Path, what: str, pom: str, listed: Path) -> Path:
     """Let Maven fetch what a pom.xml needs to run.
 
     Args:
         folder: where Maven works.
         what: it fetches, for people.
         pom: the dependencies.
+        listed: file with the SHA-256 of each jar.
 
     Returns:
         The folder of the jars, within the other.
 
     Raises:
-        ConfigurationError: it failed; the message has Maven's words.
+        ConfigurationError: it failed, and the message has Maven's words; or it has brought something else.
     """
+    jars = unverified_jars(folder, what, pom)
+    if fault := fault_of_jars(jars, listed):
+        raise ConfigurationError(
+            f"Maven has brought another {what} than the project names in {listed.name}: {fault}. Nothing of it was "
+            "started or kept: clear Maven's cache (~/.m2), and look from where its settings.xml lets it fetch"
+        )
+    return jars
+
+
+def unverified_jars(folder: Path, what: str, pom: str) -> Path:
+    """Do what `copy_jars` does, whatever comes."""
     (folder / "pom.xml").write_text(pom, encoding="utf-8")
     run_maven(folder, what, "-f", "pom.xml", COPY_JARS, "-DoutputDirectory=jars", "-DincludeScope=runtime")
     return folder / "jars"
+
+
+def refuse_other_jars(folder: Path, listed: Path) -> Path:
+    """Return a folder that was fetched before, if its jars are still those of the list.
+
+    Raises:
+        ConfigurationError: one is not; the message names it.
+    """
+    if fault := fault_of_jars(folder, listed):
+        raise ConfigurationError(f"{folder}: {fault}: nothing of it is started. Delete the folder to fetch it again")
+    return folder
+
+
+def fault_of_jars(folder: Path, listed: Path) -> str:
+    """Return which jar within a folder is not as listed, is not listed at all, or is missing; empty if none."""
+    wanted = set(listed.read_text(encoding="utf-8").splitlines())
+    found = set(sums_of_jars(folder))
+    names, there = set(map(_name_in, wanted)), set(map(_name_in, found))
+    faults = {
+        "is not listed": sorted(there - names),
+        "has another SHA-256": sorted(set(map(_name_in, found - wanted)) & names),
+        "is missing": sorted(names - there),
+    }
+    return next((f"{of_fault[0]} {fault}" for fault, of_fault in faults.items() if of_fault), "")
+
+
+def sums_of_jars(folder: Path) -> list[str]:
+    """Return a line for each jar within a folder, as `sha256sum` writes them: SHA-256, two blanks, name."""
+    jars = {path for path in folder.rglob("*") if path.suffix.lower() == ".jar"}
+    return sorted({f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in jars}, key=_name_in)
+
+
+def _name_in(line: str) -> str:
+    return line.split("  ", 1)[1]
 
 
 def compile_java(compiler: Path, jars: Path, source: Path, target: Path) -> None:
@@ -142,7 +193,8 @@ def run_maven(folder: Path, what: str, *arguments: str) -> None:
     """
     try:
         done = subprocess.run(
-            ["mvn", "-q", "-B", *arguments],
+            # Strict: a file whose checksum is not that of the repository fails, also one of Maven's own plugins.
+            ["mvn", "-q", "-B", "--strict-checksums", *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

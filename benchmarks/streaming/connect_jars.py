@@ -1,17 +1,18 @@
-"""Kafka Connect and the Debezium JDBC sink, fetched once by Maven from wherever this machine's Maven fetches."""
+"""Kafka Connect and the Debezium JDBC sink, fetched once by Maven; see `freight.java` for what is known of the jars."""
 
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
 from freight.errors import ConfigurationError
-from freight.java import COPY_JARS, fetch_once, run_maven, why_no_maven
+from freight.java import COPY_JARS, fault_of_jars, fetch_once, refuse_other_jars, run_maven, why_no_maven
 from freight.simulator.kafka_jars import KAFKA_VERSION
 
 SINK_VERSION = "3.6.0.Final"
 COPY_ONE = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 SINK = f"io.debezium:debezium-connector-jdbc:{SINK_VERSION}:tar.gz:plugin"
 PARTS = ("connect-runtime", "connect-json", "connect-transforms")
+LISTED = Path(__file__).with_suffix(".sha256")
 LOG4J = ("log4j-slf4j-impl", "log4j-core")
 
 
@@ -26,16 +27,25 @@ def fetch_connect(folder: Path) -> Connect:
     """Return Connect within `folder`, downloaded (some 100 MiB) if it is not there yet.
 
     Raises:
-        ConfigurationError: there is no Maven, or it could not download.
+        ConfigurationError: there is no Maven, it could not download, or a jar is not the one that this project knows.
     """
     whole = folder / f"connect-{KAFKA_VERSION}-jdbc-{SINK_VERSION}"
     if not whole.exists() and (reason := why_no_maven("Kafka Connect")):
         raise ConfigurationError(f"{reason}, or leave out the candidate `connect` with --only")
-    fetch_once(whole, _download)
+    fetch_once(whole, _verified)
+    refuse_other_jars(whole, LISTED)
     return Connect(whole / "libs", whole / "plugins")
 
 
-def _download(staging: Path) -> Path:
+def _verified(staging: Path) -> Path:
+    whole = unverified_connect(staging)
+    if fault := fault_of_jars(whole, LISTED):
+        raise ConfigurationError(f"Maven has brought another Kafka Connect than {LISTED.name} names: {fault}")
+    return whole
+
+
+def unverified_connect(staging: Path) -> Path:
+    """Fetch Connect into a folder, whatever comes; return the folder of the jars within it."""
     (staging / "pom.xml").write_text(_pom(), encoding="utf-8")
     worker = ("-f", "pom.xml", COPY_JARS, "-DoutputDirectory=whole/libs", "-DincludeScope=runtime")
     run_maven(staging, "Kafka Connect", *worker)

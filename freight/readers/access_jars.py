@@ -10,9 +10,19 @@ from pathlib import Path
 
 from freight import parsers
 from freight.errors import ConfigurationError, SourceError
-from freight.java import compile_java, copy_jars, fetch_once, why_no_java, why_no_maven
+from freight.java import (
+    compile_java,
+    copy_jars,
+    fault_of_jars,
+    fetch_once,
+    refuse_other_jars,
+    why_no_java,
+    why_no_maven,
+)
 
-JACKCESS_VERSION = "4.0.11"
+JACKCESS_VERSION, ECJ_VERSION = "4.0.11", "3.33.0"
+LISTED = Path(__file__).with_suffix(".sha256")
+PROGRAM_FOLDER = "program"
 PROGRAM = Path(parsers.__file__).parent / "java" / "AccessTables.java"
 POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -23,7 +33,7 @@ POM = f"""\
       <groupId>com.healthmarketscience.jackcess</groupId><artifactId>jackcess</artifactId>
       <version>{JACKCESS_VERSION}</version>
     </dependency>
-    <dependency><groupId>org.eclipse.jdt</groupId><artifactId>ecj</artifactId><version>3.33.0</version></dependency>
+    <dependency><groupId>org.eclipse.jdt</groupId><artifactId>ecj</artifactId><version>{ECJ_VERSION}</version></dependency>
   </dependencies>
 </project>
 """
@@ -33,51 +43,55 @@ def fetch_access(folder: Path) -> Path:
     """Return the folder of the class path within `folder`, downloaded (5 MiB) and compiled if it is not there yet.
 
     Raises:
-        ConfigurationError: there is no Java or no Maven, or it could not download.
+        ConfigurationError: there is no Java or no Maven, it could not download, or a jar is not the one that this
+            project knows.
     """
     place = _place(folder)
     if reason := why_no_java() or ("" if place.exists() else why_no_maven("Jackcess")):
         raise ConfigurationError(f"MS Access cannot be read: {reason}")
-    return fetch_once(place, _made)
+    return refuse_other_jars(fetch_once(place, _made), LISTED)
 
 
 def class_path(folder: Path) -> str:
     """Return the class path of the program.
 
     Raises:
-        SourceError: something is missing on this machine; the remedy says how to get it.
+        SourceError: something is missing on this machine, or a jar is not the one that this project knows; the remedy
+            says how to get it.
     """
     place = _place(folder)
     if reason := why_no_java():
         raise _not_here(reason)
     if not place.exists():
         raise _not_here("Jackcess is not there")
-    return os.pathsep.join((str(place), str(place / "*")))
+    if fault := fault_of_jars(place, LISTED):
+        raise _not_here(f"{place}: {fault}, so nothing of it is started", f"delete the folder {place}, then run")
+    return os.pathsep.join((str(place / "*"), str(place / PROGRAM_FOLDER)))  # the program last: it hides no jar
 
 
-def _not_here(reason: str) -> SourceError:
+def _not_here(reason: str, to_do: str = "install Java 17 or newer and Maven, then run") -> SourceError:
     return SourceError(
         "unreadable",
         f"MS Access cannot be read on this machine: {reason}",
-        remedy="install Java 17 or newer and Maven, then run `dpa fetch-access` once",
+        remedy=f"{to_do} `dpa fetch-access` once",
     )
 
 
 def _place(folder: Path) -> Path:
-    written = hashlib.sha256(PROGRAM.read_bytes()).hexdigest()[:8]  # another program is compiled anew
+    made_of = PROGRAM.read_bytes() + LISTED.read_bytes()
+    written = hashlib.sha256(made_of).hexdigest()[:8]  # another program is compiled anew, with the jars of its time
     return folder / f"jackcess-{JACKCESS_VERSION}-{written}"
 
 
 def _made(staging: Path) -> Path:
-    jars = copy_jars(staging, "Jackcess", POM)
-    found = next(jars.glob("ecj-*.jar"))
+    jars = copy_jars(staging, "Jackcess", POM, LISTED)
     compiler = compiler_of(jars)
     compiler.parent.mkdir()
-    found.rename(compiler)
-    compile_java(compiler, jars, PROGRAM, jars)
+    (jars / compiler.name).rename(compiler)
+    compile_java(compiler, jars, PROGRAM, jars / PROGRAM_FOLDER)
     return jars
 
 
 def compiler_of(place: Path) -> Path:
     """Return the compiler that came along, which is not on the class path."""
-    return place / "compiler" / "ecj.jar"
+    return place / "compiler" / f"ecj-{ECJ_VERSION}.jar"

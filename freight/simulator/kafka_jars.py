@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from freight.java import copy_jars, fetch_once, why_no_java, why_no_maven
+from freight.java import copy_jars, fetch_once, refuse_other_jars, why_no_java, why_no_maven
 
 KAFKA_VERSION = "4.3.1"
 APACHE_KAFKA = "Apache Kafka"
+LISTED = Path(__file__).with_suffix(".sha256")
 
 POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -37,11 +38,13 @@ def fetch_broker(folder: Path) -> Path | None:
     missing on this machine; `why_not` says what.
 
     Raises:
-        ConfigurationError: Maven could not download; the message has its words.
+        ConfigurationError: Maven could not download, and the message has its words; or a jar is not the one that this
+            project knows.
     """
     if why_not(folder):
         return None
-    return fetch_once(_jars(folder), lambda staging: copy_jars(staging, APACHE_KAFKA, POM))
+    place = fetch_once(_jars(folder), lambda staging: copy_jars(staging, APACHE_KAFKA, POM, LISTED))
+    return refuse_other_jars(place, LISTED)
 
 
 def has_to_fetch(folder: Path) -> bool:

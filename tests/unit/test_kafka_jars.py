@@ -1,6 +1,8 @@
 """The jars of the broker come once and whole; what is missing is told. Maven and Java are stand-ins here."""
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ import pytest
 
 from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT
+from freight.simulator import kafka_jars
 from freight.simulator.embedded_kafka import EmbeddedKafka
 from freight.simulator.kafka_broker import LocalKafka, new_cluster_id, open_broker
 from freight.simulator.kafka_jars import fetch_broker, why_not
@@ -40,8 +43,16 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for jars; the list names the one that Maven brings here."""
+    monkeypatch.setattr(kafka_jars, "LISTED", listed(tmp_path, "jar\n"))
     return tmp_path / "cache"
+
+
+def listed(folder: Path, content: str) -> Path:
+    path = folder / "kafka_jars.sha256"
+    path.write_text(f"{hashlib.sha256(content.encode()).hexdigest()}  kafka.jar\n", encoding="utf-8")
+    return path
 
 
 @pytest.mark.usefixtures("program")
@@ -92,11 +103,46 @@ def test_a_download_that_fails_does_not_count(program: Program, cache: Path) -> 
     assert {path.name for path in cache.iterdir()} == {jars.name, "lock", "calls"}
 
 
+def test_a_jar_that_maven_brings_in_place_of_another_is_not_kept(program: Program, cache: Path) -> None:
+    program("java", JAVA_17)
+    program("mvn", MAVEN.replace("echo jar", "echo evil"))
+    with pytest.raises(ConfigurationError, match=r"kafka\.jar has another SHA-256\. Nothing of it was started or kept"):
+        fetch_broker(cache)
+    assert {path.name for path in cache.iterdir()} == {"lock", "calls"}
+    assert "because Maven has brought another Apache Kafka" in open_broker(cache.parent).kind
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (lambda jars: (jars / "kafka.jar").write_text("evil"), "kafka.jar has another SHA-256"),
+        (lambda jars: (jars / "kafka.jar").unlink(), "kafka.jar is missing"),
+        (lambda jars: (jars / "aaa.jar").write_text("evil"), "aaa.jar is not listed"),
+        (lambda jars: (jars / "aaa.JAR").write_text("evil"), "aaa.JAR is not listed"),
+    ],
+    ids=["changed", "missing", "extra", "extra in capitals"],
+)
+def test_jars_that_somebody_has_spoilt_since_are_named_with_the_remedy(
+    program: Program, cache: Path, spoil: Callable[[Path], object], fault: str
+) -> None:
+    program("java", JAVA_17)
+    program("mvn", MAVEN)
+    jars = fetch_broker(cache)
+    assert jars
+    spoil(jars)
+    with pytest.raises(ConfigurationError) as refused:
+        fetch_broker(cache)
+    assert str(refused.value) == f"{jars}: {fault}: nothing of it is started. Delete the folder to fetch it again"
+    shutil.rmtree(jars)
+    assert fetch_broker(cache) == jars
+
+
 def test_of_two_processes_at_once_one_downloads(program: Program, cache: Path) -> None:
     program("java", JAVA_17)
     program("mvn", f"sleep 1; {MAVEN}")
-    imports = "from pathlib import Path; from freight.simulator.kafka_jars import fetch_broker"
-    code = f"{imports}; print(fetch_broker(Path({str(cache)!r})))"
+    imports = "from pathlib import Path; from freight.simulator import kafka_jars"
+    told = f"kafka_jars.LISTED = Path({str(kafka_jars.LISTED)!r})"
+    code = f"{imports}; {told}; print(kafka_jars.fetch_broker(Path({str(cache)!r})))"
     both = [
         subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True)
         for _ in range(2)

@@ -1,0 +1,33 @@
+"""`python -m benchmarks.lock_jars`: fetch the jars anew by Maven, and write down the SHA-256 of each.
+
+Run it after a version has changed in one of the modules; `git diff` shows what changed. Fetch from a place that you
+trust: what comes now is what everybody gets from now on.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.streaming import connect_jars
+from freight.java import sums_of_jars, unverified_jars
+from freight.readers import access_jars
+from freight.simulator import kafka_jars
+
+LISTS: Mapping[Path, Callable[[Path], Path]] = {
+    kafka_jars.LISTED: lambda folder: unverified_jars(folder, kafka_jars.APACHE_KAFKA, kafka_jars.POM),
+    access_jars.LISTED: lambda folder: unverified_jars(folder, "Jackcess", access_jars.POM),
+    connect_jars.LISTED: connect_jars.unverified_connect,
+}
+
+
+def main() -> None:
+    """Write the lists."""
+    for listed, fetch in LISTS.items():
+        with tempfile.TemporaryDirectory(prefix="dpa-jars-") as folder:
+            lines = sums_of_jars(fetch(Path(folder)))
+        listed.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        print(f"{listed}: {len(lines)} jars")
+
+
+if __name__ == "__main__":
+    main()
