@@ -156,7 +156,7 @@ def import_dropped(
             outcome = import_corrections(engine, catalog, file, by)
             outcomes.append(outcome)
             if not outcome.problems:
-                file.move_to(f"{archive}/{name_of_version(file, file.name)}", folder)
+                file.move_to(archive, name_of_version(file, file.name), folder)
         except SourceError as error:
             failures.append(str(error.at(file.path)))
     return Dropped(tuple(outcomes), tuple(failures))

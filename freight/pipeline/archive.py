@@ -46,15 +46,15 @@ def archive_loaded(
 def _archive(folder: Path, source: Source, file: SourceFile) -> str:
     """Move a file; return why it stays, if that needs somebody."""
     path, slash, name = below(source.of_all_days, file, folder).rpartition("/")
-    target = f"{source.archive}/{path}{slash}{name_of_version(file, name)}"
+    name = f"{path}{slash}{name_of_version(file, name)}"
     try:
-        file.move_to(target, folder)
+        file.move_to(str(source.archive), name, folder)
     except SourceError as error:
         if error.fault == "changed_while_reading":
             return ""  # it is another file by now, for the next run
         log.warning("not archived: %s", error)
         return str(error)
-    log.info("archived %s as %s", file.path, target)
+    log.info("archived %s as %s/%s", file.path, source.archive, name)
     return ""
 
 

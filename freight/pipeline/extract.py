@@ -9,6 +9,7 @@ import polars as pl
 from freight.ahead import ahead
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
+from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
 from freight.pipeline.units import PlannedUnit, RawSpool
@@ -30,6 +31,7 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
 
     Raises:
         SourceError: it cannot be used, or its source stays away.
+        QuarantineLimitExceeded: so many of its records cannot be cut into cells that the rest was not read.
         TransientError: the spool cannot be written.
     """
     try:
@@ -43,13 +45,17 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table, layout = lay_out(planned, reader_for(source.reader)(planned.content.item, contract, source.options))
     raw, row_range = RawSpool(folder, table.decimal, table.header, layout.left_out, layout.drift), _RowRange()
+    bad = BadRows()
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
-        for batch in ahead(table.batches):
+        for batch in Time(planned).over(ahead(table.batches)):
             row_range.note(batch.rows)
             row_range.note(batch.faults)
             named = layout.apply(batch)
             rows.write(named.rows)
             faults.write(named.faults)
+            bad.note(named.faults)
+            if table.most_rows is not None and contract.drift != "quarantine":  # which may set aside any number of rows
+                bad.refuse_if_lost(planned, rows.rows + faults.rows, table.most_rows)
     if rows.rows + faults.rows == 0:
         raise SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
     return replace(raw, rows=rows.rows, faults=faults.rows, row_range=row_range.ends)

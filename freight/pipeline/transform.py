@@ -11,25 +11,25 @@ import polars as pl
 from freight.ahead import ahead
 from freight.contracts import Contract
 from freight.drift import Profile, Profiler, retyped_column
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.frames import ROW_NUMBER
+from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool
 from freight.spool import SpoolWriter, read_spool, write_spool
 from freight.transforms import derive
 from freight.transforms.versions import with_content_hash
 from freight.validation import Locale, Split, split
-from freight.warehouse.ledger import ATTEMPT_ROWS
 
 
 def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> ConformedSpool:
     """Type, validate and derive into the spool, without the versions of a row that the file itself supersedes."""
     contract, locale = planned.source.contract, Locale(raw.decimal, planned.source.time_zone)
-    spool, keys, bad = ConformedSpool(raw), _KeyVersions(contract.business_key), _BadRows()
+    spool, keys, bad = ConformedSpool(raw), _KeyVersions(contract.business_key), BadRows()
     look = _Look(contract, planned.unit.as_of if planned.content.tells_day else None)
     for faults in read_spool(raw.faults_path):
         bad.note(faults)
     halves = (split(rows, contract, locale, now) for rows in read_spool(raw.rows_path))
     with SpoolWriter(spool.conformed_path) as conformed, SpoolWriter(spool.quarantined_path) as quarantined:
-        for half in ahead(halves):
+        for half in Time(planned).over(ahead(halves)):
             conformed.write(with_content_hash(derive(half.valid, contract), contract))
             quarantined.write(half.quarantined)
             keys.note(half.valid)
@@ -72,26 +72,6 @@ class _Look:
         """See `ConformedSpool`."""
         column = retyped_column(self._contract, self._filled, self._misfits)
         return column.name if column else ""
-
-
-class _BadRows:
-    """Counts bad rows by reason, and keeps the first ones."""
-
-    def __init__(self) -> None:
-        self._reasons: Counter[str] = Counter()
-        self.first = pl.DataFrame(schema=BAD_ROWS_SCHEMA)
-
-    def note(self, frame: pl.DataFrame) -> None:
-        """Take in some bad rows."""
-        if frame.is_empty():
-            return
-        self._reasons.update(dict(frame["reason"].value_counts().iter_rows()))
-        self.first = pl.concat([self.first, frame]).sort(ROW_NUMBER).head(ATTEMPT_ROWS)
-
-    @property
-    def reason_counts(self) -> dict[str, int]:
-        """Bad rows by reason code, the most frequent first."""
-        return dict(self._reasons.most_common())
 
 
 class _KeyVersions:

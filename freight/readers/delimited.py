@@ -6,6 +6,7 @@ so does one with bytes that are not text. Row numbers count records, the header 
 
 import codecs
 import io
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import batched, islice
 from typing import BinaryIO
@@ -17,13 +18,15 @@ import pyarrow.csv as pacsv
 from freight.contracts import Contract
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.readers.allowance import Allowance
 from freight.readers.dialect import DelimitedOptions, Dialect, detect_dialect
 from freight.readers.locations import SourceFile, text_stream
 from freight.readers.raw import RawBatch, RawTable, fault_row, no_rows
-from freight.readers.strict_csv import Record, Unclosed, strict_records
+from freight.readers.strict_csv import Record, Unclosed, lines_of, strict_records
 
 PARSE_BLOCK_BYTES = 2 << 20  # bounds memory; also the longest record that can be read
 STRICT_BATCH_ROWS = 20_000
+OTHER_WIDTH = "{} cells where the header has {}"
 END_MARK = "\x1e\x1d\x1e"  # no contract accepts control characters, so no row of a source reads like this
 
 
@@ -43,16 +46,17 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
     except SourceError as error:
         raise error.at(file.path) from None
     batches = _batches(file, dialect) if dialect.is_plain else _strict_batches(file, dialect)
-    return RawTable(dialect.header, batches, dialect.decimal)
+    return RawTable(dialect.header, batches, dialect.decimal, most_rows=file.most_bytes // len(dialect.header))
 
 
 def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
-    numbering = _RowNumbers(dialect.header_record + 1, "latin-1" if dialect.stray_bytes else "utf-8")
+    numbering = _RowNumbers(dialect, Allowance(file))
     try:
         with file.open() as stream:
             for record_batch in _open_csv(_WithEndMark(stream, dialect), dialect, numbering):
                 yield _raw_batch(record_batch, dialect, numbering)
     except (pa.ArrowInvalid, UnicodeError) as error:
+        numbering.allowance.refuse_if_spent()
         raise SourceError(
             "corrupt",
             f"cannot be cut into records after row {numbering.last}: {error}",
@@ -77,11 +81,13 @@ def _unclosed(file: SourceFile, row: int) -> SourceError:
 
 
 def _strict_batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
+    allowance = Allowance(file)
     try:
         with file.open() as stream, text_stream(stream, dialect.byte_encoding) as text:
-            lines = islice(text, dialect.skip_lines, None)
+            lines = islice(lines_of(text), dialect.skip_lines, None)
             records = strict_records(lines, dialect.signs, dialect.skip_lines + 1)
             for some in batched(records, STRICT_BATCH_ROWS):
+                allowance.take(len(some))
                 yield _strict_batch(some, dialect)
     except Unclosed as unclosed:
         raise _unclosed(file, unclosed.number) from None
@@ -98,13 +104,9 @@ def _strict_batch(records: Sequence[Record], dialect: Dialect) -> RawBatch:
 
 
 def _strict_fault(record: Record, width: int, dialect: Dialect) -> dict[str, object]:
-    detail = record.fault or _other_width(len(record.cells), width)
+    detail = record.fault or OTHER_WIDTH.format(len(record.cells), width)
     raw = record.text.rstrip("\r\n").encode("latin-1" if dialect.stray_bytes else "utf-8")
     return fault_row(record.number, None, "ragged_row", detail, raw)
-
-
-def _other_width(cells: int, width: int) -> str:
-    return f"{cells} cells where the header has {width}"
 
 
 class _WithEndMark(io.RawIOBase):
@@ -175,53 +177,61 @@ def _open_csv(stream: io.RawIOBase, dialect: Dialect, numbering: "_RowNumbers") 
 class _RowNumbers:
     """Gives each record its number although the parser leaves out the ones that it could not cut."""
 
-    def __init__(self, header_number: int, encoding: str) -> None:
-        self.header_number = header_number
+    def __init__(self, dialect: Dialect, allowance: Allowance) -> None:
+        self.header_number = dialect.header_record + 1
         self.reached_end = False
-        self._encoding = encoding
-        self._faults: list[dict[str, object]] = []
+        self._width = len(dialect.header)
+        self._encoding = "latin-1" if dialect.stray_bytes else "utf-8"
+        self.allowance = allowance
+        self._skipped: list[tuple[int, int, bytes]] = []  # number, cells and text of each, beyond what was handed out
         self._next = 1
 
     def note_invalid(self, row: pacsv.InvalidRow) -> str:
         """Keep a record that the parser skips; called by the parser, in order."""
-        detail = _other_width(row.actual_columns, row.expected_columns)
-        self._faults.append(fault_row(row.number, None, "ragged_row", detail, row.text.encode(self._encoding)))
-        return "skip"
+        self._skipped.append((row.number, row.actual_columns, row.text.encode(self._encoding)))
+        return "skip" if self.allowance.has(1) else "error"
 
     @property
     def last(self) -> int:
         """Number of the last record seen."""
-        return max([self._next - 1, *(int(str(fault[ROW_NUMBER])) for fault in self._faults)])
+        return max([self._next - 1, *(number for number, _, _ in self._skipped[-1:])])
 
     def number(self, count: int) -> pl.Series:
         """Return the numbers of the next `count` records that were cut."""
-        skipped = [fault[ROW_NUMBER] for fault in self._faults]
-        end = self._next + count
-        while (needed := self._next + count + sum(self._next <= n < end for n in skipped)) != end:  # type: ignore[operator]
-            end = needed
+        skipped = pl.Series([number for number, _, _ in self._skipped], dtype=pl.Int64)
+        end = self._next + count + skipped.len()
         numbers = pl.int_range(self._next, end, eager=True, dtype=pl.Int64).alias(ROW_NUMBER)
-        self._next = end
-        return numbers.filter(~numbers.is_in(pl.Series(skipped, dtype=pl.Int64).implode())) if skipped else numbers
+        numbers = numbers.filter(~numbers.is_in(skipped.implode())) if skipped.len() else numbers
+        self._next = numbers[count] if numbers.len() > count else end
+        return numbers.head(count)
 
     def take_faults(self) -> pl.DataFrame:
         """Return the faults noted since the last call that lie below the header."""
         # The parser reads ahead: a fault beyond the rows handed out is kept, its number is still needed.
-        ready = [fault for fault in self._faults if int(str(fault[ROW_NUMBER])) < self._next]
-        self._faults = self._faults[len(ready) :]
-        return self._frame(ready)
+        ready = bisect_left(self._skipped, (self._next,))
+        taken, self._skipped = self._skipped[:ready], self._skipped[ready:]
+        return self._frame(taken)
 
     def take_remaining_faults(self) -> pl.DataFrame:
         """Return the faults that follow the last record that was cut."""
-        return self._frame(self._faults)
+        return self._frame(self._skipped)
 
-    def _frame(self, faults: list[dict[str, object]]) -> pl.DataFrame:
-        return pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA).filter(pl.col(ROW_NUMBER) > self.header_number)
+    def _frame(self, skipped: Sequence[tuple[int, int, bytes]]) -> pl.DataFrame:
+        columns = {ROW_NUMBER: pl.Int64, "cells": pl.Int64, "raw": pl.Binary}
+        faults = pl.DataFrame(skipped, schema=columns, orient="row").with_columns(
+            column_name=pl.lit(None, pl.String),
+            reason=pl.lit("ragged_row"),
+            detail=pl.format(OTHER_WIDTH, "cells", pl.lit(self._width)),
+        )
+        return faults.filter(pl.col(ROW_NUMBER) > self.header_number).select(BAD_ROWS_SCHEMA.names())
 
 
 def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) -> RawBatch:
     frame = pl.DataFrame(pl.from_arrow(cells)).cast(pl.String)
     if frame.height and frame.item(-1, "0") == END_MARK:
         frame, numbering.reached_end = frame.head(-1), True
+    if dialect.stray_bytes:
+        numbering.allowance.take(frame.height)
     frame = frame.with_columns(numbering.number(frame.height))
     below_header = pl.col(ROW_NUMBER) > numbering.header_number
     return _told(frame.filter(below_header), numbering.take_faults(), dialect)

@@ -16,8 +16,9 @@ from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
 from freight.errors import SourceError
 from freight.frames import DecimalMark
-from freight.readers.locations import READ_BLOCK_BYTES, SourceFile, text_stream
+from freight.readers.locations import SourceFile, text_stream
 from freight.readers.options import ReaderOptions
+from freight.readers.packed import READ_BLOCK_BYTES
 from freight.readers.strict_csv import Signs, cells_of, quotes_are_plain
 
 DELIMITERS = ",;\t|"

@@ -26,7 +26,8 @@ from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA
 from freight.parsers.frames import Frame, read_frame
 from freight.parsers.output import OUT_OF_TIME, out_of_memory, out_of_time
-from freight.readers.locations import READ_BLOCK_BYTES, SourceFile
+from freight.readers.locations import SourceFile
+from freight.readers.packed import READ_BLOCK_BYTES
 from freight.readers.raw import RawBatch, RawTable, no_rows
 
 MEMORY_LIMIT_BYTES = 512 << 20
@@ -109,7 +110,7 @@ class _Reading:
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
         self._at_the_end.callback(shutil.rmtree, self._folder, ignore_errors=True)
         path = _on_this_machine(file, self._folder)
-        size_bytes = path.stat().st_size
+        size_bytes = min(path.stat().st_size, file.fair_bytes)
         self._patience = Patience(size_bytes)
         self._output_limit_bytes = OUTPUT_FROM_BYTES + OUTPUT_PER_BYTE * size_bytes
         self._worker = _start(self._folder)

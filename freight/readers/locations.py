@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import lzma
 import os
 import re
 import zipfile
@@ -11,17 +12,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.utils import infer_compression
 
 from freight.errors import ConfigurationError, SourceError
 from freight.outward import UNSEEN
-
-READ_BLOCK_BYTES = 1 << 20
+from freight.readers.landing import Landing
+from freight.readers.packed import (
+    FAIR_RATIO,
+    READ_BLOCK_BYTES,
+    UNPACKED_LIMIT_BYTES,
+    is_packed,
+    unpacked_limit,
+    unpacking,
+)
 
 GLOB_SIGN = re.compile(r"[*?[]")
 
@@ -52,19 +59,34 @@ class SourceFile:
         """The name, in which a date may tell what day the file speaks for."""
         return PurePosixPath(self.path).name
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether its content is unpacked while it is read."""
+        return is_packed(self.address)
+
+    @property
+    def most_bytes(self) -> int:
+        """How long its content may be."""
+        return unpacked_limit(self.size_bytes) if self.is_packed else self.size_bytes
+
+    @property
+    def fair_bytes(self) -> int:
+        """How much content is in it, as far as that may cost time: more than text packs to does not count."""
+        return self.size_bytes * FAIR_RATIO if self.is_packed else self.size_bytes
+
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Open the content, decompressed when the name ends in a compression suffix.
+        """Open the content, unpacked when the name says that it is packed.
 
         Raises:
-            SourceError: the file cannot be opened.
+            SourceError: the file cannot be opened; or, while it is read, it holds more than a file of its size may.
         """
-        with named_faults(self.path), self.filesystem.open(self.address, "rb", compression="infer") as stream:
-            yield stream
+        with named_faults(self.path), self.filesystem.open(self.address, "rb") as stored:
+            yield unpacking(stored, self.address, self.size_bytes) if self.is_packed else stored
 
     def local_path(self) -> Path | None:
-        """Return the path of the content on this machine; None if it is elsewhere, or compressed."""
-        is_here = isinstance(self.filesystem, LocalFileSystem) and infer_compression(self.address) is None
+        """Return the path of the content on this machine; None if it is elsewhere, or packed."""
+        is_here = isinstance(self.filesystem, LocalFileSystem) and not self.is_packed
         return Path(self.address) if is_here else None
 
     def sha256(self) -> str:
@@ -91,19 +113,23 @@ class SourceFile:
                 remedy="none: the next run loads it when it is complete; deliver by writing elsewhere and renaming",
             )
 
-    def move_to(self, location: str, base: Path) -> None:
+    def move_to(self, folder: str, name: str, base: Path) -> None:
         """Move the stored file; one that was moved before, or is already there in this version, does no harm.
 
         Args:
-            location: where it will be, in the same place.
+            folder: to which it goes, in the same place.
+            name: that it gets there; it may have sub-folders.
             base: folder of the catalog.
 
         Raises:
             SourceError: it cannot be moved, or somebody wrote to it since it was found; then it stays.
         """
-        target = _address(self.filesystem, location, base)
+        whole = _address(self.filesystem, folder, base)
+        target = f"{whole}/{name}"
         self.refuse_if_changed()
         with named_faults(self.path):
+            if isinstance(self.filesystem, Landing):
+                self.filesystem.refuse_link(target, whole)
             self.filesystem.makedirs(self.filesystem._parent(target), exist_ok=True)
             self.filesystem.mv(self.address, target, etag=self.etag)
             self._put_back_if_changed(target)
@@ -126,10 +152,46 @@ class SourceFile:
         )
 
 
+@dataclass(frozen=True)
+class RefusedFile(SourceFile):
+    """A file that must not be read.
+
+    Attributes:
+        fault: what is wrong with it.
+        is_known: whether its stored bytes may be looked at, to tell them from others.
+    """
+
+    fault: SourceError = field(repr=False, compare=False)
+    is_known: bool = True
+
+    @classmethod
+    def of(cls, file: SourceFile, path: str, fault: SourceError, *, is_known: bool = True) -> "RefusedFile":
+        """Return a stored file, or something in it that is named so, as refused."""
+        stored = (file.filesystem, file.address, file.size_bytes, file.modified_us, file.etag)
+        return cls(path, *stored, fault.at(path), is_known)
+
+    def open(self) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            SourceError: in any case.
+        """
+        raise self.fault
+
+    def local_path(self) -> None:
+        """There is none that may be read."""
+
+    def sha256(self) -> str:
+        """Return the hash of the stored bytes; of what may not be looked at, of why that is so and of which it is."""
+        if self.is_known:
+            return super().sha256()
+        return hashlib.sha256(f"{self.fault}\n{self.size_bytes}\n{self.modified_us}".encode()).hexdigest()
+
+
 def find_files(
     location: str, base: Path, place: AbstractFileSystem | None = None, *, may_be_none: bool = False
 ) -> list[SourceFile]:
-    """Return the files that a location names, ordered by path.
+    """Return the files that a location names, ordered by path; what must not be read says so when it is.
 
     Args:
         location: path, glob or URL; a relative path counts from `base`.
@@ -141,12 +203,14 @@ def find_files(
         SourceError: no file matches, or the place cannot be looked at.
         ConfigurationError: no filesystem is installed for the URL.
     """
-    filesystem = place or _filesystem(location)
-    address = _address(filesystem, location, base)
     with named_faults(location):
+        filesystem = place or _filesystem(location, base)
+        address = _address(filesystem, location, base)
         found = filesystem.glob(address, detail=True) if _is_glob(address) else _one(filesystem, address)
         files = [
-            _source_file(filesystem, info, base) for info in _followed(filesystem, found) if info["type"] == "file"
+            _source_file(filesystem, info, base)
+            for info in _followed(filesystem, found)
+            if info["type"] == "file" or "fault" in info
         ]
     if not files and not may_be_none:
         raise SourceError(
@@ -171,22 +235,27 @@ def put_file(path: Path, location: str, base: Path, place: AbstractFileSystem | 
         SourceError: it cannot be put there, or something is there.
         ConfigurationError: no filesystem is installed for the URL.
     """
-    filesystem = place or _filesystem(location)
-    address = _address(filesystem, location, base)
     with named_faults(location):
+        filesystem = place or _filesystem(location, base)
+        address = _address(filesystem, location, base)
         if filesystem.exists(address):
-            raise SourceError(
-                "unreadable", "something is there by this name", location=location, remedy="name another file"
-            )
+            raise _taken()
         filesystem.makedirs(filesystem._parent(address), exist_ok=True)
-        filesystem.put_file(str(path), address)
+        try:
+            filesystem.put_file(str(path), address)
+        except FileExistsError:  # say a link that leads nowhere
+            raise _taken() from None
+
+
+def _taken() -> SourceError:
+    return SourceError("unreadable", "something is there by this name", remedy="name another file")
 
 
 def _followed(filesystem: AbstractFileSystem, found: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Give what was found, and of a link what it leads to: a search tells of the link itself."""
     for info in found.values():
         try:
-            yield filesystem.info(info["name"]) if info.get("islink") else info
+            yield filesystem.info(info["name"]) if info.get("islink") or info["type"] == "other" else info
         except FileNotFoundError:
             continue  # the link leads nowhere
 
@@ -213,11 +282,14 @@ def below(location: str, file: SourceFile, base: Path) -> str:
     return file.address.removeprefix(root) if file.address.startswith(root) else PurePosixPath(file.address).name
 
 
-def _filesystem(location: str) -> AbstractFileSystem:
+def _filesystem(location: str, base: Path) -> AbstractFileSystem:
     try:
-        return fsspec.core.url_to_fs(location)[0]
+        filesystem = fsspec.core.url_to_fs(location)[0]
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"location {location!r}: {error}") from None
+    if not isinstance(filesystem, LocalFileSystem):
+        return filesystem
+    return Landing(os.path.dirname(GLOB_SIGN.split(_address(filesystem, location, base))[0]))  # noqa: PTH120
 
 
 def _address(filesystem: AbstractFileSystem, location: str, base: Path) -> str:
@@ -238,7 +310,7 @@ def _one(filesystem: AbstractFileSystem, address: str) -> dict[str, dict[str, An
 
 def _source_file(filesystem: AbstractFileSystem, info: dict[str, Any], base: Path) -> SourceFile:
     address = str(info["name"])
-    return SourceFile(
+    file = SourceFile(
         path=_ledger_path(filesystem, address, base),
         filesystem=filesystem,
         address=address,
@@ -246,6 +318,16 @@ def _source_file(filesystem: AbstractFileSystem, info: dict[str, Any], base: Pat
         modified_us=_modified_us(info),
         etag=str(info.get("etag", "")),
     )
+    fault = info.get("fault") or _fault_of_size(file)
+    return RefusedFile.of(file, file.path, fault, is_known=False) if fault else file
+
+
+def _fault_of_size(file: SourceFile) -> SourceError | None:
+    """Refuse what nobody could even read through in a night: a file of holes takes no room on a disk."""
+    if file.size_bytes <= UNPACKED_LIMIT_BYTES:
+        return None
+    told = f"the file is larger than {UNPACKED_LIMIT_BYTES >> 30} GiB"
+    return SourceError("too_large", told, remedy="deliver it in parts")
 
 
 def _ledger_path(filesystem: AbstractFileSystem, address: str, base: Path) -> str:
@@ -300,7 +382,7 @@ def named_faults(path: str) -> Iterator[None]:
         raise SourceError(
             "unsupported", f"cannot be unpacked: {error}", location=path, remedy="pack it with deflate"
         ) from None
-    except (zipfile.BadZipFile, zlib.error) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         raise SourceError(
             "corrupt", f"unpacking failed: {error}", location=path, remedy="deliver the whole file again"
         ) from error

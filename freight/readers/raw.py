@@ -29,6 +29,7 @@ class RawTable:
         header: header cells as written.
         batches: the rows, each batch read when it is asked for.
         decimal: decimal mark of the numbers.
+        most_rows: no more good rows than this can be in it, as far as that is known; each takes some bytes.
         passed_over: what else the source has, if it is known; it is not read, since the contract does not know it.
     """
 
@@ -36,6 +37,7 @@ class RawTable:
     batches: Iterator[RawBatch]
     decimal: DecimalMark = "."
     passed_over: tuple[str, ...] = ()
+    most_rows: int | None = None
 
 
 def fault_row(row_number: int, column: str | None, reason: str, detail: str, raw: bytes) -> dict[str, object]:

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple, TextIO
 
+from freight.errors import SourceError
+
 CELL_LIMIT_CHARS = 2 << 20  # as long as the longest record of the fast parser
+RECORD_LIMIT_CHARS = 16 << 20  # it is in memory some times
 LOOK_CHARS = 1 << 20
 
 csv.field_size_limit(CELL_LIMIT_CHARS)
@@ -72,6 +75,12 @@ def quotes_are_plain(stream: TextIO, delimiter: str) -> bool:
     return len(seen) == 1
 
 
+def lines_of(text: TextIO) -> Iterator[str]:
+    """Give the lines of a text with their ends; of one that is longer than any record may be, only a part."""
+    while line := text.readline(RECORD_LIMIT_CHARS + 1):
+        yield line
+
+
 def strict_records(lines: Iterable[str], signs: Signs, first_number: int = 1) -> Iterator[Record]:
     """Cut lines into records; where the last line opens a quote and ends without closing it, only that line is a fault.
 
@@ -82,6 +91,7 @@ def strict_records(lines: Iterable[str], signs: Signs, first_number: int = 1) ->
 
     Raises:
         Unclosed: a quote is open when the file ends, and lines after it are within, or the end of the line is missing.
+        SourceError: a record is longer than memory should hold.
     """
     taken: list[str] = []
     reader = cells_of(_noting(lines, taken), signs, strict=True)
@@ -91,6 +101,8 @@ def strict_records(lines: Iterable[str], signs: Signs, first_number: int = 1) ->
             yield Record(number, next(reader), "", "".join(taken))
         except StopIteration:
             return
+        except _TooLong:
+            raise _too_long(number) from None
         except csv.Error as error:
             is_open = "unexpected end of data" in str(error)
             if is_open and not _is_whole_line(taken):
@@ -125,7 +137,24 @@ def _fault(error: csv.Error) -> str:
     return "text behind a closing quote" if "expected after" in str(error) else str(error)
 
 
+class _TooLong(Exception):
+    """A record is longer than memory should hold."""
+
+
+def _too_long(number: int) -> SourceError:
+    return SourceError(
+        "corrupt",
+        f"the record has more than {RECORD_LIMIT_CHARS >> 20} million characters",
+        row=number,
+        remedy="look for a quote that is opened and never closed, or deliver the file again",
+    )
+
+
 def _noting(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    length = 0
     for line in lines:
+        length = len(line) + (length if taken else 0)
+        if length > RECORD_LIMIT_CHARS:
+            raise _TooLong
         taken.append(line)
         yield line

@@ -12,57 +12,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import BinaryIO, NoReturn, cast
+from typing import BinaryIO, cast
 
 from freight.errors import SourceError
-from freight.readers.locations import READ_BLOCK_BYTES, SourceFile, named_faults, writable
+from freight.readers.locations import RefusedFile, SourceFile, named_faults, writable
+from freight.readers.packed import (
+    FAIR_RATIO,
+    MEMORY_LIMIT_BYTES,
+    READ_BLOCK_BYTES,
+    UNPACKERS,
+    bomb,
+    too_much_memory,
+    unpacked_limit,
+)
 
 SUFFIX = ".zip"
 OF_A_MAC = "__MACOSX/"  # beside each file one with what only a Mac understands
-PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".snappy")
+PACKED = {SUFFIX, *UNPACKERS}
 ENCRYPTED = 0x1
 
 MEMBERS_LIMIT = 10_000
 DIRECTORY_LIMIT_BYTES = 4 << 20
-UNPACKED_LIMIT_BYTES = 20 << 30
-RATIO_LIMIT = 200  # text is seldom packed to less than a fiftieth
-HARMLESS_BYTES = 64 << 20  # whatever the ratio
 
+LZMA_HEADER = struct.Struct("<5xI")  # before what is packed by LZMA; its last field: the memory that unpacking takes
 LOCAL_HEADER = struct.Struct("<26xHH")  # its last two fields: the lengths of what lies between it and the content
 
 
 def unpacked(file: SourceFile) -> list[SourceFile]:
     """Return the files within a `.zip`, or the file itself if it is none; what is refused says so when it is read."""
-    if not file.path.lower().endswith(SUFFIX):
+    if isinstance(file, RefusedFile) or not file.path.lower().endswith(SUFFIX):
         return [file]
     try:
         return [_member(file, info) for info in _directory(file)]
     except SourceError as fault:
         return [RefusedFile.of(file, file.path, fault)]
-
-
-@dataclass(frozen=True)
-class RefusedFile(SourceFile):
-    """A file that must not be read.
-
-    Attributes:
-        fault: what is wrong with it.
-    """
-
-    fault: SourceError = field(repr=False, compare=False)
-
-    @classmethod
-    def of(cls, file: SourceFile, path: str, fault: SourceError) -> "RefusedFile":
-        """Return a stored file, or something in it that is named so, as refused."""
-        return cls(path, file.filesystem, file.address, file.size_bytes, file.modified_us, file.etag, fault.at(path))
-
-    def open(self) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            SourceError: in any case.
-        """
-        raise self.fault
 
 
 @dataclass(frozen=True)
@@ -80,6 +63,21 @@ class ZipMember(SourceFile):
         """The name, after that of the whole: of two dates its own counts."""
         return f"{PurePosixPath(self.address).name}/{self.info.filename}"
 
+    @property
+    def is_packed(self) -> bool:
+        """See `SourceFile`."""
+        return True
+
+    @property
+    def most_bytes(self) -> int:
+        """See `SourceFile`; nothing beyond what it claims is read."""
+        return self.info.file_size
+
+    @property
+    def fair_bytes(self) -> int:
+        """See `SourceFile`."""
+        return min(self.info.file_size, self.info.compress_size * FAIR_RATIO)
+
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """Open the content.
@@ -91,23 +89,36 @@ class ZipMember(SourceFile):
             named_faults(self.path),
             self.filesystem.open(self.address, "rb") as whole,
             zipfile.ZipFile(whole) as packed,
-            packed.open(self.info) as stream,
         ):
-            yield cast(BinaryIO, stream)
+            self._refuse_large_window(whole)
+            with packed.open(self.info) as stream:
+                yield cast(BinaryIO, stream)
 
     def sha256(self) -> str:
         """Return the hash of the packed bytes, as hex; that of the whole if they are not there."""
         digest, left = hashlib.sha256(), self.info.compress_size
         with named_faults(self.path), self.filesystem.open(self.address, "rb") as whole:
-            whole.seek(self.info.header_offset)
-            header = whole.read(LOCAL_HEADER.size)
-            if len(header) < LOCAL_HEADER.size:
+            if not self._seek(whole):
                 return super().sha256()
-            whole.seek(sum(LOCAL_HEADER.unpack(header)), io.SEEK_CUR)
             while block := whole.read(min(left, READ_BLOCK_BYTES)):
                 digest.update(block)
                 left -= len(block)
         return digest.hexdigest()
+
+    def _seek(self, whole: BinaryIO) -> bool:
+        """Go to the packed bytes; return whether there can be any."""
+        whole.seek(self.info.header_offset)
+        header = whole.read(LOCAL_HEADER.size)
+        if len(header) < LOCAL_HEADER.size:
+            return False
+        whole.seek(sum(LOCAL_HEADER.unpack(header)), io.SEEK_CUR)
+        return True
+
+    def _refuse_large_window(self, whole: BinaryIO) -> None:
+        if self.info.compress_type == zipfile.ZIP_LZMA and self._seek(whole):
+            properties = whole.read(LZMA_HEADER.size)
+            if len(properties) == LZMA_HEADER.size and LZMA_HEADER.unpack(properties)[0] > MEMORY_LIMIT_BYTES:
+                raise too_much_memory()
 
 
 def _directory(file: SourceFile) -> list[zipfile.ZipInfo]:
@@ -123,14 +134,10 @@ def _directory(file: SourceFile) -> list[zipfile.ZipInfo]:
     name, times = Counter(info.filename for info in found).most_common(1)[0]
     if times > 1:
         raise SourceError("corrupt", f"it has {times} files named {writable(name)!r}", remedy="pack each file once")
-    unpacked_bytes, limit = sum(info.file_size for info in found), max(HARMLESS_BYTES, file.size_bytes * RATIO_LIMIT)
-    if len(found) > MEMBERS_LIMIT or unpacked_bytes > min(limit, UNPACKED_LIMIT_BYTES):
-        raise _too_large(f"it has {len(found):,} files with {unpacked_bytes:,} bytes")
+    unpacked_bytes = sum(info.file_size for info in found)
+    if len(found) > MEMBERS_LIMIT or unpacked_bytes > unpacked_limit(file.size_bytes):
+        raise bomb(f"it has {len(found):,} files with {unpacked_bytes:,} bytes")
     return found
-
-
-def _too_large(told: str) -> SourceError:
-    return SourceError("too_large", f"{told}, packed to a bomb", remedy="deliver it in parts, or unpacked")
 
 
 def _member(file: SourceFile, info: zipfile.ZipInfo) -> SourceFile:
@@ -161,5 +168,5 @@ class _ShortReads:
     def read(self, size: int = -1) -> bytes:
         """Read, as every stream does."""
         if size > DIRECTORY_LIMIT_BYTES:
-            raise _too_large(f"its directory has {size:,} bytes")
+            raise bomb(f"its directory has {size:,} bytes")
         return self._stream.read(size)

@@ -13,7 +13,7 @@ from freight.errors import ConfigurationError
 from freight.parsers.json_records import WRAPPER_KEYS
 from freight.readers.dialect import DelimitedOptions, detect_dialect
 from freight.readers.locations import text_stream
-from freight.readers.strict_csv import strict_records
+from freight.readers.strict_csv import lines_of, strict_records
 from freight.scaffold.sample import Sample, plain_name, row_numbers
 
 LIMIT_BYTES = 1 << 20  # of what is kept for ever beside a test
@@ -63,8 +63,9 @@ def _cut_delimited(sample: Sample, contract: Contract, rows: int) -> bytes:
     dialect = detect_dialect(sample.file, contract, DelimitedOptions.of(sample.options))
     last = row_numbers(sample, rows)[-1]
     with sample.file.open() as stream, text_stream(stream, dialect.byte_encoding) as text:
-        skipped = [*islice(text, dialect.skip_lines)]
-        records = islice(strict_records(text, dialect.signs), last - dialect.skip_lines)
+        lines = lines_of(text)
+        skipped = [*islice(lines, dialect.skip_lines)]
+        records = islice(strict_records(lines, dialect.signs), last - dialect.skip_lines)
         return "".join([*skipped, *(record.text for record in records)]).encode(dialect.byte_encoding)
 
 

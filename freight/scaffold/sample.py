@@ -6,7 +6,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
-from fsspec.utils import infer_compression
 
 from freight.contracts import Contract
 from freight.contracts.headers import match_header
@@ -14,6 +13,7 @@ from freight.errors import ConfigurationError, SourceError
 from freight.frames import ROW_NUMBER, DecimalMark
 from freight.readers import FILES_ONLY, SourceFile, find_stored, reader_for
 from freight.readers.dialect import DelimitedOptions, detect_dialect
+from freight.readers.packed import is_packed
 from freight.readers.raw import no_rows
 
 READERS_BY_SUFFIX = {
@@ -78,7 +78,7 @@ def _literal(path: str) -> str:
 
 def plain_name(file: SourceFile) -> str:
     """Return the name of what is in a file, without the suffix of its compression."""
-    return PurePosixPath(file.name).stem if infer_compression(file.name) else file.name
+    return PurePosixPath(file.name).stem if is_packed(file.name) else file.name
 
 
 def reader_of(file: SourceFile) -> str:

@@ -19,6 +19,7 @@ from blocks.blob_drop import BlobDrop
 from freight.errors import ConfigurationError
 from freight.pipeline import RunReport
 from freight.readers import SourceFile, zip_members
+from freight.readers.packed import HARMLESS_BYTES
 from freight.reconcile import reconcile
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest
@@ -253,7 +254,7 @@ def test_names_that_lead_out_are_refused_and_the_others_load(corridor: Corridor)
 
 
 def bomb(path: Path) -> None:
-    pack(path, {"a.csv": b"0" * (zip_members.HARMLESS_BYTES + 1)})
+    pack(path, {"a.csv": b"0" * (HARMLESS_BYTES + 1)})
 
 
 def claims_less_than_it_has(path: Path) -> None:

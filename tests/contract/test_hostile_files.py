@@ -385,7 +385,7 @@ def test_an_unreadable_file_fails_alone_and_loads_once_it_can_be_read(
     corridor.write("hostile/a.csv", csv_of(*GOOD_LINES))
     broken = FilesystemThatFails(error, at)
     with monkeypatch.context() as patched:
-        patched.setattr("freight.readers.locations._filesystem", lambda _: broken)
+        patched.setattr("freight.readers.locations._filesystem", lambda *_: broken)
         report = corridor.load()
     assert [outcome.source for outcome in report.failures] == ["suspect"]
     assert report.failures[0].message.startswith("hostile/")

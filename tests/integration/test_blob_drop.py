@@ -210,10 +210,10 @@ def test_only_the_version_that_is_meant_is_moved(azurite: Azurite, container: Co
         file.filesystem.mv(file.address, target, etag=file.etag)  # after the last look
     assert list(container.list_blob_names()) == ["in/a.csv"]
     (file,) = found(azurite, container, "in/a.csv")
-    file.move_to(target, HERE)
+    file.move_to(f"abfs://{container.container_name}/done", "a.csv", HERE)
     assert list(container.list_blob_names()) == ["done/a.csv"]
     with pytest.raises(SourceError, match="missing"):
-        file.move_to(target, HERE)
+        file.move_to(f"abfs://{container.container_name}/done", "a.csv", HERE)
     assert container.download_blob("done/a.csv").readall() == b"two"
 
 

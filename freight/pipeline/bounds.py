@@ -1,0 +1,85 @@
+"""How far a unit is read: until its bad rows are too many whatever follows, or it takes longer than any of its size."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import polars as pl
+
+from freight.errors import QuarantineLimitExceeded, SourceError
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.pipeline.units import PlannedUnit
+from freight.readers import SourceFile
+from freight.warehouse.ledger import ATTEMPT_ROWS
+
+LOOKED_AT_ROWS = 100_000  # so many bad rows are told as a whole, even if the limit was exceeded before
+CPU_S, CPU_BYTES_PER_S = 120, 50_000  # of the processor; a machine ten times as slow needs a tenth of it
+
+
+class BadRows:
+    """Counts bad rows by reason, and keeps the first ones."""
+
+    def __init__(self) -> None:
+        self._reasons: Counter[str] = Counter()
+        self.first = pl.DataFrame(schema=BAD_ROWS_SCHEMA)
+
+    def note(self, frame: pl.DataFrame) -> None:
+        """Take in some bad rows."""
+        if frame.is_empty():
+            return
+        self._reasons.update(dict(frame["reason"].value_counts().iter_rows()))
+        self.first = pl.concat([self.first, frame]).sort(ROW_NUMBER).head(ATTEMPT_ROWS)
+
+    @property
+    def reason_counts(self) -> dict[str, int]:
+        """Bad rows by reason code, the most frequent first."""
+        return dict(self._reasons.most_common())
+
+    def refuse_if_lost(self, planned: PlannedUnit, read_rows: int, most_rows: int) -> None:
+        """Check whether the quarantine limit can still be kept.
+
+        Args:
+            planned: the unit.
+            read_rows: rows of it that were read, these bad ones among them.
+            most_rows: no more good rows than this can be in it.
+
+        Raises:
+            QuarantineLimitExceeded: it cannot, even if all rows that may follow were good.
+        """
+        limit, bad = planned.source.quarantine_limit, self._reasons.total()
+        if bad <= LOOKED_AT_ROWS or bad <= limit * (bad + most_rows):
+            return
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.reason_counts.items())
+        raise QuarantineLimitExceeded(
+            f"at least {bad} of the first {read_rows} rows break the contract, the limit of {limit:.0%} cannot be kept "
+            f"any more, and the rest was not read: {reasons}",
+            location=planned.unit.location,
+            read_rows=read_rows,
+            reason_counts=self.reason_counts,
+            first_bad_rows=self.first,
+        )
+
+
+class Time:
+    """The time of the processor that a step may take over a file, by its size; other units have no size."""
+
+    def __init__(self, planned: PlannedUnit) -> None:
+        item = planned.content.item
+        self._limit_s = CPU_S + item.fair_bytes / CPU_BYTES_PER_S if isinstance(item, SourceFile) else None
+
+    def over[T](self, items: Iterable[T]) -> Iterator[T]:
+        """Give items; what making them and working on them takes is counted.
+
+        Raises:
+            SourceError: it takes longer than any file of this size should.
+        """
+        # Of the processor, in all threads: a machine that is busy with other things takes nothing away from a file.
+        started_s = time.process_time()
+        for item in items:
+            yield item
+            if self._limit_s is not None and time.process_time() - started_s > self._limit_s:
+                raise SourceError(
+                    "timed_out",
+                    f"it takes more than the {self._limit_s:,.0f} s of the processor that a file of its size may",
+                    remedy="look what it holds; deliver the table alone, in parts, or unpacked",
+                )

@@ -1,0 +1,148 @@
+"""Packed files: unpacked while they are read, within bounds of size and memory, whatever they claim of themselves."""
+
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from gzip import GzipFile
+from pathlib import PurePosixPath
+from typing import BinaryIO, Protocol, cast
+
+import pyarrow as pa
+
+from freight.errors import SourceError
+
+READ_BLOCK_BYTES = 1 << 20
+
+UNPACKED_LIMIT_BYTES = 20 << 30
+RATIO_LIMIT = 200  # text is seldom packed to less than a fiftieth
+FAIR_RATIO = 50
+HARMLESS_BYTES = 64 << 20  # whatever the ratio
+MEMORY_LIMIT_BYTES = 128 << 20  # of what unpacks: `xz -9` needs half of it, zstd has as much without `--long`
+
+
+def is_packed(name: str) -> bool:
+    """Whether a file of this name is unpacked while it is read."""
+    return _suffix(name) in UNPACKERS
+
+
+def unpacking(stored: BinaryIO, name: str, stored_bytes: int) -> BinaryIO:
+    """Return the content of a packed file.
+
+    Args:
+        stored: its bytes.
+        name: tells how it is packed.
+        stored_bytes: how many there are; they bound what is unpacked.
+
+    Returns:
+        A stream that raises a SourceError where the content is more than a file of this size holds, needs more memory
+        than an honest one, is cut off, or is followed by something else.
+    """
+    return io.BufferedReader(_Bounded(UNPACKERS[_suffix(name)](stored), unpacked_limit(stored_bytes)), READ_BLOCK_BYTES)
+
+
+def unpacked_limit(stored_bytes: int) -> int:
+    """Return how many bytes may come of so many packed ones."""
+    return min(max(HARMLESS_BYTES, stored_bytes * RATIO_LIMIT), UNPACKED_LIMIT_BYTES)
+
+
+def bomb(told: str) -> SourceError:
+    """Return the fault of a file that holds too much for its size."""
+    return SourceError("too_large", f"{told}, packed to a bomb", remedy="deliver it in parts, or unpacked")
+
+
+def too_much_memory() -> SourceError:
+    """Return the fault of a file whose unpacker would take more memory than one of an honest file."""
+    return SourceError(
+        "too_large",
+        f"unpacking it takes more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory",
+        remedy="pack it with a smaller window: zstd without --long, xz with -9 at most",
+    )
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Bounded(io.RawIOBase):
+    """What an unpacker gives, up to a limit."""
+
+    def __init__(self, unpacker: _Readable, limit_bytes: int) -> None:
+        self._unpacker, self._left_bytes, self._limit_bytes = unpacker, limit_bytes, limit_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        with _told():
+            block = self._unpacker.read(len(buffer))
+        self._left_bytes -= len(block)
+        if self._left_bytes < 0:
+            raise bomb(f"it holds more than {self._limit_bytes:,} bytes")
+        buffer[: len(block)] = block
+        return len(block)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what an unpacker's error means; one of the system is left to others."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if getattr(error, "errno", None):
+            raise
+        if "memory" in str(error).lower():
+            raise too_much_memory() from None
+        told = f"unpacking failed, it is cut off, damaged, or something else follows: {error}"
+        raise SourceError("corrupt", told, remedy="deliver the whole file again") from None
+
+
+class _XzStreams:
+    """The streams of an .xz one behind the other; unlike `LZMAFile` in bounded memory, and nothing is passed over."""
+
+    def __init__(self, stored: BinaryIO) -> None:
+        self._stored = stored
+        self._begin(b"")
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes, at most `size`; none at the end."""
+        while self._decoder:
+            if block := self._more(self._decoder, size):
+                return block
+        return b""
+
+    def _more(self, decoder: lzma.LZMADecompressor, size: int) -> bytes:
+        packed, self._ahead = self._ahead, b""
+        if decoder.needs_input and not packed and not (packed := self._stored.read(READ_BLOCK_BYTES)):
+            raise EOFError("its end is missing")
+        block = decoder.decompress(packed, size)
+        if decoder.eof:
+            self._begin(decoder.unused_data)
+        return block
+
+    def _begin(self, ahead: bytes) -> None:
+        """Begin the next stream, if there is one: zeros may stand before it."""
+        while not (ahead := ahead.lstrip(b"\0")) and (ahead := self._stored.read(READ_BLOCK_BYTES)):
+            pass
+        self._ahead = ahead
+        self._decoder = lzma.LZMADecompressor(memlimit=MEMORY_LIMIT_BYTES) if ahead else None
+
+
+def _by_arrow(codec: str) -> Callable[[BinaryIO], _Readable]:
+    """Return what unpacks by Arrow, whose zstd refuses windows of more than 128 MiB."""
+    return lambda stored: cast(_Readable, pa.CompressedInputStream(pa.PythonFile(stored, mode="r"), codec))
+
+
+UNPACKERS: dict[str, Callable[[BinaryIO], _Readable]] = {
+    ".gz": lambda stored: GzipFile(fileobj=stored, mode="rb"),
+    ".bz2": _by_arrow("bz2"),
+    ".xz": _XzStreams,
+    ".lzma": _XzStreams,
+    ".zst": _by_arrow("zstd"),
+    ".lz4": _by_arrow("lz4"),
+}
