@@ -10,6 +10,12 @@ from freight.contracts.contract import Column, Contract
 from freight.errors import SourceError
 
 SHOWN_CELLS, SHOWN_CHARS = 20, 40  # of a header, in a message
+FEW_CELLS = 5  # of one of which nothing is known: it may be no header, but what somebody would rather not have told
+
+# What reads like the name of a column: `Poids net (t)`, `n° de série`, `date_d'arrivée`. No line of a file of passwords
+# does, and no key: a word of a name is short, and has few digits.
+NAME_LIKE = re.compile(r"[\w\s/()\[\],.%°'’#&+€$-]+")
+WORD_CHARS, NAME_DIGITS = 24, 8
 
 
 def fold(text: str) -> str:
@@ -97,7 +103,7 @@ def _refuse_doubled(match: HeaderMatch) -> None:
             raise SourceError(
                 "doubled_column",
                 f"the headers {listed(cells)} all mean {column!r}",
-                column=cells[1],
+                column=name_in(cells[1]),
                 remedy="remove or rename one of them in the source",
             )
 
@@ -105,15 +111,33 @@ def _refuse_doubled(match: HeaderMatch) -> None:
 def likeness(cell: str, column: Column) -> float:
     """Return how much a header reads like a column, by any of its spellings: 1 for the same."""
     texts = [normalise(spelling) for spelling in (column.name, *column.aliases)]
-    return max(difflib.SequenceMatcher(None, normalise(short(cell)), text).ratio() for text in texts)
+    return max(difflib.SequenceMatcher(None, normalise(cell[:SHOWN_CHARS]), text).ratio() for text in texts)
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return the first names of a header for a message."""
-    more = f" and {len(names) - SHOWN_CELLS} more" if len(names) > SHOWN_CELLS else ""
-    return ", ".join(repr(short(name)) for name in names[:SHOWN_CELLS]) + more
+def listed(names: Sequence[str], most: int = SHOWN_CELLS) -> str:
+    """Return the first names of a header for a message, each as `shown`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shown, names[:most])) + more
 
 
-def short(name: str) -> str:
-    """Return the start of a header; in a file that is no table it may be megabytes long."""
-    return name if len(name) <= SHOWN_CHARS else f"{name[: SHOWN_CHARS - 1]}…"
+def shown(cell: str) -> str:
+    """Return a cell for a message: itself if it reads like a name, else how long it is, for nobody knows what it is."""
+    return repr(cell) if is_like_a_name(cell) else f"a cell of {len(cell):,} characters"
+
+
+def name_in(cell: str) -> str | None:
+    """Return a cell that reads like a name, for the place of a fault; None if it does not."""
+    return cell if is_like_a_name(cell) else None
+
+
+def is_like_a_name(cell: str) -> bool:
+    """Whether a cell reads like the name of a column, sheet or key, and no one else's words."""
+    text = cell.strip("\ufeff \t")
+    words = re.split(r"[\W_]+", text[: SHOWN_CHARS + 1])
+    return (
+        len(text) <= SHOWN_CHARS
+        and bool(NAME_LIKE.fullmatch(text))
+        and any(char.isalpha() for char in text)
+        and sum(char.isdigit() for char in text) <= NAME_DIGITS
+        and all(len(word) <= WORD_CHARS for word in words)
+    )

@@ -1,19 +1,30 @@
 """Columns that were added, dropped or renamed: told with the header that was, the one that is, and what to do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
 
 from freight.contracts import Column, Contract
-from freight.contracts.headers import SHOWN_CHARS, HeaderMatch, likeness, listed, normalise, short
+from freight.contracts.headers import (
+    FEW_CELLS,
+    SHOWN_CELLS,
+    HeaderMatch,
+    is_like_a_name,
+    likeness,
+    listed,
+    name_in,
+    normalise,
+    shown,
+)
 from freight.drift.alias import alias_patch
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.validation import Locale, split
 
 SAMPLE_ROWS, TELLING_ROWS = 1_000, 5  # values that are looked at, and that say something
+GUESSED_CELLS = 200  # each of them is compared with each column
 ALIKE = 0.6  # what difflib takes for close
 FITS, CONTRADICTS = 0.9, 0.5  # share of values that keep a contract
 
@@ -71,33 +82,38 @@ def describe_drift(
     return SourceError(
         "unknown_column",
         f"the header has {unknown}, which the contract {match.contract.dataset!r} does not know; {headers}",
-        column=short(match.unknown_cells[0]),
+        column=name_in(match.unknown_cells[0]),
         remedy=f"remove the column; or add it to {module}, as an alias or a column, or let it be left out there by "
         f'drift="allow_added"; then `{command}`',
     )
 
 
 def _renamed(match: HeaderMatch, renames: Sequence[_Rename], headers: str, command: str) -> SourceError:
-    told = [f"{short(r.cell)!r} seems to be the new header of {r.column!r}, by {r.why}" for r in renames]
+    told = [f"{shown(r.cell)} seems to be the new header of {r.column!r}, by {r.why}" for r in renames]
     if gone := [name for name in match.missing if all(name != rename.column for rename in renames)]:
         told.append(f"the header lacks {listed(gone)}")
-    aliases = {rename.column: normalise(short(rename.cell)) for rename in renames}
-    added = ", ".join(f"{alias!r} to the aliases of {column!r}" for column, alias in aliases.items())
+    aliases = {rename.column: normalise(rename.cell) for rename in renames if is_like_a_name(rename.cell)}
+    added = ", ".join(f"{_alias(aliases, r.column)} to the aliases of {r.column!r}" for r in renames)
     remedy = (
         f"have the header corrected; or, if it is the same column in the same unit, add {added} in "
         f"{_module(match.contract)}, then `{command}`"
     )
     patch = alias_patch(match.contract.dataset, aliases)
-    if patch and all(len(rename.cell) <= SHOWN_CHARS for rename in renames):
+    if patch and len(aliases) == len(renames):
         remedy += f". For `git apply`:\n{patch}"
-    return SourceError("renamed_column", "; ".join([*told, headers]), column=short(renames[0].cell), remedy=remedy)
+    return SourceError("renamed_column", "; ".join([*told, headers]), column=name_in(renames[0].cell), remedy=remedy)
+
+
+def _alias(aliases: Mapping[str, str], column: str) -> str:
+    return repr(aliases[column]) if column in aliases else "the new header"
 
 
 def _headers(match: HeaderMatch, passed_over: Sequence[str], last: Sequence[str]) -> str:
     """Show the header that was and the one that is."""
     was = f"the last one loaded read {listed(last)}" if last else f"expected {listed(match.contract.column_names)}"
     there = f", and beside what is read there is {listed(passed_over)}" if passed_over else ""
-    return f"it reads {listed(match.header)}{there}; {was}"
+    most = SHOWN_CELLS if any(match.columns) else FEW_CELLS
+    return f"it reads {listed(match.header, most)}{there}; {was}"
 
 
 def _module(contract: Contract) -> str:
@@ -106,8 +122,8 @@ def _module(contract: Contract) -> str:
 
 def _renames(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> list[_Rename]:
     """Return the most likely new header of each column that is not there, the most likely one first."""
-    if not any(match.columns):
-        return []  # this is no header at all
+    if not any(match.columns) or len(match.unknown) > GUESSED_CELLS:
+        return []  # this is no header at all, or of another table
     found = sorted([*_by_values(match, sample), *_by_name(match, passed_over, sample)], key=lambda r: -r.rank)
     renames: list[_Rename] = []
     for rename in found:
@@ -119,7 +135,7 @@ def _renames(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> 
 def _by_name(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> Iterator[_Rename]:
     """Give cells that read like a column, unless their values contradict it."""
     cells = [(match.header[position], _texts(sample, position)) for position in match.unknown]
-    for cell, texts in [*cells, *((cell, None) for cell in passed_over)]:
+    for cell, texts in [*cells, *((cell, None) for cell in passed_over[:GUESSED_CELLS])]:
         for column in match.lacking:
             alike = likeness(cell, column)
             share = _fitting(texts, column, sample)

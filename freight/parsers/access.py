@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from freight.contracts.headers import normalise
+from freight.contracts.headers import listed, normalise, shown
 from freight.errors import SourceError, SourceFault
 from freight.parsers.output import OUT_OF_TIME, Output, out_of_memory, out_of_time
 
@@ -94,14 +94,14 @@ def best_table(tables: Sequence[Table], wishes: Mapping[str, Any]) -> Table:
         raise _no_table(tables)
     table = next((table for table in tables if table.name == wanted), None)
     if table is None:
-        there_are = ", ".join(table.name for table in tables)[:500] or "none"
+        there_are = listed([table.name for table in tables]) or "none"
         raise SourceError(
             "missing_column",
             f"there is no table {wanted!r}",
             remedy=f"name one of these in the option table: {there_are}",
         )
     if table.is_link:
-        raise _only_a_link(repr(table.name))
+        raise _only_a_link(shown(table.name))
     if table.columns is None:
         raise SourceError("corrupt", f"the table {wanted!r} cannot be opened", remedy=REMEDIES["corrupt"])
     return table
@@ -109,7 +109,7 @@ def best_table(tables: Sequence[Table], wishes: Mapping[str, Any]) -> Table:
 
 def _no_table(tables: Sequence[Table]) -> SourceError:
     if any(table.is_link for table in tables):
-        return _only_a_link(", ".join(repr(table.name) for table in tables)[:500])
+        return _only_a_link(listed([table.name for table in tables]))
     return SourceError("empty", "the database has no table that can be opened", remedy="deliver the database with it")
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from openpyxl.utils import get_column_letter
 
-from freight.contracts.headers import normalise
+from freight.contracts.headers import listed, normalise, shown
 from freight.errors import SourceError
 from freight.parsers.output import Output, open_counted
 from freight.parsers.workbooks import Row, Workbook, open_workbook
@@ -67,7 +67,7 @@ def _fit(table: Table, known: set[str]) -> tuple[int, int]:
 def _sheets(workbook: Workbook, wanted: str | None) -> list[str]:
     if wanted is None or wanted in workbook.sheets:
         return [wanted] if wanted else workbook.sheets
-    there_are = ", ".join(workbook.sheets)[:500]
+    there_are = listed(workbook.sheets)
     raise SourceError(
         "missing_column", f"there is no sheet {wanted!r}", remedy=f"name one of these in the option sheet: {there_are}"
     )
@@ -131,10 +131,10 @@ def _raw(cells: object) -> bytes:
 
 
 def _without_header(column: int, row: Row) -> SourceError:
-    held = row.texts.get(column, "")[:80]
+    held = shown(row.texts.get(column, ""))
     return SourceError(
         "unknown_column",
-        f"column {get_column_letter(column)} has no header but holds {held!r}",
+        f"column {get_column_letter(column)} has no header but holds {held}",
         row=row.number,
         remedy="give the column a header, or empty it; if the header is another row, name it in the option header_row",
     )

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Never
 
 import orjson
 
-from freight.contracts.headers import normalise
+from freight.contracts.headers import name_in, normalise, shown
 from freight.errors import SourceError
 from freight.parsers.output import Output, open_counted
 
@@ -436,9 +436,9 @@ def _send_fault(number: int, record: object, output: Output) -> None:
 def _new_key(number: int, key: str) -> SourceError:
     return SourceError(
         "unknown_column",
-        f"the key {key!r} is in none of the first rows",
+        f"the key {shown(key)} is in none of the first rows",
         row=number,
-        column=key,
+        column=name_in(key),
         remedy="give every object the same keys, or declare the column in the contract",
     )
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from freight.contracts import Column, Contract, Dtype
 from freight.contracts.contract import DEFAULT_TEXT_LIMIT
-from freight.contracts.headers import normalise
+from freight.contracts.headers import listed, normalise, shown
 from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
 from freight.scaffold.sample import Sample
@@ -98,12 +98,12 @@ def propose_contract(
 
 
 def _refuse_unnamed(sample: Sample) -> None:
-    shown = ", ".join(map(repr, sample.header))
     if not all(normalise(cell) for cell in sample.header):
-        raise ConfigurationError(f"the header has a cell without a name, it reads {shown}: name all in the sample")
+        there_is = listed(sample.header)
+        raise ConfigurationError(f"the header has a cell without a name, it reads {there_is}: name all in the sample")
     normalised = [normalise(cell) for cell in sample.header]
     if doubled := next((cell for cell in normalised if normalised.count(cell) > 1), None):
-        raise ConfigurationError(f"the header has {doubled!r} twice: name its columns apart in the sample")
+        raise ConfigurationError(f"the header has {shown(doubled)} twice: name its columns apart in the sample")
 
 
 def column_names(header: Sequence[str]) -> list[str]:
@@ -186,7 +186,7 @@ def _given_key(sample: Sample, columns: Sequence[Column], key: Sequence[str]) ->
     names = {normalise(cell): column.name for cell, column in zip(sample.header, columns, strict=True)}
     names.update({column.name: column.name for column in columns})
     if unknown := next((given for given in key if normalise(given) not in names), None):
-        raise ConfigurationError(f"--key {unknown}: the sample has no such column, it has {', '.join(sample.header)}")
+        raise ConfigurationError(f"--key {unknown}: the sample has no such column, it has {listed(sample.header)}")
     chosen = tuple(dict.fromkeys(names[normalise(given)] for given in key))
     if empty := next((c.name for c in columns if c.name in chosen and not c.required), None):
         raise ConfigurationError(f"--key {empty}: it is empty in some rows of the sample, which no key may be")

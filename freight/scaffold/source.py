@@ -13,6 +13,7 @@ import polars as pl
 
 from freight.catalog import DEFAULT_QUARANTINE_LIMIT
 from freight.contracts import LOCAL_ZONE, Contract, contracts
+from freight.contracts.headers import listed
 from freight.dictionary import render as dictionary
 from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
@@ -213,7 +214,7 @@ def _fit_as_named(dataset: str, sample: Sample, now: datetime) -> Fit:
         raise ConfigurationError(f"{dataset} come by a stream, not by files: name another dataset")
     fit = fit_to(sample, contract, LOCAL_ZONE, now)
     if fit.missing or fit.unknown:
-        lacks = f"lacks {', '.join(fit.missing)}" if fit.missing else f"has {', '.join(fit.unknown)} besides"
+        lacks = f"lacks {listed(fit.missing)}" if fit.missing else f"has {listed(fit.unknown)} besides"
         raise ConfigurationError(
             f"the sample is not of {dataset}: its header {lacks}. Correct the export or the contract, or name a new "
             "dataset in --dataset"

@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 
 from freight.contracts import Contract
-from freight.contracts.headers import known_headers, normalise
+from freight.contracts.headers import known_headers, normalise, shown
 from freight.frames import BAD_ROWS_SCHEMA, PARTITION, ROW_NUMBER
 from freight.types import ReasonCode
 
@@ -96,7 +96,7 @@ class _Fields:
     def _fault(self, names: Sequence[Field], columns: Sequence[str | None]) -> Fault | None:
         for name, column in zip(names, columns, strict=True):
             if column is None:
-                return "unknown_field", None, f"the contract does not know the field {name[:SHOWN_CHARS]!r}"
+                return "unknown_field", None, f"the contract does not know the field {shown(name)}"
             if columns.count(column) > 1:
                 return "doubled_field", column, f"more than one field means {column}"
         missing = next((name for name in self._needed if name not in columns), None)
@@ -233,7 +233,7 @@ def _read(value: bytes | None, fields: _Fields) -> dict[str, str | None] | Fault
     if not isinstance(record, dict):
         return "not_object", None, "the message is JSON, but not an object"
     if value.count(b'":') != len(record) and (doubled := _doubled_field(value)):
-        return "doubled_field", None, f"the field {doubled[:SHOWN_CHARS]!r} is there twice"
+        return "doubled_field", None, f"the field {shown(doubled)} is there twice"
     return fields.cells(record)
 
 

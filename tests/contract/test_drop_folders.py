@@ -1,6 +1,9 @@
 """Folders into which others drop files: some are still being written, some are packed, and some are done with."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import re
 import stat
@@ -11,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow as pa
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import SecretStr
@@ -343,6 +347,98 @@ def test_a_packed_file_that_does_harm_costs_itself_only(corridor: Corridor) -> N
         assert "Remedy: " in messages[f"{name}.zip"]
     assert loaded(corridor) == ["TRX-1"]
     assert set(states(corridor.load()).values()) == {"parked", "unchanged"}
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda content: pa.compress(content, "zstd", asbytes=True),
+    "lz4": lambda content: pa.compress(content, "lz4", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+def test_a_packed_file_loads_and_a_bomb_beside_it_costs_itself_only(
+    corridor: Corridor, place: Place, suffix: str
+) -> None:
+    dropped(corridor, place)
+    place.put(f"drop/good.csv.{suffix}", PACKED[suffix](rows(1, 2).encode()))
+    place.put(f"drop/bomb.csv.{suffix}", PACKED[suffix](rows(3).encode() + b"\n" * HARMLESS_BYTES))
+    report = corridor.load()
+    (bomb,) = report.failures
+    assert bomb.location == place.where(f"drop/bomb.csv.{suffix}")
+    assert "it holds more than 67,108,864 bytes, packed to a bomb [too_large]. Remedy: deliver it in" in bomb.message
+    assert loaded(corridor) == ["TRX-1", "TRX-2"]
+    assert set(states(corridor.load()).values()) == {"parked", "unchanged"}
+
+
+@pytest.mark.parametrize("reader", ["json", "jsonl", "excel", "access"])
+def test_a_bomb_is_not_unpacked_for_a_parser_either(corridor: Corridor, reader: str) -> None:
+    corridor.add_source("drop", "machines", reader, "drop/*")
+    corridor.write("drop/bomb.gz", gzip.compress(b" " * (HARMLESS_BYTES + 1)))
+    (failure,) = corridor.load().failures
+    assert "packed to a bomb [too_large]" in failure.message
+
+
+def overlapping(path: Path) -> None:
+    """Write a .zip of which many members are the same bytes."""
+    pack(path, {"0.csv": b"0" * HARMLESS_BYTES})
+    content = path.read_bytes()
+    start = content.index(b"PK\x01\x02")
+    entry, end = content[start : content.index(b"PK\x05\x06")], content[content.index(b"PK\x05\x06") :]
+    entries = b"".join(entry.replace(b"0.csv", b"%d.csv" % number) for number in range(9))
+    counts = struct.pack("<HHI", 9, 9, len(entries))
+    path.write_bytes(content[:start] + entries + end[:8] + counts + end[16:])
+
+
+def large_window(path: Path) -> None:
+    pack(path, {"a.csv": rows(1)}, zipfile.ZIP_LZMA)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"a.csv") + len("a.csv")
+    content[at + 5 : at + 9] = (3 << 29).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [(overlapping, "it has 9 files with 603,979,776 bytes"), (large_window, "more than 128 MiB of memory [too_large]")],
+)
+def test_a_packed_file_that_would_take_much_room_is_refused(
+    corridor: Corridor, make: Callable[[Path], object], says: str
+) -> None:
+    drop(corridor)
+    (corridor.folder / "drop").mkdir()
+    make(corridor.folder / "drop" / "a.zip")
+    (failure,) = corridor.load().failures
+    assert says in failure.message
+
+
+# --- Links and special files --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a link needs a privilege on Windows")
+@pytest.mark.timeout(120)
+def test_what_a_link_leads_to_is_read_only_within_the_folder(corridor: Corridor) -> None:
+    drop(corridor, archive="done")
+    secret = corridor.write("passwd", "root:x:0:0:root:/root:/bin/bash\n")
+    corridor.write("drop/good.csv", rows(1))
+    for name, target in {"a.csv": secret, "b.csv.gz": Path("/dev/zero"), "c.zip": Path("/proc/self/environ")}.items():
+        (corridor.folder / "drop" / name).symlink_to(target)
+    os.mkfifo(corridor.folder / "drop" / "d.csv")
+    report = corridor.load()
+    assert [outcome.location for outcome in report.failures] == [
+        f"drop/{name}" for name in ("a.csv", "b.csv.gz", "c.zip", "d.csv")
+    ]
+    for outcome in report.failures:
+        assert "[unsupported]. Remedy: " in outcome.message
+        assert "root" not in outcome.message
+    assert loaded(corridor) == ["TRX-1"]
+    assert names(files_in(corridor.folder / "done")) == ["good.csv"]
+    assert set(states(corridor.load()).values()) == {"parked"}  # it is told once
+    (corridor.folder / "drop" / "a.csv").unlink()
+    corridor.write("drop/a.csv", rows(2))
+    assert states(corridor.load())["drop/a.csv"] == "loaded"
 
 
 # --- Files that are done with -------------------------------------------------------------------------------------

@@ -40,6 +40,8 @@ def test_links_are_the_files_to_which_they_lead(tmp_path: Path) -> None:
     (link,) = find_files("*.csv", tmp_path)
     assert (link.path, link.size_bytes, link.modified_us) == ("link.csv", 4, 1_000_000_000)
     link.refuse_if_changed()
+    with link.open() as stream:
+        assert stream.read() == b"four"
 
 
 def test_a_day_in_a_location_is_any_day_or_a_certain_one(tmp_path: Path) -> None:
