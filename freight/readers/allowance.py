@@ -7,7 +7,7 @@ file that is not packed always has enough for all of its own.
 from freight.errors import SourceError
 from freight.readers.locations import SourceFile
 
-RECORDS, PACKED_RECORD_BYTES = 500_000, 10
+RECORDS, PACKED_RECORD_BYTES = 100_000, 10
 
 
 class Allowance:
@@ -15,7 +15,7 @@ class Allowance:
 
     def __init__(self, file: SourceFile) -> None:
         record_bytes = PACKED_RECORD_BYTES if file.is_packed else 1
-        self._limit = self._left = RECORDS + file.fair_bytes // record_bytes
+        self._limit = self._left = RECORDS // file.packed_with + file.fair_bytes // record_bytes
         self._size_bytes = file.size_bytes
 
     def has(self, records: int) -> bool:

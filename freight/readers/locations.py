@@ -74,6 +74,11 @@ class SourceFile:
         """How much content is in it, as far as that may cost time: more than text packs to does not count."""
         return self.size_bytes * FAIR_RATIO if self.is_packed else self.size_bytes
 
+    @property
+    def packed_with(self) -> int:
+        """How many files are in the packed one that it is in; 1 if it is in none."""
+        return 1
+
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """Open the content, unpacked when the name says that it is packed.

@@ -106,7 +106,7 @@ class _XzStreams:
     """The streams of an .xz one behind the other; unlike `LZMAFile` in bounded memory, and nothing is passed over."""
 
     def __init__(self, stored: BinaryIO) -> None:
-        self._stored = stored
+        self._stored, self._ahead = stored, b""
         self._begin(b"")
 
     def read(self, size: int, /) -> bytes:

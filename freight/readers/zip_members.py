@@ -43,7 +43,8 @@ def unpacked(file: SourceFile) -> list[SourceFile]:
     if isinstance(file, RefusedFile) or not file.path.lower().endswith(SUFFIX):
         return [file]
     try:
-        return [_member(file, info) for info in _directory(file)]
+        found = _directory(file)
+        return [_member(file, info, len(found)) for info in found]
     except SourceError as fault:
         return [RefusedFile.of(file, file.path, fault)]
 
@@ -54,9 +55,11 @@ class ZipMember(SourceFile):
 
     Attributes:
         info: its entry in the directory of the whole.
+        siblings: how many files that has, this one among them.
     """
 
     info: zipfile.ZipInfo = field(repr=False, compare=False)
+    siblings: int = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -77,6 +80,11 @@ class ZipMember(SourceFile):
     def fair_bytes(self) -> int:
         """See `SourceFile`."""
         return min(self.info.file_size, self.info.compress_size * FAIR_RATIO)
+
+    @property
+    def packed_with(self) -> int:
+        """See `SourceFile`."""
+        return self.siblings
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -140,11 +148,12 @@ def _directory(file: SourceFile) -> list[zipfile.ZipInfo]:
     return found
 
 
-def _member(file: SourceFile, info: zipfile.ZipInfo) -> SourceFile:
+def _member(file: SourceFile, info: zipfile.ZipInfo, siblings: int) -> SourceFile:
     path = writable(f"{file.path}/{info.filename}")
     if fault := _fault(info):
         return RefusedFile.of(file, path, fault)
-    return ZipMember(path, file.filesystem, file.address, file.size_bytes, file.modified_us, file.etag, info)
+    stored = (file.filesystem, file.address, file.size_bytes, file.modified_us, file.etag)
+    return ZipMember(path, *stored, info, siblings)
 
 
 def _fault(info: zipfile.ZipInfo) -> SourceError | None:

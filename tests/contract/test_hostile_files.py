@@ -95,14 +95,14 @@ REFUSED = [
         "a.csv",
         csv_of(*GOOD_LINES, header=f"{HEADER},{'x' * 10 * MEGABYTE}"),
         "unknown_column",
-        "xxx…",
+        "a cell of 10,485,760 characters",
     ),
     Refused(
         "a header that is SQL",
         "a.csv",
         csv_of(*GOOD_LINES, header=f'{HEADER},"x""); DROP TABLE fact_transactions; --"'),
         "unknown_column",
-        "DROP TABLE",
+        "a cell of 39 characters",
     ),
     Refused(
         "a quote is opened and never closed in the last column",
@@ -137,6 +137,7 @@ REFUSED = [
     Refused(
         "bytes of no encoding", "a.csv", csv_of(*GOOD_LINES) + b"TRX-9,\xff\x81\x8d,,,\n", "unknown_encoding", "options"
     ),
+    Refused("a file of passwords", "a.csv", b"root:x:0:0:root:/root:/bin/bash\n" * 2, "missing_column", "a cell of 31"),
     Refused("a login page instead of data", "a.csv", b"<html><body>Please sign in</body></html>", "missing_column"),
     Refused("a .csv.gz that broke off", "a.csv.gz", GZIPPED[: len(GZIPPED) // 2], "corrupt"),
     Refused("a .csv.gz without its check sum", "a.csv.gz", GZIPPED[:-6], "corrupt"),
@@ -185,7 +186,11 @@ REFUSED = [
     Refused("a list of numbers", "a.json", b"[1, 2, 3]", "unsupported", "none of the first 3"),
     Refused("an added key", "a.json", json_of('{"machine_id":"MCH-090","colour":1}'), "unknown_column", "'colour'"),
     Refused(
-        "a key with a NUL", "a.json", json_of('{"machine_id":"MCH-090","a\\u0000b":1}'), "unknown_column", r"a\x00b"
+        "a key with a NUL",
+        "a.json",
+        json_of('{"machine_id":"MCH-090","a\\u0000b":1}'),
+        "unknown_column",
+        "a cell of 3 characters",
     ),
     Refused("no byte was written", "a.jsonl", b"", "empty"),
     Refused("an added key", "a.jsonl", jsonl_of(b'{"machine_id":"MCH-090","colour":1}'), "unknown_column", "'colour'"),
