@@ -245,7 +245,7 @@ def test_a_named_header_row_may_lie_deep_and_must_not_be_empty(path: Path) -> No
 
 def test_a_sheet_that_is_not_there_is_answered_with_those_that_are(path: Path) -> None:
     save(path, [HEADER, ROW])
-    assert refused(path, sheet="Export").remedy.endswith("Sheet")
+    assert refused(path, sheet="Export").remedy.endswith("'Sheet'")
 
 
 def test_a_chart_sheet_is_passed_over(path: Path) -> None:

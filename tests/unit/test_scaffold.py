@@ -252,7 +252,7 @@ def test_rows_that_a_given_key_does_not_tell_apart_are_superseded(tmp_path: Path
     [
         (["a,b", "1,1.5", "1,1.5"], {}, "no column or pair of columns tells the rows of the sample apart"),
         (["a,b", "1,1", ",2"], {"key": ["a"]}, "--key a: it is empty in some rows"),
-        (["a,b", "1,1", "2,2"], {"key": ["c"]}, "--key c: the sample has no such column, it has a, b"),
+        (["a,b", "1,1", "2,2"], {"key": ["c"]}, "--key c: the sample has no such column, it has 'a', 'b'"),
         (["a,b,", "1,1,", "2,2,"], {}, "the header has a cell without a name"),
         (["a,b,A", "1,1,1", "2,2,2"], {}, "the header has 'a' twice"),
         (["a,b", "1,1", "2,2"], {"dataset": "contract"}, "contract.py is there already"),
@@ -314,10 +314,10 @@ def test_headers_that_a_known_dataset_lacks_are_proposed_as_aliases(tmp_path: Pa
 
 def test_what_is_not_of_the_dataset_that_was_named_is_told(tmp_path: Path) -> None:
     more = csv(tmp_path, f"{HEADER},operateur", f"{TRANSACTION.format(1)},Paul")
-    assert "its header has operateur besides" in refused(more, dataset="transactions")
+    assert "its header has 'operateur' besides" in refused(more, dataset="transactions")
     assert scaffold(more, key=["transaction_id"]).is_new
     fewer = csv(tmp_path, "transaction_id,date", "TRX-1,2026-02-01 10:00:00")
-    assert "its header lacks machine_id, volume_transferred_t, status_code" in refused(fewer, dataset="transactions")
+    assert "its header lacks 'machine_id', 'volume_transferred_t', 'status_code'" in refused(fewer, dataset="transactions")
     bad = csv(tmp_path, HEADER, TRANSACTION.format(1), "TRX-2,MCH-001,never,30,OK")
     told = refused(bad, dataset="transactions")
     assert "1 of 2 rows of the sample break the contract of transactions (transaction_at: wrong_type)" in told
