@@ -7,16 +7,15 @@ file that is not packed always has enough for all of its own.
 from freight.errors import SourceError
 from freight.readers.locations import SourceFile
 
-RECORDS, PACKED_RECORD_BYTES = 100_000, 10
+RECORDS, RECORDS_PER_BYTE = 100_000, 5  # of the bytes as they are stored: text of 10 bytes a row, packed to a fiftieth
 
 
 class Allowance:
     """Counts the records of a file."""
 
     def __init__(self, file: SourceFile) -> None:
-        record_bytes = PACKED_RECORD_BYTES if file.is_packed else 1
-        self._limit = self._left = RECORDS // file.packed_with + file.fair_bytes // record_bytes
-        self._size_bytes = file.size_bytes
+        self._limit = self._left = RECORDS // file.packed_with + RECORDS_PER_BYTE * file.stored_bytes
+        self._file = file
 
     def has(self, records: int) -> bool:
         """Take some records; return whether they were allowed."""
@@ -42,6 +41,7 @@ class Allowance:
             raise SourceError(
                 "too_large",
                 f"more than {self._limit:,} of its records have to be looked at one by one, which is more than a file "
-                f"of {self._size_bytes:,} bytes should have",
+                f"of {self._file.stored_bytes:,} bytes should have",
+                location=self._file.path,
                 remedy="look what it holds; deliver the table alone, in parts, or unpacked",
             )

@@ -70,9 +70,14 @@ class SourceFile:
         return unpacked_limit(self.size_bytes) if self.is_packed else self.size_bytes
 
     @property
+    def stored_bytes(self) -> int:
+        """How long it is where it is, packed or not."""
+        return self.size_bytes
+
+    @property
     def fair_bytes(self) -> int:
         """How much content is in it, as far as that may cost time: more than text packs to does not count."""
-        return self.size_bytes * FAIR_RATIO if self.is_packed else self.size_bytes
+        return min(self.most_bytes, self.stored_bytes * FAIR_RATIO)
 
     @property
     def packed_with(self) -> int:

@@ -17,7 +17,6 @@ from typing import BinaryIO, cast
 from freight.errors import SourceError
 from freight.readers.locations import RefusedFile, SourceFile, named_faults, writable
 from freight.readers.packed import (
-    FAIR_RATIO,
     MEMORY_LIMIT_BYTES,
     READ_BLOCK_BYTES,
     UNPACKERS,
@@ -77,9 +76,9 @@ class ZipMember(SourceFile):
         return self.info.file_size
 
     @property
-    def fair_bytes(self) -> int:
-        """See `SourceFile`."""
-        return min(self.info.file_size, self.info.compress_size * FAIR_RATIO)
+    def stored_bytes(self) -> int:
+        """See `SourceFile`; it claims how many of the whole are its own."""
+        return min(self.info.compress_size, self.size_bytes)
 
     @property
     def packed_with(self) -> int:

@@ -72,7 +72,7 @@ def test_the_files_of_a_packed_one_share_what_it_may_cost(corridor: Corridor, mo
     monkeypatch.setattr(allowance, "RECORDS", 100_000)
     with zipfile.ZipFile(corridor.write("hostile/a.zip", b""), "w", zipfile.ZIP_DEFLATED) as packed:
         for number in range(20):
-            packed.writestr(f"{number}.csv", content(RAGGED * 20_000))
+            packed.writestr(f"{number}.csv", content(RAGGED * 9_000))
     failures = corridor.load().failures
     assert len(failures) == 20
     for failure in failures:

@@ -317,7 +317,9 @@ def test_what_is_not_of_the_dataset_that_was_named_is_told(tmp_path: Path) -> No
     assert "its header has 'operateur' besides" in refused(more, dataset="transactions")
     assert scaffold(more, key=["transaction_id"]).is_new
     fewer = csv(tmp_path, "transaction_id,date", "TRX-1,2026-02-01 10:00:00")
-    assert "its header lacks 'machine_id', 'volume_transferred_t', 'status_code'" in refused(fewer, dataset="transactions")
+    assert "its header lacks 'machine_id', 'volume_transferred_t', 'status_code'" in refused(
+        fewer, dataset="transactions"
+    )
     bad = csv(tmp_path, HEADER, TRANSACTION.format(1), "TRX-2,MCH-001,never,30,OK")
     told = refused(bad, dataset="transactions")
     assert "1 of 2 rows of the sample break the contract of transactions (transaction_at: wrong_type)" in told
