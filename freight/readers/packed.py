@@ -1,5 +1,6 @@
 """Packed files: unpacked while they are read, within bounds of size and memory, whatever they claim of themselves."""
 
+import bz2
 import io
 import lzma
 import zlib
@@ -102,11 +103,14 @@ def _told() -> Iterator[None]:
         raise SourceError("corrupt", told, remedy="deliver the whole file again") from None
 
 
-class _XzStreams:
-    """The streams of an .xz one behind the other; unlike `LZMAFile` in bounded memory, and nothing is passed over."""
+type _Decoder = bz2.BZ2Decompressor | lzma.LZMADecompressor
 
-    def __init__(self, stored: BinaryIO) -> None:
-        self._stored, self._ahead = stored, b""
+
+class _Streams:
+    """The streams of a file one behind the other; unlike `LZMAFile` and `BZ2File` it passes over nothing at the end."""
+
+    def __init__(self, stored: BinaryIO, decoder: Callable[[], _Decoder]) -> None:
+        self._stored, self._decoder_of_next, self._ahead = stored, decoder, b""
         self._begin(b"")
 
     def read(self, size: int, /) -> bytes:
@@ -116,7 +120,7 @@ class _XzStreams:
                 return block
         return b""
 
-    def _more(self, decoder: lzma.LZMADecompressor, size: int) -> bytes:
+    def _more(self, decoder: _Decoder, size: int) -> bytes:
         packed, self._ahead = self._ahead, b""
         if decoder.needs_input and not packed and not (packed := self._stored.read(READ_BLOCK_BYTES)):
             raise EOFError("its end is missing")
@@ -130,7 +134,11 @@ class _XzStreams:
         while not (ahead := ahead.lstrip(b"\0")) and (ahead := self._stored.read(READ_BLOCK_BYTES)):
             pass
         self._ahead = ahead
-        self._decoder = lzma.LZMADecompressor(memlimit=MEMORY_LIMIT_BYTES) if ahead else None
+        self._decoder = self._decoder_of_next() if ahead else None
+
+
+def _xz(stored: BinaryIO) -> _Readable:
+    return _Streams(stored, lambda: lzma.LZMADecompressor(memlimit=MEMORY_LIMIT_BYTES))
 
 
 def _by_arrow(codec: str) -> Callable[[BinaryIO], _Readable]:
@@ -140,9 +148,9 @@ def _by_arrow(codec: str) -> Callable[[BinaryIO], _Readable]:
 
 UNPACKERS: dict[str, Callable[[BinaryIO], _Readable]] = {
     ".gz": lambda stored: GzipFile(fileobj=stored, mode="rb"),
-    ".bz2": _by_arrow("bz2"),
-    ".xz": _XzStreams,
-    ".lzma": _XzStreams,
+    ".bz2": lambda stored: _Streams(stored, bz2.BZ2Decompressor),
+    ".xz": _xz,
+    ".lzma": _xz,
     ".zst": _by_arrow("zstd"),
     ".lz4": _by_arrow("lz4"),
 }

@@ -166,7 +166,7 @@ def test_a_table_that_is_not_there_is_answered_with_those_that_are(files: dict[s
     error = refused(files["V2016"], table="Machine")
     assert (error.fault, error.remedy.partition(": ")[2].split(", ")) == (
         "missing_column",
-        ["Elsewhere", "Machines du parc", "Notes", "Types"],
+        ["'Elsewhere'", "'Machines du parc'", "'Notes'", "'Types'"],
     )
 
 

@@ -41,6 +41,7 @@ def test_a_packed_file_is_read_to_its_end(suffix: str) -> None:
     stored = PACK[suffix](CONTENT)
     assert unpacked(stored, suffix) == CONTENT
     assert unpacked(stored + stored, suffix) == CONTENT * 2
+    assert unpacked(PACK[suffix](b"") * 3 + stored, suffix) == CONTENT
     assert unpacked(b"", suffix) == b""
 
 
@@ -57,7 +58,7 @@ def test_a_packed_file_that_is_cut_off_or_followed_by_something_is_told(
         unpacked(spoil(PACK[suffix](CONTENT)), suffix)
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
 def test_zeros_behind_a_packed_file_are_padding(suffix: str) -> None:
     assert unpacked(PACK[suffix](CONTENT) + bytes(512), suffix) == CONTENT
 
