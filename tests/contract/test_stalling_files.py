@@ -20,7 +20,8 @@ from freight.pipeline import bounds
 from freight.pipeline.extract import extract_unit
 from freight.pipeline.plan import first_unit
 from freight.pipeline.units import PlannedUnit, RawSpool
-from freight.readers import FILES_ONLY, RawTable, allowance, delimited, find_files, reader_for, strict_csv
+from freight.readers import FILES_ONLY, RawTable, allowance, delimited, find_files, isolated, reader_for, strict_csv
+from freight.readers.packed import FAIR_RATIO
 from freight.spool import read_spool
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest
@@ -219,3 +220,16 @@ def test_a_large_file_has_twenty_times_as_long_as_it_needs(tmp_path: Path) -> No
     limit_s = bounds.Time(SimpleNamespace(content=SimpleNamespace(item=item)))._limit_s  # type: ignore[arg-type]
     assert limit_s is not None
     assert limit_s > 20 * 150
+
+
+def test_the_time_of_a_parser_follows_from_a_packed_file_and_not_from_what_comes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else 40 kB of blanks buy half an hour of the processor."""
+    stored = gzip.compress(b"[" + b" " * 2_000_000 + b'{"machine_id": "MCH-001"}]')
+    (tmp_path / "a.json.gz").write_bytes(stored)
+    limit_s = Mock(wraps=isolated.cpu_limit_s)
+    monkeypatch.setattr(isolated, "cpu_limit_s", limit_s)
+    (file,) = find_files("a.json.gz", tmp_path)
+    list(reader_for("json")(file, contract_for("machines"), {}).batches)
+    limit_s.assert_called_once_with(len(stored) * FAIR_RATIO)
