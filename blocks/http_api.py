@@ -1,5 +1,6 @@
 """An HTTP API as a Prefect block."""
 
+import re
 import ssl
 from typing import ClassVar, Literal, Self
 
@@ -9,8 +10,12 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
 from blocks.http_auth import ApiKey, ClientCredentials
 from blocks.key_vault import KeyVaultSecret, secret_source
+from freight.addresses import fault_of_address, written_address
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
+from freight.web import open_client
+
+HEADER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class HttpApi(Block):
@@ -26,8 +31,9 @@ class HttpApi(Block):
         client_id: who asks for them.
         scope: what they are for.
         connect_timeout_s: until the API takes a connection.
-        read_timeout_s: until it says something.
+        read_timeout_s: until it says something; status and headers have to come within both.
         ca_location: PEM file of the authority that vouches for it.
+        private: whether it, or the server of tokens, is in a private network or on this machine.
 
     Example:
         Keep the API once, then load it by its name:
@@ -70,27 +76,36 @@ class HttpApi(Block):
     ca_location: str | None = Field(
         default=None, description="PEM file of the authority that vouches for the API; the known ones if it is empty."
     )
+    private: bool = Field(
+        default=False,
+        description="The API is in a private network or on this machine; without this only public addresses are asked.",
+    )
 
     def client(self) -> httpx.Client:
         """Return a client that reaches this API and no other host, whatever it is asked for or redirected to.
 
-        What it raises is httpx's own; besides, when it logs in:
+        An answer has half an hour, its status and headers both timeouts; see `freight.web`. What the client raises is
+        httpx's own; besides, when it connects and logs in:
 
         Raises:
-            ConfigurationError: the login is refused, or another host is asked for.
+            ConfigurationError: the login is refused, another host is asked for, or the API is where none may be.
             TransientError: the Key Vault or the token server does not answer.
         """
-        return httpx.Client(
-            base_url=self.base_url,
-            auth=self._login(),
-            timeout=httpx.Timeout(self.read_timeout_s, connect=self.connect_timeout_s),
-            verify=self._authorities() if self.ca_location else True,
-            event_hooks={"request": [self._stay]},
+        return self._open(self.base_url, self._login())
+
+    def _open(self, url: str, auth: httpx.Auth | None = None) -> httpx.Client:
+        return open_client(
+            url,
+            connect_timeout_s=self.connect_timeout_s,
+            read_timeout_s=self.read_timeout_s,
+            is_private=self.private,
+            authorities=self._authorities(),
+            auth=auth,
         )
 
-    def _authorities(self) -> ssl.SSLContext:
+    def _authorities(self) -> ssl.SSLContext | None:
         try:
-            return ssl.create_default_context(cafile=self.ca_location)
+            return ssl.create_default_context(cafile=self.ca_location) if self.ca_location else None
         except OSError as error:
             raise ConfigurationError(f"ca_location of the HTTP API cannot be used: {error}") from None
 
@@ -100,17 +115,11 @@ class HttpApi(Block):
         if self.auth == "oauth2":
             assert self.token_url
             assert self.client_id
-            return ClientCredentials(self.token_url, self.client_id, self.scope, self._key())
+            return ClientCredentials(self.token_url, self.client_id, self.scope, self._key(), self._open)
         return None
 
     def _key(self) -> PasswordSource:
         return secret_source(self.key, self.key_secret)
-
-    def _stay(self, request: httpx.Request) -> None:
-        if request.url != self.token_url and _origin(request.url) != _origin(httpx.URL(self.base_url)):
-            raise ConfigurationError(
-                f"the API {self.base_url} leads to {request.url.host}: that needs an HTTP API block of its own"
-            )
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
@@ -119,15 +128,20 @@ class HttpApi(Block):
         return self
 
     def _fault_of_place(self) -> str | None:
-        try:
-            url = httpx.URL(self.base_url)
-        except httpx.InvalidURL:
+        url = _read(self.base_url)
+        if url is None:
             return "base_url cannot be read"
         if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
             return "base_url wants https://, a host and a path, without user, password and question mark"
         if self.auth != "none" and url.scheme != "https":
             return "http:// would show the login to the network: name https:// in base_url"
-        return None
+        return self._fault_of_address("base_url", url)
+
+    def _fault_of_address(self, field: str, url: httpx.URL) -> str | None:
+        """What a name leads to is seen when the client connects."""
+        address = written_address(url.host)
+        fault = fault_of_address(address, is_private=self.private) if address else None
+        return f"{field} names {fault}" if fault else None
 
     def _fault_of_login(self) -> str | None:
         given = bool(self.key and self.key.get_secret_value())
@@ -138,10 +152,21 @@ class HttpApi(Block):
             return "there is a key for no login: choose auth, or remove the key" if secret else None
         if not secret:
             return f"{self.auth} needs a key: fill in key, or key_secret"
-        if self.auth == "oauth2" and not (self.client_id and (self.token_url or "").startswith("https://")):
-            return "oauth2 needs a client_id, and a token_url with https://"
+        if self.auth == "oauth2":
+            return self._fault_of_oauth2()
+        if not HEADER_NAME.fullmatch(self.api_key_header):
+            return "api_key_header wants the name of a header: letters, digits and dashes"
         return None
 
+    def _fault_of_oauth2(self) -> str | None:
+        url = _read(self.token_url or "")
+        if not self.client_id or not url or url.scheme != "https" or not url.host or url.userinfo or url.fragment:
+            return "oauth2 needs a client_id, and a token_url with https:// and a host, without user and password"
+        return self._fault_of_address("token_url", url)
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+
+def _read(url: str) -> httpx.URL | None:
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL:
+        return None

@@ -1,19 +1,38 @@
 """How a client of an HTTP API says who it is. What it shows may change while the client lives."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from http import HTTPStatus
+from math import inf
+from typing import Any, NamedTuple
 
 import httpx
+import orjson
 
 from freight.errors import ConfigurationError, TransientError
 from freight.types import PasswordSource
+from freight.web import UNTIL, shown, words_of
 
 Requests = Generator[httpx.Request, httpx.Response, None]
 
 EXPIRY_MARGIN_S = 60.0  # a token that is about to expire would do so on its way
-LIFETIME_S = 300.0  # of a token whose server does not say for how long it is valid
+LIFETIME_S, LONGEST_LIFETIME_S = 300.0, 86_400.0  # of a token whose server says none, or one that nobody gives
+TOKEN_LIMIT_S = 60.0  # for a token, whatever the server drips meanwhile
+TOKEN_LIMIT_BYTES = 64 << 10  # of its answer; tokens with many groups have some thousand characters
 RETRIED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT}
+
+# What OAuth2 has a word for (RFC 6749). All else that comes with a refusal may repeat the secret that was sent.
+REFUSALS = {
+    "access_denied",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_grant_type",
+}
 
 
 class ApiKey(httpx.Auth):
@@ -23,12 +42,23 @@ class ApiKey(httpx.Auth):
         self._header, self._key = header, key
 
     def auth_flow(self, request: httpx.Request) -> Requests:
-        """Send a request with the key."""
-        request.headers[self._header] = key = self._key()
+        """Send a request with the key.
+
+        Raises:
+            ConfigurationError: no header can hold the key.
+        """
+        request.headers[self._header] = _fit(key := self._key(), "key of the API")
         response = yield request
         if response.status_code == HTTPStatus.UNAUTHORIZED and (other := self._key(fresh=True)) != key:
-            request.headers[self._header] = other
+            request.headers[self._header] = _fit(other, "key of the API")
             yield request
+
+
+class _Answer(NamedTuple):
+    """What a token server says: its status, and what it says as JSON, if it does."""
+
+    status: int
+    content: dict[str, Any]
 
 
 class ClientCredentials(httpx.Auth):
@@ -37,8 +67,15 @@ class ClientCredentials(httpx.Auth):
     Not of a library: those at hand take a secret that never changes.
     """
 
-    def __init__(self, token_url: str, client_id: str, scope: str | None, secret: PasswordSource) -> None:
-        self._token_url, self._secret = token_url, secret
+    def __init__(
+        self,
+        token_url: str,
+        client_id: str,
+        scope: str | None,
+        secret: PasswordSource,
+        connect: Callable[[str], httpx.Client],
+    ) -> None:
+        self._token_url, self._secret, self._connect = token_url, secret, connect
         self._form = {"grant_type": "client_credentials", "client_id": client_id} | ({"scope": scope} if scope else {})
         self._token, self._valid_until = "", 0.0
 
@@ -49,34 +86,88 @@ class ClientCredentials(httpx.Auth):
             ConfigurationError: the token server refuses the client.
             TransientError: it gives no token right now.
         """
+        until = min(request.extensions.get(UNTIL, inf), time.monotonic() + TOKEN_LIMIT_S)
         if time.monotonic() >= self._valid_until:
-            yield from self._renew()
+            self._renew(until)
         request.headers["Authorization"] = f"Bearer {self._token}"
         response = yield request
         if response.status_code == HTTPStatus.UNAUTHORIZED:
-            yield from self._renew()
+            self._renew(until)
             request.headers["Authorization"] = f"Bearer {self._token}"
             yield request
 
-    def _renew(self) -> Requests:
+    def _renew(self, until: float) -> None:
         secret = self._secret()
-        response = yield self._question(secret)
-        is_refused = response.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
+        answer = self._ask(secret, until)
+        is_refused = answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
         if is_refused and (other := self._secret(fresh=True)) != secret:
-            response = yield self._question(other)
-        response.read()
-        self._take(response)
+            answer = self._ask(other, until)
+        self._refuse(answer)
+        self._take(answer.content)
 
-    def _question(self, secret: str) -> httpx.Request:
-        return httpx.Request("POST", self._token_url, data={**self._form, "client_secret": secret})
-
-    def _take(self, response: httpx.Response) -> None:
-        told = f"the token server {self._token_url} answers {response.status_code}"
-        if response.is_server_error or response.status_code in RETRIED:
-            raise TransientError(told)
+    def _ask(self, secret: str, until: float) -> _Answer:
+        """Ask by a client of its own, which follows no redirection: a secret is sent nowhere twice."""
+        form = {**self._form, "client_secret": secret}
         try:
-            content = response.json()
-            self._token, lifetime_s = content["access_token"], float(content.get("expires_in") or LIFETIME_S)
-        except (ValueError, KeyError, TypeError):
-            raise ConfigurationError(f"{told} without a token: check client_id, scope and the key") from None
-        self._valid_until = time.monotonic() + lifetime_s - EXPIRY_MARGIN_S
+            with (
+                self._connect(self._token_url) as client,
+                client.stream("POST", self._token_url, data=form, extensions={UNTIL: until}) as response,
+            ):
+                return _Answer(response.status_code, _content(response))
+        except httpx.TransportError as error:
+            raise TransientError(f"{self._told} does not answer in full: {words_of(error)}") from None
+
+    @property
+    def _told(self) -> str:
+        return f"the token server {shown(httpx.URL(self._token_url))}"
+
+    def _refuse(self, answer: _Answer) -> None:
+        told = f"{self._told} answers {answer.status}"
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in RETRIED:
+            raise TransientError(told)
+        if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+            raise ConfigurationError(
+                f"{told}, and leads elsewhere: a secret is not sent on, name as token_url where tokens are given"
+            )
+        if not isinstance(answer.content.get("access_token"), str):
+            refusal = answer.content.get("error")
+            code = f" ({refusal})" if isinstance(refusal, str) and refusal in REFUSALS else ""
+            raise ConfigurationError(f"{told} without a token: check client_id, scope and the key{code}")
+
+    def _take(self, content: dict[str, Any]) -> None:
+        self._token = _fit(content["access_token"], "token that the token server gives")
+        self._valid_until = time.monotonic() + _lifetime_s(content.get("expires_in")) - EXPIRY_MARGIN_S
+
+
+def _fit(value: str, what: str) -> str:
+    """Return what a header is to hold, if it can: the client would repeat it in its error."""
+    if value.isascii() and value.isprintable():
+        return value
+    raise ConfigurationError(
+        f"the {what} has a character that no header can hold: a line break, or one that is not ASCII"
+    )
+
+
+def _content(response: httpx.Response) -> dict[str, Any]:
+    """Return what a token server says, if it is JSON and not endless."""
+    try:
+        content = orjson.loads(_start_of(response.iter_bytes()))
+    except (ValueError, httpx.DecodingError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _start_of(pieces: Iterable[bytes]) -> bytes:
+    start = bytearray()
+    for piece in pieces:
+        start += piece
+        if len(start) > TOKEN_LIMIT_BYTES:
+            break
+    return bytes(start[:TOKEN_LIMIT_BYTES])
+
+
+def _lifetime_s(told: object) -> float:
+    try:
+        return min(float(told or LIFETIME_S), LONGEST_LIFETIME_S)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return LIFETIME_S

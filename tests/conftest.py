@@ -214,7 +214,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{report.nodeid.rpartition('::')[2]}: {figures}")
 
 
-SHARING = ("tests/checkouts/", "tests/integration/test_alerts.py")
+SHARING = ("tests/checkouts/", "tests/integration/test_alerts.py", "tests/integration/test_attacking_apis.py")
 SHOWN = ("tests/flows/test_readme.py", "tests/flows/test_add_a_source.py", "tests/flows/test_new_topic.py")
 
 
@@ -222,7 +222,7 @@ class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out single tests, but those of the flows to one worker: its Prefect server takes seconds to start.
 
     What the documents show of flows goes to another worker with a server of its own: all in one would last longest.
-    Those of some files go together, too, since they share a copy of the repository or a server of their own.
+    Those of some files go together, too, since they share a copy of the repository, a server or a process of their own.
 
     Marks of `xdist_group` do not do it: pytest 9.2 ignores the names that pytest-xdist 3.8 gives to marked tests.
     """

@@ -22,6 +22,8 @@ from freight.readers.locations import SourceFile, find_files
 from freight.readers.watermarks import are_alike, in_words_of, instant_in, note, recall
 from freight.types import Position
 
+VALIDATOR_LIMIT_CHARS = 1_024  # of an ETag; it is kept with the position of the source
+
 
 @dataclass(frozen=True)
 class ApiDelivery:
@@ -178,10 +180,16 @@ def _conditions(noted: str | None, url: httpx.URL) -> dict[str, str]:
 
 
 def _validators(headers: httpx.Headers, url: httpx.URL) -> str | None:
-    etag, last_modified = headers.get("ETag"), headers.get("Last-Modified")
+    etag, last_modified = _returnable(headers.get("ETag")), _returnable(headers.get("Last-Modified"))
     if not etag and not last_modified:
         return None
     return orjson.dumps({"url": str(url), "etag": etag, "last_modified": last_modified}).decode()
+
+
+def _returnable(validator: str | None) -> str | None:
+    """Return a header that can be sent back; others are as good as none."""
+    is_fit = validator and len(validator) <= VALIDATOR_LIMIT_CHARS and validator.isascii() and validator.isprintable()
+    return validator if is_fit else None
 
 
 def _keep(delivery: ApiDelivery, pages: Pages) -> _Kept:

@@ -1,6 +1,8 @@
 """The pages that an HTTP API answers, all of them or an error: what does not add up is refused."""
 
+import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +22,13 @@ from freight.readers.isolated import read_isolated
 from freight.readers.locations import find_files
 from freight.readers.options import ReaderOptions
 from freight.retry import patiently
+from freight.web import REDIRECTS_LIMIT, UNTIL, shown, words_of
 
 PAGE_LIMIT_BYTES, TOTAL_LIMIT_BYTES = PIECE_LIMIT_BYTES, 512 << 20  # a page is parsed as a whole
 FETCH_LIMIT_S = 1_800.0  # for all pages; an API that drips would hold up the night
 PAGES_LIMIT = 100_000
 OVERLAP_S = 3_600
+MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}", re.IGNORECASE)
 
 CONDITIONS = {"If-None-Match", "If-Modified-Since"}
 PAGING_REMEDY = "correct the paging in the catalog, or ask the owner of the API; nothing of it was loaded"
@@ -162,20 +166,21 @@ class Pages:
             )
 
     def _answers(self, page: Path, records: BinaryIO, marks: BinaryIO) -> Iterator[Answer]:
-        places: set[str] = set()
+        places: set[bytes] = set()  # by their hashes: an API may make each as long as it likes
         bodies: set[str] = set()
         url: httpx.URL | None = self._first
         while url is not None:
-            if str(url) in places or len(places) == PAGES_LIMIT:
-                raise self._fault("corrupt", f"its pages do not end: it leads to {url} again", PAGING_REMEDY)
-            places.add(str(url))
+            place = hashlib.sha256(str(url).encode()).digest()
+            if place in places or len(places) == PAGES_LIMIT:
+                raise self._fault("corrupt", f"its pages do not end: it leads to {shown(url)} again", PAGING_REMEDY)
+            places.add(place)
             response = patiently(lambda at=url: self._fetch(at, page))  # type: ignore[misc]
             if response is None:
                 self.is_unchanged = True
                 return
             answer = self._read(response, page, records, marks)
             if answer.records and answer.body_hash in bodies:
-                raise self._fault("corrupt", f"it gives the same page again at {url}", PAGING_REMEDY)
+                raise self._fault("corrupt", f"it gives the same page again at {shown(url)}", PAGING_REMEDY)
             bodies.add(answer.body_hash)
             yield answer
             url = self._next(answer)
@@ -185,14 +190,18 @@ class Pages:
             raise self._fault("unsupported", "this is one page of several", "set `paging` in the catalog")
         try:
             return NEXT_PAGE[self._options.paging](answer, self._options)
-        except httpx.InvalidURL as error:
-            raise self._fault("corrupt", f"it leads to a page that has no place: {error}", PAGING_REMEDY) from error
+        except (httpx.InvalidURL, ValueError):
+            raise self._fault("corrupt", "it leads to a page that has no place", PAGING_REMEDY) from None
 
     def _fetch(self, url: httpx.URL, page: Path) -> httpx.Response | None:
         """Write a page to a file; return None if the API says that nothing has changed."""
         is_first = url == self._first
         headers = {"Accept": "application/json", **(self._conditions if is_first else {})}
-        with self._reached(), self._client.stream("GET", url, headers=headers, follow_redirects=True) as response:
+        until = {UNTIL: self._deadline}
+        with (
+            self._reached(),
+            self._client.stream("GET", url, headers=headers, follow_redirects=True, extensions=until) as response,
+        ):
             if response.status_code == HTTPStatus.NOT_MODIFIED and headers.keys() & CONDITIONS:
                 return None
             self._refuse_status(response)
@@ -203,7 +212,7 @@ class Pages:
 
     def _refuse_status(self, response: httpx.Response) -> None:
         status = response.status_code
-        told = f"{self._path}: the API answers {status} {response.reason_phrase}"
+        told = f"{self._path}: the API answers {status} {_phrase(status)}".rstrip()
         if response.is_server_error or status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT):
             raise SourceAway(told, _retry_after_s(response))
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -226,6 +235,9 @@ class Pages:
         if page_bytes > PAGE_LIMIT_BYTES or self._bytes + page_bytes > TOTAL_LIMIT_BYTES:
             limits = f"{PAGE_LIMIT_BYTES >> 20} MiB a page and {TOTAL_LIMIT_BYTES >> 20} MiB in all"
             raise self._fault("too_large", f"the answer is over {limits}", "ask for smaller pages, or by a watermark")
+        self._refuse_late()
+
+    def _refuse_late(self) -> None:
         if time.monotonic() > self._deadline:
             raise self._fault("timed_out", f"all pages took over {FETCH_LIMIT_S:.0f} s", "ask for less")
 
@@ -259,24 +271,34 @@ class Pages:
         try:
             yield
         except SourceError as error:
-            kind = response.headers.get("Content-Type", "no Content-Type")
+            found = MEDIA_TYPE.match(response.headers.get("Content-Type", ""))
+            kind = found[0] if found else "of no known type"
             remedy = "name the key of the list as `records`" if error.fault == "unsupported" else OWNER_REMEDY
             raise self._fault(error.fault, f"the answer ({kind}): {error.message}", remedy) from None
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Say what an error of the client means for the source."""
+        """Say what an error of the client means for the source; its own words may repeat what was sent."""
         try:
             yield
         except SourceAway:
             raise
+        except httpx.LocalProtocolError:
+            raise self._fault("unreadable", "the question cannot be sent", "correct the block of the API") from None
         except (httpx.TransportError, TransientError) as error:
-            told = str(error) or type(error).__name__
-            raise SourceAway(f"{self._path}: the API does not answer in full: {told}") from error
-        except httpx.RequestError as error:
-            raise self._fault("corrupt", f"the answer cannot be followed: {error}", OWNER_REMEDY) from error
+            self._refuse_late()
+            told = str(error)
+            if isinstance(error, httpx.TransportError):
+                told = f"the API does not answer in full: {words_of(error)}"
+            raise SourceAway(f"{self._path}: {told}") from None
+        except httpx.DecodingError as error:
+            remedy = "let the API answer unpacked, or packed once by gzip"
+            raise self._fault("unsupported", f"the answer cannot be unpacked: {error}", remedy) from None
+        except (httpx.TooManyRedirects, httpx.InvalidURL, ValueError):
+            told = f"the answer cannot be followed: it redirects to no place, or more than {REDIRECTS_LIMIT} times"
+            raise self._fault("corrupt", told, OWNER_REMEDY) from None
         except ConfigurationError as error:
-            raise self._fault("unreadable", str(error), "correct the block of the API, or ask its owner") from error
+            raise self._fault("unreadable", str(error), "correct the block of the API, or ask its owner") from None
 
     def _fault(self, fault: SourceFault, message: str, remedy: str) -> SourceError:
         return SourceError(fault, message, location=self._path, remedy=remedy)
@@ -286,8 +308,16 @@ def instant_of_http(http_date: str | None) -> datetime | None:
     """Return the instant of a header such as Date; None if it tells none."""
     try:
         return parsedate_to_datetime(http_date).astimezone(UTC) if http_date else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
+
+
+def _phrase(status: int) -> str:
+    """Return what a status means; the words of a server may be anything."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 def _retry_after_s(response: httpx.Response) -> float:

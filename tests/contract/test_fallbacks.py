@@ -31,7 +31,7 @@ def corridor(
 ) -> Corridor:
     """Machines of an API, else of a JSON file that is not older than two days, else of a CSV file."""
     monkeypatch.setattr(retry, "FIRST_RETRY_S", 0)
-    block = HttpApi(base_url=api.url)
+    block = HttpApi(base_url=api.url, private=True)
     corridor = Corridor(tmp_path, sqlite_warehouse.engine, connections=KnownConnections(apis={"erp": block}))
     corridor.add_source("csv", "machines", "csv", "machines*.csv")
     corridor.add_source("json", "machines", "json", "machines*.json", max_age_h=48)

@@ -91,7 +91,7 @@ def test_a_run_in_which_a_fallback_serves_is_degraded(corridor: Corridor) -> Non
     )
     assert corridor.catalog.sources
     with OddApi() as api:
-        HttpApi(base_url=api.url).save("erp-api")
+        HttpApi(base_url=api.url, private=True).save("erp-api")
         api.reply = lambda _: Reply("", 404)
         state = run_flow()
         assert (state.is_completed(), state.name) == (True, "Degraded")

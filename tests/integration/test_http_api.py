@@ -101,7 +101,8 @@ def new_api(erp: Erp, vault: StandInVault) -> NewApi:
     vault.set("erp", erp.key)
     secret = KeyVaultSecret(vault=KeyVault(url=vault.url), name="erp")
     oauth2 = {"token_url": f"{erp.url}/token", "client_id": "dpa", "scope": "erp"}
-    shared: dict[str, Any] = {"base_url": f"{erp.url}/v1", "key_secret": secret, "ca_location": str(erp.ca_path)}
+    place = {"base_url": f"{erp.url}/v1", "private": True, "ca_location": str(erp.ca_path)}
+    shared: dict[str, Any] = {**place, "key_secret": secret}
     return lambda auth, **more: HttpApi(auth=auth, **{**shared, **(oauth2 if auth == "oauth2" else {}), **more})
 
 

@@ -44,7 +44,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def corridor(tmp_path: Path, api: OddApi, sqlite_warehouse: WarehouseUnderTest) -> Corridor:
     """A corridor whose machines are known by an API."""
-    block = HttpApi(base_url=f"{api.url}/v1", read_timeout_s=1)
+    block = HttpApi(base_url=f"{api.url}/v1", private=True, read_timeout_s=1)
     corridor = Corridor(tmp_path, sqlite_warehouse.engine, connections=KnownConnections(apis={"erp": block}))
     return corridor.add_connected("machines", "machines", "http_api", location="machines", options={})
 

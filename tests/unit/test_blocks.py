@@ -46,7 +46,7 @@ def test_names_and_order_of_what_prefect_stores_never_change() -> None:
         "alert-channel": "kind key sender recipients account key_secret",
         "blob-drop": "account_url key key_secret",
         "http-api": "base_url auth key key_secret api_key_header token_url client_id scope connect_timeout_s "
-        "read_timeout_s ca_location",
+        "read_timeout_s ca_location private",
         "kafka-cluster": "bootstrap_servers security_protocol sasl_mechanism username password ca_location "
         "password_secret",
         "azure-key-vault": "url",

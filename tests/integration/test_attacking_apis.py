@@ -1,0 +1,98 @@
+"""An HTTP server that attacks costs neither memory nor time, and hears no secret twice."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from freight.simulator.certificates import write_certificates
+from tests.lib.attacks import ATTACKS, AttackServer
+
+pytestmark = [
+    pytest.mark.xdist_group("attacking_apis"),  # one process is attacked in every way
+    pytest.mark.skipif(
+        not Path("/proc/self/status").exists(), reason="the peak of memory is read where Linux shows it"
+    ),
+]
+
+PEAK_LIMIT_MIB = 200
+TIMED_OUT = r"\[timed_out\]|timed out"
+NO_HTTP = "it broke off, or what it said is no HTTP"
+TOO_LARGE = r"over 16 MiB a page and 512 MiB in all \[too_large\]"
+NO_TOKEN = "answers 200 without a token"
+SENT_ON = r"and leads elsewhere: a secret is not sent on"
+
+BY_THE_API = {
+    "gzip-within-gzip": "it is packed more than once",
+    "gzip": TOO_LARGE,
+    "deflate": TOO_LARGE,
+    "many-encodings": "it is packed more than once",
+    "brotli": r"not as gzip \[unsupported\]. Remedy: let the API answer unpacked",
+    "half-a-gzip": "what is packed has no end",
+    "two-gzips": "goes on behind the end",
+    "no-gzip": "not packed as it says",
+    "redirect-with-a-body": TOO_LARGE,
+    "posted-on": "needs an HTTP API block of its own",
+    "redirect-to-nowhere": NO_HTTP,
+    "redirect-loop": "redirects to no place, or more than 5 times",
+    "refused-with-a-body": "answers 401 Unauthorized",
+    "missing-with-a-body": "answers 404 Not Found",
+    "broken-with-a-body": "answers 500 Internal Server Error",
+    "body": TOO_LARGE,
+    "many-links": "nothing",
+    "dripping-error": "answers 500 Internal Server Error",
+    "dripping-redirect": TOO_LARGE,
+}
+BY_THE_TOKEN_SERVER = {
+    **dict.fromkeys(("gzip-within-gzip", "gzip", "deflate", "many-encodings", "brotli", "half-a-gzip"), NO_TOKEN),
+    **dict.fromkeys(("two-gzips", "no-gzip", "body", "many-links"), NO_TOKEN),
+    **dict.fromkeys(("redirect-with-a-body", "posted-on", "redirect-loop", "dripping-redirect"), SENT_ON),
+    "redirect-to-nowhere": NO_HTTP,
+    "refused-with-a-body": "answers 401 without a token",
+    "missing-with-a-body": "answers 404 without a token",
+    "broken-with-a-body": "answers 500",
+    "dripping-error": TIMED_OUT,
+}
+SAID = {"api": BY_THE_API, "token": BY_THE_TOKEN_SERVER}
+
+
+class Attacked(NamedTuple):
+    """What became of an attack."""
+
+    said: str
+    peak_mib: int
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], Attacked]]:
+    """All attacks on one process."""
+    folder = tmp_path_factory.mktemp("attacks")
+    ca_path, server_path = folder / "ca.pem", folder / "server.pem"
+    write_certificates(ca_path, server_path)
+    with AttackServer() as plain, AttackServer(server_path) as tls:
+        command = [sys.executable, "-m", "tests.lib.attacked", plain.url, tls.url, str(ca_path)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, "HOME": str(folder)}
+        )
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        yield {(on, name): Attacked(said, peak_mib) for on, name, said, peak_mib in told}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("on", SAID)
+def test_an_answer_that_attacks_costs_neither_memory_nor_time(
+    attacked: dict[tuple[str, str], Attacked], on: str, name: str
+) -> None:
+    said, peak_mib = attacked[on, name]
+    usual = (
+        NO_HTTP if name.startswith("endless") and name not in ("endless-continues", "endless-extensions") else TIMED_OUT
+    )
+    assert re.search(SAID[on].get(name, usual), said), said
+    assert peak_mib <= PEAK_LIMIT_MIB
+    assert "canary" not in said

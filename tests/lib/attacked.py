@@ -1,0 +1,70 @@
+"""Reads from an API that attacks, in a process of its own: `python -m tests.lib.attacked PLAIN TLS CA`.
+
+Prints a line of JSON for each attack: on whom, which, what is said of it, and the peak of memory so far in MiB.
+"""
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from blocks import http_auth
+from blocks.http_api import HttpApi
+from freight import retry
+from freight.errors import DpaError
+from freight.readers import http_pages
+from freight.readers.http_pages import ApiOptions, Pages
+from tests.lib.attacks import ATTACKS, SLOW
+
+LIMIT_S = 2.0  # for slow attacks: they always outlast it
+KEY = "canary: the secret of the client"
+
+
+def _attacked(on: str, name: str, api: HttpApi) -> None:
+    said = "nothing"
+    try:
+        with api.client() as client, tempfile.TemporaryDirectory() as folder:
+            Pages(client, ApiOptions(), "erp/machines", httpx.URL("machines"), {}).write(Path(folder))
+    except DpaError as error:
+        said = str(error)
+    except Exception as error:
+        said = f"raw {type(error).__name__}: {error}"
+    print(json.dumps([on, name, said, _peak_mib()]), flush=True)
+
+
+def _peak_mib() -> int:
+    """Return the peak of this process; what getrusage tells may be that of the one that started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) >> 10
+
+
+def _attack(names: Iterable[str], urls: Mapping[str, str], workers: int, **limits: Any) -> None:
+    tls: dict[str, Any] = {"auth": "oauth2", "client_id": "dpa", "key": KEY, "ca_location": urls["ca"]}
+    with ThreadPoolExecutor(workers) as threads:
+        for name in names:
+            api = HttpApi(base_url=f"{urls['plain']}/v1/{name}", private=True, **limits)
+            threads.submit(_attacked, "api", name, api)
+            token_url = f"{urls['tls']}/v1/{name}"
+            api = HttpApi(base_url=f"{urls['tls']}/v1/body", token_url=token_url, private=True, **tls, **limits)
+            threads.submit(_attacked, "token", name, api)
+
+
+def main() -> None:
+    """Be attacked in every way."""
+    urls = dict(zip(("plain", "tls", "ca"), sys.argv[1:], strict=True))
+    retry.RETRIES = 0
+    _attack([name for name in ATTACKS if name not in SLOW], urls, workers=1)
+    http_pages.FETCH_LIMIT_S = http_auth.TOKEN_LIMIT_S = LIMIT_S
+    _attack(SLOW, urls, workers=8, connect_timeout_s=LIMIT_S, read_timeout_s=LIMIT_S)
+
+
+if __name__ == "__main__":
+    main()
