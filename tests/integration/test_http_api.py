@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from blocks.http_api import HttpApi
+from blocks.http_auth import ApiKey
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from freight.errors import ConfigurationError, TransientError
 from freight.simulator.certificates import write_certificates
@@ -28,7 +29,7 @@ class Erp:
         key: what it takes; tokens are for this secret, too.
         token: the one that it gives and takes.
         lifetime_s: of tokens.
-        status: of the token server, when it is unwell.
+        status, refusal, headers: of the token server, when it is unwell.
         seen: requests, as path and who showed what.
     """
 
@@ -36,6 +37,8 @@ class Erp:
         self.ca_path, self._server_path = folder / "erp-ca.pem", folder / "erp.pem"
         write_certificates(self.ca_path, self._server_path)
         self.key, self.token, self.lifetime_s, self.status = "canary one", "token one", 3600, 200
+        self.refusal: dict[str, Any] = {}
+        self.headers: dict[str, str] = {}
         self.seen: list[tuple[str, str | None]] = []
 
     def serve(self) -> ThreadingHTTPServer:
@@ -60,7 +63,7 @@ class Erp:
                 erp.seen.append((self.path, form["client_secret"][0]))
                 told = (form["grant_type"], form["client_id"], form["scope"], form["client_secret"])
                 if erp.status != 200:
-                    self.answer(erp.status, {})
+                    self.answer(erp.status, erp.refusal, **erp.headers)
                 elif told == (["client_credentials"], ["dpa"], ["erp"], [erp.key]):
                     self.answer(200, {"access_token": erp.token, "expires_in": erp.lifetime_s})
                 else:
@@ -146,6 +149,65 @@ def test_a_token_server_that_is_unwell_may_be_asked_again(erp: Erp, new_api: New
             machines(client)
         erp.status = 200
         assert machines(client) == 3
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_secret_of_a_client_is_posted_once_and_nowhere_else(erp: Erp, new_api: NewApi, status: int) -> None:
+    erp.status = status
+    for place in (f"{erp.url.replace('localhost', '127.0.0.1')}/stolen", "/stolen"):
+        erp.headers = {"Location": place}
+        erp.seen.clear()
+        with (
+            new_api("oauth2").client() as client,
+            pytest.raises(ConfigurationError, match=f"answers {status}, and leads elsewhere: a secret is not sent on"),
+        ):
+            client.get("machines", follow_redirects=True)
+        assert erp.seen == [("/token", erp.key)]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        ({"error": "invalid_scope", "error_description": "canary one"}, r"the key \(invalid_scope\)$"),
+        ({"error": "canary one"}, "the key$"),
+        ({"error": ["invalid_scope"]}, "the key$"),
+        ({"access_token": 7}, "the key$"),
+    ],
+)
+def test_of_a_refusal_only_what_oauth_has_a_word_for_is_told(
+    erp: Erp, new_api: NewApi, refusal: dict[str, Any], told: str
+) -> None:
+    erp.status, erp.refusal, erp.headers = 403, refusal, {"X-Told": "canary one"}
+    with new_api("oauth2").client() as client, pytest.raises(ConfigurationError, match=told) as refused:
+        machines(client)
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("lifetime", [-1, "soon", 1e300, None, [], True])
+def test_a_lifetime_that_is_none_does_no_harm(erp: Erp, new_api: NewApi, lifetime: Any) -> None:
+    erp.lifetime_s = lifetime
+    with new_api("oauth2").client() as client:
+        assert machines(client) == machines(client) == 3
+
+
+@pytest.mark.parametrize("key", ["canary\nX: y", "canary\x00", "canary é", "canary\r"])
+def test_a_key_that_no_header_can_hold_is_not_repeated(new_api: NewApi, key: str) -> None:
+    with (
+        new_api("none", key_secret=None).client() as client,
+        pytest.raises(ConfigurationError, match="a character that no header can hold") as refused,
+    ):
+        client.get("machines", auth=ApiKey("X-Api-Key", lambda *, fresh=False: key))  # noqa: ARG005
+    assert "canary" not in str(refused.value)
+
+
+def test_a_token_that_no_header_can_hold_is_not_repeated(erp: Erp, new_api: NewApi) -> None:
+    erp.token = "canary\nX: y"
+    with (
+        new_api("oauth2").client() as client,
+        pytest.raises(ConfigurationError, match="a character that no header can hold") as refused,
+    ):
+        machines(client)
+    assert "canary" not in str(refused.value)
 
 
 @pytest.mark.parametrize("auth", ["api-key", "oauth2"])

@@ -239,6 +239,27 @@ FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
     "a path that is not there": (lambda _: Reply("", 404), {}, r"answers 404 Not Found \[missing\]"),
     "a part": (lambda _: Reply(MACHINES, 206), {}, "answers 206"),
     "nothing new although nobody asked": (lambda _: Reply(b"", 304), {}, "answers 304"),
+    "words of its own": (lambda _: Reply("", 299), {}, r"the API answers 299 \[unreadable\]"),
+    "a redirection to no place": (
+        lambda _: Reply("", 302, {"Location": "//xn--a/"}),
+        {},
+        "it redirects to no place, or more than 5 times",
+    ),
+    "a next page at half an address": (
+        lambda _: Reply(MACHINES, headers={"Link": '<http:////[>; rel="next"'}),
+        {"paging": "link"},
+        "leads to a page that has no place",
+    ),
+    "a next page whose address holds a secret": (
+        lambda _: Reply(MACHINES, headers={"Link": '</v1/machines?key=canary>; rel="next"'}),
+        {"paging": "link"},
+        r"same page again at /?\S*machines\?key \[corrupt\]",
+    ),
+    "a kind that holds a secret": (
+        lambda _: Reply(b"<", headers={"Content-Type": "you said: canary"}),
+        {},
+        r"the answer \(of no known type\): not valid JSON",
+    ),
     "a redirection that leads back": (
         lambda _: Reply("", 302, {"Location": "/v1/machines"}),
         {},
@@ -279,6 +300,32 @@ def test_what_does_not_add_up_is_told_and_loads_nothing(
     message = failure(corridor)
     assert re.search(told, message), message
     assert "Remedy: " in message
+    assert "canary" not in message
+
+
+@pytest.mark.parametrize("header", ["Date", "Last-Modified", "ETag", "Retry-After"])
+@pytest.mark.parametrize(
+    "value", ["Fri, 31 Dec 9999 23:59:59 -1200", "Mon, 01 Jan 99999999999999 00:00:00 GMT", "\xe9", "9" * 9_000]
+)
+def test_a_header_that_tells_nothing_is_passed_over(corridor: Corridor, api: OddApi, header: str, value: str) -> None:
+    api.reply = lambda _: Reply(MACHINES, headers={header: value})
+    assert load(corridor).counts.inserted == 6
+    assert load(corridor).state == "unchanged"
+
+
+@pytest.mark.parametrize("etag", ["\xe9", "9" * 9_000])
+def test_an_etag_that_cannot_be_sent_back_is_not_kept(corridor: Corridor, api: OddApi, etag: str) -> None:
+    api.reply = lambda _: Reply(MACHINES, headers={"ETag": etag})
+    assert load(corridor).counts.inserted == 6
+    assert load(corridor).state == "unchanged"
+    assert "If-None-Match" not in api.asked[-1].headers
+
+
+def test_an_answer_that_is_packed_once_is_unpacked(corridor: Corridor, api: OddApi) -> None:
+    packed = gzip.compress(json.dumps(MACHINES + [{"id": f"MCH-{n}", "year": 2010} for n in range(9_000)]).encode())
+    api.reply = lambda _: Reply(packed, headers={"Content-Encoding": "gzip"})
+    assert load(corridor).counts.read == 9_006
+    assert api.asked[-1].headers["Accept-Encoding"] == "gzip"
 
 
 def test_an_answer_that_unpacks_to_more_than_fits_is_not_read(

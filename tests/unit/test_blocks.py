@@ -27,6 +27,7 @@ CONNECTION = f"Endpoint=sb://corridor.servicebus.windows.net/;SharedAccessKeyNam
 HUBS = "corridor.servicebus.windows.net:9093"
 SECRET = {"vault": {"url": "https://corridor.vault.azure.net"}, "name": "kafka"}
 API = "https://erp.example.org/v1"
+CLIENT = {"auth": "oauth2", "client_id": "dpa", "key": CANARY}
 BLOBS = "https://corridor.blob.core.windows.net"
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa", "password": CANARY}
 
@@ -233,12 +234,24 @@ def test_a_secret_is_named_without_its_url() -> None:
         ({"base_url": f"https://dpa:{CANARY.replace('/', '')}@erp.example.org"}, "without user, password"),
         ({"base_url": "https://erp.example.org/?key=1"}, "question mark"),
         ({"base_url": "https://erp:port"}, "cannot be read"),
+        ({"base_url": "http://169.254.169.254/metadata"}, "base_url names 169.254.169.254, where no API is"),
+        ({"base_url": "http://169.254.169.254", "private": True}, "where no API is"),
+        ({"base_url": "http://2852039166"}, "where no API is"),
+        ({"base_url": "http://169。254。169。254"}, "where no API is"),
+        ({"base_url": "http://１６９.254.169.254"}, "cannot be read"),
+        ({"base_url": "http://[::ffff:169.254.169.254]"}, "where no API is"),
+        ({"base_url": "https://10.0.0.5/v1"}, "in a private network: if the API is there, say so by `private`"),
+        ({"base_url": "http://127.1:4200/api"}, "say so by `private`"),
+        ({"auth": "api-key", "key": CANARY, "api_key_header": "X-Key\nY: "}, "the name of a header"),
         ({"base_url": "http://erp.example.org", "auth": "api-key", "key": CANARY}, "name https:// in base_url"),
         ({"key": CANARY}, "choose auth, or remove the key"),
         ({"auth": "api-key"}, "fill in key, or key_secret"),
         ({"auth": "api-key", "key": CANARY, "key_secret": SECRET}, "remove key, or key_secret"),
         ({"auth": "oauth2", "key": CANARY, "token_url": API}, "needs a client_id"),
         ({"auth": "oauth2", "key": CANARY, "client_id": "dpa", "token_url": "http://erp"}, "token_url with https://"),
+        ({**CLIENT, "token_url": f"https://dpa:{CANARY.replace('/', '')}@erp/token"}, "without user and password"),
+        ({**CLIENT, "token_url": "https://169.254.169.254/token"}, "token_url names 169.254.169.254, where no API is"),
+        ({**CLIENT, "token_url": "https://10.0.0.5/token"}, "say so by `private`"),
     ],
 )
 def test_an_api_that_cannot_work_is_refused_with_a_remedy(fields: dict[str, Any], remedy: str) -> None:
