@@ -86,7 +86,7 @@ class ClientCredentials(httpx.Auth):
             ConfigurationError: the token server refuses the client.
             TransientError: it gives no token right now.
         """
-        until = min(request.extensions.get(UNTIL, inf), time.monotonic() + TOKEN_LIMIT_S)
+        until = request.extensions.get(UNTIL, inf)
         if time.monotonic() >= self._valid_until:
             self._renew(until)
         request.headers["Authorization"] = f"Bearer {self._token}"
@@ -108,14 +108,17 @@ class ClientCredentials(httpx.Auth):
     def _ask(self, secret: str, until: float) -> _Answer:
         """Ask by a client of its own, which follows no redirection: a secret is sent nowhere twice."""
         form = {**self._form, "client_secret": secret}
+        limit = {UNTIL: min(until, time.monotonic() + TOKEN_LIMIT_S)}
         try:
             with (
                 self._connect(self._token_url) as client,
-                client.stream("POST", self._token_url, data=form, extensions={UNTIL: until}) as response,
+                client.stream("POST", self._token_url, data=form, extensions=limit) as response,
             ):
                 return _Answer(response.status_code, _content(response))
         except httpx.TransportError as error:
             raise TransientError(f"{self._told} does not answer in full: {words_of(error)}") from None
+        except (httpx.InvalidURL, ValueError):
+            raise ConfigurationError(f"{self._told} leads to no place: ask its owner") from None
 
     @property
     def _told(self) -> str:
@@ -129,7 +132,7 @@ class ClientCredentials(httpx.Auth):
             raise ConfigurationError(
                 f"{told}, and leads elsewhere: a secret is not sent on, name as token_url where tokens are given"
             )
-        if not isinstance(answer.content.get("access_token"), str):
+        if answer.status >= HTTPStatus.BAD_REQUEST or not isinstance(answer.content.get("access_token"), str):
             refusal = answer.content.get("error")
             code = f" ({refusal})" if isinstance(refusal, str) and refusal in REFUSALS else ""
             raise ConfigurationError(f"{told} without a token: check client_id, scope and the key{code}")

@@ -172,6 +172,7 @@ def test_the_secret_of_a_client_is_posted_once_and_nowhere_else(erp: Erp, new_ap
         ({"error": "canary one"}, "the key$"),
         ({"error": ["invalid_scope"]}, "the key$"),
         ({"access_token": 7}, "the key$"),
+        ({"access_token": "token one"}, "the key$"),
     ],
 )
 def test_of_a_refusal_only_what_oauth_has_a_word_for_is_told(

@@ -97,7 +97,7 @@ ATTACKS: dict[str, Attack] = {
     "no-gzip": _packed("gzip", lambda: b"[]"),
     "redirect-with-a-body": _to("/v1/body"),
     "posted-on": _to("https://127.0.0.1/v1/body", "307 Temporary Redirect"),
-    "redirect-to-nowhere": _to("http://a:b:c//[/"),
+    "redirect-to-nowhere": _to("//xn--a/"),
     "redirect-loop": _to("/v1/redirect-loop/machines"),
     "refused-with-a-body": _body_of("401 Unauthorized"),
     "missing-with-a-body": _body_of("404 Not Found"),
