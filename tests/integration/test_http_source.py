@@ -3,12 +3,15 @@
 import gzip
 import json
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
+import polars as pl
 import pytest
 import sqlalchemy as sa
 
@@ -17,6 +20,7 @@ from freight import retry
 from freight.errors import ConfigurationError
 from freight.pipeline import UnitOutcome
 from freight.readers import http_pages
+from freight.readers.raw import RawBatch, RawTable
 from freight.reconcile import reconcile
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest
@@ -344,6 +348,25 @@ def test_pages_that_take_too_long_in_all_are_given_up(
     monkeypatch.setattr(http_pages, "FETCH_LIMIT_S", -1.0)
     api.reply = lambda _: Reply(MACHINES)
     assert "[timed_out]" in failure(corridor)
+
+
+def test_pages_with_long_addresses_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        number = int(request.url.params.get("page", "1")) + 1
+        more = {"Link": f'<?page={number}&cursor={"x" * 9_000}>; rel="next"'} if number < 500 else {}
+        return httpx.Response(200, content=b"[]", headers=more)
+
+    def read(*_: Any) -> RawTable:
+        told = pl.DataFrame({"record": ["[null,null,null,null,null]"], "mark": ["null"], "row_number": [0]})
+        return RawTable(("record", "mark"), iter([RawBatch(told, pl.DataFrame())]))
+
+    monkeypatch.setattr(http_pages, "read_isolated", read)
+    client = httpx.Client(base_url="https://erp.example.org", transport=httpx.MockTransport(answer))
+    pages = http_pages.Pages(client, http_pages.ApiOptions(paging="link"), "erp", httpx.URL("machines"), {})
+    tracemalloc.start()
+    pages.write(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 7 << 20  # urllib remembers the last ones
+    tracemalloc.stop()
 
 
 def test_a_record_that_names_a_key_twice_is_quarantined(corridor: Corridor, api: OddApi) -> None:

@@ -147,6 +147,16 @@ def test_what_was_sent_is_not_in_the_words_for_what_went_wrong(api: OddApi) -> N
     assert "canary" not in words_of(failed.value)
 
 
+@pytest.mark.parametrize("attack", ["dripping-status", "dripping-headers", "dripping-continues"])
+def test_headers_that_drip_have_the_time_of_one_answer(attack: str) -> None:
+    with (
+        AttackServer() as server,
+        open_client(f"{server.url}/v1/{attack}", is_private=True, connect_timeout_s=0.5, read_timeout_s=0.5) as client,
+        pytest.raises(httpx.ReadTimeout),
+    ):
+        client.get("machines")
+
+
 def test_a_client_that_is_told_no_limit_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "EXCHANGE_LIMIT_S", 1.0)
     with (
