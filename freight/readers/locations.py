@@ -31,6 +31,7 @@ from freight.readers.packed import (
 )
 
 GLOB_SIGN = re.compile(r"[*?[]")
+OVER_HTTP = re.compile(r"(?:^|::)https?://", re.IGNORECASE)  # also within another filesystem
 
 # What a name must not bring into logs and reports, and what the key of a table takes.
 CONTROL = re.compile(rf"[\t\n{UNSEEN}]")
@@ -293,6 +294,10 @@ def below(location: str, file: SourceFile, base: Path) -> str:
 
 
 def _filesystem(location: str, base: Path) -> AbstractFileSystem:
+    if OVER_HTTP.search(location):  # what fsspec does there has no bound, and goes wherever it is led
+        raise ConfigurationError(
+            "files are not read over http(s)://: the reader http_api asks an API, else let them be delivered into a folder"
+        )
     try:
         filesystem = fsspec.core.url_to_fs(location)[0]
     except (ImportError, ValueError) as error:

@@ -66,6 +66,15 @@ def test_a_location_that_tells_no_whole_day_is_refused(location: str) -> None:
         source(location)
 
 
+@pytest.mark.parametrize(
+    "location", ["http://169.254.169.254/m.csv", "HTTPS://u:canary@erp/*.csv", "simplecache::http://erp/machines.csv"]
+)
+def test_no_file_is_read_over_http(location: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="the reader http_api asks an API") as refused:
+        find_files(location, tmp_path)
+    assert "canary" not in str(refused.value)
+
+
 def test_some_sources_of_a_catalog(tmp_path: Path) -> None:
     catalog = Catalog(sources=(source(DATED), source("*.csv", "undated")), folder=tmp_path)
     assert [s.name for s in catalog.only(None).sources] == ["erp", "undated"]
