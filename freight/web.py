@@ -26,6 +26,7 @@ EXCHANGE_LIMIT_S = 1_800.0  # for a question and its answer, unless the question
 ERROR_LIMIT_BYTES = 4_096  # of what comes with a refusal
 PIECE_BYTES = 1 << 16
 REDIRECTS_LIMIT = 5
+SHOWN_CHARS = 300  # of a URL, which a server may make as long as it likes
 UNTIL = "until"  # the extension of a question that says until when it has its whole answer, by the monotonic clock
 ENCODINGS = {"gzip", "x-gzip", "deflate"}
 
@@ -62,7 +63,7 @@ def open_client(
     def stay(request: httpx.Request) -> None:
         if _origin(request.url) != _origin(place):
             raise ConfigurationError(
-                f"the API {shown(place)} leads to {request.url.host}: that needs an HTTP API block of its own"
+                f"the API {shown(place)} leads to {request.url.host[:SHOWN_CHARS]}: that needs an HTTP API block of its own"
             )
 
     return httpx.Client(
@@ -80,7 +81,8 @@ def open_client(
 def shown(url: httpx.URL) -> str:
     """Return a URL as it may be shown: of what stands behind its question mark only the names."""
     names = "&".join(dict.fromkeys(url.params.keys()))
-    return f"{url.copy_with(query=None, fragment=None, username=None, password=None)}{'?' * bool(names)}{names}"
+    bare = url.copy_with(query=None, fragment=None, username=None, password=None)
+    return f"{bare}{'?' if names else ''}{names}"[:SHOWN_CHARS]
 
 
 def words_of(error: httpx.TransportError) -> str:

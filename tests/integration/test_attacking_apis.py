@@ -27,6 +27,7 @@ SENT_ON = r"and leads elsewhere: a secret is not sent on"
 
 BY_THE_API = {
     "gzip-within-gzip": "it is packed more than once",
+    "gzip-on-two-lines": "it is packed more than once",
     "gzip": TOO_LARGE,
     "deflate": TOO_LARGE,
     "many-encodings": "it is packed more than once",
@@ -48,7 +49,7 @@ BY_THE_API = {
 }
 BY_THE_TOKEN_SERVER = {
     **dict.fromkeys(("gzip-within-gzip", "gzip", "deflate", "many-encodings", "brotli", "half-a-gzip"), NO_TOKEN),
-    **dict.fromkeys(("two-gzips", "no-gzip", "body", "many-links"), NO_TOKEN),
+    **dict.fromkeys(("gzip-on-two-lines", "two-gzips", "no-gzip", "body", "many-links"), NO_TOKEN),
     **dict.fromkeys(("redirect-with-a-body", "posted-on", "redirect-loop", "dripping-redirect"), SENT_ON),
     "redirect-to-nowhere": "leads to no place: ask its owner",
     "refused-with-a-body": "answers 401 without a token",

@@ -10,7 +10,7 @@ import pytest
 
 from freight import web
 from freight.errors import ConfigurationError
-from freight.web import open_client, words_of
+from freight.web import open_client, shown, words_of
 from tests.lib.attacks import AttackServer
 from tests.lib.odd_api import OddApi, Reply
 
@@ -138,6 +138,21 @@ def test_a_proxy_of_the_environment_is_used_and_decides_what_names_lead_to(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with open_client(api.url, is_private=True, **LIMITS) as client:
         assert client.get("machines").json() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (
+            "https://dpa:canary@erp.example.org/v1?key=canary&key=canary&page=2#canary",
+            "https://erp.example.org/v1?key&page",
+        ),
+        ("/v1/machines", "/v1/machines"),
+        ("/" + "x" * 9_000, "/" + "x" * 299),
+    ],
+)
+def test_of_a_url_nothing_is_shown_that_may_be_a_secret(url: str, told: str) -> None:
+    assert shown(httpx.URL(url)) == told
 
 
 def test_what_was_sent_is_not_in_the_words_for_what_went_wrong(api: OddApi) -> None:

@@ -88,6 +88,7 @@ def _silent() -> Iterator[bytes]:
 
 ATTACKS: dict[str, Attack] = {
     "gzip-within-gzip": _packed("gzip, gzip", lambda: gzip.compress(_bomb(MUCH))),
+    "gzip-on-two-lines": _packed("gzip\r\nContent-Encoding: gzip", lambda: gzip.compress(_bomb(MUCH))),
     "gzip": _packed("gzip", lambda: _bomb(MUCH)),
     "deflate": _packed("deflate", lambda: _bomb(MUCH, wbits=15)),
     "many-encodings": _packed(", ".join(["gzip"] * 500), lambda: _bomb(MUCH)),
