@@ -62,9 +62,8 @@ def open_client(
 
     def stay(request: httpx.Request) -> None:
         if _origin(request.url) != _origin(place):
-            raise ConfigurationError(
-                f"the API {shown(place)} leads to {request.url.host[:SHOWN_CHARS]}: that needs an HTTP API block of its own"
-            )
+            host = request.url.host[:SHOWN_CHARS]
+            raise ConfigurationError(f"the API {shown(place)} leads to {host}: that needs an HTTP API block of its own")
 
     return httpx.Client(
         base_url=place,

@@ -296,7 +296,7 @@ def below(location: str, file: SourceFile, base: Path) -> str:
 def _filesystem(location: str, base: Path) -> AbstractFileSystem:
     if OVER_HTTP.search(location):  # what fsspec does there has no bound, and goes wherever it is led
         raise ConfigurationError(
-            "files are not read over http(s)://: the reader http_api asks an API, else let them be delivered into a folder"
+            "files are not read over http(s)://: the reader http_api asks an API, else have them delivered"
         )
     try:
         filesystem = fsspec.core.url_to_fs(location)[0]
