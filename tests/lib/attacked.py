@@ -5,6 +5,7 @@ Prints a line of JSON for each attack: on whom, which, what is said of it, and t
 
 import json
 import re
+import resource
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,7 @@ from freight.readers import http_pages
 from freight.readers.http_pages import ApiOptions, Pages
 from tests.lib.attacks import ATTACKS, SLOW
 
+MEMORY_LIMIT_BYTES = 2 << 30  # should an attack succeed, the machine is to survive it
 LIMIT_S = 2.0  # for slow attacks: they always outlast it
 KEY = "canary: the secret of the client"
 
@@ -60,6 +62,7 @@ def _attack(names: Iterable[str], urls: Mapping[str, str], workers: int, **limit
 def main() -> None:
     """Be attacked in every way."""
     urls = dict(zip(("plain", "tls", "ca"), sys.argv[1:], strict=True))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     retry.RETRIES = 0
     _attack([name for name in ATTACKS if name not in SLOW], urls, workers=1)
     http_pages.FETCH_LIMIT_S = http_auth.TOKEN_LIMIT_S = LIMIT_S
