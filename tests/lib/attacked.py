@@ -8,7 +8,7 @@ import re
 import resource
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,10 @@ LIMIT_S = 2.0  # for slow attacks: they always outlast it
 KEY = "canary: the secret of the client"
 
 
-def _attacked(on: str, name: str, api: HttpApi) -> None:
+Attacked = tuple[str, str, str, int]
+
+
+def _attacked(on: str, name: str, api: HttpApi) -> Attacked:
     said = "nothing"
     try:
         with api.client() as client, tempfile.TemporaryDirectory() as folder:
@@ -37,7 +40,7 @@ def _attacked(on: str, name: str, api: HttpApi) -> None:
         said = str(error)
     except Exception as error:
         said = f"raw {type(error).__name__}: {error}"
-    print(json.dumps([on, name, said, _peak_mib()]), flush=True)
+    return on, name, said, _peak_mib()
 
 
 def _peak_mib() -> int:
@@ -48,15 +51,16 @@ def _peak_mib() -> int:
     return int(found[1]) >> 10
 
 
-def _attack(names: Iterable[str], urls: Mapping[str, str], workers: int, **limits: Any) -> None:
+def _attack(names: Iterable[str], urls: Mapping[str, str], workers: int, **limits: Any) -> Iterator[Attacked]:
     tls: dict[str, Any] = {"auth": "oauth2", "client_id": "dpa", "key": KEY, "ca_location": urls["ca"]}
+    attacks: list[tuple[str, str, HttpApi]] = []
+    for name in names:
+        api = HttpApi(base_url=f"{urls['plain']}/v1/{name}", private=True, **limits)
+        token_url = f"{urls['tls']}/v1/{name}"
+        by_tokens = HttpApi(base_url=f"{urls['tls']}/v1/body", token_url=token_url, private=True, **tls, **limits)
+        attacks += [("api", name, api), ("token", name, by_tokens)]
     with ThreadPoolExecutor(workers) as threads:
-        for name in names:
-            api = HttpApi(base_url=f"{urls['plain']}/v1/{name}", private=True, **limits)
-            threads.submit(_attacked, "api", name, api)
-            token_url = f"{urls['tls']}/v1/{name}"
-            api = HttpApi(base_url=f"{urls['tls']}/v1/body", token_url=token_url, private=True, **tls, **limits)
-            threads.submit(_attacked, "token", name, api)
+        yield from threads.map(_attacked, *zip(*attacks, strict=True))
 
 
 def main() -> None:
@@ -64,9 +68,10 @@ def main() -> None:
     urls = dict(zip(("plain", "tls", "ca"), sys.argv[1:], strict=True))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     retry.RETRIES = 0
-    _attack([name for name in ATTACKS if name not in SLOW], urls, workers=1)
+    told = [*_attack([name for name in ATTACKS if name not in SLOW], urls, workers=1)]
     http_pages.FETCH_LIMIT_S = http_auth.TOKEN_LIMIT_S = LIMIT_S
-    _attack(SLOW, urls, workers=8, connect_timeout_s=LIMIT_S, read_timeout_s=LIMIT_S)
+    told += _attack(SLOW, urls, workers=8, connect_timeout_s=LIMIT_S, read_timeout_s=LIMIT_S)
+    print(*map(json.dumps, told), sep="\n")
 
 
 if __name__ == "__main__":
