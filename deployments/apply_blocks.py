@@ -28,6 +28,7 @@ from blocks.places import load_block
 from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError, DpaError
+from tasks.temporary_server import guard_temporary_server
 
 BLOCKS: tuple[type[Block], ...] = (
     AlertChannel,
@@ -210,8 +211,10 @@ def main() -> int:
     """Carry out the command; return 0, 2 if the file is wrong, or 1 if Prefect does not answer."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, nargs="?", help="YAML of blocks; without one, only the kinds are told.")
+    file = parser.parse_args().file
+    guard_temporary_server()
     try:
-        names = apply_blocks(parser.parse_args().file)
+        names = apply_blocks(file)
     except DpaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -6,16 +6,18 @@ Both go on in the background. Repeating either command is harmless.
 import os
 import platform
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import certifi
 import httpx
 import psutil
 from prefect import get_client
@@ -24,12 +26,20 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectAlreadyExists
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_SSL_CERT_FILE,
+    PREFECT_API_URL,
+    get_current_settings,
+    temporary_settings,
+)
 from prefect.states import Cancelling
 
 from deployments import automations
+from deployments.address import Address
 from deployments.apply_blocks import apply_blocks
 from deployments.background import POLL_S, Background
+from deployments.login import OURS, THEIRS, chosen_login, own_login, source_line, tell_shells
 from freight.cli import demo
 from freight.errors import ConfigurationError, DpaError
 from freight.settings import PROJECT_ROOT, Settings, load_settings
@@ -38,6 +48,7 @@ POOL = "local"
 START_LIMIT_S = 180.0  # a small machine that is busy takes a minute for the server
 DRAIN_LIMIT_S = 60.0  # Prefect kills a run 30 s after it was cancelled
 PREFECT = (sys.executable, "-m", "prefect")
+SERVER = (sys.executable, "-m", "deployments.server")
 
 # Defaults that a user's own setting overrides.
 SERVER_SETTINGS = {
@@ -57,48 +68,51 @@ class Place:
 
     Attributes:
         url: of the API.
-        login: user:password, empty if the server asks for none.
+        login: user:password.
+        authority: PEM file of the one that vouches for its certificate, empty for those that Prefect knows.
     """
 
     url: str
-    login: str
-
-    @classmethod
-    def wanted(cls) -> "Place":
-        """Return where Prefect's own settings want a server."""
-        api = get_current_settings().server.api
-        return cls(f"http://{api.host}:{api.port}/api", os.environ.get("PREFECT_SERVER_API_AUTH_STRING", ""))
+    login: str = field(repr=False)
+    authority: str = ""
 
     @classmethod
     def of(cls, server: psutil.Process) -> "Place":
-        """Return where a server is that this module has started, be it in another shell."""
-        environment = server.environ()
-        return cls(environment["PREFECT_API_URL"], environment.get("PREFECT_API_AUTH_STRING", ""))
+        """Return where a server is that this module has started, be it in another shell or by an older version."""
+        told = server.environ()
+        return cls(told["PREFECT_API_URL"], told.get(THEIRS, ""), told.get("PREFECT_API_SSL_CERT_FILE", ""))
 
     @property
     def ui(self) -> str:
         """Address of the interface."""
         return self.url.removesuffix("/api")
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What clients have to know."""
+        told = {"PREFECT_API_URL": self.url, THEIRS: self.login}
+        return told | ({"PREFECT_API_SSL_CERT_FILE": self.authority} if self.authority else {})
+
     def environment(self, here: Settings) -> dict[str, str]:
         """Return the environment of Prefect's programs, which share nothing with other Prefects of this user."""
-        environment = {
+        return {
             **SERVER_SETTINGS,
             "DPA_SCALING": "false",  # an embedded warehouse takes one listener, and a laptop may have no Kafka
             **os.environ,
-            "PREFECT_HOME": str(here.home / ".prefect"),
-            "PREFECT_API_URL": self.url,
+            "PREFECT_HOME": str(here.prefect),
             "DPA_WORK_POOL": POOL,
+            **self.variables,
         }
-        return environment | ({"PREFECT_API_AUTH_STRING": self.login} if self.login else {})
 
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
         """Give a client, which also those use who ask Prefect for one by themselves."""
-        with (
-            temporary_settings({PREFECT_API_URL: self.url, PREFECT_API_AUTH_STRING: self.login or None}),
-            get_client(sync_client=True) as client,
-        ):
+        told = {
+            PREFECT_API_URL: self.url,
+            PREFECT_API_AUTH_STRING: self.login or None,
+            PREFECT_API_SSL_CERT_FILE: self.authority or None,
+        }
+        with temporary_settings(told), get_client(sync_client=True) as client:
             yield client
 
 
@@ -119,58 +133,131 @@ def up(here: Settings) -> None:
         blocks = here.home / "blocks.yaml"
         apply_blocks(blocks if blocks.exists() else None)
         _deploy(place, here)
+        tell_shells(here, place.ui, place.variables)
         if automations.has_channel(client):
             _say(automations.apply(client))
         _wait_for(_worker(here), lambda: _is_at_work(client, worker))
-    _say(_what_next(place))
+    _say(_what_next(here, place))
 
 
 def _start_server(here: Settings) -> Place:
     server = _server(here)
     process = server.process()
     if process is not None:
-        _say(f"The Prefect server runs already (process {process.pid})")
-        return Place.of(process)
-    place = Place.wanted()
-    url = httpx.URL(place.url)
-    if _answers(url):
+        return _place_of(process)
+    address = Address.wanted(here.home)
+    address.require_closed()
+    _refuse_open_metrics()
+    if _answers(address.host, address.port):
         raise ConfigurationError(
-            f"port {url.port} of {url.host} is in use by another program: end it, or set PREFECT_SERVER_API_PORT"
+            f"port {address.port} of {address.host} is in use by another program: end it, or set"
+            " PREFECT_SERVER_API_PORT"
         )
+    place = Place(address.api, chosen_login(here, _show_once), _authority(address))
     _say(f"Starting a Prefect server, log in {server.log_path}")
-    argv = [*PREFECT, "server", "start", "--host", url.host, "--port", str(url.port)]
-    server.start(argv, place.environment(here), PROJECT_ROOT)
+    server.start(SERVER, server_environment(here, address, place), PROJECT_ROOT)
     _wait_for(server, lambda: is_healthy(place))
     return place
 
 
-def _answers(url: httpx.URL) -> bool:
+def _place_of(server: psutil.Process) -> Place:
+    """Return where a server is that runs already.
+
+    Raises:
+        ConfigurationError: it is one of an older version, which lets everybody in.
+    """
+    if SERVER[-1] not in server.cmdline():
+        raise ConfigurationError(
+            f"the Prefect server that runs here (process {server.pid}) is of an older version of DPA and lets web pages"
+            " in: make down, then make up"
+        )
+    _say(f"The Prefect server runs already (process {server.pid})")
+    place = Place.of(server)
+    if own_login() not in ("", place.login):
+        _say(f"It keeps the password that it was started with: make down and make up for that in {OURS}")
+    return place
+
+
+def _refuse_open_metrics() -> None:
+    if get_current_settings().client.metrics.enabled:
+        raise ConfigurationError(
+            "PREFECT_CLIENT_METRICS_ENABLED would open a port at every address of this machine, to everybody: unset it"
+        )
+
+
+def _need_free_port(address: Address) -> None:
+    if _answers(address.host, address.port):
+        raise ConfigurationError(
+            f"port {address.port} of {address.host} is in use by another program: end it, or set"
+            " PREFECT_SERVER_API_PORT"
+        )
+
+
+def _authority(address: Address) -> str:
+    path = get_current_settings().api.ssl_cert_file
+    return str(Path(path).resolve()) if path and address.api.startswith("https:") else ""
+
+
+def server_environment(here: Settings, address: Address, place: Place) -> dict[str, str]:
+    """Return the environment of a server, which no setting of a user opens to pages of others."""
+    return {
+        "PREFECT_UI_API_URL": f"{address.ui}/api",
+        **place.environment(here),
+        OURS: place.login,
+        "PREFECT_SERVER_API_HOST": address.host,
+        "PREFECT_SERVER_API_PORT": str(address.port),
+        # By this name, which Prefect prefers to the one without API.
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(sorted(address.origins)),
+    }
+
+
+def _show_once(login: str) -> None:
+    """Show a login that was made just now, to a person and not to a log."""
+    if sys.stdout.isatty():
+        _say(f"Prefect asks for a login, which was made for it just now: {login}")
+
+
+def _answers(host: str, port: int) -> bool:
     try:
-        socket.create_connection((url.host, url.port or 80), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return False
     return True
 
 
 def is_healthy(place: Place) -> bool:
-    """Whether a server answers."""
-    if not _answers(httpx.URL(place.url)):
+    """Whether a server answers.
+
+    Raises:
+        ConfigurationError: it answers with a certificate that its clients do not trust.
+    """
+    url = httpx.URL(place.url)
+    if not _answers(url.host, url.port or (443 if url.scheme == "https" else 80)):
         return False  # which is cheap to tell: a client for HTTP loads all certificates of the world first
     try:
-        return httpx.get(f"{place.url}/health", timeout=5).is_success
-    except httpx.TransportError:
+        trusted = ssl.create_default_context(cafile=place.authority or certifi.where())
+        return httpx.get(f"{place.url}/health", timeout=5, verify=trusted).is_success
+    except httpx.TransportError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise ConfigurationError(
+                f"Prefect's own programs do not trust the certificate of {place.url} ({error}): name its authority in"
+                " PREFECT_API_SSL_CERT_FILE, and the server in PREFECT_UI_URL as the certificate does"
+            ) from error
         return False
 
 
 def _wait_for(program: Background, is_ready: Callable[[], bool]) -> None:
     """Wait until a program that was started does its work; one that does not come to it is stopped."""
     deadline = time.monotonic() + START_LIMIT_S
-    while not is_ready():
-        program.need()
-        if time.monotonic() > deadline:
-            program.stop()
-            raise ConfigurationError(f"no sign of life after {START_LIMIT_S:.0f} s, see {program.log_path}")
-        time.sleep(POLL_S)
+    try:
+        while not is_ready():
+            program.need()
+            if time.monotonic() > deadline:
+                raise ConfigurationError(f"no sign of life after {START_LIMIT_S:.0f} s, see {program.log_path}")
+            time.sleep(POLL_S)
+    except DpaError:
+        program.stop()
+        raise
 
 
 def _make_pool(client: SyncPrefectClient) -> None:
@@ -222,16 +309,15 @@ def _is_at_work(client: SyncPrefectClient, worker: psutil.Process) -> bool:
     return any(beat is not None and beat >= since for beat in beats)
 
 
-def _what_next(place: Place) -> str:
-    login = [("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")] if place.login else []
-    if os.name == "nt":
-        lines = [f'$env:PREFECT_API_URL = "{place.url}"', *(f"$env:{theirs} = $env:{ours}" for theirs, ours in login)]
-        prefect = r".venv\Scripts\prefect"
-    else:
-        lines = [f"export PREFECT_API_URL={place.url}", *(f'export {theirs}="${ours}"' for theirs, ours in login)]
-        prefect = ".venv/bin/prefect"
-    lines += [f"{prefect} deployment ls", f"{prefect} deployment run load-nightly/load-nightly --watch"]
-    return "\n".join([f"Prefect is at {place.ui}. Next:", *(f"  {line}" for line in lines)])
+def _what_next(here: Settings, place: Place) -> str:
+    programs = Path(".venv", "Scripts" if os.name == "nt" else "bin")
+    lines = [
+        source_line(here),
+        f"{programs / 'prefect'} deployment ls",
+        f"{programs / 'prefect'} deployment run load-nightly/load-nightly --watch",
+    ]
+    where = f"Prefect is at {place.ui} and asks for a login: {programs / 'dpa'} prefect-login shows it. Next:"
+    return "\n".join([where, *(f"  {line}" for line in lines)])
 
 
 # --- Down --------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from tasks.background import run_until_told
 from tasks.heartbeat import Heartbeat
 from tasks.log import log_run
 from tasks.run_names import dated
+from tasks.temporary_server import guard_temporary_server
 
 LIMITS, POISON = BatchLimits(), PoisonLimits()
 MOST_ROWS = 1_000_000  # that a Kafka client gives at once
@@ -133,6 +134,7 @@ def main() -> int:
         interrupted while it ended.
     """
     options = _parser().parse_args()
+    guard_temporary_server()
     _start_server_of_our_own()
     try:
         state = listen(**vars(options), return_state=True)

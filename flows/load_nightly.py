@@ -28,6 +28,7 @@ from tasks.artifacts import publish_table
 from tasks.log import log_run
 from tasks.report import write_report
 from tasks.run_names import DEGRADED, dated
+from tasks.temporary_server import guard_temporary_server
 
 DEGRADED_SHARE = 0.05
 
@@ -125,6 +126,7 @@ def _publish(report: RunReport) -> None:
 def main() -> int:
     """Run the flow in this process; return 0 if all is loaded, 2 if a setting is wrong, 1 if anything else failed."""
     ArgumentParser(description=__doc__).parse_args()
+    guard_temporary_server()
     state = load_nightly(return_state=True)
     error = state.result(raise_on_failure=False)
     if isinstance(error, DpaError):

@@ -80,6 +80,15 @@ def stream(
         raise typer.Exit(1)
 
 
+@app.command(name="prefect-login")
+def prefect_login_command() -> None:
+    """Show the login of the Prefect that `make up` starts, and the line that tells it to a shell."""
+    path = load_settings().prefect_login
+    if not path.exists():
+        raise ConfigurationError("no Prefect was started here: make up (python bootstrap.py up) starts one")
+    print(path.read_text(encoding="utf-8"), end="")  # as it is: a console would wrap and colour it
+
+
 @app.command(name="fetch-access")
 def fetch_access_command() -> None:
     """Fetch what reads MS Access files, once: Jackcess, by Maven. Windows needs Microsoft's driver instead."""

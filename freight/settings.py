@@ -46,6 +46,16 @@ class Settings:
         return self.home / ".access"
 
     @property
+    def prefect(self) -> Path:
+        """Folder of the Prefect of this machine: its database, and its password."""
+        return self.home / ".prefect"
+
+    @property
+    def prefect_login(self) -> Path:
+        """What a shell sources to talk to that Prefect."""
+        return self.prefect / ("login.ps1" if os.name == "nt" else "login.sh")
+
+    @property
     def landing(self) -> Path:
         """Folder that the simulator fills."""
         return self.home / "landing"

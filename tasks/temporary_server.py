@@ -1,0 +1,29 @@
+"""The server that Prefect starts for a process that names none."""
+
+import os
+import secrets
+
+from prefect.context import refresh_global_settings_context
+from prefect.settings import get_current_settings
+
+
+def new_login() -> str:
+    """Return a user and a password that nobody guesses, as `user:password`."""
+    return f"dpa:{secrets.token_urlsafe(24)}"
+
+
+def guard_temporary_server() -> None:
+    """Let the server of this process answer this process alone; does nothing where settings name a server.
+
+    It listens on loopback, which every page in a browser of this machine reaches, and has the blocks of its user.
+    To be called before anything asks Prefect.
+    """
+    if get_current_settings().api.url is not None:
+        return
+    login = new_login()
+    os.environ |= {
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+        "PREFECT_API_AUTH_STRING": login,
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "",  # it has no interface, so no page needs it
+    }
+    refresh_global_settings_context()
