@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: warehouses on both engines; a PostgreSQL, a Kafka and an Azurite that start."""
+"""Fixtures that every test may use: warehouses on both engines; a PostgreSQL, a Kafka, an Azurite and a browser."""
 
 import os
 import shutil
@@ -22,6 +22,8 @@ from freight.warehouse.migrate import migrate
 from tests.lib.access import AccessWriter
 from tests.lib.azurite import Azurite, OwnAzurite, fetch_azurite
 from tests.lib.azurite import why_not as why_no_azurite
+from tests.lib.browser import Browser, browsing
+from tests.lib.browser import why_not as why_no_browser
 from tests.lib.kafka import OwnKafka
 from tests.lib.postgres import PostgresServer, server_programs
 from tests.lib.stream_reader import Reader
@@ -139,6 +141,15 @@ def own_azurite(azurite_programs: Path, tmp_path: Path) -> Iterator[OwnAzurite]:
         yield lambda secure=False: at_the_end.enter_context(
             Azurite(azurite_programs, tmp_path / "azurite", secure=secure)
         )
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """A headless Chromium that remembers nothing."""
+    if reason := why_no_browser():
+        _cannot_test(reason)
+    with browsing(tmp_path) as browser:
+        yield browser
 
 
 @pytest.fixture

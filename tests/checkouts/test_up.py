@@ -1,20 +1,32 @@
-"""`make up`, a run from Prefect and `make down`, as the README shows them, in a copy of the repository."""
+"""`make up`, a run from Prefect and `make down`, as the README shows them, in a copy of the repository.
 
+One `make up` serves the tests of this file, in their order: the last one that needs it ends it.
+"""
+
+import json
+import re
 import socket
 import sqlite3
+import stat
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import psutil
 import pytest
+from websockets.exceptions import InvalidHandshake, WebSocketException
+from websockets.sync.client import connect
 
+from tests.lib.browser import Browser
 from tests.lib.checkout import Checkout
 from tests.lib.ports import free_port
 from tests.lib.readme import block
+from tests.lib.streams import wait_until
 
 DEPLOYMENTS = {
     "backfill/backfill",
@@ -41,8 +53,6 @@ SCHEDULED = {  # none of which overlaps itself
     "watch/watch",
 }
 LISTENERS = {"listen/listen-transactions": "transactions", "listen/listen-terminal-events": "terminal_events"}
-LOGIN = "ops:p@ss word"
-AUTH = httpx.BasicAuth(*LOGIN.split(":"))
 SCHEDULED_WITHIN_S = 30.0
 BUSY_LIMIT_S = 60.0
 
@@ -54,12 +64,23 @@ class Installation(NamedTuple):
     port: int
 
     @property
+    def ui(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def api(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
+        return f"{self.ui}/api"
+
+    @property
+    def login(self) -> str:
+        return (self.checkout.folder / ".prefect" / "password").read_text(encoding="ascii")
+
+    @property
+    def auth(self) -> httpx.BasicAuth:
+        return httpx.BasicAuth(*self.login.split(":"))
 
     def run(self, line: str, **environment: str) -> str:
         """Run a line of the README, which must succeed."""
-        line = line.replace("4200", str(self.port))
         done = self.checkout.run(line, PREFECT_SERVER_API_PORT=str(self.port), **environment)
         assert done.returncode == 0, done.stdout
         return done.stdout
@@ -68,14 +89,14 @@ class Installation(NamedTuple):
         """Ask as Prefect's own clients do: again while the server says that its database is busy."""
         deadline = time.monotonic() + BUSY_LIMIT_S
         while True:
-            answer = httpx.post(f"{self.api}{path}", json=what, auth=AUTH, timeout=30)
+            answer = httpx.post(f"{self.api}{path}", json=what, auth=self.auth, timeout=30)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
                 return answer.raise_for_status().json()
             time.sleep(0.5)
 
     def keep(self, slug: str, name: str, **data: Any) -> None:
         """Keep a block of a kind that is registered."""
-        with httpx.Client(base_url=self.api, auth=AUTH, timeout=30) as client:
+        with httpx.Client(base_url=self.api, auth=self.auth, timeout=30) as client:
             known = client.get(f"/block_types/slug/{slug}").raise_for_status().json()["id"]
             wanted = {"block_schemas": {"block_type_id": {"any_": [known]}}}
             (schema,) = client.post("/block_schemas/filter", json=wanted).raise_for_status().json()
@@ -87,7 +108,7 @@ class Installation(NamedTuple):
         return {f"{flows[found['flow_id']]}/{found['name']}": found for found in self.ask("/deployments/filter")}
 
     def server_settings(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.api}/admin/settings", auth=AUTH, timeout=30)
+        answer = httpx.get(f"{self.api}/admin/settings", auth=self.auth, timeout=30)
         settings = answer.raise_for_status().json()["server"]
         assert isinstance(settings, dict)
         return settings
@@ -105,12 +126,22 @@ def _is_of(process: psutil.Process, folder: str) -> bool:
         return False
 
 
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    made = Installation(Checkout(tmp_path / "dpa"), free_port())
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    made = Installation(Checkout(tmp_path_factory.mktemp("up") / "dpa"), free_port())
     yield made
     for pid in made.processes():  # of a test that failed
         psutil.Process(pid).kill()
+
+
+UP, LOGIN, RUN, DOWN = block("sh", "make up").splitlines()
+
+
+@pytest.fixture(scope="module")
+def first_up(installation: Installation) -> str:
+    """What `make up` says in a fresh checkout, whose runs ask a Kafka where nobody answers."""
+    installation.checkout.write({"blocks.yaml": "azure-key-vault: {corridor: {url: 'https://v.vault.azure.net'}}"})
+    return installation.run(UP, DPA_KAFKA_BOOTSTRAP="127.0.0.1:9")
 
 
 def scheduled(installation: Installation) -> set[str]:
@@ -155,32 +186,213 @@ def start(installation: Installation, deployment: str, until: str, **parameters:
 
 
 @pytest.mark.timeout(600)
-def test_everything_runs_from_prefect_after_make_up_and_nothing_after_make_down(installation: Installation) -> None:
-    up, export, run, down = block("sh", "make up").splitlines()
-    settings = {"PREFECT_SERVER_API_AUTH_STRING": LOGIN, "DPA_KAFKA_BOOTSTRAP": "127.0.0.1:9"}  # where nobody answers
-    login = {"PREFECT_API_AUTH_STRING": LOGIN}
-
-    installation.checkout.write({"blocks.yaml": "azure-key-vault: {corridor: {url: 'https://v.vault.azure.net'}}"})
-    first = installation.run(up, **settings)
-    assert first.startswith("Simulated 28,002 rows in 17 files")
-    assert export.replace("4200", str(installation.port)) in first
-    assert LOGIN not in first
-    assert httpx.post(f"{installation.api}/flows/filter", json={}).status_code == 401
-    deployed, running = installation.deployments(), installation.processes()
-    check_deployments(deployed)
+def test_make_up_starts_a_server_and_a_worker_and_deploys_everything(installation: Installation, first_up: str) -> None:
+    assert first_up.startswith("Simulated 28,002 rows in 17 files")
+    assert f"  {LOGIN}\n" in first_up
+    check_deployments(installation.deployments())
     check_server(installation.server_settings())
-    assert len(running) == 2
+    assert len(installation.processes()) == 2
     assert scheduled(installation) == SCHEDULED
     assert [told["name"] for told in installation.ask("/block_documents/filter")] == ["corridor"]
 
-    installation.run(f"{export}\n{run}", **login)  # ends with 0 if the run is Completed
+
+def test_its_password_is_in_no_output_log_or_command_line_and_its_files_are_the_owners_alone(
+    installation: Installation, first_up: str
+) -> None:
+    user, password = installation.login.split(":")
+    assert (user, len(password) >= 32) == ("dpa", True)
+    logs = [log.read_text(encoding="utf-8") for log in (installation.checkout.folder / "logs").iterdir()]
+    lines = [" ".join(psutil.Process(pid).cmdline()) for pid in installation.processes()]
+    assert [text for text in [first_up, *logs, *lines] if password in text] == []
+    folder = installation.checkout.folder / ".prefect"
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "password", folder / "login.sh")
+    }
+    assert modes == {".prefect": 0o700, "password": 0o600, "login.sh": 0o600}
+    shown = installation.run(".venv/bin/dpa prefect-login")
+    assert shown.startswith(f"# Prefect at {installation.ui} asks for the login {installation.login}\n")
+    assert shown == (folder / "login.sh").read_text(encoding="utf-8")
+
+
+# --- Attacks -----------------------------------------------------------------------------------------------------
+
+CANARY = "S3cret-of-a-block"
+SECRETS = {"include_secrets": True}
+ELSEWHERE = ("evil.example", "127.0.0.1.evil.example", "0.0.0.0", "")
+ASKS_FIRST = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+WEBSOCKETS = (
+    "events/in",
+    "events/out",
+    "logs/out",
+    "task_runs/subscriptions/scheduled",
+    "work_pools/local/workers/connect",
+)
+
+
+@pytest.fixture(scope="module")
+def secret_block(installation: Installation, first_up: str) -> None:
+    assert first_up
+    installation.keep("secret", "canary", value=CANARY)
+    assert CANARY in json.dumps(installation.ask("/block_documents/filter", **SECRETS))
+
+
+@pytest.mark.usefixtures("secret_block")
+def test_everything_but_signs_of_life_wants_the_password(installation: Installation) -> None:
+    paths = httpx.get(f"{installation.api}/openapi.json", auth=installation.auth, timeout=30).json()["paths"]
+    with httpx.Client(base_url=installation.api, timeout=30) as nobody:
+        asked = [(method, path) for path, methods in paths.items() for method in methods]
+        answers = {(m, p): nobody.request(m, re.sub(r"{\w+}", "x", p)).status_code for m, p in asked}
+        assert len(answers) > 150
+        assert {what for what, code in answers.items() if code != 401} == {("get", "/health"), ("get", "/ready")}
+        wrong = nobody.post("/block_documents/filter", json=SECRETS, auth=("dpa", "guessed"))
+        assert (wrong.status_code, CANARY in wrong.text) == (401, False)
+        told = nobody.get(f"{installation.ui}/ui-settings").json()
+        assert (told["api_url"], told["auth"]) == (installation.api, "BASIC")
+        described = [
+            nobody.get(f"{installation.ui}{path}").status_code for path in ("/docs", "/redoc", "/openapi.json")
+        ]
+        assert described == [404, 404, 404]
+
+
+@pytest.mark.usefixtures("secret_block")
+def test_a_page_of_another_origin_may_ask_nothing(installation: Installation) -> None:
+    own = {installation.ui, installation.ui.replace("127.0.0.1", "localhost")}
+    others = {"https://evil.example", "null", "http://127.0.0.1:9", "http://localhost"}
+    for origin in own | others:
+        headers = {"Origin": origin, **ASKS_FIRST}
+        answer = httpx.options(f"{installation.api}/block_documents/filter", headers=headers, timeout=30)
+        assert answer.headers.get("Access-Control-Allow-Origin") == (origin if origin in own else None)
+
+
+@pytest.mark.usefixtures("secret_block")
+def test_a_request_that_names_another_host_is_refused_even_with_the_password(installation: Installation) -> None:
+    for host in ELSEWHERE:
+        headers = {"Host": f"{host}:{installation.port}" if host else ""}
+        where = f"{installation.api}/block_documents/filter"
+        answer = httpx.post(where, json=SECRETS, headers=headers, auth=installation.auth, timeout=30)
+        assert (answer.status_code, CANARY in answer.text) == (400, False), host
+        assert httpx.get(installation.ui, headers=headers, timeout=30).status_code == 400
+
+
+@pytest.mark.usefixtures("first_up")
+@pytest.mark.parametrize("path", WEBSOCKETS)
+def test_a_websocket_wants_the_password_and_its_own_host(installation: Installation, path: str) -> None:
+    assert said_to_websocket(installation, path, "127.0.0.1", installation.login) == "auth_success"
+    assert said_to_websocket(installation, path, "127.0.0.1", "dpa:guessed") == "closed"
+    assert said_to_websocket(installation, path, "127.0.0.1", None) == "refused"
+    assert said_to_websocket(installation, path, "evil.example", installation.login) == "refused"
+
+
+def said_to_websocket(installation: Installation, path: str, host: str, login: str | None) -> str:
+    """Connect as a page of another origin would, whose host name leads here; log in if there is a login."""
+    with socket.create_connection(("127.0.0.1", installation.port)) as way:
+        where, protocols = f"ws://{host}:{installation.port}/api/{path}", ["prefect"] if login else None
+        try:
+            with connect(where, sock=way, subprotocols=protocols, origin="https://evil.example") as socket_:  # type: ignore[arg-type]
+                socket_.send(json.dumps({"type": "auth", "token": login}))
+                return str(json.loads(socket_.recv(timeout=30))["type"])
+        except InvalidHandshake:
+            return "refused"
+        except WebSocketException:
+            return "closed"
+
+
+# --- In a browser ------------------------------------------------------------------------------------------------
+
+ENTER = "\ue007"
+
+
+def log_in(browser: Browser, ui: str, login: str) -> None:
+    browser.open(ui)
+    wait_until(lambda: browser.find("input[type=password]") is not None, BUSY_LIMIT_S, browser)
+    browser.type(str(browser.find("input[type=password]")), login + ENTER)
+
+
+@pytest.mark.usefixtures("first_up")
+def test_the_interface_opens_in_a_browser_and_lets_in_who_knows_the_password(
+    installation: Installation, browser: Browser, tmp_path: Path
+) -> None:
+    log_in(browser, installation.ui, "dpa:guessed")
+    wait_until(lambda: "Invalid credentials" in browser.text, BUSY_LIMIT_S, browser)
+    assert "Deployments" not in browser.text
+
+    ui = installation.ui.replace("127.0.0.1", "localhost")  # whose pages ask 127.0.0.1
+    log_in(browser, ui, installation.login)
+    wait_until(lambda: "Deployments" in browser.text, BUSY_LIMIT_S, browser)
+    browser.open(f"{ui}/v2/deployments")
+    wait_until(lambda: "load-nightly" in browser.text, BUSY_LIMIT_S, browser)
+    browser.save_screenshot(tmp_path / "deployments.png")
+    loaded = browser.run("return performance.getEntriesByType('resource').map(entry => new URL(entry.name).hostname)")
+    assert set(loaded) <= {"127.0.0.1", "localhost"}  # nobody else is told that it is used
+
+
+TRIES = """
+const [api, deployment, run] = arguments;
+const told = promise => promise.then(answer => answer.text(), error => error.name);
+const json = {method: 'POST', headers: {'Content-Type': 'application/json'}};
+const untyped = body => ({method: 'POST', mode: 'no-cors', body: new Blob([JSON.stringify(body)])});
+const listened = new Promise(done => {
+    const socket = new WebSocket(api.replace('http', 'ws') + '/events/out');
+    socket.onopen = () => socket.send(JSON.stringify({type: 'filter', filter: {}}));
+    socket.onmessage = message => done(message.data);
+    socket.onclose = () => done('closed');
+});
+return Promise.all([
+    told(fetch(api + '/block_documents/filter', {...json, body: '{"include_secrets": true}'})),
+    told(fetch(api + `/deployments/${deployment}/create_flow_run`, {...json, body: JSON.stringify(run)})),
+    told(fetch(api + `/deployments/${deployment}/create_flow_run`, untyped(run))),
+    listened,
+]);
+"""
+
+
+@pytest.mark.usefixtures("secret_block")
+def test_a_page_of_others_in_a_browser_reads_no_block_and_starts_no_run(
+    installation: Installation, browser: Browser
+) -> None:
+    reconcile = installation.deployments()["reconcile/reconcile"]["id"]
+    attack = {"name": "attack", "job_variables": {"command": "false"}}
+    with page_of_others() as page:
+        browser.open(page)
+        answers = browser.run(TRIES, installation.api, reconcile, attack)
+    assert answers == ["TypeError", "TypeError", "", "closed"]  # the third is sent, and its answer kept from the page
+    assert installation.ask("/flow_runs/filter", flow_runs={"name": {"any_": ["attack"]}}) == []
+
+
+@contextmanager
+def page_of_others() -> Iterator[str]:
+    """Serve an empty page at another port of this machine."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, name="page", daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+# --- Work, and the end -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(600)
+def test_everything_runs_from_prefect_and_nothing_after_make_down(installation: Installation, first_up: str) -> None:
+    assert first_up
+    deployed, running = installation.deployments(), installation.processes()
+    installation.run(f"{LOGIN}\n{RUN}")  # ends with 0 if the run is Completed
     loaded = count(installation, "fact_transactions")
     assert loaded > 20_000
 
     installation.keep("alert-channel", "alerts", kind="webhook", key="http://127.0.0.1:9/nobody")
-    again = installation.run(up)  # in a shell that knows neither password nor Kafka
+    again = installation.run(UP, PREFECT_SERVER_API_AUTH_STRING="ops:another")  # in a shell that knows no Kafka
     assert "alerts go to the channel 'alerts'" in again
     assert "The Prefect server runs already" in again
+    assert "It keeps the password that it was started with" in again
     assert "The worker runs already" in again
     assert "It keeps its own DPA_KAFKA_BOOTSTRAP" in again
     assert installation.processes() == running
@@ -191,11 +403,11 @@ def test_everything_runs_from_prefect_after_make_up_and_nothing_after_make_down(
 
     start(installation, "reconcile/reconcile", until="COMPLETED")
     listener = start(installation, "listen/listen-transactions", until="RUNNING", simulated=True)
-    ended = installation.run(down)
+    ended = installation.run(DOWN)
     assert f"Cancelling {listener}\nThe worker and the Prefect server are stopped" in ended
     assert stored_state(installation, listener) == "CANCELLED"
     assert installation.processes() == []
-    assert "Nothing runs here" in installation.run(down)
+    assert "Nothing runs here" in installation.run(DOWN)
 
 
 def check_server(settings: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def test_no_shell_line_of_the_readme_is_left_out_here() -> None:
         "make run",
         "make stream",  # in test_stream.py
         "make up",  # in test_up.py
-        "export PREFECT_API_URL=http://127.0.0.1:4200/api",  # in test_up.py
+        ". .prefect/login.sh",  # in test_up.py
         ".venv/bin/prefect deployment run load-nightly/load-nightly --watch",  # in test_up.py
         "make down",  # in test_up.py
         "make test",

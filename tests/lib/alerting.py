@@ -15,10 +15,12 @@ from pydantic import SecretStr
 
 from blocks.alert_channel import AlertChannel
 from deployments import automations
+from deployments.address import Address
 from deployments.automations import ALERTS, CHANNEL, Alert
 from deployments.background import Background
-from deployments.local import POOL, PREFECT, Place, is_healthy
+from deployments.local import POOL, PREFECT, SERVER, Place, is_healthy, server_environment
 from freight.settings import PROJECT_ROOT, Settings
+from tasks.temporary_server import new_login
 from tests.lib.ports import free_port
 from tests.lib.streams import wait_until
 
@@ -142,18 +144,18 @@ class OwnPrefect:
     """A Prefect server in a process of its own, and a worker if one is started."""
 
     def __init__(self, folder: Path) -> None:
-        self.place = Place(f"http://127.0.0.1:{free_port()}/api", "")
-        home = Settings(folder, f"sqlite:///{(folder / 'warehouse.sqlite').as_posix()}", folder / "catalog.yaml")
-        self.environment = {**self.place.environment(home), **QUICK, "DPA_HOME": str(folder)}
+        self._address = Address("127.0.0.1", free_port())
+        self.place = Place(self._address.api, new_login())
+        self._home = Settings(folder, f"sqlite:///{(folder / 'warehouse.sqlite').as_posix()}", folder / "catalog.yaml")
+        self.environment = {**self.place.environment(self._home), **QUICK, "DPA_HOME": str(folder)}
         self._server = Background(folder / "run" / "server.pid", folder / "logs" / "server.log")
         self.database = folder / ".prefect" / "prefect.db"
         self._worker = Background(folder / "run" / "worker.pid", folder / "logs" / "worker.log")
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        port = self.place.ui.rpartition(":")[2]
-        argv = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port]
-        self._server.start(argv, self.environment, PROJECT_ROOT)
+        environment = server_environment(self._home, self._address, self.place) | QUICK
+        self._server.start(SERVER, {**environment, "DPA_HOME": str(self._home.home)}, PROJECT_ROOT)
         wait_until(lambda: bool(self._server.need()) and is_healthy(self.place), START_LIMIT_S, self._server.log_path)
 
     def stop_server(self) -> None:

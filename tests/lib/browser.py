@@ -7,9 +7,10 @@ and a program that downloads browsers.
 import base64
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -42,50 +43,13 @@ def why_not() -> str | None:
 
 
 class Browser:
-    """A browser with a profile of its own, from start to end of a `with`."""
+    """A browser that has started."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port = free_port()
-
-    def __enter__(self) -> Self:
-        with (self._folder / "chromedriver.log").open("wb") as log:
-            self._driver = subprocess.Popen(["chromedriver", f"--port={self._port}"], stdout=log, stderr=log)
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=ANSWER_LIMIT_S, trust_env=False)
-        try:
-            wait_until(self._is_ready, START_LIMIT_S, "chromedriver")
-            self._session = self._open()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.delete(f"/session/{self._session}")
-        self._end()
-
-    def _end(self) -> None:
-        self._client.close()
-        self._driver.terminate()
-        self._driver.wait()
-
-    def _is_ready(self) -> bool:
-        try:
-            return bool(self._client.get("/status").json()["value"]["ready"])
-        except httpx.TransportError:
-            return False
-
-    def _open(self) -> str:
-        options = {"args": [*FLAGS, f"--user-data-dir={self._folder / 'profile'}"], "binary": shutil.which("chromium")}
-        wanted = {"goog:chromeOptions": options, "timeouts": {"script": SCRIPT_LIMIT_MS}}
-        answer = self._client.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()["value"]
-        assert "sessionId" in answer, answer
-        return str(answer["sessionId"])
+    def __init__(self, driver: httpx.Client, session: str) -> None:
+        self._driver, self._session = driver, session
 
     def _tell(self, command: str, **what: Any) -> Any:
-        answer = self._client.post(f"/session/{self._session}/{command}", json=what)
+        answer = self._driver.post(f"/session/{self._session}/{command}", json=what)
         assert answer.is_success, answer.text
         return answer.json()["value"]
 
@@ -111,7 +75,42 @@ class Browser:
         """What the page shows."""
         return str(self.run("return document.body ? document.body.innerText : ''"))
 
+    def __str__(self) -> str:
+        return f"shows: {self.text}"
+
     def save_screenshot(self, path: Path) -> None:
         """Keep what the page looks like, as PNG."""
-        shot = self._client.get(f"/session/{self._session}/screenshot").raise_for_status().json()["value"]
+        shot = self._driver.get(f"/session/{self._session}/screenshot").raise_for_status().json()["value"]
         path.write_bytes(base64.b64decode(shot))
+
+
+@contextmanager
+def browsing(folder: Path) -> Iterator[Browser]:
+    """Give a browser with a profile of its own in a folder."""
+    port = free_port()
+    with ExitStack() as at_the_end:
+        log = at_the_end.enter_context((folder / "chromedriver.log").open("wb"))
+        process = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=log, stderr=log)
+        at_the_end.callback(process.wait)
+        at_the_end.callback(process.terminate)
+        where = f"http://127.0.0.1:{port}"
+        driver = at_the_end.enter_context(httpx.Client(base_url=where, timeout=ANSWER_LIMIT_S, trust_env=False))
+        wait_until(lambda: _is_ready(driver), START_LIMIT_S, folder / "chromedriver.log")
+        session = _open(driver, folder)
+        at_the_end.callback(driver.delete, f"/session/{session}")
+        yield Browser(driver, session)
+
+
+def _is_ready(driver: httpx.Client) -> bool:
+    try:
+        return bool(driver.get("/status").json()["value"]["ready"])
+    except httpx.TransportError:
+        return False
+
+
+def _open(driver: httpx.Client, folder: Path) -> str:
+    options = {"binary": shutil.which("chromium"), "args": [*FLAGS, f"--user-data-dir={folder / 'profile'}"]}
+    wanted = {"goog:chromeOptions": options, "timeouts": {"script": SCRIPT_LIMIT_MS}}
+    answer = driver.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()["value"]
+    assert "sessionId" in answer, answer
+    return str(answer["sessionId"])
