@@ -143,9 +143,9 @@ def receiving(prefect: SyncPrefectClient, secret: str, alerts: Sequence[Alert] =
 class OwnPrefect:
     """A Prefect server in a process of its own, and a worker if one is started."""
 
-    def __init__(self, folder: Path) -> None:
-        self._address = Address("127.0.0.1", free_port())
-        self.place = Place(self._address.api, new_login())
+    def __init__(self, folder: Path, address: Address | None = None, authority: str = "") -> None:
+        self._address = address or Address("127.0.0.1", free_port())
+        self.place = Place(self._address.api, new_login(), authority)
         self._home = Settings(folder, f"sqlite:///{(folder / 'warehouse.sqlite').as_posix()}", folder / "catalog.yaml")
         self.environment = {**self.place.environment(self._home), **QUICK, "DPA_HOME": str(folder)}
         self._server = Background(folder / "run" / "server.pid", folder / "logs" / "server.log")
@@ -191,9 +191,9 @@ class OwnPrefect:
 
 
 @contextmanager
-def own_prefect(folder: Path) -> Iterator[OwnPrefect]:
-    """Give a Prefect that has started."""
-    made = OwnPrefect(folder)
+def own_prefect(folder: Path, address: Address | None = None, authority: str = "") -> Iterator[OwnPrefect]:
+    """Give a Prefect that has started, where it is told to; an authority vouches for its certificate if it has one."""
+    made = OwnPrefect(folder, address, authority)
     _forget_where_events_go()
     try:
         made.start()
