@@ -83,23 +83,19 @@ class Address:
             ConfigurationError: other machines reach it without TLS, or its certificate cannot be used; the message says
                 what to set.
         """
-        if not is_loopback(self.host):
-            self._require_tls()
-        if self.certificate is not None:
-            _load(self.certificate, self.key)
-
-    def _require_tls(self) -> None:
-        if self.certificate is None:
+        if not is_loopback(self.host) and self.certificate is None:
             raise ConfigurationError(
                 f"a Prefect at {self.host} is reached from other machines, and the password goes there in clear: set"
                 " DPA_PREFECT_CERTIFICATE to a PEM file with the key and the certificate of this machine, or unset"
                 f" PREFECT_SERVER_API_HOST and come by a tunnel: ssh -L {self.port}:127.0.0.1:{self.port} MACHINE"
             )
-        if self.ui.scheme != "https" or _is_any(self.ui.host):
+        if not is_loopback(self.ui.host) and (self.ui.scheme != "https" or _is_any(self.ui.host)):
             raise ConfigurationError(
-                f"a Prefect at {self.host} has to be called by the name in its certificate: set PREFECT_UI_URL, such as"
-                f" https://prefect.example.org:{self.port}"
+                f"{self.ui} is not how others can open Prefect safely: set PREFECT_UI_URL to the name that is in the"
+                f" certificate, such as https://prefect.example.org:{self.port}"
             )
+        if self.certificate is not None:
+            _load(self.certificate, self.key)
 
 
 def _origin(url: str) -> httpx.URL | None:

@@ -127,13 +127,13 @@ def up(here: Settings) -> None:
     """
     demo()
     place = _start_server(here)
+    tell_shells(here, place.ui, place.variables)
     with place.client() as client:
         _make_pool(client)
         worker = _start_worker(place, here)  # which takes its time: the rest is done meanwhile
         blocks = here.home / "blocks.yaml"
         apply_blocks(blocks if blocks.exists() else None)
         _deploy(place, here)
-        tell_shells(here, place.ui, place.variables)
         if automations.has_channel(client):
             _say(automations.apply(client))
         _wait_for(_worker(here), lambda: _is_at_work(client, worker))

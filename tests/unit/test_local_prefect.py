@@ -15,6 +15,7 @@ from prefect.settings import (
     PREFECT_SERVER_API_PORT,
     temporary_settings,
 )
+from typer.testing import CliRunner
 
 from deployments import apply_blocks, local, server
 from deployments.address import Address, is_loopback
@@ -22,6 +23,7 @@ from deployments.background import Background
 from deployments.local import Place, server_environment
 from deployments.login import OURS, POWERSHELL, THEIRS, chosen_login, kept_login, source_line, tell_shells
 from flows import listen, load_nightly
+from freight.cli import app
 from freight.errors import ConfigurationError
 from freight.settings import Settings
 from freight.simulator.certificates import write_certificates
@@ -62,7 +64,7 @@ def test_with_tls_others_may_reach_it_by_the_name_in_the_certificate(
     write_certificates(here.home / "ca.pem", here.home / "server.pem", "prefect.example.org")
     monkeypatch.setenv("DPA_PREFECT_CERTIFICATE", "server.pem")
     with temporary_settings({PREFECT_SERVER_API_HOST: "0.0.0.0"}):
-        with pytest.raises(ConfigurationError, match=r"set PREFECT_UI_URL, such as https://prefect.example.org:4200"):
+        with pytest.raises(ConfigurationError, match=r"such as https://prefect.example.org:4200"):
             Address.wanted(here.home).require_closed()
         monkeypatch.setenv("PREFECT_UI_URL", "https://prefect.example.org:4200/dashboard")
         address = Address.wanted(here.home)
@@ -75,6 +77,19 @@ def test_with_tls_others_may_reach_it_by_the_name_in_the_certificate(
         "https://localhost:4200",
         "https://[::1]:4200",
     }
+
+
+def test_a_proxy_in_front_of_it_has_to_speak_tls(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_UI_URL", "https://prefect.example.org")
+    address = Address.wanted(here.home)
+    address.require_closed()
+    assert (address.api, str(address.ui)) == ("http://127.0.0.1:4200/api", "https://prefect.example.org")
+    assert {"prefect.example.org"} < address.hosts
+    monkeypatch.setenv("PREFECT_UI_URL", "http://prefect.example.org")
+    with pytest.raises(
+        ConfigurationError, match=r"^http://prefect.example.org is not how others can open Prefect safely"
+    ):
+        Address.wanted(here.home).require_closed()
 
 
 @pytest.mark.parametrize("key", [None, "ca.pem", "nowhere.pem"])
@@ -244,6 +259,17 @@ def test_powershell_is_told_the_same(here: Settings, monkeypatch: pytest.MonkeyP
         "$env:PREFECT_API_URL = 'http://127.0.0.1:4200/api'",
         f"$env:PREFECT_API_AUTH_STRING = $env:{OURS}",
     ]
+
+
+def test_dpa_shows_the_file_as_it_is_and_says_where_it_comes_from(
+    here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DPA_HOME", str(here.home))
+    nothing = CliRunner().invoke(app, ["prefect-login"])
+    assert isinstance(nothing.exception, ConfigurationError)
+    assert "no Prefect was started here: make up" in str(nothing.exception)
+    tell_shells(here, "http://127.0.0.1:4200", place(chosen_login(here, print)).variables)
+    assert CliRunner().invoke(app, ["prefect-login"]).output == here.prefect_login.read_text(encoding="utf-8")
 
 
 # --- Servers that a process starts for itself --------------------------------------------------------------------
