@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 

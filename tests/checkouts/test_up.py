@@ -275,6 +275,15 @@ def test_a_request_that_names_another_host_is_refused_even_with_the_password(ins
 
 
 @pytest.mark.usefixtures("first_up")
+def test_the_interface_runs_its_own_scripts_alone_and_in_no_frame(installation: Installation) -> None:
+    for page in ("/", "/v2/", "/runs"):
+        policy = httpx.get(f"{installation.ui}{page}", timeout=30).headers["Content-Security-Policy"]
+        assert "script-src 'self' 'unsafe-eval'; " in policy  # no inline script, none of another host
+        assert f"connect-src 'self' {installation.ui}/ {installation.ui.replace('http', 'ws')}/; " in policy
+        assert policy.endswith("frame-ancestors 'none'")
+
+
+@pytest.mark.usefixtures("first_up")
 @pytest.mark.parametrize("path", WEBSOCKETS)
 def test_a_websocket_wants_the_password_and_its_own_host(installation: Installation, path: str) -> None:
     assert said_to_websocket(installation, path, "127.0.0.1", installation.login) == "auth_success"
