@@ -19,7 +19,7 @@ from freight.simulator.certificates import write_certificates
 from tests.lib.alerting import own_prefect
 from tests.lib.ports import free_port
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 def test_a_server_for_others_speaks_tls_alone_to_those_who_know_its_authority(
