@@ -148,11 +148,7 @@ def _start_server(here: Settings) -> Place:
     address = Address.wanted(here.home)
     address.require_closed()
     _refuse_open_metrics()
-    if _answers(address.host, address.port):
-        raise ConfigurationError(
-            f"port {address.port} of {address.host} is in use by another program: end it, or set"
-            " PREFECT_SERVER_API_PORT"
-        )
+    _need_free_port(address)
     place = Place(address.api, chosen_login(here, _show_once), _authority(address))
     _say(f"Starting a Prefect server, log in {server.log_path}")
     server.start(SERVER, server_environment(here, address, place), PROJECT_ROOT)
