@@ -7,9 +7,10 @@ from prefect.blocks.core import Block
 from prefect.blocks.notifications import MicrosoftTeamsWebhook, SendgridEmail, SlackWebhook, TwilioSMS
 from prefect.blocks.webhook import Webhook
 from prefect.types import SecretDict
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from blocks.key_vault import KeyVaultSecret, secret_source
+from blocks.secret_fields import SecretFields
 from freight.errors import ConfigurationError
 
 Kind = Literal["teams", "slack", "email", "sms", "webhook"]
@@ -20,7 +21,7 @@ ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
 KEYS: dict[Kind, tuple[re.Pattern[str], str]] = {
     "teams": (
         re.compile(
-            r"https://[^\s/]+(/powerautomate/[^\s?]+)?/workflows/[\w-]+/triggers/manual/paths/invoke/?\?\S*sig=\S+"
+            r"https://[\w.-]+(:\d+)?(/powerautomate/[^\s?]+)?/workflows/[\w-]+/triggers/manual/paths/invoke/?\?\S*sig=\S+"
         ),
         "the URL that the workflow of a Teams channel shows, https://…/triggers/manual/paths/invoke?…&sig=…",
     ),
@@ -30,11 +31,15 @@ KEYS: dict[Kind, tuple[re.Pattern[str], str]] = {
     ),
     "email": (re.compile(r"SG\.\S+"), "an API key of SendGrid, which begins with SG."),
     "sms": (re.compile(r"[0-9a-fA-F]{32}"), "the auth token of a Twilio account, 32 hexadecimal digits"),
-    "webhook": (re.compile(r"https?://\S+"), "the URL that takes a POST of JSON, https://…"),
+    # Unencrypted on this machine only: the URL is the secret.
+    "webhook": (
+        re.compile(r"(https://|http://(127\.0\.0\.1|localhost)(:\d+)?/)[^\s@\\]+"),
+        "the URL that takes a POST of JSON, https://…, without a user",
+    ),
 }
 
 
-class AlertChannel(Block):
+class AlertChannel(SecretFields, Block):
     """Where alerts go.
 
     Prefect's server sends them, and it knows no code of ours: `python -m deployments.automations apply` makes a block
@@ -58,8 +63,6 @@ class AlertChannel(Block):
         channel.sender_block()
         ```
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the key
 
     _block_type_name: ClassVar[str] = "Alert Channel"
     _block_type_slug: ClassVar[str] = "alert-channel"  # never rename: it is the key of what is stored
@@ -111,7 +114,7 @@ class AlertChannel(Block):
                 return Webhook(url=SecretStr(key), headers=SecretDict({"Content-Type": "application/json"}))
 
     def _read_key(self) -> str:
-        return secret_source(self.key, self.key_secret)()
+        return secret_source(self.key, self.key_secret, "the key of the Alert Channel block")()
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

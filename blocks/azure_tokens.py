@@ -5,11 +5,9 @@ from collections.abc import Callable
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import AzureError
 
-from blocks.azure_identity import machine_credential
+from blocks.azure_identity import CheckedCredential, cloud, machine_credential, refuse_foreign, told
 from freight.errors import TransientError
 from freight.types import PasswordSource
-
-POSTGRESQL_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 
 # Called with the client's `sasl.oauthbearer.config`; returns a token and when it expires, in seconds since 1970.
 TokenSource = Callable[[str], tuple[str, float]]
@@ -23,7 +21,12 @@ def azure_tokens(host: str, credential: TokenCredential | None = None) -> TokenS
     Args:
         host: of the Event Hubs namespace, such as my-namespace.servicebus.windows.net.
         credential: logs in to Azure; by default `machine_credential`.
+
+    Raises:
+        ConfigurationError: the host is not that of an Event Hubs namespace, and the token would be this machine's.
     """
+    if credential is None:
+        refuse_foreign(host, cloud().event_hubs)
     known = credential or machine_credential()
 
     def token(_: str) -> tuple[str, float]:
@@ -44,13 +47,13 @@ def azure_passwords(credential: TokenCredential | None = None) -> PasswordSource
     known = credential or machine_credential()
 
     def password(*, fresh: bool = False) -> str:  # noqa: ARG001 - a credential knows itself when to ask anew
-        return _given(known, POSTGRESQL_SCOPE, "PostgreSQL").token
+        return _given(known, cloud().postgresql_scope, "PostgreSQL").token
 
     return password
 
 
 def _given(credential: TokenCredential, scope: str, taker: str) -> AccessToken:
     try:
-        return credential.get_token(scope)
+        return CheckedCredential(credential).get_token(scope)
     except AzureError as error:
-        raise TransientError(f"Azure gives no token for {taker}: {error}") from None
+        raise TransientError(f"Azure gives no token for {taker}: {told(error)}") from None

@@ -1,31 +1,33 @@
 """An Azure Blob storage account, or an ADLS, as a Prefect block: where others drop files for us."""
 
-import asyncio
 import re
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from azure.core.credentials import AccessToken, AzureNamedKeyCredential
+from azure.core.credentials import AzureNamedKeyCredential
 from fsspec import AbstractFileSystem
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 
-from blocks.azure_identity import machine_credential
+from blocks.azure_identity import WaitingCredential, cloud, is_below, refuse_foreign
 from blocks.key_vault import KeyVaultSecret, secret_source
+from blocks.secret_fields import SecretFields
 from freight.errors import ConfigurationError
 
-ACCOUNT = re.compile(r"https://[a-z0-9]{3,24}\.[a-z0-9.-]+")
-LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost):\d{1,5}/[a-z0-9]{3,24}")
+ACCOUNT = re.compile(r"https://([a-z0-9]{3,24}\.[a-z0-9.-]+)")
+LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost):[0-9]{1,5}/[a-z0-9]{3,24}")  # a stand-in for Azure
 SIGNED = "sig="  # a part of each SAS, and of no key
+SAS = re.compile(r"[A-Za-z0-9._~:/+,;=&%!*'()-]+")  # others would end it, or the URL that it is put into
+IDENTITY_REMEDY = "give this identity the role Storage Blob Data Contributor, Reader if nothing is archived"
 
 
-class BlobDrop(Block):
+class BlobDrop(SecretFields, Block):
     """An Azure Blob storage account, or an ADLS, into which others drop files.
 
     Without a key it is opened by the identity that the process runs as.
 
     Attributes:
-        account_url: where the account is.
+        account_url: where the account is: below a domain of Azure's, since a SAS or a token is sent there.
         key: of the account, or a shared access signature (SAS).
         key_secret: the same as a secret of a Key Vault, which is read when the account is opened.
 
@@ -39,8 +41,6 @@ class BlobDrop(Block):
         drop.filesystem().glob("abfs://container/folder/*.csv")
         ```
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the key
 
     _block_type_name: ClassVar[str] = "Blob Drop"
     _block_type_slug: ClassVar[str] = "blob-drop"  # never rename: it is the key of what is stored
@@ -67,24 +67,30 @@ class BlobDrop(Block):
         Faults of the account are told as `SourceError`s that name a remedy, those of a file as by every filesystem.
 
         Raises:
-            ConfigurationError: there is no such secret in the vault, or it may not be read.
+            ConfigurationError: there is no such secret in the vault, or it may not be read or cannot be used; or the
+                identity would be shown to a host that is not Azure's.
             TransientError: the vault does not answer.
         """
         from blocks.drop_files import DropFileSystem  # a slow import, which few need
 
-        credential, remedy = self._login()
-        return DropFileSystem(self.account_url, credential, remedy)
+        if not (self.key or self.key_secret):
+            refuse_foreign(self.account_url.removeprefix("https://"), cloud().blob)
+            return DropFileSystem(self.account_url, WaitingCredential(), IDENTITY_REMEDY)
+        key = secret_source(self.key, self.key_secret, "the key of the Blob Drop block")()
+        credential, remedy = self._login(key)
+        return DropFileSystem(self.account_url, credential, remedy, secret=key.partition(SIGNED)[2] or key)
 
-    def _login(self) -> tuple[Any, str]:
+    def _login(self, key: str) -> tuple[Any, str]:
         """Return what logs in, and what to do when it is refused."""
-        key = secret_source(self.key, self.key_secret)()
-        if not key:
-            remedy = "give this identity the role Storage Blob Data Contributor, Reader if nothing is archived"
-            return _MachineIdentity(), remedy
-        if SIGNED in key:
-            remedy = "write a new SAS into the Blob Drop block: it needs Read and List, to archive Write and Delete"
-            return f"?{key.removeprefix('?')}", remedy
-        return AzureNamedKeyCredential(self._account, key), "correct the key in the Blob Drop block"
+        if SIGNED not in key:
+            return AzureNamedKeyCredential(self._account, key), "correct the key in the Blob Drop block"
+        sas = key.removeprefix("?")
+        if not SAS.fullmatch(sas):
+            raise ConfigurationError(
+                "blob drop: the key looks like a SAS, and has a sign that none has: copy it from the Azure portal anew"
+            )
+        remedy = "write a new SAS into the Blob Drop block: it needs Read and List, to archive Write and Delete"
+        return f"?{sas}", remedy
 
     @property
     def _account(self) -> str:
@@ -100,30 +106,18 @@ class BlobDrop(Block):
     def _fault_of_place(self) -> str | None:
         if LOOPBACK.fullmatch(self.account_url):
             return None
-        if not ACCOUNT.fullmatch(self.account_url):
-            return "account_url wants https:// and the host of the account, such as myaccount.blob.core.windows.net"
         if ".dfs." in self.account_url:
             return "account_url wants the blob endpoint of an ADLS: write .blob. in place of .dfs."
+        found, domains = ACCOUNT.fullmatch(self.account_url), cloud().blob
+        if not (found and is_below(found[1], domains)):
+            return (
+                f"account_url wants https:// and the host of the account, such as myaccount.{domains[0]}, without a "
+                "port and a dot behind it; a private endpoint is reached by the same name, and a sovereign cloud is "
+                "named by DPA_AZURE_CLOUD"
+            )
         return None
 
     def _fault_of_key(self) -> str | None:
         if self.key and self.key_secret:
             return "there is one key: remove key, or key_secret"
         return None
-
-
-class _MachineIdentity:
-    """The identity that this machine has, for a client that must not be held up."""
-
-    async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """Return a token; see `machine_credential`."""
-        return await asyncio.to_thread(machine_credential().get_token, *scopes, **options)
-
-    async def close(self) -> None:
-        """Do nothing: others use the identity, too."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()

@@ -18,6 +18,7 @@ from azure.core.exceptions import (
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ExponentialRetry
 from fsspec.asyn import sync, sync_wrapper
 
+from blocks.azure_identity import CODE, told
 from freight.errors import SourceError
 
 COPY_LOOK_S = 1.0
@@ -48,8 +49,16 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
     protocol = "abfs"
     cachable = False  # a filesystem that was made before may have an older key
 
-    def __init__(self, account_url: str, credential: Any, remedy: str) -> None:
-        self.account_url, self.remedy = account_url, remedy
+    def __init__(self, account_url: str, credential: Any, remedy: str, secret: str = "") -> None:
+        """Take the place; nothing is asked yet.
+
+        Args:
+            account_url: where the account is.
+            credential: logs in.
+            remedy: what to do when it is refused.
+            secret: what no error may repeat.
+        """
+        self.account_url, self.remedy, self._secret = account_url, remedy, secret
         super().__init__(credential=credential, use_listings_cache=False, assume_container_exists=True)
 
     def do_connect(self) -> None:
@@ -82,11 +91,11 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         except ResourceNotFoundError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
         except ClientAuthenticationError as error:
-            raise self.refused(error.message) from None
+            raise self.refused(told(error, self._secret)) from None
         except AzureError as error:
             raise SourceError(
                 "unreadable",
-                f"{self.account_url} does not answer: {error}",
+                f"{self.account_url} does not answer: {told(error, self._secret)}",
                 remedy="look after the network and the account; the next run tries again",
             ) from None
 
@@ -154,6 +163,7 @@ class _ToldRetry(ExponentialRetry):
 
     def _refuse_faults(self, response: Any) -> None:
         status, code = response.status_code, response.headers.get("x-ms-error-code", "")
+        code = code if CODE.fullmatch(code) else ""
         if code == NO_CONTAINER:
             raise SourceError(
                 "missing",

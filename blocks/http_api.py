@@ -6,10 +6,11 @@ from typing import ClassVar, Literal, Self
 
 import httpx
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from blocks.http_auth import ApiKey, ClientCredentials
 from blocks.key_vault import KeyVaultSecret, secret_source
+from blocks.secret_fields import SecretFields
 from freight.addresses import fault_of_address, written_address
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
@@ -18,7 +19,7 @@ from freight.web import open_client
 HEADER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
-class HttpApi(Block):
+class HttpApi(SecretFields, Block):
     """Where an HTTP API is and how to log in to it.
 
     Attributes:
@@ -46,8 +47,6 @@ class HttpApi(Block):
             client.get("machines").raise_for_status()
         ```
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the key
 
     _block_type_name: ClassVar[str] = "HTTP API"
     _block_type_slug: ClassVar[str] = "http-api"  # never rename: it is the key of what is stored
@@ -119,7 +118,8 @@ class HttpApi(Block):
         return None
 
     def _key(self) -> PasswordSource:
-        return secret_source(self.key, self.key_secret)
+        header = "the key of the HTTP API block" if self.auth == "api-key" else ""  # a form carries all characters
+        return secret_source(self.key, self.key_secret, header)
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

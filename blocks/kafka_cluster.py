@@ -4,10 +4,11 @@ import re
 from typing import Any, ClassVar, Literal, Self
 
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from blocks.azure_tokens import TokenSource, azure_tokens
 from blocks.key_vault import KeyVaultSecret
+from blocks.secret_fields import SecretFields
 from freight.errors import ConfigurationError
 from freight.streaming.password import PASSWORD_CB
 
@@ -18,7 +19,7 @@ EVENT_HUBS_USER = "$ConnectionString"
 NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9-]{4,48}[A-Za-z0-9]")
 
 
-class KafkaCluster(Block):
+class KafkaCluster(SecretFields, Block):
     """Where Kafka is and how to log in to it.
 
     Azure Event Hubs is a Kafka for its clients: `KafkaCluster.event_hubs` knows its port, user and encryption.
@@ -42,8 +43,6 @@ class KafkaCluster(Block):
         cluster.client_settings()
         ```
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the password
 
     _block_type_name: ClassVar[str] = "Kafka Cluster"
     _block_type_slug: ClassVar[str] = "kafka-cluster"  # never rename: it is the key of what is stored

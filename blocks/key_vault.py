@@ -13,12 +13,14 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
-from blocks.azure_identity import PATIENCE, machine_credential
+from blocks.azure_identity import PATIENCE, cloud, is_below, machine_credential, refuse_foreign, told
 from freight.errors import ConfigurationError, TransientError
+from freight.secrets import accepted
 from freight.types import PasswordSource
 
 FRESH_S = 60.0  # for so long a secret is not asked for again
-VAULT = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?/?")
+VAULT = re.compile(r"https://([A-Za-z0-9.-]+)(?::443)?/?")
+LOOPBACK = re.compile(r"https://(localhost|127\.0\.0\.1):[0-9]{1,5}/?")  # a stand-in, which is given no token of ours
 NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 
 log = logging.getLogger("freight")
@@ -78,13 +80,20 @@ class KeyVault(Block):
     def _ask(self, name: str, version: str | None) -> SecretStr:
         from azure.keyvault.secrets import SecretClient  # a slow import, which few need
 
-        with _told(f"secret {name!r} of the vault {self.url}"), SecretClient(self.url, **client_options()) as client:
-            return SecretStr(client.get_secret(name, version).value or "")
+        what = f"secret {name!r} of the vault {self.url}"
+        with _told(what), SecretClient(self.url, **client_options(self.url)) as client:
+            value = accepted(client.get_secret(name, version).value or "", f"the {what}")
+        if not value:
+            raise ConfigurationError(f"the {what} is empty: write its value into the vault")
+        return SecretStr(value)
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
-        if not VAULT.fullmatch(self.url):
-            raise ConfigurationError("the URL of a vault is https:// and its host, such as my-vault.vault.azure.net")
+        if not (is_below(_host(self.url), cloud().vault) or LOOPBACK.fullmatch(self.url)):
+            raise ConfigurationError(
+                f"the URL of a vault is https:// and its host, below {' or '.join(cloud().vault)}, such as "
+                f"my-vault.{cloud().vault[0]}; a sovereign cloud is named by DPA_AZURE_CLOUD"
+            )
         return self
 
 
@@ -146,9 +155,19 @@ class _Known:
 _known: dict[tuple[str, str, str | None], _Known] = {}
 
 
-def client_options() -> dict[str, Any]:
-    """Return how a vault is asked: as whom, and how long it may take to answer."""
+def client_options(url: str) -> dict[str, Any]:
+    """Return how a vault is asked: as whom, and how long it may take to answer.
+
+    Raises:
+        ConfigurationError: it is none of Azure's, and who we are is not shown to others.
+    """
+    refuse_foreign(_host(url), cloud().vault)
     return {"credential": machine_credential(), **PATIENCE}
+
+
+def _host(url: str) -> str:
+    found = VAULT.fullmatch(url)
+    return found[1] if found else ""
 
 
 @contextmanager
@@ -160,19 +179,27 @@ def _told(what: str) -> Iterator[None]:
         raise ConfigurationError(f"there is no {what}: create it, or correct the name") from None
     except HttpResponseError as error:
         if error.status_code == 403:
-            raise ConfigurationError(
-                f"the {what} may not be read: give this identity the role Key Vault Secrets User ({error.message})"
-            ) from None
-        raise TransientError(f"the {what} cannot be read: {error.message}") from None
+            remedy = "give this identity the role Key Vault Secrets User"
+            raise ConfigurationError(f"the {what} may not be read: {remedy} ({told(error)})") from None
+        raise TransientError(f"the {what} cannot be read: {told(error)}") from None
     except AzureError as error:
-        raise TransientError(f"the {what} cannot be read: {error}") from None
+        raise TransientError(f"the {what} cannot be read: {told(error)}") from None
 
 
-def secret_source(typed: SecretStr | None, kept: KeyVaultSecret | None) -> PasswordSource:
-    """Return what gives a secret that was typed into a form or is kept in a vault; without either it is empty."""
-    if kept:
-        return kept.read
-    return lambda *, fresh=False: typed.get_secret_value() if typed else ""  # noqa: ARG005 - it never changes
+def secret_source(typed: SecretStr | None, kept: KeyVaultSecret | None, ascii_only: str = "") -> PasswordSource:
+    """Return what gives a secret that was typed into a form or is kept in a vault; without either it is empty.
+
+    Args:
+        typed: what the block has accepted.
+        kept: read when it is needed.
+        ascii_only: what it is, for people, if it is sent by a way that carries nothing but ASCII, such as a header.
+    """
+
+    def source(*, fresh: bool = False) -> str:
+        secret = kept.read(fresh=fresh) if kept else typed.get_secret_value() if typed else ""
+        return accepted(secret, ascii_only, ascii_only=True) if ascii_only else secret
+
+    return source
 
 
 def password_source(typed: SecretStr | None, kept: KeyVaultSecret | None) -> PasswordSource | None:

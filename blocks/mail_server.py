@@ -6,16 +6,18 @@ from email.message import EmailMessage
 from typing import ClassVar, Literal, Self
 
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from blocks.key_vault import KeyVaultSecret, secret_source
+from blocks.secret_fields import SecretFields
 from freight.errors import ConfigurationError, TransientError
+from freight.secrets import secretly
 
 ANSWER_S = 30
 LATER = range(400, 500)  # replies of a server that may do it another time
 
 
-class MailServer(Block):
+class MailServer(SecretFields, Block):
     """Where mail is handed in, and who hands it in.
 
     Attributes:
@@ -37,8 +39,6 @@ class MailServer(Block):
         server.send(message)
         ```
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the password
 
     _block_type_name: ClassVar[str] = "Mail Server"
     _block_type_slug: ClassVar[str] = "mail-server"  # never rename: it is the key of what is stored
@@ -70,11 +70,9 @@ class MailServer(Block):
         """
         del message["From"]
         message["From"] = self.sender
+        password = self._password() if self.username else ""
         try:
-            with self._connected() as server:
-                if self.username:
-                    server.login(self.username, self._password())
-                refused = server.send_message(message)
+            refused = secretly(lambda: self._hand_in(message, password), password)
         except ssl.SSLError as error:
             raise ConfigurationError(f"{self._place} cannot be trusted: {error}: see ca_location") from None
         except smtplib.SMTPRecipientsRefused as error:
@@ -93,10 +91,17 @@ class MailServer(Block):
     def _place(self) -> str:
         return f"the mail server {self.host}:{self.port}"
 
+    def _hand_in(self, message: EmailMessage, password: str) -> dict[str, tuple[int, bytes]]:
+        """Return who gets no mail, and why."""
+        with self._connected() as server:
+            if self.username:
+                server.login(self.username, password)
+            return server.send_message(message)
+
     def _connected(self) -> smtplib.SMTP:
         if self.security == "NONE":
             return smtplib.SMTP(self.host, self.port, timeout=ANSWER_S)
-        trust = ssl.create_default_context(cafile=self.ca_location)
+        trust = self._authorities()
         if self.security == "TLS":
             return smtplib.SMTP_SSL(self.host, self.port, timeout=ANSWER_S, context=trust)
         server = smtplib.SMTP(self.host, self.port, timeout=ANSWER_S)
@@ -107,8 +112,14 @@ class MailServer(Block):
             raise
         return server
 
+    def _authorities(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self.ca_location)
+        except OSError as error:
+            raise ConfigurationError(f"ca_location of the Mail Server block cannot be used: {error}") from None
+
     def _password(self) -> str:
-        return secret_source(self.password, self.password_secret)()
+        return secret_source(self.password, self.password_secret, "the password of the Mail Server block")()
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:

@@ -2,15 +2,26 @@
 
 from typing import ClassVar, Self
 
+import sqlalchemy as sa
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 
+from blocks.azure_identity import cloud, refuse_foreign
 from blocks.key_vault import KeyVaultSecret, password_source
-from freight.databases import Database, holds_password
+from blocks.secret_fields import SecretFields
+from freight.database_urls import attributes, read_url_without_secrets
+from freight.databases import Database
 from freight.errors import ConfigurationError
 
+# Attributes of Microsoft's ODBC driver. By other ways of `Authentication=` than this one it logs in with a token.
+BY_PASSWORD = "sqlpassword"
+ENCRYPTED = {"yes", "true", "mandatory", "strict"}
+PROVEN = {"no", "false", "0"}
+SERVER = ("server", "addr", "address", "networkaddress")
+UNNAMED = {"dsn", "filedsn", "failoverpartner"}
 
-class SqlSource(Block):
+
+class SqlSource(SecretFields, Block):
     """A database that is read from and never written to, and with which password to open it.
 
     A PostgreSQL on another machine has to prove by TLS that it is the one in the URL (`sslmode=verify-full`), unless
@@ -32,8 +43,6 @@ class SqlSource(Block):
             connection.exec_driver_sql("SELECT 1").scalar_one()
         ```
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the password
 
     _block_type_name: ClassVar[str] = "SQL Source"
     _block_type_slug: ClassVar[str] = "sql-source"  # never rename: it is the key of what is stored
@@ -66,10 +75,26 @@ class SqlSource(Block):
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
         # No ValueErrors: they would show the input.
-        if holds_password(self.url):
-            raise ConfigurationError(
-                "the URL of an SQL source must not hold a password: put it into the field password"
-            )
+        url = read_url_without_secrets(self.url, "the URL of an SQL source")
         if self.password and self.password_secret:
             raise ConfigurationError("an SQL source has one password: remove password, or password_secret")
+        _refuse_to_show_tokens(url)
         return self
+
+
+def _refuse_to_show_tokens(url: sa.URL) -> None:
+    """Refuse a URL by which the driver would take a token, and show it to others than Azure's own or unproven ones."""
+    named = attributes(url)
+    if all(way == BY_PASSWORD for way in named.get("authentication", [])):
+        return
+    if not (set(named.get("encrypt", [])) <= ENCRYPTED and set(named.get("trustservercertificate", [])) <= PROVEN):
+        raise ConfigurationError(
+            "a token is sent over verified TLS only: remove Encrypt and TrustServerCertificate from the URL of the "
+            "SQL source"
+        )
+    if named.keys() & UNNAMED:
+        raise ConfigurationError("a token is sent to a host that is named: write it into the URL of the SQL source")
+    # All of them: drivers differ in which of two they take.
+    servers = [server for name in SERVER for server in named.get(name, [])] + ([url.host] if url.host else [])
+    for server in servers or [""]:
+        refuse_foreign(server.removeprefix("tcp:").partition(",")[0], cloud().sql)

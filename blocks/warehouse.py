@@ -2,21 +2,37 @@
 
 from typing import ClassVar, Self
 
+import sqlalchemy as sa
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 
+from blocks.azure_identity import cloud, refuse_foreign
 from blocks.azure_tokens import azure_passwords
 from blocks.key_vault import KeyVaultSecret, password_source
-from freight.databases import holds_password
+from blocks.secret_fields import SecretFields
+from freight.database_urls import VERIFIED, read_url_without_secrets, servers_of
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
 
+# What a URL may say beside a token: nothing that leads to another server, or does without the proof of it.
+HARMLESS = {
+    "host",
+    "port",
+    "sslmode",
+    "sslrootcert",
+    "application_name",
+    "connect_timeout",
+    "load_balance_hosts",
+    "options",
+    "target_session_attrs",
+}
 
-class Warehouse(Block):
+
+class Warehouse(SecretFields, Block):
     """Where a warehouse is and with which password to open it.
 
     A PostgreSQL on another machine has to prove by TLS that it is the one in the URL (`sslmode=verify-full`), unless
-    the URL says otherwise.
+    the URL says otherwise; with `entra_id` it always has to, and it is one of Azure's.
 
     Attributes:
         url: where it is, without a password.
@@ -34,8 +50,6 @@ class Warehouse(Block):
         warehouse.password_source()
         ```
     """
-
-    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be the password
 
     _block_type_name: ClassVar[str] = "Freight Warehouse"
     _block_type_slug: ClassVar[str] = "freight-warehouse"  # never rename: it is the key of what is stored
@@ -67,9 +81,22 @@ class Warehouse(Block):
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
         # No ValueErrors: they would show the input.
-        if holds_password(self.url):
-            raise ConfigurationError("the URL of a warehouse must not hold a password: put it into the field password")
+        url = read_url_without_secrets(self.url, "the URL of a warehouse")
         ways = {"password": self.password, "password_secret": self.password_secret, "entra_id": self.entra_id}
         if len(given := [name for name, value in ways.items() if value]) > 1:
             raise ConfigurationError(f"a warehouse has one password: remove {', or '.join(given)}")
+        if self.entra_id:
+            _refuse_to_show_tokens(url)
         return self
+
+
+def _refuse_to_show_tokens(url: sa.URL) -> None:
+    """Refuse a URL by which a token would go to others than Azure's own, or to one that has not proved to be it."""
+    if url.get_backend_name() != "postgresql":
+        raise ConfigurationError("a warehouse with entra_id is a PostgreSQL of Azure: correct url, or remove entra_id")
+    if more := sorted(set(url.query) - HARMLESS):
+        raise ConfigurationError(f"a token is sent over verified TLS only: remove {', '.join(more)} from url")
+    if url.query.get("sslmode", VERIFIED) != VERIFIED:
+        raise ConfigurationError(f"a token is sent over verified TLS only: remove sslmode from url, or say {VERIFIED}")
+    for host in servers_of(url) or [""]:
+        refuse_foreign(host, cloud().postgresql)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from blocks.places import warehouse_place
 from freight.catalog import Catalog, Source, read_catalog
+from freight.database_urls import safe_url
 from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome, load_first_that_serves
 from freight.progress import progress
@@ -22,7 +23,6 @@ from freight.settings import Settings, load_settings, started_by
 from freight.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
 from freight.terminal import Terminal
 from freight.types import RunId
-from freight.warehouse.connect import safe_url
 from tasks import load as steps
 from tasks.artifacts import publish_table
 from tasks.log import log_run

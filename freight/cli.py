@@ -9,6 +9,7 @@ from uuid import uuid4
 import typer
 
 from freight.catalog import read_catalog
+from freight.database_urls import safe_url
 from freight.demo import Wishes, stream_demo
 from freight.errors import ConfigurationError, DpaError
 from freight.log import log_to_file
@@ -26,7 +27,7 @@ from freight.streaming.alive import age_s, alive_path
 from freight.terminal import Terminal
 from freight.types import RunId
 from freight.warehouse import ledger
-from freight.warehouse.connect import Engine, open_engine, reading, safe_url, transaction
+from freight.warehouse.connect import Engine, open_engine, reading, transaction
 from freight.warehouse.explain import explain
 from freight.warehouse.migrate import drop_everything, migrate, require_current
 from freight.warehouse.purge import Retention

@@ -1,23 +1,22 @@
-"""Databases of whatever kind: how they prove who they are, how to log in, and what drivers' errors mean for us."""
+"""Databases of whatever kind: how to log in to them, and what drivers' errors mean for us."""
 
 import sqlite3
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-import certifi
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, NoSuchModuleError, OperationalError
 
+from freight.database_urls import over_tls, read_url, secrets_of, shown
 from freight.errors import ConfigurationError, DpaError, RowsRefused, TransientError
+from freight.secrets import secretly
 from freight.types import PasswordSource
 
 # A server that vanished without a word is noticed within a minute, not after the system's two hours.
 DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 CONNECT_S = 15
-THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
 # SQLSTATE classes and codes after which the same transaction may succeed.
 TRANSIENT_CLASSES = ("08", "53", "57")
@@ -39,7 +38,7 @@ class Database:
     """A database that is read from and never written to.
 
     Attributes:
-        place: its URL without the password, to show to people.
+        place: its URL without its secrets, to show to people.
     """
 
     def __init__(self, url: str, password: PasswordSource | None = None) -> None:
@@ -53,7 +52,7 @@ class Database:
             ConfigurationError: the URL cannot be read, or there is no driver for it.
         """
         parsed = read_url(url)
-        self.place = parsed.render_as_string(hide_password=True)
+        self.place = shown(parsed)
         try:
             self._engine = _read_only_engine(parsed)
         except (ImportError, NoSuchModuleError) as error:
@@ -61,8 +60,7 @@ class Database:
                 f"{self.place}: there is no driver for {parsed.drivername} ({error}): install it, "
                 "for Azure SQL and SQL Server with `pip install dpa[mssql]`"
             ) from None
-        if password:
-            ask_for_password(self._engine, password)
+        log_in(self._engine, password)
 
     def __repr__(self) -> str:
         return f"Database({self.place})"
@@ -101,54 +99,25 @@ def _read_only_engine(url: sa.URL) -> sa.Engine:
             return sa.create_engine(url, **shared)
 
 
-def read_url(url: str, what: str = "the URL of a database") -> sa.URL:
-    """Return the parts of a URL.
+def log_in(engine: sa.Engine, password: PasswordSource | None = None) -> None:
+    """Let no error of a login tell the password, that of the URL included.
 
     Args:
-        url: as SQLAlchemy writes it.
-        what: it is, for people.
-
-    Raises:
-        ConfigurationError: it cannot be read.
+        engine: of a database that wants a login.
+        password: each connection asks for it, and once more if the one that was known is refused.
     """
-    try:
-        return sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise ConfigurationError(f"{what} cannot be read: expected sqlite:///… or postgresql://…") from None
-
-
-def holds_password(url: str) -> bool:
-    """Whether a URL shows a password to whoever sees it.
-
-    Raises:
-        ConfigurationError: the URL cannot be read.
-    """
-    parsed = read_url(url)
-    named = {name.lower() for name in parsed.query}
-    in_odbc = "pwd=" in str(parsed.query.get("odbc_connect", "")).lower()
-    return parsed.password is not None or bool(named & {"password", "passwd", "pwd"}) or in_odbc
-
-
-def over_tls(url: sa.URL) -> sa.URL:
-    """Let a PostgreSQL on another machine prove who it is, unless its URL says otherwise."""
-    named = {url.host, *(place.partition(":")[0] for place in url.normalized_query.get("host", ()))} - {None}
-    if "sslmode" in url.query or (named and named <= THIS_MACHINE):
-        return url
-    # Not libpq's "system": the one in the wheel of psycopg looks for certificates in a folder that is nowhere.
-    known = ssl.get_default_verify_paths().cafile or certifi.where()
-    return url.update_query_dict({"sslmode": "verify-full", "sslrootcert": url.query.get("sslrootcert", known)})
-
-
-def ask_for_password(engine: sa.Engine, password: PasswordSource) -> None:
-    """Let each connection ask for the password, and once more if the one that was known is refused."""
+    in_url = secrets_of(engine.url)
 
     @sa.event.listens_for(engine, "do_connect")
-    def connect(dialect: Any, _record: Any, _args: Any, params: dict[str, Any]) -> Any:
+    def connect(dialect: Any, _record: Any, args: Any, params: dict[str, Any]) -> Any:
         def with_password(value: str) -> Any:
             # By way of the URL: where a password belongs, and how its signs are written, is known to the dialect.
             args, named = dialect.create_connect_args(engine.url.set(password=value))
-            return dialect.connect(*args, **{**named, **params, **_password_of(named)})
+            every = {**named, **params, **_password_of(named)}
+            return secretly(lambda: dialect.connect(*args, **every), value, *in_url)
 
+        if password is None:
+            return secretly(lambda: dialect.connect(*args, **params), *in_url)
         try:
             return with_password(password())
         except dialect.loaded_dbapi.Error as error:

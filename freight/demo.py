@@ -20,6 +20,7 @@ from uuid import uuid4
 from rich.console import Console
 
 from freight.catalog import Catalog, read_catalog
+from freight.database_urls import safe_url
 from freight.errors import ConfigurationError, DpaError
 from freight.pipeline import run_catalog
 from freight.reconcile import AGREE, reconcile
@@ -36,7 +37,7 @@ from freight.streaming.run import listen, new_listener, open_stream_engine, topi
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse import ledger
-from freight.warehouse.connect import Engine, closing, open_engine, reading, safe_url
+from freight.warehouse.connect import Engine, closing, open_engine, reading
 from freight.warehouse.migrate import migrate
 from freight.warehouse.streams import Stream
 

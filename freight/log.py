@@ -3,6 +3,7 @@
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from loguru import logger
 
@@ -51,6 +52,8 @@ def _send(source: logging.Logger, target: _ToFile) -> None:
 def _open(path: Path) -> None:
     logger.remove()
     try:
-        logger.add(path, format=LINE, rotation=ROTATION, retention=RETENTION, encoding="utf-8", catch=True)
+        # A traceback shows lines of code, and no values of variables: one of them may be a secret.
+        shown: dict[str, Any] = {"format": LINE, "backtrace": False, "diagnose": False}
+        logger.add(path, rotation=ROTATION, retention=RETENTION, encoding="utf-8", catch=True, **shown)
     except OSError as error:
         print(f"warning: no log file can be written: {error}", file=sys.stderr)

@@ -5,8 +5,14 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from freight.errors import ConfigurationError
+
+AzureCloud = Literal["public", "china", "usgov"]
+
+# What the library of Azure takes by itself, and might repeat.
+AZURE_SECRETS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_PASSWORD")
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,6 +85,24 @@ def load_settings() -> Settings:
         catalog=home / os.environ.get("DPA_CATALOG", "catalog.yaml"),
         kafka_bootstrap=os.environ.get("DPA_KAFKA_BOOTSTRAP") or None,
     )
+
+
+def azure_cloud() -> AzureCloud:
+    """Return the cloud of Azure whose hosts may see who this process is, from `DPA_AZURE_CLOUD`.
+
+    Raises:
+        ConfigurationError: there is no such cloud.
+    """
+    named = os.environ.get("DPA_AZURE_CLOUD") or "public"
+    for known in get_args(AzureCloud):
+        if named == known:
+            return known  # type: ignore[no-any-return]
+    raise ConfigurationError(f"DPA_AZURE_CLOUD names no cloud: use one of {', '.join(get_args(AzureCloud))}")
+
+
+def azure_secrets() -> list[str]:
+    """Return the secrets that the library of Azure takes from the environment."""
+    return [os.environ[name] for name in AZURE_SECRETS if name in os.environ]
 
 
 def started_by() -> str:

@@ -27,7 +27,7 @@ from confluent_kafka.admin import AdminClient
 from freight.errors import ConfigurationError, TransientError
 from freight.frames import PARTITION
 from freight.streaming.messages import MESSAGE_SCHEMA
-from freight.streaming.password import PASSWORD_CB, ChangingPassword
+from freight.streaming.password import PASSWORD_CB, ChangingPassword, Untold
 from freight.warehouse.streams import PartitionLog
 
 log = logging.getLogger("freight")
@@ -195,13 +195,14 @@ class KafkaSource:
         self._has_identity = has_identity
         self._topic = topic
         self._trouble: KafkaError | None = None
-        shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": logging.getLogger("librdkafka")}
+        self._untold = Untold(str(settings.get("sasl.password", "")))
+        shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": self._untold}
         try:
             self._consumer = Consumer({**READING, **shared, "group.id": group})
         except KafkaException as error:
-            raise ConfigurationError(f"the Kafka client refuses its settings: {error.args[0].str()}") from None
+            raise ConfigurationError(f"the Kafka client refuses its settings: {self._said(error.args[0])}") from None
         mine = {name: value for name, value in settings.items() if name not in CONSUMER_ONLY}
-        self._admin_settings: dict[str, Any] = {**mine, "log_level": "3"}  # it lives for one question
+        self._admin_settings: dict[str, Any] = {**mine, "log_level": "3", "logger": self._untold}  # for one question
         self._reading: set[int] = set()
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
@@ -232,9 +233,9 @@ class KafkaSource:
         self._refuse_trouble()
         errors = list(map(Message.error, came))
         if not any(errors):
-            return _polled(came, ())
+            return _polled(came, (), self._said)
         failed = [message for message, error in zip(came, errors, strict=True) if error]
-        return _polled([message for message, error in zip(came, errors, strict=True) if not error], failed)
+        return _polled([message for message, error in zip(came, errors, strict=True) if not error], failed, self._said)
 
     def start(self, offsets: Mapping[int, int]) -> None:
         """See `Source`."""
@@ -242,7 +243,7 @@ class KafkaSource:
             self._drop(offsets)
             self._consumer.incremental_assign([TopicPartition(self._topic, p, offset) for p, offset in offsets.items()])
         except KafkaException as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from None  # it may repeat the password
         self._reading |= set(offsets)
         self.resume(offsets)
 
@@ -270,7 +271,7 @@ class KafkaSource:
             committed = {p.partition: p.offset for p in self._consumer.committed(places, ANSWER_S)}
             return [self._log(topic_id, place, committed[place.partition]) for place in places]
         except KafkaException as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from None  # it may repeat the password
 
     def offsets_at(self, instant: datetime) -> dict[int, int]:
         """See `Source`."""
@@ -280,7 +281,7 @@ class KafkaSource:
             found = self._consumer.offsets_for_times(asked, ANSWER_S)
             ends = {p.partition: self._consumer.get_watermark_offsets(p, ANSWER_S)[1] for p in found if p.offset < 0}
         except KafkaException as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from None  # it may repeat the password
         return {place.partition: ends.get(place.partition, place.offset) for place in found}
 
     def topic_id(self) -> str:
@@ -288,7 +289,7 @@ class KafkaSource:
         try:
             return self._describe()[0]
         except KafkaException as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from None  # it may repeat the password
 
     def _describe(self) -> tuple[str, list[int]]:
         """Return the identity of the topic, and its partitions."""
@@ -328,13 +329,13 @@ class KafkaSource:
 
     def _note_trouble(self, error: KafkaError) -> None:
         """Note what the client says about its connections; it goes on trying by itself."""
-        log.log(logging.ERROR if _is_refusal(error) else logging.WARNING, "Kafka: %s", error.str())
+        log.log(logging.ERROR if _is_refusal(error) else logging.WARNING, "Kafka: %s", self._said(error))
         self._trouble = error
 
     def _refuse_trouble(self) -> None:
         trouble, self._trouble = self._trouble, None
         if trouble is not None and _is_refusal(trouble) and not self._awaits_password(trouble):
-            raise ConfigurationError(f"Kafka refuses us: {trouble.str()}")
+            raise ConfigurationError(f"Kafka refuses us: {self._said(trouble)}")
 
     def _awaits_password(self, refusal: KafkaError) -> bool:
         """Whether another password is on its way, for which the client goes on trying; it gets it when it is there."""
@@ -348,17 +349,20 @@ class KafkaSource:
         if self._password and self._password.changes(was_refused=was_refused):
             log.info("%s: the password of Kafka has changed", self._topic)
             self._consumer.set_sasl_credentials(self._admin_settings["sasl.username"], self._password.value)
-            self._admin_settings["sasl.password"] = self._password.value
+            self._admin_settings["sasl.password"] = self._untold.password = self._password.value
+
+    def _said(self, error: KafkaError) -> str:
+        return self._untold.told(error.str())
 
     def _translated(self, error: KafkaException) -> ConfigurationError | TransientError:
         cause: KafkaError = error.args[0]
         if _is_refusal(cause) and self._awaits_password(cause):
-            return TransientError(f"Kafka refuses the password, and another one is waited for: {cause.str()}")
+            return TransientError(f"Kafka refuses the password, and another one is waited for: {self._said(cause)}")
         if _is_refusal(cause):
-            return ConfigurationError(f"Kafka refuses us: {cause.str()}")
+            return ConfigurationError(f"Kafka refuses us: {self._said(cause)}")
         if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
             return ConfigurationError(f"there is no topic {self._topic!r}: create it, or correct the parameter topic")
-        return TransientError(f"Kafka does not answer: {cause.str()}")
+        return TransientError(f"Kafka does not answer: {self._said(cause)}")
 
 
 @contextmanager
@@ -376,7 +380,7 @@ def _uncollected() -> Iterator[None]:
 CONSUMER_ONLY = {*READING, "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id"}
 
 
-def _polled(came: Sequence[Any], failed: Sequence[Any]) -> Polled:
+def _polled(came: Sequence[Any], failed: Sequence[Any], said: Callable[[KafkaError], str]) -> Polled:
     # The methods are mapped, not called in loops: at this rate the loops are what costs.
     messages = pl.DataFrame(
         {
@@ -398,12 +402,12 @@ def _polled(came: Sequence[Any], failed: Sequence[Any]) -> Polled:
             ended[partition] = message.offset()
             until[partition] = max(until.get(partition, 0), message.offset())
         elif error.code() in DOUBTS:
-            log.warning("Kafka: %s", error.str())
+            log.warning("Kafka: %s", said(error))
             doubtful.add(partition)
         elif _is_refusal(error):
-            raise ConfigurationError(f"Kafka refuses us: {error.str()}")
+            raise ConfigurationError(f"Kafka refuses us: {said(error)}")
         else:
-            log.warning("Kafka: %s", error.str())
+            log.warning("Kafka: %s", said(error))
     return Polled(messages, first, until, ended, doubtful)
 
 

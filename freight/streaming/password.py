@@ -2,7 +2,9 @@
 
 import logging
 import time
+from typing import Any
 
+from freight.secrets import redacted
 from freight.types import PasswordSource
 
 log = logging.getLogger("freight")
@@ -10,6 +12,26 @@ log = logging.getLogger("freight")
 PASSWORD_CB = "password_cb"  # setting of a client beside librdkafka's own: a `PasswordSource` in place of a password
 PATIENCE_S = 300.0  # for whoever changes a password first in Kafka and then where we read it, or the other way round
 ASK_S = 5.0
+
+
+class Untold:
+    """Words of a client without the password that it was given: a broker may repeat what it was sent.
+
+    Attributes:
+        password: as the client has it now.
+    """
+
+    def __init__(self, password: str) -> None:
+        self.password = password
+
+    def told(self, words: str) -> str:
+        """Return what client or broker say."""
+        # Of a connection string the rest is no secret, and the name of the host is in most that is said.
+        return redacted(words, self.password.rpartition("SharedAccessKey=")[2])
+
+    def log(self, level: int, message: str, *parts: Any) -> None:
+        """Log what the client says of itself; it calls this as it would call a logger."""
+        logging.getLogger("librdkafka").log(level, "%s", self.told(message % parts))
 
 
 class ChangingPassword:

@@ -12,16 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from freight.databases import (
-    CONNECT_S,
-    DEAD_PEER,
-    READ_ONLY_SERVER,
-    ask_for_password,
-    over_tls,
-    read_url,
-    sqlstate,
-    translate,
-)
+from freight.database_urls import over_tls, read_url, shown
+from freight.databases import CONNECT_S, DEAD_PEER, READ_ONLY_SERVER, log_in, sqlstate, translate
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
 
@@ -34,7 +26,6 @@ __all__ = [
     "is_postgresql",
     "open_engine",
     "reading",
-    "safe_url",
     "transaction",
 ]
 
@@ -85,15 +76,9 @@ def open_engine(
         return _sqlite(parsed, patience)
     if backend == "postgresql":
         engine = _postgresql(parsed, patience, name)
-        if password:
-            ask_for_password(engine, password)
+        log_in(engine, password)
         return engine
     raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
-
-
-def safe_url(url: str) -> str:
-    """Return the URL of a warehouse without its password, to show to people."""
-    return sa.make_url(url).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -213,7 +198,7 @@ def _translated(engine: Engine) -> Iterator[None]:
     except DBAPIError as error:
         if sqlstate(error) == READ_ONLY_SERVER:
             engine.dispose()  # a standby since a failover: new connections find the server that takes writes
-        translated = translate(error, f"the warehouse {engine.url.render_as_string(hide_password=True)}")
+        translated = translate(error, f"the warehouse {shown(engine.url)}")
         if translated is None:
             raise
         raise translated from error

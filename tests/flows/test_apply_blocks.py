@@ -21,6 +21,7 @@ from tests.lib.readme import files_to_write
 CANARY = "canary: p@ss/word?"
 (PAGE,) = files_to_write((PROJECT_ROOT / "docs" / "prefect.md").read_text(encoding="utf-8")).values()
 HERE = "postgresql://dpa@db.example.org/freight"
+AZURE = "postgresql://dpa@corridor.postgres.database.azure.com/freight"
 # One block of each depth, since Prefect takes a second for each.
 SMALL = f"""
 azure-key-vault: {{small: {{url: 'https://my-vault.vault.azure.net'}}}}
@@ -149,7 +150,7 @@ def test_a_password_that_was_typed_in_is_not_lost(write: Write) -> None:
     Warehouse(url=HERE, password=SecretStr(CANARY)).save("small", overwrite=True)
     told = "line 1: freight-warehouse/small: Prefect keeps a password for it, which would be lost: name a block of"
     with pytest.raises(ConfigurationError, match=told):
-        apply_blocks(write(f"freight-warehouse: {{small: {{url: '{HERE}', entra_id: true}}}}"))
+        apply_blocks(write(f"freight-warehouse: {{small: {{url: '{AZURE}', entra_id: true}}}}"))
     apply_blocks(write(SMALL))
     warehouse = Warehouse.load("small")
     assert isinstance(warehouse, Warehouse)

@@ -12,8 +12,10 @@ from azure.storage.blob import ContainerClient
 from fsspec import AbstractFileSystem
 from pydantic import SecretStr
 
-from blocks import blob_drop, drop_files
-from blocks.blob_drop import BlobDrop
+from blocks import azure_identity, drop_files
+from blocks.azure_identity import WaitingCredential
+from blocks.blob_drop import IDENTITY_REMEDY, BlobDrop
+from blocks.drop_files import DropFileSystem
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from freight.errors import SourceError
 from freight.readers import SourceFile, find_files
@@ -60,11 +62,11 @@ def container(azurite: Azurite) -> ContainerClient:
     return azurite.new_container()
 
 
-def opened(azurite: Azurite, key: str | None = KEY) -> AbstractFileSystem:
-    return BlobDrop(account_url=azurite.url, key=SecretStr(key) if key else None).filesystem()
+def opened(azurite: Azurite, key: str = KEY) -> AbstractFileSystem:
+    return BlobDrop(account_url=azurite.url, key=SecretStr(key)).filesystem()
 
 
-def found(azurite: Azurite, container: ContainerClient, path: str, key: str | None = KEY) -> list[SourceFile]:
+def found(azurite: Azurite, container: ContainerClient, path: str, key: str = KEY) -> list[SourceFile]:
     return find_files(f"abfs://{container.container_name}/{path}", HERE, opened(azurite, key))
 
 
@@ -165,17 +167,22 @@ def test_without_a_key_the_identity_of_the_machine_logs_in(
         "nbf": now - 60,
     }
     credential = StandInCredential(**claims)
-    monkeypatch.setattr(blob_drop, "machine_credential", lambda: credential)
+    monkeypatch.setattr(azure_identity, "machine_credential", lambda: credential)
     options = {**drop_files.client_options(), "connection_verify": str(azurite.ca_path)}
     monkeypatch.setattr(drop_files, "client_options", lambda: options)
     container = azurite.new_container()
     container.upload_blob("a.csv", b"one")
-    (file,) = found(azurite, container, "*.csv", None)
-    assert read(file) == b"one"
+
+    def listed() -> list[SourceFile]:
+        # Not by a block, which gives the identity to hosts of Azure only.
+        account = DropFileSystem(azurite.url, WaitingCredential(), IDENTITY_REMEDY)
+        return find_files(f"abfs://{container.container_name}/*.csv", HERE, account)
+
+    assert read(listed()[0]) == b"one"
     assert credential.scopes == {"https://storage.azure.com/.default"}
     stranger = StandInCredential(**{**claims, "aud": "https://vault.azure.net"})
-    monkeypatch.setattr(blob_drop, "machine_credential", lambda: stranger)
-    assert "give this identity the role Storage Blob Data" in refusal(lambda: found(azurite, container, "*", None))
+    monkeypatch.setattr(azure_identity, "machine_credential", lambda: stranger)
+    assert "give this identity the role Storage Blob Data" in refusal(listed)
 
 
 def test_a_container_that_is_not_there_is_told(azurite: Azurite) -> None:

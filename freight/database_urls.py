@@ -1,0 +1,196 @@
+"""URLs of databases: how they are read, what of them is secret, how they are shown, and which servers they name."""
+
+import re
+import ssl
+from collections.abc import Iterator
+from ipaddress import ip_address
+from urllib.parse import unquote_plus
+
+import certifi
+import sqlalchemy as sa
+
+from freight.errors import ConfigurationError
+from freight.secrets import HIDDEN, accepted, refuse_control_characters
+
+VERIFIED = "verify-full"  # value of libpq's `sslmode`
+PORTS = range(1, 65_536)
+SEVERAL = {"host", "port"}  # parameters of libpq that may be there more than once
+
+# What a secret is called by drivers, without blanks, dashes and capitals: sslpassword, Pwd, passwd, AccessToken.
+SECRET_NAME = re.compile(r"pass(?!file)|pwd|secret|token|(access|account|client|server|shared)key|^(pw|sig|sas|key)$")
+ATTRIBUTE = re.compile(r"([^=;{}]+)=(\s*\{(?:[^}]|\}\})*\}|[^;]*)")  # of ODBC: name=value; or name={va;lue}
+BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+UNDECODED = "\ufffd"
+SIGNS = "write the signs : / @ ? % of a user or a password as %3A %2F %40 %3F %25"
+
+
+def read_url(url: str, what: str = "the URL of a database") -> sa.URL:
+    """Return the parts of a URL.
+
+    Args:
+        url: as SQLAlchemy writes it.
+        what: it is, for people.
+
+    Raises:
+        ConfigurationError: it cannot be read; the message shows nothing of it.
+    """
+    text = accepted(url, what)
+    try:
+        parsed = sa.make_url(text)
+    except sa.exc.ArgumentError:
+        raise ConfigurationError(f"{what} cannot be read: expected sqlite:///… or postgresql://…") from None
+    except ValueError:  # of a port; it shows what may be the rest of a password
+        raise ConfigurationError(f"{what} has a port that is no number: correct it, or {SIGNS}") from None
+    if fault := _fault_of_signs(text, parsed) or _fault_of_places(parsed):
+        raise ConfigurationError(f"{what} {fault}")
+    for part in _decoded(parsed):
+        refuse_control_characters(part, what)
+    return parsed
+
+
+def read_url_without_secrets(url: str, what: str) -> sa.URL:
+    """Return the parts of a URL that everybody may see.
+
+    Args:
+        url: as SQLAlchemy writes it.
+        what: it is, for people.
+
+    Raises:
+        ConfigurationError: it cannot be read, or holds a secret, in whatever spelling.
+    """
+    parsed = read_url(url, what)
+    if secrets_of(parsed):
+        raise ConfigurationError(f"{what} must not hold a password: put it into the field password")
+    return parsed
+
+
+def secrets_of(url: sa.URL) -> list[str]:
+    """Return what of a URL is secret: its password, and what drivers take as one behind the question mark."""
+    return [str(url.password)] * (url.password is not None) + [
+        secret for name, value in _query(url) for secret in _secrets_of(name, value)
+    ]
+
+
+def safe_url(url: str) -> str:
+    """Return a URL without its secrets, to show to people.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    return shown(read_url(url))
+
+
+def shown(url: sa.URL) -> str:
+    """Return a URL as text without its secrets, to show to people."""
+    query = {name: tuple(_hidden(name, value) for value in values) for name, values in url.normalized_query.items()}
+    return url.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", HIDDEN)
+
+
+def attributes(url: sa.URL) -> dict[str, list[str]]:
+    """Return what a URL tells an ODBC driver, in small letters: by names without blanks, which may be there twice."""
+    pairs = [(name, value) for name, value in _query(url) if name != "odbc_connect"]
+    pairs += [pair for name, value in _query(url) if name == "odbc_connect" for pair in ATTRIBUTE.findall(value)]
+    named: dict[str, list[str]] = {}
+    for name, value in pairs:
+        named.setdefault(_plain(name), []).append(value.strip().strip("{}").lower())
+    return named
+
+
+def servers_of(url: sa.URL) -> list[str]:
+    """Return the names, addresses and sockets that a URL of PostgreSQL names, as libpq takes them.
+
+    Raises:
+        sa.exc.ArgumentError: hosts and ports do not fit together.
+    """
+    dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
+    _, named = dialect.create_connect_args(url)
+    return [place for name in ("host", "hostaddr") if name in named for place in str(named[name]).split(",")]
+
+
+def over_tls(url: sa.URL) -> sa.URL:
+    """Let a PostgreSQL on another machine prove who it is, unless its URL says otherwise."""
+    mode = url.query.get("sslmode")
+    if mode not in (None, VERIFIED) or (mode is None and _is_here(url)):
+        return url
+    # Where a ticket of Kerberos lies about, libpq would encrypt by that, and ask for no certificate.
+    named = {"sslmode": VERIFIED, "gssencmode": url.query.get("gssencmode", "disable")}
+    if mode is None:
+        # Not libpq's "system": the one in the wheel of psycopg looks for certificates in a folder that is nowhere.
+        known = ssl.get_default_verify_paths().cafile or certifi.where()
+        named["sslrootcert"] = url.query.get("sslrootcert", known)
+    return url.update_query_dict(named)
+
+
+def _is_here(url: sa.URL) -> bool:
+    """Whether all that a URL of PostgreSQL names is on this machine; a service may name anything."""
+    named = servers_of(url)
+    return bool(named) and "service" not in url.query and all(map(_is_loopback, named))
+
+
+def _is_loopback(place: str) -> bool:
+    if place.startswith(("/", "@")):  # a socket
+        return True
+    try:
+        return ip_address(place).is_loopback
+    except ValueError:
+        return place.lower() == "localhost"
+
+
+def _fault_of_signs(text: str, url: sa.URL) -> str | None:
+    head, _, query = text.partition("?")
+    is_path = url.get_backend_name() == "sqlite"
+    if BROKEN_ESCAPE.search(query if is_path else f"{head}?{query}"):
+        return f"has a % that no two hexadecimal digits follow: {SIGNS}"
+    if UNDECODED in "".join(_decoded(url)) and UNDECODED not in text:
+        return "has signs such as %FF that are no UTF-8: correct them"
+    if not is_path and "@" in f"{url.host}{url.database}":
+        return f"has an @ too many: {SIGNS}"
+    return None
+
+
+def _fault_of_places(url: sa.URL) -> str | None:
+    if url.port is not None and url.port not in PORTS:
+        return "has a port that there is not: it is between 1 and 65535"
+    if url.get_backend_name() != "postgresql":
+        return None
+    if doubled := [name for name, values in url.normalized_query.items() if len(values) > 1 and name not in SEVERAL]:
+        return f"names {doubled[0]} twice: remove one"
+    try:
+        servers_of(url)
+    except (sa.exc.ArgumentError, ValueError):
+        return "names hosts and ports that do not fit together: write ?host=a:5432&host=b:5432"
+    return None
+
+
+def _decoded(url: sa.URL) -> Iterator[str]:
+    yield from (str(part) for part in (url.username, url.password, url.host, url.database) if part is not None)
+    for name, value in _query(url):
+        yield from (name, value)
+
+
+def _query(url: sa.URL) -> Iterator[tuple[str, str]]:
+    """Yield what stands behind the question mark; SQLAlchemy decodes a connection string of ODBC once more."""
+    for name, values in url.normalized_query.items():
+        yield from ((name, unquote_plus(value) if name == "odbc_connect" else value) for value in values)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _secrets_of(name: str, value: str) -> Iterator[str]:
+    if SECRET_NAME.search(_plain(name)):
+        yield value
+    else:
+        yield from (held.strip() for key, held in ATTRIBUTE.findall(value) if SECRET_NAME.search(_plain(key)))
+
+
+def _hidden(name: str, value: str) -> str:
+    text = unquote_plus(value) if name == "odbc_connect" else value
+    if SECRET_NAME.search(_plain(name)):
+        return HIDDEN
+    return ATTRIBUTE.sub(_hidden_attribute, text)
+
+
+def _hidden_attribute(found: re.Match[str]) -> str:
+    return f"{found[1]}={HIDDEN}" if SECRET_NAME.search(_plain(found[1])) else found[0]

@@ -1,0 +1,163 @@
+"""Servers on this machine that repeat, in their refusals, whatever secret they were sent."""
+
+import base64
+import socket
+import socketserver
+import ssl
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from freight.simulator.certificates import write_certificates
+
+WISHES_TO_ENCRYPT = [struct.pack("!i", number) for number in (80877103, 80877104)]  # by TLS, by Kerberos
+
+
+class _Quiet:
+    """A server whose clients may leave whenever they want."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None: ...
+
+
+class _TcpServer(_Quiet, socketserver.ThreadingTCPServer): ...
+
+
+class _HttpServer(_Quiet, ThreadingHTTPServer): ...
+
+
+@contextmanager
+def _served(server: socketserver.TCPServer) -> Iterator[int]:
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        yield int(server.socket.getsockname()[1])
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def echoing_postgresql() -> Iterator[int]:
+    """Give the port of a PostgreSQL that asks for the password in clear, and repeats it in three ways."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self._told()[:4] in WISHES_TO_ENCRYPT:
+                self.request.sendall(b"N")
+            self.request.sendall(b"R" + struct.pack("!ii", 8, 3))
+            self.request.recv(1)
+            password = self._told().rstrip(b"\0")
+            ways = b" ".join((password, quote(password).encode(), base64.b64encode(b"dpa:" + password)))
+            fields = b"SFATAL\0C28P01\0Mpassword authentication failed: " + ways + b"\0\0"
+            self.request.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+
+        def _told(self) -> bytes:
+            (length,) = struct.unpack("!i", self.request.recv(4, socket.MSG_WAITALL))
+            return bytes(self.request.recv(length - 4, socket.MSG_WAITALL))
+
+    server = _TcpServer(("127.0.0.1", 0), Handler)
+    with _served(server) as port:
+        yield port
+
+
+@contextmanager
+def echoing_mail_server(ca: Path, certificate: Path) -> Iterator[int]:
+    """Give the port of a mail server, over TLS, that refuses each login with the words it came with."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"220 mail\r\n")
+            while line := self.rfile.readline():
+                word, _, rest = line.strip().partition(b" ")
+                if word.upper() == b"EHLO":
+                    self.wfile.write(b"250-mail\r\n250 AUTH PLAIN\r\n")
+                elif word.upper() == b"AUTH":
+                    said = base64.b64decode(rest.split()[-1]).replace(b"\0", b" ")
+                    self.wfile.write(b"535 " + rest + b" is " + quote(said).encode() + b" or " + said + b"\r\n")
+                else:
+                    self.wfile.write(b"221 bye\r\n")
+
+    server = _TcpServer(("127.0.0.1", 0), Handler)
+    server.socket = _with_tls(server.socket, ca, certificate)
+    with _served(server) as port:
+        yield port
+
+
+KAFKA_KEYS = ((3, 1), (17, 1), (18, 0), (36, 0))  # metadata, handshake, versions, login: and the newest version of each
+KAFKA_LOGIN_FAILED, KAFKA_UNSUPPORTED = 58, 35
+
+
+@contextmanager
+def echoing_kafka(ca: Path, certificate: Path) -> Iterator[int]:
+    """Give the port of a Kafka, over TLS, that refuses each login with the words it came with."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while head := self.request.recv(4):
+                asked = self._rest(struct.unpack("!i", head)[0])
+                key, version, correlation = struct.unpack("!hhi", asked[:8])
+                answer = struct.pack("!i", correlation) + self._answer(key, version, asked)
+                self.request.sendall(struct.pack("!i", len(answer)) + answer)
+
+        def _rest(self, size: int) -> bytes:
+            came = b""
+            while len(came) < size:
+                came += self.request.recv(size - len(came))
+            return came
+
+        def _answer(self, key: int, version: int, asked: bytes) -> bytes:
+            if key == 18:
+                keys = b"".join(struct.pack("!hhh", known, 0, newest) for known, newest in KAFKA_KEYS)
+                error = 0 if version == 0 else KAFKA_UNSUPPORTED
+                return struct.pack("!hi", error, len(KAFKA_KEYS)) + keys
+            if key == 17:
+                return struct.pack("!hih", 0, 1, 5) + b"PLAIN"
+            login = asked[asked.index(b"\0dpa\0") :]
+            said = b"no: " + login.replace(b"\0", b" ") + b" or " + base64.b64encode(login)
+            return struct.pack("!hh", KAFKA_LOGIN_FAILED, len(said)) + said + struct.pack("!i", 0)
+
+    server = _TcpServer(("127.0.0.1", 0), Handler)
+    server.socket = _with_tls(server.socket, ca, certificate)
+    with _served(server) as port:
+        yield port
+
+
+@contextmanager
+def echoing_http(ca: Path | None = None, certificate: Path | None = None) -> Iterator[int]:
+    """Give the port of an HTTP server whose refusals repeat the request in every place that an answer has."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            asked = quote(f"{self.path} {dict(self.headers)}")
+            body = f"<Error><Code>{asked}</Code><Message>{self.path} {dict(self.headers)}</Message></Error>".encode()
+            self.send_response(403, asked[:1_000])
+            headers = {"x-ms-error-code": asked[:1_000], "Content-Type": "application/xml"}
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_HEAD = do_POST = answer
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = _HttpServer(("127.0.0.1", 0), Handler)
+    if ca and certificate:
+        server.socket = _with_tls(server.socket, ca, certificate)
+    with _served(server) as port:
+        yield port
+
+
+def _with_tls(plain: socket.socket, ca: Path, certificate: Path) -> socket.socket:
+    write_certificates(ca, certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context.wrap_socket(plain, server_side=True)
