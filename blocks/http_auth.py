@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from freight.errors import ConfigurationError, TransientError
+from freight.secrets import accepted
 from freight.types import PasswordSource
 from freight.web import UNTIL, shown, words_of
 
@@ -42,15 +43,11 @@ class ApiKey(httpx.Auth):
         self._header, self._key = header, key
 
     def auth_flow(self, request: httpx.Request) -> Requests:
-        """Send a request with the key.
-
-        Raises:
-            ConfigurationError: no header can hold the key.
-        """
-        request.headers[self._header] = _fit(key := self._key(), "key of the API")
+        """Send a request with the key, which `secret_source` has accepted for a header."""
+        request.headers[self._header] = key = self._key()
         response = yield request
         if response.status_code == HTTPStatus.UNAUTHORIZED and (other := self._key(fresh=True)) != key:
-            request.headers[self._header] = _fit(other, "key of the API")
+            request.headers[self._header] = other
             yield request
 
 
@@ -138,17 +135,8 @@ class ClientCredentials(httpx.Auth):
             raise ConfigurationError(f"{told} without a token: check client_id, scope and the key{code}")
 
     def _take(self, content: dict[str, Any]) -> None:
-        self._token = _fit(content["access_token"], "token that the token server gives")
+        self._token = accepted(content["access_token"], "the token that the token server gives", ascii_only=True)
         self._valid_until = time.monotonic() + _lifetime_s(content.get("expires_in")) - EXPIRY_MARGIN_S
-
-
-def _fit(value: str, what: str) -> str:
-    """Return what a header is to hold, if it can: the client would repeat it in its error."""
-    if value.isascii() and value.isprintable():
-        return value
-    raise ConfigurationError(
-        f"the {what} has a character that no header can hold: a line break, or one that is not ASCII"
-    )
 
 
 def _content(response: httpx.Response) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from blocks.http_api import HttpApi
-from blocks.http_auth import ApiKey
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from freight.errors import ConfigurationError, TransientError
 from freight.simulator.certificates import write_certificates
@@ -192,21 +191,16 @@ def test_a_lifetime_that_is_none_does_no_harm(erp: Erp, new_api: NewApi, lifetim
 
 
 @pytest.mark.parametrize("key", ["canary\nX: y", "canary\x00", "canary é", "canary\r"])
-def test_a_key_that_no_header_can_hold_is_not_repeated(new_api: NewApi, key: str) -> None:
-    with (
-        new_api("none", key_secret=None).client() as client,
-        pytest.raises(ConfigurationError, match="a character that no header can hold") as refused,
-    ):
-        client.get("machines", auth=ApiKey("X-Api-Key", lambda *, fresh=False: key))  # noqa: ARG005
+def test_a_key_that_no_header_can_hold_is_not_repeated(vault: StandInVault, new_api: NewApi, key: str) -> None:
+    vault.set("erp", key)
+    with new_api("api-key").client() as client, pytest.raises(ConfigurationError, match=r"secret|key") as refused:
+        machines(client)
     assert "canary" not in str(refused.value)
 
 
 def test_a_token_that_no_header_can_hold_is_not_repeated(erp: Erp, new_api: NewApi) -> None:
     erp.token = "canary\nX: y"
-    with (
-        new_api("oauth2").client() as client,
-        pytest.raises(ConfigurationError, match="a character that no header can hold") as refused,
-    ):
+    with new_api("oauth2").client() as client, pytest.raises(ConfigurationError, match="has a line end") as refused:
         machines(client)
     assert "canary" not in str(refused.value)
 

@@ -119,15 +119,18 @@ def list_drop_nowhere(_: Reached, given: Given) -> None:
     BlobDrop(account_url=f"http://127.0.0.1:{NOWHERE}/dpa", **given).filesystem().ls("abfs://container")
 
 
+def api_place(reached: Reached) -> Given:
+    return {"base_url": f"https://localhost:{reached.api}", "ca_location": str(reached.api_ca), "private": True}
+
+
 def ask_api(reached: Reached, given: Given) -> None:
-    place: Given = {"base_url": f"https://localhost:{reached.api}", "ca_location": str(reached.api_ca)}
-    with HttpApi(**place, auth="api-key", **given).client() as client:
+    with HttpApi(**api_place(reached), auth="api-key", **given).client() as client:
         client.get("machines")
 
 
 def ask_api_with_tokens(reached: Reached, given: Given) -> None:
-    url = f"https://localhost:{reached.api}"
-    place: Given = {"base_url": url, "ca_location": str(reached.api_ca), "token_url": f"{url}/token"}
+    place = api_place(reached)
+    place["token_url"] = f"{place['base_url']}/token"
     with HttpApi(**place, auth="oauth2", client_id="dpa", **given).client() as client:
         client.get("machines")
 
@@ -262,8 +265,7 @@ def test_a_secret_is_nowhere_to_be_seen(reached: Reached, seen: Any, use: str, w
 def test_an_api_that_repeats_its_key_is_not_repeated(
     reached: Reached, seen: Any, tmp_path: Path, sqlite_warehouse: WarehouseUnderTest
 ) -> None:
-    place: Given = {"base_url": f"https://localhost:{reached.api}", "ca_location": str(reached.api_ca)}
-    api = HttpApi(**place, auth="api-key", key=SecretStr(MARK))
+    api = HttpApi(**api_place(reached), auth="api-key", key=SecretStr(MARK))
     corridor = Corridor(tmp_path, sqlite_warehouse.engine, connections=KnownConnections(apis={"erp": api}))
     corridor.add_connected("machines", "machines", "http_api", location="machines", options={})
     text = seen(lambda: logging.getLogger("freight").error("%s", corridor.load()))
