@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from freight.errors import ConfigurationError
 
@@ -23,16 +24,38 @@ JAVA_LIMIT_S = 60.0
 COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
+class Java(NamedTuple):
+    """A Java that starts: its major version, and its folder."""
+
+    version: int
+    home: Path
+
+
 def why_no_java() -> str:
     """Return what to install before a Java program can run here; empty if nothing."""
-    java = java_version()
+    try:
+        find_java()
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def find_java() -> Java:
+    """Return the Java on PATH.
+
+    Raises:
+        ConfigurationError: there is none, or one that is too old; the message says what to install.
+    """
+    java = _java()
     if java is None:
-        return (
+        raise ConfigurationError(
             f"there is no Java: install Java {OLDEST_JAVA} or newer (Debian, Ubuntu: the package default-jre-headless)"
         )
-    if java < OLDEST_JAVA:
-        return f"Java {java} is too old: install Java {OLDEST_JAVA} or newer and put it first on PATH"
-    return ""
+    if java.version < OLDEST_JAVA:
+        raise ConfigurationError(
+            f"Java {java.version} is too old: install Java {OLDEST_JAVA} or newer and put it first on PATH"
+        )
+    return java
 
 
 def why_no_maven(what: str) -> str:
@@ -42,18 +65,27 @@ def why_no_maven(what: str) -> str:
     return f"there is no Maven (mvn) to fetch {what}: install it (Debian, Ubuntu: the package maven)"
 
 
-def java_version() -> int | None:
-    """Return the major version of the Java on PATH; None if there is none that starts."""
-    if not shutil.which("java"):
+def _java() -> Java | None:
+    """Return the Java on PATH; None if there is none that starts. It says where it is: PATH may lead to a script."""
+    program = shutil.which("java")
+    if program is None:
         return None
     try:
         answer = subprocess.run(
-            ["java", "-version"], capture_output=True, text=True, errors="replace", timeout=JAVA_LIMIT_S, check=False
+            ["java", "-XshowSettings:properties", "-version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=JAVA_LIMIT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
     version = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)  # Java 8 calls itself 1.8
-    return int(version.group(1)) if version and answer.returncode == 0 else None
+    home = re.search(r"^ *java\.home = (.*\S)", answer.stderr, re.MULTILINE)
+    if not version or answer.returncode != 0:
+        return None
+    return Java(int(version.group(1)), Path(home.group(1)) if home else Path(program).resolve().parents[1])
 
 
 def fetch_once(place: Path, make: Callable[[Path], Path]) -> Path:

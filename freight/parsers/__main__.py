@@ -1,96 +1,23 @@
 """Parses one file in a process of its own; started by `freight.readers.isolated`.
 
 Its argument is the reader's temporary folder, the first line of standard input the task: the parser's function, the
-file and what the function wants to know. What it finds goes to standard output as frames. Standard input then stays
-open as long as the reader lives.
+file, what the function wants to know, and what it can reach. What it finds goes to standard output as frames. Standard
+input then stays open as long as the reader lives.
 """
 
-import errno
-import gc
 import json
-import os
-import shutil
-import signal
 import sys
-import threading
-import warnings
-from collections.abc import Mapping
-from contextlib import suppress
-from importlib import import_module
-from pathlib import Path
-from typing import Any
 
-from freight.errors import SourceError
-from freight.parsers.output import Output, out_of_memory
+from freight.parsers.confinement import Reach, confine
 
 
 def main() -> None:
-    """Do what the task says, and answer."""
+    """Give up what the task does not need, then do it."""
     task = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_reader, daemon=True).start()
-    gc.disable()  # no cycles are made here, and looking for them takes a seventh of the time
-    warnings.simplefilter("ignore")  # of parts of the file that are not read; one for each would fill the disk
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not stand between two frames
-    parse = _parser(task["parser"])
-    _limit(task["memory_limit_bytes"], task["cpu_limit_s"])
-    _answer(Output(answers), parse, Path(task["path"]), task["wishes"])
+    confine(Reach(**task.pop("reach")))  # a thread that there was before would not be confined
+    from freight.parsers.work import work  # late, since libraries start threads
 
-
-def _end_with_reader() -> None:
-    """Wait for the end of standard input, which comes however the reader ends; then end, and leave nothing behind."""
-    while os.read(0, 1):
-        pass
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
-    with suppress(AttributeError, OSError):  # Windows has no process groups
-        if os.getpgrp() == os.getpid():
-            os.killpg(0, signal.SIGKILL)
-    os._exit(1)
-
-
-def _parser(name: str) -> Any:
-    module, _, function = name.rpartition(".")
-    return getattr(import_module(f"freight.parsers.{module}"), function)
-
-
-def _limit(memory_bytes: int, cpu_s: int) -> None:
-    with suppress(ImportError):  # Windows has no such limits; there only the time is bounded
-        import resource
-
-        for kind, limit in (
-            (resource.RLIMIT_DATA, memory_bytes),
-            (resource.RLIMIT_CPU, cpu_s),
-            (resource.RLIMIT_CORE, 0),
-        ):
-            _, hard = resource.getrlimit(kind)
-            resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
-def _answer(output: Output, parse: Any, path: Path, wishes: Mapping[str, Any]) -> None:
-    try:
-        parse(path, wishes, output)
-        output.end()
-    except SourceError as error:
-        output.fail(error)
-    except MemoryError:
-        output.fail(out_of_memory())
-    except OSError as error:
-        output.fail(_by_the_system(error))
-    except Exception as error:  # a parser over a broken file may raise anything
-        told = f"{type(error).__name__}: {error}"
-        output.fail(SourceError("corrupt", f"the file is damaged: {told[:500]}", remedy="deliver the whole file again"))
-
-
-def _by_the_system(error: OSError) -> SourceError:
-    if error.errno == errno.ENOMEM:
-        return out_of_memory()
-    if error.errno:
-        return SourceError(
-            "unreadable",
-            f"it could not be read: {error.strerror}",
-            remedy="look after the disk or the network; the next run tries again",
-        )
-    return SourceError("corrupt", f"the file is damaged: {error}", remedy="deliver the whole file again")
+    work(task)
 
 
 if __name__ == "__main__":

@@ -43,14 +43,14 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: an .mdb or .accdb file, whatever its name.
-        wishes: `headers` that are known, the option `table` or None, and the `class_path` of the program.
+        wishes: `headers` that are known, the option `table` or None, the program's `class_path` and the `java` for it.
         output: takes rows, and faults: rows with a value that is no text, such as a picture.
 
     Raises:
         SourceError: no Access file, behind a password, damaged, no such table, or it is a link.
     """
     refuse_other_kinds(path)
-    with _program(path, wishes["class_path"]) as program:
+    with _program(path, wishes["java"], wishes["class_path"]) as program:
         assert program.stdin is not None
         assert program.stdout is not None
         tables = [Table(*found) for found in _line(program)]
@@ -122,9 +122,9 @@ def _only_a_link(names: str) -> SourceError:
 
 
 @contextmanager
-def _program(path: Path, class_path: str) -> Iterator[subprocess.Popen[bytes]]:
+def _program(path: Path, java: str, class_path: str) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(
-        ["java", *JAVA_OPTIONS, "-cp", class_path, "AccessTables", str(path)],
+        [java, *JAVA_OPTIONS, "-cp", class_path, "AccessTables", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "LC_ALL": "C.UTF-8"},  # without it Java finds no file with an accent in its path

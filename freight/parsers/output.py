@@ -17,6 +17,7 @@ HEADER_LIMIT_CHARS = 1 << 20
 BATCH_ROWS, BATCH_CHARS = 20_000, 16 << 20
 ROW_LIMIT_CHARS = 64 << 20
 OUT_OF_TIME = -24  # exit code of a process that had its time of the processor (SIGXCPU)
+TOLD_CHARS = 2_000  # of why a file cannot be used
 PROGRESS_BYTES = 1 << 16  # read of the file between two signs of life
 # As `BAD_ROWS_SCHEMA` of freight.frames, which would bring polars along; a test holds them against each other.
 FAULTS = pa.schema(
@@ -28,6 +29,11 @@ FAULTS = pa.schema(
         ("raw", pa.large_binary()),
     ]
 )
+
+
+def rows_schema(width: int) -> pa.Schema:
+    """Return the columns of rows under a header of so many cells: texts by position, and the row's number."""
+    return pa.schema([*((str(position), pa.large_string()) for position in range(width)), ("row_number", pa.int64())])
 
 
 class Output:
@@ -57,8 +63,7 @@ class Output:
         """
         if sum(map(len, header)) > HEADER_LIMIT_CHARS:
             raise SourceError("too_large", "the header is longer than a megabyte", remedy="shorten it")
-        columns = [(str(position), pa.large_string()) for position in range(len(header))]
-        self._rows = _Batch(pa.schema([*columns, ("row_number", pa.int64())]))
+        self._rows = _Batch(rows_schema(len(header)))
         self._send("header", json.dumps(list(header)).encode())
 
     def row(self, number: int, cells: Sequence[str]) -> None:
@@ -92,8 +97,8 @@ class Output:
         """Send why the file cannot be used."""
         told = {
             "fault": error.fault,
-            "message": error.message[:2_000],
-            "remedy": error.remedy[:2_000],
+            "message": error.message[:TOLD_CHARS],
+            "remedy": error.remedy[:TOLD_CHARS],
             "row": error.row,
             "column": error.column,
         }

@@ -7,7 +7,7 @@ from pydantic import Field
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers
 from freight.errors import SourceError
-from freight.readers.access_jars import class_path
+from freight.readers.access_jars import find_program
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import SourceFile
 from freight.readers.options import ReaderOptions
@@ -35,9 +35,10 @@ def read_access(file: SourceFile, contract: Contract, options: AccessOptions) ->
     """
     wishes = {"headers": sorted(known_headers(contract)), **options.model_dump()}
     if sys.platform == "win32":
-        return read_isolated(file, "access_odbc.parse", wishes)
+        return read_isolated(file, "freight.parsers.access_odbc.parse", wishes)
     try:
-        wishes["class_path"] = class_path(load_settings().access)
+        program = find_program(load_settings().access)
     except SourceError as error:
         raise error.at(file.path) from None
-    return read_isolated(file, "access.parse", wishes)
+    wishes |= {"java": str(program.java / "bin" / "java"), "class_path": program.class_path}
+    return read_isolated(file, "freight.parsers.access.parse", wishes, starts=program)

@@ -7,6 +7,7 @@ runs programs has no compiler.
 import hashlib
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from freight import parsers
 from freight.errors import ConfigurationError, SourceError
@@ -15,6 +16,7 @@ from freight.java import (
     copy_jars,
     fault_of_jars,
     fetch_once,
+    find_java,
     refuse_other_jars,
     why_no_java,
     why_no_maven,
@@ -52,21 +54,35 @@ def fetch_access(folder: Path) -> Path:
     return refuse_other_jars(fetch_once(place, _made), LISTED)
 
 
-def class_path(folder: Path) -> str:
-    """Return the class path of the program.
+class AccessProgram(NamedTuple):
+    """What a parser starts to read MS Access: a Java, and the folder of the jars with our program."""
+
+    java: Path
+    jars: Path
+
+    @property
+    def class_path(self) -> str:
+        """The class path of the program, which comes last: it hides no jar."""
+        return os.pathsep.join((str(self.jars / "*"), str(self.jars / PROGRAM_FOLDER)))
+
+
+def find_program(folder: Path) -> AccessProgram:
+    """Return the program in `folder`, and the Java that runs it.
 
     Raises:
         SourceError: something is missing on this machine, or a jar is not the one that this project knows; the remedy
             says how to get it.
     """
     place = _place(folder)
-    if reason := why_no_java():
-        raise _not_here(reason)
+    try:
+        java = find_java()
+    except ConfigurationError as error:
+        raise _not_here(str(error)) from None
     if not place.exists():
         raise _not_here("Jackcess is not there")
     if fault := fault_of_jars(place, LISTED):
         raise _not_here(f"{place}: {fault}, so nothing of it is started", f"delete the folder {place}, then run")
-    return os.pathsep.join((str(place / "*"), str(place / PROGRAM_FOLDER)))  # the program last: it hides no jar
+    return AccessProgram(java.home, place)
 
 
 def _not_here(reason: str, to_do: str = "install Java 17 or newer and Maven, then run") -> SourceError:

@@ -44,7 +44,7 @@ def read_given_back(file: SourceFile, key: str) -> Iterator[GivenBack]:
     Raises:
         SourceError: it cannot be used, or was written to meanwhile.
     """
-    table = read_isolated(file, "corrections.parse", {"key": key})
+    table = read_isolated(file, "freight.parsers.corrections.parse", {"key": key})
     for batch in table.batches:
         named = batch.rows.rename({str(position): name for position, name in enumerate(table.header)})
         yield from _rows(named.iter_rows(named=True))

@@ -29,4 +29,4 @@ def read_excel(file: SourceFile, contract: Contract, options: ExcelOptions) -> R
         SourceError: not a workbook, behind a password, too large, damaged, or without any row.
     """
     wishes = {"headers": sorted(known_headers(contract)), **options.model_dump()}
-    return read_isolated(file, "excel.parse", wishes)
+    return read_isolated(file, "freight.parsers.excel.parse", wishes)

@@ -249,7 +249,7 @@ class Pages:
         (file,) = find_files(page.as_posix(), page.parent)
         rows, told = 0, "[]"
         with self._named(response):
-            for batch in read_isolated(file, "json_records.parse_page", wishes).batches:
+            for batch in read_isolated(file, "freight.parsers.json_records.parse_page", wishes).batches:
                 for record, mark, number in batch.rows.iter_rows():
                     if number == 0:
                         told = record

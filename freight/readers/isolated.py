@@ -1,7 +1,8 @@
 """Files that nobody vouches for are parsed in a process of their own, so that a bomb or a crash costs that file only.
 
-The process (`freight.parsers`) has limits of memory and time, sees no secret, and never outlives this one. What it
-finds comes through a pipe, batch by batch, while it goes on with the file.
+The process (`freight.parsers`) has limits of memory and time, reaches nothing but the file, sees no secret, and never
+outlives this one. What it finds comes through a pipe, batch by batch, while it goes on with the file. Nothing of it is
+taken on trust: a hostile file may have taken the parser over.
 """
 
 import json
@@ -13,19 +14,23 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from compileall import compile_dir
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from threading import Event, Timer
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.ipc as ipc
 
-from freight.errors import SourceError
+from freight import parsers
+from freight.errors import SourceError, SourceFault
 from freight.frames import BAD_ROWS_SCHEMA
 from freight.parsers.frames import Frame, read_frame
-from freight.parsers.output import OUT_OF_TIME, out_of_memory, out_of_time
+from freight.parsers.output import FAULTS, OUT_OF_TIME, TOLD_CHARS, out_of_memory, out_of_time, rows_schema
 from freight.readers.locations import SourceFile
 from freight.readers.packed import READ_BLOCK_BYTES
 from freight.readers.raw import RawBatch, RawTable, no_rows
@@ -43,13 +48,14 @@ LAST_WORDS_BYTES = 4_096  # of what a dying parser says
 INTERPRETER_VARIABLES = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH")
 
 
-def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any]) -> RawTable:
+def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any], starts: Sequence[Path] = ()) -> RawTable:
     """Let a parser read a file in a process of its own.
 
     Args:
         file: the file; it is fetched, or unpacked, into a temporary folder unless it is on this machine.
-        parser: `module.function` below `freight.parsers`.
+        parser: the `module.function` that parses.
         wishes: what the parser wants to know; goes to it as JSON.
+        starts: folders of the programs that the parser starts; it can start no other.
 
     Returns:
         The table, whose batches are parsed while they are read.
@@ -60,7 +66,7 @@ def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any]) -> R
     """
     reading = _Reading(file.path)
     try:
-        header = reading.start(file, parser, wishes)
+        header = reading.start(file, parser, wishes, starts)
     except BaseException as error:
         reading.end()
         raise error.at(file.path) if isinstance(error, SourceError) else error from None
@@ -104,20 +110,23 @@ class _Reading:
         self.end = weakref.finalize(self, self._at_the_end.close)
         self._gave_up = Event()
 
-    def start(self, file: SourceFile, parser: str, wishes: Mapping[str, Any]) -> tuple[str, ...]:
+    def start(
+        self, file: SourceFile, parser: str, wishes: Mapping[str, Any], starts: Sequence[Path]
+    ) -> tuple[str, ...]:
         """Start the parser; return the header, which comes first."""
         _remove_abandoned_folders()
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
         self._at_the_end.callback(shutil.rmtree, self._folder, ignore_errors=True)
-        path = _on_this_machine(file, self._folder)
+        path = _on_this_machine(file, self._folder).absolute()
         size_bytes = min(path.stat().st_size, file.fair_bytes)
         self._patience = Patience(size_bytes)
         self._output_limit_bytes = OUTPUT_FROM_BYTES + OUTPUT_PER_BYTE * size_bytes
         self._worker = _start(self._folder)
         self._at_the_end.callback(_end, self._worker)
         limits = {"memory_limit_bytes": MEMORY_LIMIT_BYTES, "cpu_limit_s": cpu_limit_s(size_bytes)}
-        _give(self._worker, {"parser": parser, "path": str(path), "wishes": dict(wishes), **limits})
-        return tuple(json.loads(self._next().payload))
+        task = {"parser": parser, "path": str(path), "wishes": dict(wishes)}
+        _give(self._worker, {**task, **limits, "reach": _reach(path, starts, self._folder)})
+        return _header(self._next())
 
     def batches(self, width: int) -> Iterator[RawBatch]:
         """Give the rows and the faults as they come; end the process after the last."""
@@ -125,9 +134,9 @@ class _Reading:
         try:
             while (frame := self._next()).kind != "done":
                 if frame.kind == "rows":
-                    yield RawBatch(_table(frame), no_faults)
+                    yield RawBatch(_table(frame, rows_schema(width)), no_faults)
                 else:
-                    yield RawBatch(no_rows(width), _table(frame))
+                    yield RawBatch(no_rows(width), _table(frame, FAULTS))
         except SourceError as error:
             raise error.at(self._location) from None
         finally:
@@ -147,7 +156,7 @@ class _Reading:
                 "too_large", "its rows unfold to many times the size of the file", remedy="deliver it in parts"
             )
         if frame.kind == "failed":
-            raise SourceError(**json.loads(frame.payload))
+            raise _failure(frame)
         return frame
 
     def _wait(self) -> Frame:
@@ -159,7 +168,7 @@ class _Reading:
             frame = read_frame(self._worker.stdout)
         finally:
             alarm.cancel()
-        read_bytes = int(frame.payload) if frame and frame.kind == "progress" else 0
+        read_bytes = _progress(frame) if frame and frame.kind == "progress" else 0
         self._patience.note(time.monotonic() - started, read_bytes)
         if frame is None:
             raise self._no_answer()
@@ -177,6 +186,46 @@ class _Reading:
             f"its parser died with code {exit_code}",
             remedy="deliver the whole file again, or in parts",
         )
+
+
+def _header(frame: Frame) -> tuple[str, ...]:
+    header = _json(frame) if frame.kind == "header" else None
+    if not isinstance(header, list) or not all(isinstance(name, str) for name in header):
+        raise _no_table()
+    return tuple(header)
+
+
+def _failure(frame: Frame) -> SourceError:
+    told = _json(frame)
+    if not isinstance(told, dict) or told.get("fault") not in get_args(SourceFault):
+        return _no_table()
+    message, remedy, column = (str(told.get(name) or "")[:TOLD_CHARS] for name in ("message", "remedy", "column"))
+    row = told.get("row")
+    return SourceError(
+        told["fault"], message, remedy=remedy, row=row if isinstance(row, int) else None, column=column or None
+    )
+
+
+def _progress(frame: Frame) -> int:
+    try:
+        return int(frame.payload)
+    except ValueError:
+        raise _no_table() from None
+
+
+def _json(frame: Frame) -> Any:
+    try:
+        return json.loads(frame.payload)
+    except (ValueError, RecursionError):
+        raise _no_table() from None
+
+
+def _no_table() -> SourceError:
+    return SourceError(
+        "corrupt",
+        "its parser answers what no parser answers: the file may have been made to break it",
+        remedy="ask who delivers it how the file was made, and deliver it again",
+    )
 
 
 def _remove_abandoned_folders() -> None:
@@ -210,15 +259,24 @@ def _copy(stream: BinaryIO, target: Path) -> None:
             copy.write(block)
 
 
+@cache
+def _compile_parsers() -> None:
+    """Compile what parsers import, once: they can write nothing, so each of them would compile it anew."""
+    if not sys.dont_write_bytecode:
+        compile_dir(Path(parsers.__file__).parent, quiet=2)
+
+
 def _start(folder: Path) -> subprocess.Popen[bytes]:
     """Start a parser as the head of a group of processes, so that whatever it starts ends with it."""
+    _compile_parsers()
     with (folder / "stderr.txt").open("wb") as last_words:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "freight.parsers", str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=last_words,
-            env=_environment(),
+            cwd=folder,
+            env={**_environment(), "HOME": str(folder)},
             start_new_session=True,
         )
 
@@ -226,6 +284,11 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
 def _environment() -> dict[str, str]:
     passed = {name: os.environ[name] for name in INTERPRETER_VARIABLES if name in os.environ}
     return {**passed, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+def _reach(path: Path, starts: Sequence[Path], folder: Path) -> dict[str, Any]:
+    libraries = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
+    return {"reads": [str(path), *libraries], "starts": [*map(str, starts)], "clears": str(folder)}
 
 
 def _give(worker: subprocess.Popen[bytes], task: Mapping[str, Any]) -> None:
@@ -264,5 +327,17 @@ def _last_words(folder: Path) -> bytes:
         return said.read()
 
 
-def _table(frame: Frame) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(ipc.open_stream(frame.payload).read_all()))
+def _table(frame: Frame, schema: pa.Schema) -> pl.DataFrame:
+    """Return a table that a parser has sent.
+
+    Raises:
+        SourceError: it is another table, or one whose memory would be read beyond its end.
+    """
+    try:
+        table = ipc.open_stream(frame.payload).read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError):
+        raise _no_table() from None
+    if table.schema != schema:
+        raise _no_table()
+    return pl.DataFrame(pl.from_arrow(table))

@@ -16,7 +16,7 @@ def read_json(file: SourceFile, contract: Contract, options: ReaderOptions) -> R
     Raises:
         SourceError: not JSON, not a list of objects, empty, or an object has a key that the first ones had not.
     """
-    return read_isolated(file, "json_records.parse_list", {})
+    return read_isolated(file, "freight.parsers.json_records.parse_list", {})
 
 
 def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
@@ -25,12 +25,12 @@ def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> 
     Raises:
         SourceError: the file is empty, or a later line has a key that the first ones had not.
     """
-    return read_isolated(file, "json_records.parse_lines", {})
+    return read_isolated(file, "freight.parsers.json_records.parse_lines", {})
 
 
 def read_known_keys(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
     """Read JSON Lines as `read_jsonl` does, without keys that the contract does not know."""
-    table = read_isolated(file, "json_records.parse_known", {"known": [*known_headers(contract)]})
+    table = read_isolated(file, "freight.parsers.json_records.parse_known", {"known": [*known_headers(contract)]})
     if not match_header(table.header, contract).missing:
         return table
     passed_over = [key for key in read_jsonl(file, contract, options).header if key not in table.header]
