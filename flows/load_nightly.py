@@ -18,6 +18,7 @@ from freight.catalog import Catalog, Source, read_catalog
 from freight.database_urls import safe_url
 from freight.errors import ConfigurationError, DpaError, SourceError
 from freight.pipeline import PlannedUnit, RunReport, UnitOutcome, load_first_that_serves
+from freight.privacy import open_places, privacy_warning
 from freight.progress import progress
 from freight.settings import Settings, load_settings, started_by
 from freight.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
@@ -77,12 +78,14 @@ def _load_catalog(catalog: Catalog, block: str | None, settings: Settings) -> Ru
     report = RunReport(run_id, tuple(_load_sources(block, catalog, run_id)), steps.refresh_aggregates(block))
     steps.finish_run(block, report)
     _publish(report)
+    warehouse_url = warehouse_place(block, settings).url
     places = {
-        "warehouse": safe_url(warehouse_place(block, settings).url),
+        "warehouse": safe_url(warehouse_url),
         "report": write_report(block, simulated=catalog.simulated),
         "log": log,
     }
-    print_summary(Terminal(), report, simulated=catalog.simulated, places=places)
+    warning = privacy_warning(open_places(settings, warehouse_url))
+    print_summary(Terminal(), report, simulated=catalog.simulated, places=places, warning=warning)
     return report
 
 

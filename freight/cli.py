@@ -11,9 +11,11 @@ import typer
 from freight.catalog import read_catalog
 from freight.database_urls import safe_url
 from freight.demo import Wishes, stream_demo
+from freight.doctor import examine
 from freight.errors import ConfigurationError, DpaError
 from freight.log import log_to_file
 from freight.maintenance import SPOOL_DAYS, maintain
+from freight.privacy import keep_private
 from freight.quarantine_commands import app as quarantine_commands
 from freight.readers.access_jars import fetch_access
 from freight.reconcile import AGREE, reconcile
@@ -211,6 +213,16 @@ def probe(
         raise typer.Exit(1)
 
 
+@app.command()
+def doctor() -> None:
+    """Tell what other users can read of what DPA has written, and whether parsers are confined; exit 1 if not well."""
+    findings = [*examine(load_settings())]
+    for told, remedy in findings:
+        console.print(f"{told}. Remedy: {remedy}" if remedy else told, markup=False)
+    if any(finding.remedy for finding in findings):
+        raise typer.Exit(1)
+
+
 @app.command(name="purge")
 def purge_command(
     quarantine_days: Annotated[int, typer.Option(min=1, help="Keep quarantine this long.")] = KEEP.quarantine_days,
@@ -226,6 +238,7 @@ def purge_command(
 
 def main() -> None:
     """Run a command; an error of ours is told in one line, without a traceback."""
+    keep_private()
     try:
         app(prog_name="dpa")
     except DpaError as error:

@@ -3,6 +3,7 @@
 import getpass
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,16 +16,25 @@ AzureCloud = Literal["public", "china", "usgov"]
 AZURE_SECRETS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_PASSWORD")
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PRIVATE = 0o077  # files and folders of DPA are its user's alone
+OF_THE_USER = 0o700
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are. Relative paths count from the home folder, which is the project's unless `DPA_HOME` is set."""
+    """Where things are. Relative paths count from the home folder, which is the project's unless `DPA_HOME` is set.
+
+    Attributes:
+        umask: what files and folders that DPA makes are closed to, as the system call has it.
+        prefect_home: folder of the Prefect of this user, which also runs without `make up`.
+    """
 
     home: Path
     warehouse_url: str
     catalog: Path
     kafka_bootstrap: str | None = None
+    umask: int = PRIVATE
+    prefect_home: Path | None = None
 
     @property
     def logs(self) -> Path:
@@ -68,12 +78,12 @@ class Settings:
 
 
 def load_settings() -> Settings:
-    """Read `DPA_HOME`, `DPA_WAREHOUSE_URL`, `DPA_CATALOG` and `DPA_KAFKA_BOOTSTRAP`.
+    """Read `DPA_HOME`, `DPA_WAREHOUSE_URL`, `DPA_CATALOG`, `DPA_KAFKA_BOOTSTRAP` and `DPA_UMASK`.
 
     All but the last have a default that works on a laptop: a Kafka has to be named by those who listen to one.
 
     Raises:
-        ConfigurationError: the home folder does not exist.
+        ConfigurationError: the home folder does not exist, or the umask is none.
     """
     home = Path(os.environ.get("DPA_HOME", PROJECT_ROOT)).resolve()
     if not home.is_dir():
@@ -84,6 +94,8 @@ def load_settings() -> Settings:
         warehouse_url=os.environ.get("DPA_WAREHOUSE_URL") or embedded,
         catalog=home / os.environ.get("DPA_CATALOG", "catalog.yaml"),
         kafka_bootstrap=os.environ.get("DPA_KAFKA_BOOTSTRAP") or None,
+        umask=load_umask(),
+        prefect_home=Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser(),
     )
 
 
@@ -103,6 +115,20 @@ def azure_cloud() -> AzureCloud:
 def azure_secrets() -> list[str]:
     """Return the secrets that the library of Azure takes from the environment."""
     return [os.environ[name] for name in AZURE_SECRETS if name in os.environ]
+
+
+def load_umask() -> int:
+    """Read `DPA_UMASK`: octal, such as 0027 for a group that may read; 0077 unless it is set.
+
+    Raises:
+        ConfigurationError: it is no umask, or one that would lock the user out.
+    """
+    said = os.environ.get("DPA_UMASK") or f"{PRIVATE:o}"
+    if not re.fullmatch("0{0,2}[0-7]{1,3}", said) or int(said, 8) & OF_THE_USER:
+        raise ConfigurationError(
+            f"DPA_UMASK is {said[:20]!r}: write 0077 for files of this user alone, 0027 for a group that may read them"
+        )
+    return int(said, 8)
 
 
 def started_by() -> str:

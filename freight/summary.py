@@ -174,8 +174,10 @@ def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:
 # --- The terminal ------------------------------------------------------------------------------------------------
 
 
-def print_summary(console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str]) -> None:
-    """Print the summary of a run; failures first, so that nobody has to look for them."""
+def print_summary(
+    console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str], warning: str = ""
+) -> None:
+    """Print the summary of a run, failures first, so that nobody has to look for them; last what the machine lacks."""
     console.print(_table(report))
     for row in summary_rows(report):
         if row["note"]:
@@ -188,6 +190,8 @@ def print_summary(console: Console, report: RunReport, *, simulated: bool, place
         console.print("The warehouse holds SIMULATED data. `dpa reset` starts clean.", style="yellow", highlight=False)
     for name, place in places.items():
         console.print(f"  {name:<10} {place}", markup=False, highlight=False, soft_wrap=True)
+    if warning:
+        console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(report: RunReport) -> Table:

@@ -295,3 +295,7 @@ def _only(number: int, test: int, operand: int) -> Iterator[bytes]:
 
 def _do(code: int, operand: int, if_so: int = 0, if_not: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_so, if_not, operand)
+
+
+if __name__ == "__main__":  # tells `dpa doctor` what holds on this machine
+    print(*confine(Reach((), (), os.devnull)))

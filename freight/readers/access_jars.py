@@ -78,7 +78,7 @@ def find_program(folder: Path) -> AccessProgram:
         java = find_java()
     except ConfigurationError as error:
         raise _not_here(str(error)) from None
-    if not place.exists():
+    if not os.access(place, os.R_OK | os.X_OK):  # not there, or fetched by another user
         raise _not_here("Jackcess is not there")
     if fault := fault_of_jars(place, LISTED):
         raise _not_here(f"{place}: {fault}, so nothing of it is started", f"delete the folder {place}, then run")

@@ -23,6 +23,7 @@ __all__ = [
     "Patience",
     "canceller",
     "closing",
+    "embedded_path",
     "is_postgresql",
     "open_engine",
     "reading",
@@ -79,6 +80,20 @@ def open_engine(
         log_in(engine, password)
         return engine
     raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
+
+
+def embedded_path(url: str) -> Path | None:
+    """Return the path of the file that holds a warehouse; None if a server does, or memory.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+    """
+    return _path(read_url(url, "the warehouse URL"))
+
+
+def _path(url: sa.URL) -> Path | None:
+    in_file = url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:"
+    return Path(url.database) if in_file and url.database else None
 
 
 @contextmanager
@@ -145,8 +160,8 @@ def is_postgresql(connection: sa.Connection) -> bool:
 
 
 def _sqlite(url: sa.URL, patience: Patience) -> Engine:
-    if url.database and url.database != ":memory:":
-        _make_folder(Path(url.database).parent)
+    if path := _path(url):
+        _make_folder(path.parent)
     engine = sa.create_engine(url, connect_args={"timeout": patience.busy_s, "check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import yaml
 
-from tests.lib.checkout import Checkout
+from tests.lib.checkout import MADE_BY_DPA, Checkout
 from tests.lib.corridor import HEADER
 from tests.lib.postgres import PostgresServer
 from tests.lib.readme import README, block
@@ -62,6 +62,14 @@ def test_make_run_simulates_and_loads_a_corridor_and_ends_with_a_summary(
     assert [path for path in named if not (checkout.folder / path).exists()] == []
 
 
+@pytest.mark.usefixtures("first_run")
+def test_what_make_run_writes_is_for_its_user_alone_that_of_prefect_included(checkout: Checkout) -> None:
+    made = [checkout.folder / name for name in MADE_BY_DPA] + [checkout.folder.with_name("prefect")]
+    paths = [path for folder in made if folder.exists() for path in (folder, *folder.rglob("*"))]
+    assert {path.suffix for path in paths} >= {".sqlite", ".log", ".xlsx", ".csv", ".db"}
+    assert [path for path in paths if path.stat().st_mode & 0o077] == []
+
+
 def test_progress_is_plain_lines_without_a_terminal(first_run: subprocess.CompletedProcess[str]) -> None:
     lines = re.findall(r"^\[(\d+)/17\] landing/\S+: loaded, \d+ rows$", first_run.stdout, re.MULTILINE)
     assert lines == [str(number) for number in range(1, 18)]
@@ -107,7 +115,7 @@ def test_every_dpa_command_works_on_the_first_run(checkout: Checkout, tmp_path: 
         shutil.copytree(checkout.folder / name, home / name)
     shutil.copy(checkout.folder / "catalog.yaml", home)
     commands = re.findall(r"^\| `(dpa [^`]+)` \|", README, re.MULTILINE)
-    assert len(commands) == 11
+    assert len(commands) == 12
     for command in commands:
         command = command.replace("NAME", "erp_csv").replace("FILE", str(next(home.glob("landing/erp_csv/*.csv"))))
         catalog = "my-catalog.yaml" if " new " in command else "catalog.yaml"  # that of the demo takes no real source

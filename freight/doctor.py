@@ -1,0 +1,68 @@
+"""What is not well about the machine that DPA runs on, and what mends it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from freight.parsers.confinement import Confinement
+from freight.privacy import open_places
+from freight.settings import PROJECT_ROOT, Settings
+
+CONFINEMENT_LIMIT_S = 60.0
+
+
+class Finding(NamedTuple):
+    """Something about the machine.
+
+    Attributes:
+        told: in one line.
+        remedy: what mends it; empty if it is well, or if nothing can be done on this system.
+    """
+
+    told: str
+    remedy: str = ""
+
+
+def examine(here: Settings) -> Iterator[Finding]:
+    """Look at who can read what DPA has written, and at what holds parsers back."""
+    places = open_places(here, here.warehouse_url)
+    yield from (Finding(str(place), place.remedy) for place in places)
+    if sys.platform == "win32":
+        yield Finding("who can read the files is not looked at: Windows keeps that in access lists")
+    elif not places:
+        yield Finding(f"files are closed to other users (umask {here.umask:04o})")
+    yield about_confinement(confinement_here())
+
+
+def confinement_here() -> Confinement:
+    """Return what holds back a parser on this machine, as a process tells that has tried it."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "freight.parsers.confinement"],
+        env={"PYTHONPATH": str(PROJECT_ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=CONFINEMENT_LIMIT_S,
+        check=False,
+    )
+    version, _, seccomp = done.stdout.strip().partition(" ")
+    return Confinement(int(version or 0), seccomp == "True")
+
+
+def about_confinement(confinement: Confinement) -> Finding:
+    """Say what holds back a parser that a hostile file has taken over."""
+    if all(confinement):
+        return Finding(f"parsers are confined to their file (Landlock {confinement.landlock}, seccomp)")
+    if sys.platform != "linux":
+        return Finding(
+            "parsers are not confined on this machine, only Linux can: one that is taken over can do what you can"
+        )
+    lacking, remedy = (
+        ("files", "run a kernel of 5.13 or newer that lists landlock in /sys/kernel/security/lsm")
+        if not confinement.landlock
+        else ("network and processes", "run a kernel with seccomp filters on x86_64 or aarch64")
+    )
+    return Finding(
+        f"parsers are not confined on this machine: one that is taken over reaches {lacking} as you do", remedy
+    )
