@@ -1,7 +1,7 @@
 """What a parser can reach: its file, what a Python needs to run, and nothing else of the machine or the network.
 
 A parser that a hostile file has taken over runs as the user who loads, and would reach whatever that user reaches. So
-the process gives up for good what it does not need, before it looks at the file and without any right of root. On Linux
+the process gives up for good what it does not need, before it looks at the file; that takes no right of root. On Linux
 Landlock closes the file system and seccomp the network, other processes and what else the kernel offers. What the
 kernel lacks is left out: files are parsed all the same, and `dpa doctor` tells it.
 """

@@ -7,7 +7,7 @@ Kind = Literal["progress", "header", "rows", "faults", "failed", "done"]
 
 KINDS: tuple[Kind, ...] = ("progress", "header", "rows", "faults", "failed", "done")
 START = struct.Struct(">BQ")
-FRAME_LIMIT_BYTES = 1 << 30
+FRAME_LIMIT_BYTES = 384 << 20  # a full batch with the longest row behind it, of characters of four bytes each
 
 
 class Frame(NamedTuple):

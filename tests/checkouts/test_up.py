@@ -23,7 +23,7 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.sync.client import connect
 
 from tests.lib.browser import Browser
-from tests.lib.checkout import Checkout
+from tests.lib.checkout import MADE_BY_DPA, Checkout
 from tests.lib.ports import free_port
 from tests.lib.readme import block
 from tests.lib.streams import wait_until
@@ -124,6 +124,14 @@ def _is_of(process: psutil.Process, folder: str) -> bool:
         return process.environ().get("PREFECT_HOME", "").startswith(folder) and process.status() != "zombie"
     except psutil.Error:
         return False
+
+
+def open_to_others(installation: Installation) -> list[Path]:
+    """Return what other users can use of what was written, Prefect's database with its keys included."""
+    folders = [installation.checkout.folder / name for name in (*MADE_BY_DPA, ".prefect")]
+    written = [path for folder in folders for path in (folder, *folder.rglob("*")) if path.exists()]
+    assert any(path.name == "prefect.db" for path in written)
+    return [path for path in written if path.stat().st_mode & 0o077]
 
 
 @pytest.fixture(scope="module")
@@ -418,6 +426,7 @@ def test_everything_runs_from_prefect_and_nothing_after_make_down(installation: 
     assert stored_state(installation, listener) == "CANCELLED"
     assert installation.processes() == []
     assert "Nothing runs here" in installation.run(DOWN)
+    assert open_to_others(installation) == []
 
 
 def check_server(settings: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from freight.frames import BAD_ROWS_SCHEMA
-from freight.parsers.frames import Frame, read_frame, write_frame
+from freight.parsers.frames import FRAME_LIMIT_BYTES, START, Frame, read_frame, write_frame
 from freight.parsers.output import FAULTS
 from freight.readers.isolated import BYTES_PER_SECOND, PATIENCE_S, Patience, cpu_limit_s
 
@@ -54,6 +54,10 @@ def test_a_frame_that_is_not_whole_is_none(lost: int) -> None:
     write_frame(stream, Frame("header", b"[1]"))
     assert read_frame(io.BytesIO(stream.getvalue())) == Frame("header", b"[1]")
     assert read_frame(io.BytesIO(stream.getvalue()[:-lost])) is None
+
+
+def test_a_frame_that_claims_more_than_any_parser_sends_is_none_and_costs_no_memory() -> None:
+    assert read_frame(io.BytesIO(START.pack(2, FRAME_LIMIT_BYTES + 1))) is None
 
 
 def test_bytes_that_are_no_frame_are_none() -> None:
