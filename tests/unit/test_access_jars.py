@@ -8,7 +8,7 @@ import pytest
 
 from freight.errors import SourceError
 from freight.readers import access_jars
-from freight.readers.access_jars import class_path
+from freight.readers.access_jars import find_program
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_jars_come_before_the_program_which_can_hide_none(place: Path) -> None:
-    assert class_path(place.parent) == os.pathsep.join((str(place / "*"), str(place / "program")))
+    assert find_program(place.parent).class_path == os.pathsep.join((str(place / "*"), str(place / "program")))
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,6 @@ def test_the_jars_come_before_the_program_which_can_hide_none(place: Path) -> No
 def test_a_jar_that_nobody_knows_is_not_started(place: Path, jar: str, fault: str) -> None:
     (place / jar).write_text("evil")
     with pytest.raises(SourceError) as refused:
-        class_path(place.parent)
+        find_program(place.parent)
     assert fault in str(refused.value)
     assert refused.value.remedy == f"delete the folder {place}, then run `dpa fetch-access` once"
