@@ -6,14 +6,17 @@ from typing import Any, ClassVar, Literal, Self
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
+from blocks.azure_identity import CLOUDS, cloud
 from blocks.azure_tokens import TokenSource, azure_tokens
 from blocks.key_vault import KeyVaultSecret
 from blocks.secret_fields import SecretFields
+from freight.addresses import is_loopback
 from freight.errors import ConfigurationError
 from freight.streaming.password import PASSWORD_CB
 
-PLACES = re.compile(r"[^\s:/,@]+:\d{1,5}(,[^\s:/,@]+:\d{1,5})*")
-EVENT_HUBS = ".servicebus.windows.net"
+# No other signs: behind a NUL the client reads no further, so a name would end otherwise for it than for us.
+PLACE = "[A-Za-z0-9._-]+:[0-9]{1,5}"
+PLACES = re.compile(f"{PLACE}(,{PLACE})*")
 EVENT_HUBS_PORT = 9093
 EVENT_HUBS_USER = "$ConnectionString"
 NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9-]{4,48}[A-Za-z0-9]")
@@ -26,19 +29,20 @@ class KafkaCluster(SecretFields, Block):
 
     Attributes:
         bootstrap_servers: where to connect first, `host:port`, several separated by commas.
-        security_protocol: PLAINTEXT, or SASL_SSL with a login over TLS.
+        security_protocol: PLAINTEXT; SSL, which is TLS without a login; or SASL_SSL with a login over TLS.
         sasl_mechanism: how to log in.
         username: who logs in; `$ConnectionString` on Event Hubs.
         password: of the user; on Event Hubs the connection string.
         ca_location: PEM file of the authority that vouches for the servers.
         password_secret: the password as a secret of a Key Vault, which the client follows when it changes.
+        insecure: the network is trusted: whoever sits in it reads and changes what is sent as PLAINTEXT.
 
     Example:
         Keep the cluster once, then load it by its name:
         ```python
         from blocks.kafka_cluster import KafkaCluster
 
-        KafkaCluster(bootstrap_servers="kafka.example.org:9092").save("BLOCK_NAME")
+        KafkaCluster(bootstrap_servers="kafka.example.org:9093", security_protocol="SSL").save("BLOCK_NAME")
         cluster = KafkaCluster.load("BLOCK_NAME")
         cluster.client_settings()
         ```
@@ -52,10 +56,10 @@ class KafkaCluster(SecretFields, Block):
     # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
     bootstrap_servers: str = Field(
         description="Where to connect first, as host:port; several are separated by commas.",
-        examples=["kafka.example.org:9092", "my-namespace.servicebus.windows.net:9093"],
+        examples=["kafka.example.org:9093", "my-namespace.servicebus.windows.net:9093"],
     )
-    security_protocol: Literal["PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="PLAINTEXT without a login, or SASL_SSL with a login over TLS."
+    security_protocol: Literal["PLAINTEXT", "SASL_SSL", "SSL"] = Field(
+        default="PLAINTEXT", description="SASL_SSL with a login over TLS, SSL without a login, or PLAINTEXT."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         default="PLAIN",
@@ -71,6 +75,10 @@ class KafkaCluster(SecretFields, Block):
     )
     password_secret: KeyVaultSecret | None = Field(
         default=None, description="The password as a secret of a Key Vault, instead of the field password."
+    )
+    insecure: bool = Field(
+        default=False,
+        description="The network is trusted: whoever sits in it reads and changes what is sent as PLAINTEXT.",
     )
 
     @classmethod
@@ -89,7 +97,7 @@ class KafkaCluster(SecretFields, Block):
             raise ConfigurationError(
                 "the name of an Event Hubs namespace is letters, digits and dashes: leave the rest"
             )
-        place = f"{namespace}{EVENT_HUBS}:{EVENT_HUBS_PORT}"
+        place = f"{namespace}.{cloud().event_hubs[0]}:{EVENT_HUBS_PORT}"
         if connection_string is None:
             return cls(bootstrap_servers=place, security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
         return cls(
@@ -110,22 +118,31 @@ class KafkaCluster(SecretFields, Block):
             ConfigurationError: OAUTHBEARER elsewhere than on Event Hubs without a source of tokens.
         """
         settings = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.security_protocol}
-        if self.security_protocol == "PLAINTEXT":
-            return settings
-        if self.ca_location:
+        if self.ca_location and self.security_protocol != "PLAINTEXT":
             settings["ssl.ca.location"] = self.ca_location
+        if self.security_protocol != "SASL_SSL":
+            return settings
         return {**settings, "sasl.mechanism": self.sasl_mechanism, **self._login(token_source)}
 
     def _login(self, token_source: TokenSource | None) -> dict[str, Any]:
         if self.sasl_mechanism != "OAUTHBEARER":
             return {"sasl.username": self.username, **self._password()}
-        host = self.bootstrap_servers.partition(":")[0]
-        if token_source is None and not host.lower().endswith(EVENT_HUBS):
+        if token_source is None and not self._is_at_event_hubs:
             raise ConfigurationError(
                 "the Kafka cluster wants OAUTHBEARER, and only those of Event Hubs are given tokens: use SCRAM or "
                 "PLAIN with a password"
             )
-        return {"oauth_cb": token_source or azure_tokens(host)}
+        return {"oauth_cb": token_source or azure_tokens(self._hosts[0])}
+
+    @property
+    def _hosts(self) -> list[str]:
+        return [place.partition(":")[0].lower() for place in self.bootstrap_servers.split(",")]
+
+    @property
+    def _is_at_event_hubs(self) -> bool:
+        """Whether a server is one of Event Hubs, or looks like one."""
+        domains = [f".{domain}" for known in CLOUDS.values() for domain in known.event_hubs]
+        return any(domain in host for domain in domains for host in self._hosts)
 
     def _password(self) -> dict[str, Any]:
         if self.password_secret:
@@ -134,7 +151,8 @@ class KafkaCluster(SecretFields, Block):
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
-        if fault := self._fault_of_place() or self._fault_of_login() or self._fault_of_event_hubs():
+        faults = self._fault_of_place, self._fault_of_login, self._fault_of_event_hubs, self._fault_of_network
+        if fault := next(filter(None, (find() for find in faults)), None):
             raise ConfigurationError(f"Kafka cluster: {fault}")  # not a ValueError, which would show the input
         return self
 
@@ -148,10 +166,9 @@ class KafkaCluster(SecretFields, Block):
         if given and self.password_secret:
             return "there is one password: remove password, or password_secret"
         secret = given or bool(self.password_secret)
-        if self.security_protocol == "PLAINTEXT" and (named or secret):
-            return "PLAINTEXT would show the password to the network: choose SASL_SSL, or remove username and password"
-        if self.security_protocol == "PLAINTEXT":
-            return None
+        if self.security_protocol != "SASL_SSL":
+            why = f"{self.security_protocol} logs nobody in: choose SASL_SSL, or remove username and password"
+            return why if named or secret else None
         if self.sasl_mechanism == "OAUTHBEARER":
             return "OAUTHBEARER logs in with tokens: remove username and password" if named or secret else None
         if not named:
@@ -161,17 +178,38 @@ class KafkaCluster(SecretFields, Block):
         return None
 
     def _fault_of_event_hubs(self) -> str | None:
-        places = self.bootstrap_servers.lower().split(",")
-        if any(EVENT_HUBS in place and not place.endswith(f"{EVENT_HUBS}:{EVENT_HUBS_PORT}") for place in places):
-            return f"Event Hubs speaks Kafka on port {EVENT_HUBS_PORT} only: correct bootstrap_servers"
-        at_event_hubs = any(EVENT_HUBS in place for place in places)
-        if at_event_hubs and self.security_protocol != "SASL_SSL":
-            return f"Event Hubs wants SASL_SSL with the user {EVENT_HUBS_USER}: set security_protocol"
-        if at_event_hubs and self.sasl_mechanism.startswith("SCRAM"):
-            return "Event Hubs knows no SCRAM: choose PLAIN with a connection string"
-        if at_event_hubs and self.sasl_mechanism == "PLAIN" and self.username != EVENT_HUBS_USER:
-            return f"the user of Event Hubs is literally {EVENT_HUBS_USER}: set username"
+        if self._is_at_event_hubs and (fault := self._fault_of_namespace() or self._fault_of_its_login()):
+            return fault
         password = self.password.get_secret_value() if self.password else ""
         if self.username == EVENT_HUBS_USER and not (self.password_secret or password.startswith("Endpoint=sb://")):
             return f"the password of {EVENT_HUBS_USER} is the connection string, which begins with Endpoint=sb://"
         return None
+
+    def _fault_of_namespace(self) -> str | None:
+        if len(self._hosts) > 1:
+            return "a namespace of Event Hubs is one server, and nobody else gets its login: remove the others"
+        place = f".{cloud().event_hubs[0]}:{EVENT_HUBS_PORT}"
+        if not self.bootstrap_servers.lower().endswith(place):
+            return (
+                f"Event Hubs speaks Kafka on port {EVENT_HUBS_PORT} only, at NAMESPACE{place}: correct "
+                "bootstrap_servers, or name another cloud of Azure in DPA_AZURE_CLOUD"
+            )
+        return None
+
+    def _fault_of_its_login(self) -> str | None:
+        if self.security_protocol != "SASL_SSL":
+            return f"Event Hubs wants SASL_SSL with the user {EVENT_HUBS_USER}: set security_protocol"
+        if self.sasl_mechanism.startswith("SCRAM"):
+            return "Event Hubs knows no SCRAM: choose PLAIN with a connection string"
+        if self.sasl_mechanism == "PLAIN" and self.username != EVENT_HUBS_USER:
+            return f"the user of Event Hubs is literally {EVENT_HUBS_USER}: set username"
+        return None
+
+    def _fault_of_network(self) -> str | None:
+        far = next((host for host in self._hosts if not is_loopback(host)), None)
+        if far is None or self.security_protocol != "PLAINTEXT" or self.insecure:
+            return None
+        return (
+            f"PLAINTEXT lets whoever sits in the network read and change what {far} sends: choose SASL_SSL or SSL in a "
+            "Kafka Cluster block, or trust the network, by `insecure` in the block or DPA_KAFKA_INSECURE=true"
+        )

@@ -23,12 +23,13 @@ def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
     """Return the settings of a Kafka client, by the name of a block or from the installation's settings.
 
     Raises:
-        ConfigurationError: there is no such block, or it cannot be used; or nothing names a Kafka.
+        ConfigurationError: there is no such block, or it cannot be used; or nothing names a Kafka, or one that cannot
+            be used.
     """
     if block:
         return load_block(KafkaCluster, block).client_settings()
     if here.kafka_bootstrap:
-        return KafkaCluster(bootstrap_servers=here.kafka_bootstrap).client_settings()
+        return KafkaCluster(bootstrap_servers=here.kafka_bootstrap, insecure=here.kafka_insecure).client_settings()
     raise ConfigurationError("no Kafka is named: set DPA_KAFKA_BOOTSTRAP to host:port, or name a Kafka Cluster block")
 
 

@@ -24,8 +24,8 @@ UNNAMED = {"dsn", "filedsn", "failoverpartner"}
 class SqlSource(SecretFields, Block):
     """A database that is read from and never written to, and with which password to open it.
 
-    A PostgreSQL on another machine has to prove by TLS that it is the one in the URL (`sslmode=verify-full`), unless
-    the URL says otherwise; so does an Azure SQL, by the default of its driver.
+    A PostgreSQL or MySQL on another machine has to prove by TLS that it is the one in the URL, unless the URL says
+    otherwise; so does an Azure SQL, by the default of its driver.
 
     Attributes:
         url: where it is, without a password.

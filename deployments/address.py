@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 from prefect.settings import get_current_settings
 
+from freight.addresses import is_loopback
 from freight.errors import ConfigurationError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -117,14 +118,6 @@ def _load(certificate: Path, key: Path | None) -> None:
         raise ConfigurationError(
             f"DPA_PREFECT_CERTIFICATE and DPA_PREFECT_KEY name no certificate with its key in PEM: {error}"
         ) from error
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs of this machine reach a host; a name counts as reached from elsewhere, but for one."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _is_any(host: str) -> bool:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import certifi
 import httpx
@@ -40,6 +41,7 @@ from deployments.address import Address
 from deployments.apply_blocks import apply_blocks
 from deployments.background import POLL_S, Background
 from deployments.login import OURS, THEIRS, chosen_login, own_login, source_line, tell_shells
+from deployments.pools import process_template
 from freight.cli import demo
 from freight.errors import ConfigurationError, DpaError
 from freight.settings import PROJECT_ROOT, Settings, load_settings
@@ -257,10 +259,15 @@ def _wait_for(program: Background, is_ready: Callable[[], bool]) -> None:
 
 
 def _make_pool(client: SyncPrefectClient) -> None:
+    told: dict[str, Any] = {
+        "description": "Processes of this machine.",
+        "base_job_template": process_template(),
+        "is_paused": False,
+    }
     try:
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Processes of this machine."))
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", **told))
     except ObjectAlreadyExists:
-        client.update_work_pool(POOL, WorkPoolUpdate(is_paused=False))
+        client.update_work_pool(POOL, WorkPoolUpdate(**told))
 
 
 def _deploy(place: Place, here: Settings) -> None:

@@ -1,4 +1,4 @@
-"""At which addresses of the network a server of others may be asked."""
+"""Which addresses of the network are this machine, and at which a server of others may be asked."""
 
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -53,6 +53,14 @@ def fault_of_address(address: str, *, is_private: bool) -> str | None:
     if not is_private and any(found in network for network in PRIVATE):
         return f"{address}, which is this machine or in a private network: if the API is there, say so by `private`"
     return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine reach a host; a name counts as reached from elsewhere, but for one."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

@@ -3,12 +3,12 @@
 import re
 import ssl
 from collections.abc import Iterator
-from ipaddress import ip_address
 from urllib.parse import unquote_plus
 
 import certifi
 import sqlalchemy as sa
 
+from freight.addresses import is_loopback
 from freight.errors import ConfigurationError
 from freight.secrets import HIDDEN, accepted, refuse_control_characters
 
@@ -115,25 +115,35 @@ def over_tls(url: sa.URL) -> sa.URL:
     # Where a ticket of Kerberos lies about, libpq would encrypt by that, and ask for no certificate.
     named = {"sslmode": VERIFIED, "gssencmode": url.query.get("gssencmode", "disable")}
     if mode is None:
-        # Not libpq's "system": the one in the wheel of psycopg looks for certificates in a folder that is nowhere.
-        known = ssl.get_default_verify_paths().cafile or certifi.where()
-        named["sslrootcert"] = url.query.get("sslrootcert", known)
+        named["sslrootcert"] = url.query.get("sslrootcert", known_authorities())
     return url.update_query_dict(named)
+
+
+def mysql_over_tls(url: sa.URL) -> sa.URL:
+    """Let a MySQL on another machine prove who it is, unless its URL says otherwise."""
+    is_here = (url.host is None or is_loopback(url.host)) and not url.query.keys() & {"host", "read_default_file"}
+    if is_here or url.query.keys() & {"ssl_ca", "ssl_capath", "ssl_disabled"}:
+        return url
+    return url.update_query_dict({"ssl_ca": known_authorities()})
+
+
+def known_authorities() -> str:
+    """Return the file of the authorities that vouch for servers: that of the system, else of certifi.
+
+    Not libpq's "system": the one in the wheel of psycopg looks for certificates in a folder that is nowhere.
+    """
+    return ssl.get_default_verify_paths().cafile or certifi.where()
 
 
 def _is_here(url: sa.URL) -> bool:
     """Whether all that a URL of PostgreSQL names is on this machine; a service may name anything."""
     named = servers_of(url)
-    return bool(named) and "service" not in url.query and all(map(_is_loopback, named))
+    return bool(named) and "service" not in url.query and all(map(_is_local, named))
 
 
-def _is_loopback(place: str) -> bool:
-    if place.startswith(("/", "@")):  # a socket
-        return True
-    try:
-        return ip_address(place).is_loopback
-    except ValueError:
-        return place.lower() == "localhost"
+def _is_local(place: str) -> bool:
+    is_socket = place.startswith(("/", "@"))
+    return is_socket or is_loopback(place)
 
 
 def _fault_of_signs(text: str, url: sa.URL) -> str | None:

@@ -1,5 +1,6 @@
 """Databases of whatever kind: how to log in to them, and what drivers' errors mean for us."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,12 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, NoSuchModuleError, OperationalError
 
-from freight.database_urls import over_tls, read_url, secrets_of, shown
+from freight.database_urls import mysql_over_tls, over_tls, read_url, secrets_of, shown
 from freight.errors import ConfigurationError, DpaError, RowsRefused, TransientError
 from freight.secrets import secretly
 from freight.types import PasswordSource
+
+log = logging.getLogger("freight")
 
 # A server that vanished without a word is noticed within a minute, not after the system's two hours.
 DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
@@ -26,12 +29,14 @@ TRANSIENT_STATES = ("40001", "40P01", "55P03", READ_ONLY_SERVER, "25P03")
 SQLITE_TRANSIENT = ("locked", "busy", "interrupted")
 REFUSED_STATES = ("28P01", "28000", "3D000", "42501")
 # What servers say to one that they do not let in: a connection of PostgreSQL that failed has no SQLSTATE.
-LOGIN_REFUSED = ("authentication failed", "login failed")
+LOGIN_REFUSED = ("authentication failed", "login failed", "access denied for user")
 CONNECTION_REFUSED = (*LOGIN_REFUSED, "no password supplied", "does not exist", "no pg_hba.conf entry")
 # What the client says of a server that does not prove who it is.
 UNPROVEN = ("certificate", "does not support SSL")
 SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
 SQLSTATE_CHARS = 5
+# Numbers of MySQL, in place of an SQLSTATE: no right, no such login, no such database; it may not write.
+MYSQL_REFUSED = (1044, 1045, 1049, 1142, 1143, 1227, 1356, 1370, 1698, 1792)
 
 
 class Database:
@@ -58,7 +63,8 @@ class Database:
         except (ImportError, NoSuchModuleError) as error:
             raise ConfigurationError(
                 f"{self.place}: there is no driver for {parsed.drivername} ({error}): install it, "
-                "for Azure SQL and SQL Server with `pip install dpa[mssql]`"
+                "for Azure SQL and SQL Server with `pip install dpa[mssql]`, for MySQL and MariaDB with "
+                "`pip install dpa[mysql]`"
             ) from None
         log_in(self._engine, password)
 
@@ -95,8 +101,40 @@ def _read_only_engine(url: sa.URL) -> sa.Engine:
             options = {"options": "-c default_transaction_read_only=on", "connect_timeout": CONNECT_S, **DEAD_PEER}
             psycopg = over_tls(url).set(drivername="postgresql+psycopg")
             return sa.create_engine(psycopg, isolation_level="REPEATABLE READ", connect_args=options, **shared)
+        case "mysql" | "mariadb":
+            # Without local files: a server may ask its client for any of them.
+            first = {"init_command": "SET SESSION TRANSACTION READ ONLY", "local_infile": False}
+            pymysql = mysql_over_tls(url).set(drivername="mysql+pymysql")
+            return sa.create_engine(
+                pymysql,
+                isolation_level="REPEATABLE READ",
+                connect_args=first | {"connect_timeout": CONNECT_S},
+                **shared,
+            )
+        case "mssql":
+            engine = sa.create_engine(_to_a_readable_copy(url), **shared)
+            sa.event.listen(engine, "connect", _tell_if_it_may_write)
+            return engine
         case _:
             return sa.create_engine(url, **shared)
+
+
+def _to_a_readable_copy(url: sa.URL) -> sa.URL:
+    """Ask an SQL Server for a copy that takes no changes, which a server without copies passes over."""
+    if url.get_driver_name() != "pyodbc" or {"odbc_connect", "applicationintent"} & {n.lower() for n in url.query}:
+        return url
+    return url.update_query_dict({"ApplicationIntent": "ReadOnly"})
+
+
+def _tell_if_it_may_write(connection: Any, _: object) -> None:
+    """Tell that the user of an SQL Server is no mere reader: its transactions cannot be made read-only."""
+    cursor = connection.cursor()
+    try:
+        may_write = cursor.execute("SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'INSERT')").fetchone()[0]
+    finally:
+        cursor.close()
+    if may_write:
+        log.warning("the user of an SQL Server source may write to it: give it one with the role db_datareader alone")
 
 
 def log_in(engine: sa.Engine, password: PasswordSource | None = None) -> None:
@@ -154,12 +192,14 @@ def translate(error: DBAPIError, place: str) -> DpaError | None:
     if is_sqlite and any(word in lowered for word in SQLITE_REFUSED):
         return ConfigurationError(f"{place} cannot be used: {message}")
     unconnected = state is None and isinstance(error, OperationalError)
-    if state in REFUSED_STATES or (unconnected and any(word in lowered for word in CONNECTION_REFUSED)):
+    number = next(iter(getattr(error.orig, "args", ())), None)
+    is_refused = state in REFUSED_STATES or number in MYSQL_REFUSED
+    if is_refused or (unconnected and any(word in lowered for word in CONNECTION_REFUSED)):
         return ConfigurationError(f"{place} refuses us: {message}")
     if unconnected and not is_sqlite and any(word in message for word in UNPROVEN):
         return ConfigurationError(
             f"{place} does not prove who it is: {message}; name the file of its authority with ?sslrootcert= in "
-            "the URL, or do without the proof with ?sslmode="
+            "the URL, or do without the proof with ?sslmode= (of MySQL ?ssl_ca= and ?ssl_disabled=true)"
         )
     if error.connection_invalidated or any(word in lowered for word in (*SQLITE_TRANSIENT, "disk is full", "disk i/o")):
         return TransientError(f"{place} is not ready: {message}")

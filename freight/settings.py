@@ -35,6 +35,7 @@ class Settings:
     kafka_bootstrap: str | None = None
     umask: int = PRIVATE
     prefect_home: Path | None = None
+    kafka_insecure: bool = False
 
     @property
     def logs(self) -> Path:
@@ -78,12 +79,13 @@ class Settings:
 
 
 def load_settings() -> Settings:
-    """Read `DPA_HOME`, `DPA_WAREHOUSE_URL`, `DPA_CATALOG`, `DPA_KAFKA_BOOTSTRAP` and `DPA_UMASK`.
+    """Read the variables `DPA_…`.
 
-    All but the last have a default that works on a laptop: a Kafka has to be named by those who listen to one.
+    All but `DPA_KAFKA_BOOTSTRAP` have a default that works on a laptop: a Kafka has to be named by those who listen to
+    one.
 
     Raises:
-        ConfigurationError: the home folder does not exist, or the umask is none.
+        ConfigurationError: the home folder does not exist, or a variable has a value that it does not know.
     """
     home = Path(os.environ.get("DPA_HOME", PROJECT_ROOT)).resolve()
     if not home.is_dir():
@@ -96,7 +98,16 @@ def load_settings() -> Settings:
         kafka_bootstrap=os.environ.get("DPA_KAFKA_BOOTSTRAP") or None,
         umask=load_umask(),
         prefect_home=Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser(),
+        kafka_insecure=_is_set("DPA_KAFKA_INSECURE"),
     )
+
+
+def _is_set(variable: str) -> bool:
+    """Return whether a variable that is true or false is true."""
+    value = os.environ.get(variable) or "false"
+    if value not in ("true", "false"):
+        raise ConfigurationError(f"{variable} is true or false: correct the variable, or unset it")
+    return value == "true"
 
 
 def azure_cloud() -> AzureCloud:

@@ -44,12 +44,12 @@ class WarehouseUnderTest:
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     if server_programs() is None:
-        _cannot_test("no PostgreSQL server programs (initdb) on this machine: install the package 'postgresql'")
+        cannot_test("no PostgreSQL server programs (initdb) on this machine: install the package 'postgresql'")
     with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
 
-def _cannot_test(reason: str) -> NoReturn:
+def cannot_test(reason: str) -> NoReturn:
     """Skip a test that this machine lacks something for; the machine of the CI must have it."""
     if os.environ.get("CI"):
         pytest.fail(reason)
@@ -63,8 +63,8 @@ def kafka_jars() -> Path:
     try:
         jars = fetch_broker(folder)
     except ConfigurationError as error:
-        _cannot_test(str(error))
-    return jars or _cannot_test(why_not(folder))
+        cannot_test(str(error))
+    return jars or cannot_test(why_not(folder))
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +73,7 @@ def access_writer() -> AccessWriter:
     try:
         return AccessWriter(fetch_access(load_settings().access))
     except ConfigurationError as error:
-        _cannot_test(str(error))
+        cannot_test(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -120,11 +120,11 @@ def migrated_database(postgres_server: PostgresServer) -> str:
 def azurite_programs() -> Path:
     """Azurite, which all workers and later runs share."""
     if reason := why_no_azurite():
-        _cannot_test(reason)
+        cannot_test(reason)
     try:
         return fetch_azurite()
     except subprocess.SubprocessError as error:
-        _cannot_test(f"npm could not fetch Azurite, check the network: {error}")
+        cannot_test(f"npm could not fetch Azurite, check the network: {error}")
 
 
 @pytest.fixture(scope="session")
@@ -147,7 +147,7 @@ def own_azurite(azurite_programs: Path, tmp_path: Path) -> Iterator[OwnAzurite]:
 def browser(tmp_path: Path) -> Iterator[Browser]:
     """A headless Chromium that remembers nothing."""
     if reason := why_no_browser():
-        _cannot_test(reason)
+        cannot_test(reason)
     with browsing(tmp_path) as browser:
         yield browser
 

@@ -62,7 +62,7 @@ ONE_NODE = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT",
     "log.dirs": "data",
     "offsets.topic.num.partitions": "1",
     "offsets.topic.replication.factor": "1",
@@ -115,15 +115,16 @@ class LocalKafka:
         libs: folder of the jars, from `fetch_broker`.
         folder: where data, settings and log are; made if it is not there.
         partitions: of topics that are made without saying how many.
-        secure: listen with SASL_SSL as well, PLAIN (as Azure Event Hubs does) and SCRAM-SHA-512. With data that was
-            made without it, SCRAM knows no user.
+        secure: listen with TLS as well: with a login, PLAIN (as Azure Event Hubs does) or SCRAM-SHA-512, and without
+            one. With data that was made without it, SCRAM knows no user.
         options: further settings of the broker, which win over those here.
         jvm: Java's settings of memory and speed.
 
     Attributes:
         bootstrap: host:port of the PLAINTEXT listener.
         secure_bootstrap: host:port of the SASL_SSL listener; empty unless secure.
-        ca_path: certificate of the authority that vouches for the secure listener.
+        tls_bootstrap: host:port of the SSL listener, which asks for no login; empty unless secure.
+        ca_path: certificate of the authority that vouches for the listeners with TLS.
         logins: who may log in to it, by SASL mechanism.
         log_path: what the broker has said.
     """
@@ -147,9 +148,10 @@ class LocalKafka:
         self._jvm = tuple(jvm)
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
-        self._plain_port, self._controller_port, self._secure_port = _free_ports(3)
+        self._plain_port, self._controller_port, self._secure_port, self._tls_port = _free_ports(4)
         self.bootstrap = f"{HOST}:{self._plain_port}"
         self.secure_bootstrap = f"{HOST}:{self._secure_port}" if secure else ""
+        self.tls_bootstrap = f"{HOST}:{self._tls_port}" if secure else ""
         self.ca_path = self._folder / "ca.pem"
         self.log_path = self._folder / "broker.log"
         self.logins: dict[Mechanism, Login] = {
@@ -235,9 +237,9 @@ class LocalKafka:
 
     def _settings(self) -> dict[str, str]:
         """Return the broker's settings; paths count from its folder."""
-        listeners = {"PLAINTEXT": self._plain_port, "SASL_SSL": self._secure_port, "CONTROLLER": self._controller_port}
-        if not self._secure:
-            del listeners["SASL_SSL"]
+        listeners = {"PLAINTEXT": self._plain_port, "CONTROLLER": self._controller_port}
+        if self._secure:
+            listeners |= {"SASL_SSL": self._secure_port, "SSL": self._tls_port}
         return {
             **ONE_NODE,
             **BEHAVIOUR,

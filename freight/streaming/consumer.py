@@ -330,7 +330,8 @@ class KafkaSource:
     def _note_trouble(self, error: KafkaError) -> None:
         """Note what the client says about its connections; it goes on trying by itself."""
         log.log(logging.ERROR if _is_refusal(error) else logging.WARNING, "Kafka: %s", self._said(error))
-        self._trouble = error
+        if self._trouble is None or not _is_refusal(self._trouble):  # which says more than what follows from it
+            self._trouble = error
 
     def _refuse_trouble(self) -> None:
         trouble, self._trouble = self._trouble, None

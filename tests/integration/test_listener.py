@@ -1,7 +1,12 @@
 """A listener on a real Kafka, into both engines."""
 
+import socketserver
+import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +16,9 @@ from blocks.azure_tokens import azure_tokens
 from blocks.kafka_cluster import KafkaCluster
 from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded
 from freight.reconcile import reconcile
+from freight.simulator.certificates import write_certificates
 from freight.simulator.kafka_broker import LocalKafka
+from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.poison import PoisonLimits
 from freight.warehouse import ledger
@@ -261,6 +268,53 @@ def test_a_secured_broker_is_read_as_event_hubs_is(
         Listening(
             sqlite_warehouse.url, kafka, topic, settings=AT_END, client={**client, "sasl.password": "wrong"}
         ).run()
+
+
+def test_a_broker_proves_who_it_is_without_a_login(sqlite_warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> None:
+    kafka = own_kafka(secure=True)
+    topic = new_topic(kafka, 1)
+    send(kafka, topic, [event(1)])
+    place: dict[str, Any] = {"bootstrap_servers": kafka.tls_bootstrap, "security_protocol": "SSL"}
+
+    def listen(cluster: KafkaCluster) -> None:
+        Listening(sqlite_warehouse.url, kafka, topic, settings=AT_END, client=cluster.client_settings()).run()
+
+    with pytest.raises(ConfigurationError, match=r"Kafka refuses us: .*certificate verify failed"):
+        listen(KafkaCluster(**place))
+    listen(KafkaCluster(**place, ca_location=str(kafka.ca_path)))
+    assert rows(sqlite_warehouse.engine, "SELECT count(*) FROM fact_transactions") == [(1,)]
+
+
+def test_no_token_goes_to_a_host_for_which_its_certificate_does_not_vouch(tmp_path: Path) -> None:
+    write_certificates(tmp_path / "ca.pem", tmp_path / "server.pem")  # of localhost and 127.0.0.1
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    heard: list[bytes] = []
+
+    class Listens(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError), context.wrap_socket(self.request, server_side=True) as secured:
+                heard.append(secured.recv(1))
+
+    with socketserver.TCPServer(("127.0.0.2", 0), Listens) as server, ThreadPoolExecutor(1) as thread:
+        thread.submit(server.serve_forever)
+        cluster = KafkaCluster(
+            bootstrap_servers=f"127.0.0.2:{server.server_address[1]}",
+            security_protocol="SASL_SSL",
+            sasl_mechanism="OAUTHBEARER",
+            ca_location=str(tmp_path / "ca.pem"),
+        )
+        source = KafkaSource(cluster.client_settings(azure_tokens("corridor", StandInCredential())), "topic", "group")
+        with pytest.raises(ConfigurationError, match=r"Kafka refuses us: .*certificate verify failed"):
+            poll_often(source)
+        source.close()
+        server.shutdown()
+    assert heard == []
+
+
+def poll_often(source: KafkaSource) -> None:
+    for _ in range(300):
+        source.poll(1, 0.1)
 
 
 def test_a_secured_broker_takes_the_tokens_of_an_identity(

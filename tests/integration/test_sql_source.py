@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import mssql
 
-from freight import retry
+from freight import databases, retry
 from freight.contracts import contract_for, contracts
 from freight.contracts.contract import Drift
 from freight.databases import Database, log_in, translate
@@ -367,6 +367,37 @@ def test_the_source_cannot_be_written_to(erp: Erp) -> None:
         assert connection.exec_driver_sql("SELECT count(*) FROM transactions").scalar_one() == 1
 
 
+@on_postgresql
+@pytest.mark.parametrize(
+    "query", ["", "?options=-c default_transaction_read_only%3Doff"], ids=["plain", "told otherwise"]
+)
+def test_a_view_that_writes_when_it_is_read_writes_nothing(corridor: Corridor, erp: Erp, query: str) -> None:
+    erp.do(
+        "CREATE TABLE readers (who TEXT)",
+        "CREATE FUNCTION noted() RETURNS NUMERIC LANGUAGE plpgsql VOLATILE AS $$ BEGIN "
+        "SET default_transaction_read_only = off; INSERT INTO readers VALUES (current_user); RETURN 30; END $$",
+        "CREATE VIEW exported AS SELECT transaction_id, machine_id, date, noted() AS volume_transferred, status_code, "
+        "updated_at FROM transactions",
+    )
+    corridor.connections = KnownConnections({"erp": erp.url + query})
+    corridor.sources[0]["options"]["table"] = "exported"
+    outcome = load(corridor)
+    assert (outcome.state, "read-only transaction" in outcome.message) == ("failed", True), outcome
+    with erp.engine.begin() as connection:
+        count = "SELECT count(*) FROM readers"
+        assert connection.exec_driver_sql(count).scalar_one() == 0
+        connection.exec_driver_sql("SELECT * FROM exported").all()  # such as it is, it does write
+        assert connection.exec_driver_sql(count).scalar_one() == 2
+
+
+@pytest.mark.parametrize("query", ["", "?mode=rwc", "?uri=false"])
+def test_a_file_of_sqlite_cannot_be_written_to_whatever_its_url_says(tmp_path: Path, query: str) -> None:
+    path = tmp_path / "erp.sqlite"
+    with pytest.raises(DpaError), Database(f"sqlite:///{path.as_posix()}{query}").reading() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (i INTEGER)")
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     ("erp", "when"),
     [
@@ -508,6 +539,40 @@ class SqlServer:
 
     def scalar_one(self) -> Any:
         return self._answers.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("query", "intent"),
+    [
+        ("driver=ODBC+Driver+18+for+SQL+Server", "ReadOnly"),
+        ("driver=ODBC+Driver+18+for+SQL+Server&applicationintent=ReadWrite", "ReadWrite"),
+    ],
+)
+def test_an_sql_server_is_asked_for_a_copy_that_takes_no_changes(query: str, intent: str) -> None:
+    url = databases._to_a_readable_copy(sa.make_url(f"mssql+pyodbc://reader@erp.example.org/erp?{query}"))
+    named = {name.lower(): value for name, value in url.query.items()}
+    assert named["applicationintent"] == intent
+
+
+@pytest.mark.parametrize("may_write", [0, 1])
+def test_a_user_of_an_sql_server_that_may_write_is_told(may_write: int, caplog: pytest.LogCaptureFixture) -> None:
+    class Connection:
+        """Stands for one to an SQL Server, of which there is none here."""
+
+        def cursor(self) -> Any:
+            return self
+
+        def execute(self, asked: str) -> Any:
+            assert asked == "SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'INSERT')"
+            return self
+
+        def fetchone(self) -> tuple[int]:
+            return (may_write,)
+
+        def close(self) -> None: ...
+
+    databases._tell_if_it_may_write(Connection(), None)
+    assert ("give it one with the role db_datareader alone" in caplog.text) == bool(may_write)
 
 
 def test_an_sql_server_is_asked_in_its_own_words(tmp_path: Path) -> None:

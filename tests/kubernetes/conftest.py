@@ -23,14 +23,13 @@ from freight.settings import PROJECT_ROOT
 from freight.simulator import kafka_broker
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
-from tests.lib.aks import AKS, template
+from tests.lib.aks import AKS, as_applied, template
 from tests.lib.kubernetes import NAMESPACE, config_map, found, kubectl, login_as
 from tests.lib.postgres import PostgresServer
 from tests.lib.streams import Battery, wait_until
 
 LOGIN = "ops:a password"
 START_LIMIT_S = 180.0
-CLIENT_ID = "00000000-0000-0000-0000-000000000001"
 PREFECT = (sys.executable, "-m", "prefect")
 
 
@@ -54,7 +53,7 @@ def cluster(image: str) -> Iterator[None]:
     assert image
     known = kubectl("get", "namespaces", "-o", "name").split()
     assert f"namespace/{NAMESPACE}" not in known, f"the namespace {NAMESPACE} is in use: delete it, or test elsewhere"
-    kubectl("apply", "-f", "-", given=(AKS / "namespace.yaml").read_text("utf-8").replace("CLIENT_ID", CLIENT_ID))
+    kubectl("apply", "-f", "-", given=as_applied(AKS / "namespace.yaml"))
     kubectl("apply", "-f", str(AKS / "worker-rbac.yaml"))
     yield
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
@@ -183,7 +182,8 @@ def battery(
         engine = open_engine(url)
         migrate(engine)
         from_pods = f"{url.replace('127.0.0.1', host)}?sslmode=disable"
-        config_map("dpa-settings", DPA_WAREHOUSE_URL=from_pods, DPA_KAFKA_BOOTSTRAP=kafka.bootstrap)
+        places = {"DPA_WAREHOUSE_URL": from_pods, "DPA_KAFKA_BOOTSTRAP": kafka.bootstrap}
+        config_map("dpa-settings", **places, DPA_KAFKA_INSECURE="true")
         yield Battery(kafka, engine, url)
         engine.dispose()
         kubectl("-n", NAMESPACE, "delete", "jobs", "--all", "--wait=false")

@@ -42,10 +42,10 @@ LOADED = [("TRX-1", 30.0), ("TRX-2", 12.5), ("TRX-3", 7.0), ("TRX-4", 8.0)]
 SECRET = "canary-of-the-webhook"
 
 
-def start(pool: SyncPrefectClient, deployment: str, image: str = "", **parameters: Any) -> UUID:
+def start(pool: SyncPrefectClient, deployment: str, memory: str = "", **parameters: Any) -> UUID:
     """Start a run of a deployment."""
     known = pool.read_deployment_by_name(deployment)
-    variables = {"image": image} if image else {}
+    variables = {"memory_request": memory, "memory_limit": memory} if memory else {}
     return pool.create_flow_run_from_deployment(known.id, parameters=parameters, job_variables=variables).id
 
 
@@ -163,8 +163,8 @@ def test_a_listener_that_is_killed_is_crashed_told_of_and_replaced_once(
     battery.assert_nothing_is_lost_or_doubled()
 
 
-def test_an_image_that_cannot_be_pulled_is_noticed(pool: SyncPrefectClient, battery: Battery) -> None:
-    run_id = start(pool, LISTEN, image="localhost:9/absent:1")
+def test_a_pod_that_never_starts_is_noticed(pool: SyncPrefectClient, battery: Battery) -> None:
+    run_id = start(pool, LISTEN, memory="9000Gi")  # for which no node has room, as if its image could not be pulled
     wait_until(lambda: pods_of(run_id) != [], LIMIT_S)
     limits: dict[str, Any] = {"maximum": 1, "period_s": 2, "start_limit_s": 90, "max_run_s": 600}
     scaling = start(pool, "scale-listeners/scale-listeners", deployments=[LISTEN], **limits)

@@ -16,6 +16,16 @@ from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 from freight.settings import PROJECT_ROOT
 
 AKS = PROJECT_ROOT / "deployments" / "aks"
+IMAGE = f"registry.example.org/dpa@sha256:{'0123456789abcdef' * 4}"
+# What README.md replaces when the files are applied.
+REPLACED = {
+    "CLIENT_ID": "00000000-0000-0000-0000-000000000001",
+    "WAREHOUSE_NETWORK": "10.1.2.4/32",
+    "KAFKA_NETWORK": "10.1.3.0/28",
+    "PRIVATE_NETWORK": "10.1.4.0/24",
+    "WORKER_IMAGE": IMAGE.replace("/dpa@", "/worker@"),
+    "PREFECT_SERVER": "https://prefect.example.org/api",
+}
 MISPLACED = ("completions", "parallelism")  # the worker wants them in the pod, where Kubernetes knows none
 
 
@@ -34,10 +44,14 @@ def job_variables(deployment: str) -> dict[str, Any]:
 
 
 @cache
-def rendered_job(deployment: str, image: str) -> dict[str, Any]:
+def rendered_job(deployment: str, image: str = IMAGE) -> dict[str, Any]:
     """Return the job that a run of a deployment becomes; nobody may change it."""
+    return rendered(deployment, job_variables(deployment), image)
+
+
+def rendered(deployment: str, values: dict[str, Any], image: str = IMAGE) -> dict[str, Any]:
+    """Return the job that a run becomes, whatever Prefect's server would say to its job variables."""
     nowhere = PrefectClient("http://127.0.0.1:9/api")  # the template names no block, so nobody is asked
-    values = job_variables(deployment)
     making = KubernetesWorkerJobConfiguration.from_template_and_values(template(image), values, client=nowhere)
     configuration = asyncio.run(making)
     flow = Flow(name=deployment, labels={})
@@ -52,3 +66,16 @@ def rendered_job(deployment: str, image: str) -> dict[str, Any]:
 def manifests() -> list[Path]:
     """Return the files that are applied to a cluster."""
     return sorted(AKS.glob("*.yaml"))
+
+
+def as_applied(path: Path) -> str:
+    """Return the text of a manifest with what an installation puts into it."""
+    text = path.read_text(encoding="utf-8")
+    for placeholder, value in REPLACED.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+def parts() -> list[dict[str, Any]]:
+    """Return everything that is applied to a cluster."""
+    return [part for path in manifests() for part in yaml.safe_load_all(as_applied(path))]

@@ -17,9 +17,11 @@ from blocks.blob_drop import BlobDrop
 from blocks.http_api import HttpApi
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
+from blocks.places import kafka_client
 from blocks.warehouse import Warehouse
 from deployments.apply_blocks import BLOCKS
 from freight.errors import ConfigurationError, TransientError
+from freight.settings import load_settings
 from freight.streaming.consumer import NO_TOKEN, KafkaSource
 from tests.lib.tokens import StandInCredential
 
@@ -51,7 +53,7 @@ def test_names_and_order_of_what_prefect_stores_never_change() -> None:
         "http-api": "base_url auth key key_secret api_key_header token_url client_id scope connect_timeout_s "
         "read_timeout_s ca_location private",
         "kafka-cluster": "bootstrap_servers security_protocol sasl_mechanism username password ca_location "
-        "password_secret",
+        "password_secret insecure",
         "azure-key-vault": "url",
         "azure-key-vault-secret": "vault name version",
         "mail-server": "host port security username password password_secret sender ca_location",
@@ -71,8 +73,74 @@ def test_an_event_hubs_namespace_is_a_secured_kafka() -> None:
 
 
 def test_a_cluster_without_a_login_needs_its_place_only() -> None:
-    cluster = KafkaCluster(bootstrap_servers="a:9092,b:9092")
-    assert cluster.client_settings() == {"bootstrap.servers": "a:9092,b:9092", "security.protocol": "PLAINTEXT"}
+    cluster = KafkaCluster(bootstrap_servers="127.0.0.1:9092,localhost:9092")
+    assert cluster.client_settings() == {
+        "bootstrap.servers": "127.0.0.1:9092,localhost:9092",
+        "security.protocol": "PLAINTEXT",
+    }
+
+
+@pytest.mark.parametrize("servers", ["kafka:9092", "127.0.0.1:9092,kafka.example.org:9092", "10.0.0.4:9092"])
+def test_a_cluster_on_another_machine_speaks_plain_text_only_where_somebody_trusts_the_network(servers: str) -> None:
+    with pytest.raises(ConfigurationError, match="PLAINTEXT lets whoever sits in the network") as refused:
+        KafkaCluster(bootstrap_servers=servers)
+    assert "choose SASL_SSL or SSL" in str(refused.value)
+    trusted = KafkaCluster(bootstrap_servers=servers, insecure=True).client_settings()
+    assert trusted == {"bootstrap.servers": servers, "security.protocol": "PLAINTEXT"}
+
+
+def test_the_kafka_of_the_installation_speaks_plain_text_only_where_somebody_trusts_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", "kafka:9092")
+    monkeypatch.delenv("DPA_KAFKA_INSECURE", raising=False)
+    with pytest.raises(ConfigurationError, match="DPA_KAFKA_INSECURE=true"):
+        kafka_client(None, load_settings())
+    monkeypatch.setenv("DPA_KAFKA_INSECURE", "true")
+    assert kafka_client(None, load_settings())["bootstrap.servers"] == "kafka:9092"
+    monkeypatch.setenv("DPA_KAFKA_INSECURE", "yes")
+    with pytest.raises(ConfigurationError, match="DPA_KAFKA_INSECURE is true or false"):
+        load_settings()
+
+
+def test_a_cluster_may_prove_who_it_is_without_a_login() -> None:
+    cluster = KafkaCluster(bootstrap_servers="a:1", security_protocol="SSL", ca_location="ca.pem")
+    assert cluster.client_settings() == {
+        "bootstrap.servers": "a:1",
+        "security.protocol": "SSL",
+        "ssl.ca.location": "ca.pem",
+    }
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        f"{HUBS},evil.example:9093",
+        f"evil.example:9093,{HUBS}",
+        f"{HUBS},other.servicebus.windows.net:9093",
+        f"{HUBS.removesuffix(':9093')}.evil.example:9093",
+        f"evil.example\0.{HUBS}",  # the client would connect to what stands before the NUL
+        f"evil.example#.{HUBS}",
+        "corridor.servicebus.chinacloudapi.cn:9093",  # of another cloud of Azure
+    ],
+)
+@pytest.mark.parametrize(
+    "login",
+    [{"sasl_mechanism": "OAUTHBEARER"}, {"username": "$ConnectionString", "password": CONNECTION}],
+    ids=["token", "connection string"],
+)
+def test_the_login_of_a_namespace_goes_to_its_own_host_alone(servers: str, login: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match=r"remove the others|correct bootstrap_servers|wants host:port"):
+        KafkaCluster(bootstrap_servers=servers, security_protocol="SASL_SSL", **login)  # type: ignore[arg-type]
+
+
+def test_another_cloud_of_azure_has_its_own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPA_AZURE_CLOUD", "china")
+    settings = KafkaCluster.event_hubs("corridor").client_settings()
+    assert settings["bootstrap.servers"] == "corridor.servicebus.chinacloudapi.cn:9093"
+    assert callable(settings["oauth_cb"])
+    with pytest.raises(ConfigurationError, match="DPA_AZURE_CLOUD"):
+        KafkaCluster(bootstrap_servers=HUBS, security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
 
 
 def test_an_authority_of_ones_own_and_scram_are_passed_on() -> None:
@@ -119,6 +187,7 @@ def test_a_token_that_does_not_come_is_waited_for(caplog: pytest.LogCaptureFixtu
         ({"bootstrap_servers": ""}, "wants host:port"),
         ({"bootstrap_servers": "a:1, b:1"}, "wants host:port"),
         ({"bootstrap_servers": f"dpa:{CANARY}@a:1"}, "wants host:port"),
+        ({**LOGIN, "security_protocol": "SSL"}, "SSL logs nobody in: choose SASL_SSL, or remove username and password"),
         ({**LOGIN, "security_protocol": "PLAINTEXT"}, "choose SASL_SSL, or remove username and password"),
         ({"password": CANARY}, "choose SASL_SSL, or remove username and password"),
         ({**LOGIN, "username": None}, "needs a username"),

@@ -18,11 +18,12 @@ from prefect.settings import (
 from typer.testing import CliRunner
 
 from deployments import apply_blocks, local, server
-from deployments.address import Address, is_loopback
+from deployments.address import Address
 from deployments.background import Background
 from deployments.local import Place, server_environment
 from deployments.login import OURS, POWERSHELL, THEIRS, chosen_login, kept_login, source_line, tell_shells
 from flows import listen, load_nightly
+from freight.addresses import is_loopback
 from freight.cli import app
 from freight.errors import ConfigurationError
 from freight.settings import Settings
