@@ -14,18 +14,18 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from blocks.places import warehouse_place
-from freight.catalog import Catalog, Source, read_catalog
+from freight.catalog import Catalog, read_catalog
 from freight.database_urls import safe_url
-from freight.errors import ConfigurationError, DpaError, SourceError
-from freight.pipeline import PlannedUnit, RunReport, UnitOutcome, load_first_that_serves
+from freight.errors import ConfigurationError, DpaError
+from freight.pipeline import RunReport, run_catalog
 from freight.privacy import open_places, privacy_warning
 from freight.progress import progress
 from freight.settings import Settings, load_settings, started_by
 from freight.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
 from freight.terminal import Terminal
 from freight.types import RunId
-from tasks import load as steps
 from tasks.artifacts import publish_table
+from tasks.load import TaskSteps
 from tasks.log import log_run
 from tasks.report import write_report
 from tasks.run_names import DEGRADED, dated
@@ -73,10 +73,8 @@ def load_nightly(
 
 def _load_catalog(catalog: Catalog, block: str | None, settings: Settings) -> RunReport:
     log = log_run(settings.logs)
-    run_id = RunId(str(runtime.flow_run.id))
-    steps.begin_run(block, catalog, run_id, started_by())
-    report = RunReport(run_id, tuple(_load_sources(block, catalog, run_id)), steps.refresh_aggregates(block))
-    steps.finish_run(block, report)
+    steps = TaskSteps(block, catalog, RunId(str(runtime.flow_run.id)))
+    report = run_catalog(steps, started_by(), progress)
     _publish(report)
     warehouse_url = warehouse_place(block, settings).url
     places = {
@@ -95,29 +93,6 @@ def _ended(report: RunReport, degraded_share: float) -> State[Any]:
     if left_out := shortfalls(report, degraded_share):
         return Completed(name=DEGRADED, message="\n".join([headline(report), *left_out]), data=report)
     return Completed(message=headline(report), data=report)
-
-
-def _load_sources(block: str | None, catalog: Catalog, run_id: RunId) -> list[UnitOutcome]:
-    plans = {source.name: steps.plan(block, catalog, source, run_id) for source in catalog.heads}
-    with progress(sum(len(plan.units) for plan in plans.values())) as advance:
-
-        def attempt(source: Source) -> list[UnitOutcome]:
-            plan = plans.get(source.name) or steps.plan(block, catalog, source, run_id)
-            outcomes = [*plan.ended]
-            for unit in plan.units:
-                outcomes.append(_load_unit(block, unit))
-                advance(outcomes[-1])
-            return steps.archive(catalog, source, plan.files, outcomes) if source.archive else outcomes
-
-        chains = map(catalog.chain_of, catalog.heads)
-        return [outcome for chain in chains for outcome in load_first_that_serves(chain, attempt)]
-
-
-def _load_unit(block: str | None, planned: PlannedUnit) -> UnitOutcome:
-    try:
-        return steps.load(block, planned, steps.transform(planned, steps.extract(planned)))
-    except SourceError as error:
-        return steps.record_failure(block, planned, error)
 
 
 def _publish(report: RunReport) -> None:

@@ -22,7 +22,7 @@ from rich.console import Console
 from freight.catalog import Catalog, read_catalog
 from freight.database_urls import safe_url
 from freight.errors import ConfigurationError, DpaError
-from freight.pipeline import run_catalog
+from freight.pipeline import CoreSteps, run_catalog
 from freight.reconcile import AGREE, reconcile
 from freight.settings import Settings, started_by
 from freight.simulator import Corridor, fill_landing
@@ -120,14 +120,14 @@ def _load_references(engine: Engine, catalog: Catalog, settings: Settings, conso
     """Load stations and machines; the simulated transactions beside them are left to the nightly load."""
     fill_landing(settings.landing)
     references = tuple(source for source in catalog.sources if source.contract.event_time is None)
-    report = run_catalog(
+    steps = CoreSteps(
         engine,
         catalog.model_copy(update={"sources": references}),
-        run_id=RunId(f"{GROUP}-references-{uuid4()}"),
-        spool=settings.spool,
-        started_by=started_by(),
+        RunId(f"{GROUP}-references-{uuid4()}"),
+        settings.spool,
         clock=lambda: datetime.now(UTC),
     )
+    report = run_catalog(steps, started_by())
     loaded = ", ".join(f"{report.counts(source).read} rows of {source}" for source in report.sources)
     _say(console, f"The warehouse was empty: loaded {loaded}")
     for failure in report.failures:

@@ -1,35 +1,80 @@
-"""Retries of the core, for callers without Prefect: only a `TransientError` is worth one."""
+"""What is tried again, how often, and after which pauses: the one place that says so."""
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
 from time import sleep
 
 from freight.errors import SourceAway, SourceError, TransientError
 
-RETRIES = 4
-FIRST_RETRY_S = 1.0
-LONGEST_PAUSE_S = 60.0  # whoever asks for a longer one is not waited for by a whole run
+JITTER = 0.5  # share of a pause: runs that lost the same server do not come back all at once
+ASKED_PAUSE_LIMIT_S = 60.0  # whoever asks for a longer pause is not waited for by a whole run
 
 
-def with_retries[T](call: Callable[[], T], after: type[TransientError] = TransientError) -> T:
-    """Call again after an error, waiting 1, 2, 4, 8 seconds, or as long as the error asks for."""
-    for attempt in range(RETRIES):
-        try:
-            return call()
-        except after as error:
-            pause_s = max(FIRST_RETRY_S * 2**attempt, error.retry_after_s)
-            sleep(min(pause_s, LONGEST_PAUSE_S))
-    return call()
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often something is tried again, and after which pauses.
+
+    Attributes:
+        first_pause_s: The first pause; each further one is twice as long.
+        retries: The number of retries; None for no end.
+        longest_pause_s: No pause is longer.
+    """
+
+    first_pause_s: float
+    retries: int | None
+    longest_pause_s: float = 60.0
+
+    def pauses(self) -> Iterator[float]:
+        """Yield the pauses before the retries, in seconds, without jitter."""
+        doubling = (min(self.first_pause_s * 2.0**n, self.longest_pause_s) for n in count())
+        return islice(doubling, self.retries)
+
+
+STEP = RetryPolicy(first_pause_s=5.0, retries=4)  # a step of a run, in Prefect or not: a failover takes a minute
+SOURCE = RetryPolicy(first_pause_s=1.0, retries=4)  # one input of many, which the others wait for
+COMMIT = RetryPolicy(first_pause_s=0.5, retries=None, longest_pause_s=30.0)  # an outage is no fault of the messages
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same call may succeed later."""
+    return isinstance(error, (TransientError, OSError)) and not isinstance(error, PermissionError)
+
+
+def with_jitter(pause_s: float) -> float:
+    """Return a pause that is up to a share of `JITTER` longer."""
+    return pause_s * random.uniform(1.0, 1.0 + JITTER)
+
+
+def with_retries[T](call: Callable[[], T]) -> T:
+    """Carry out a step, again while its error may pass (`STEP`)."""
+    return _try(call, STEP, may_pass)
 
 
 def patiently[T](call: Callable[[], T]) -> T:
-    """Call again while a source is away.
+    """Ask a source, again while it is away (`SOURCE`).
+
+    The end of it is an error that no step repeats, so that retries do not multiply.
 
     Raises:
-        SourceError: it stays away; the others go on.
+        SourceError: The source stays away; the others go on.
     """
     try:
-        return with_retries(call, SourceAway)
+        return _try(call, SOURCE, lambda error: isinstance(error, SourceAway))
     except SourceAway as error:
         raise SourceError(
             "unreadable", str(error), remedy="look after the source, or the way to it; the next run tries again"
         ) from error
+
+
+def _try[T](call: Callable[[], T], policy: RetryPolicy, worth_it: Callable[[Exception], bool]) -> T:
+    for pause_s in policy.pauses():
+        try:
+            return call()
+        except Exception as error:
+            if not worth_it(error):
+                raise
+            asked_s = error.retry_after_s if isinstance(error, TransientError) else 0.0
+            sleep(max(with_jitter(pause_s), min(asked_s, ASKED_PAUSE_LIMIT_S)))
+    return call()

@@ -9,10 +9,10 @@ from freight import pipeline
 from freight.catalog import Catalog, Source
 from freight.pipeline import Check
 from freight.warehouse.migrate import require_current
-from tasks.load import RETRY, is_transient, warehouse
+from tasks.load import RETRY, warehouse
 
 
-@task(name="check", task_run_name="check-{source.name}", retry_condition_fn=is_transient, **RETRY)
+@task(name="check", task_run_name="check-{source.name}", **RETRY)
 def check(block: str | None, catalog: Catalog, source: Source) -> list[Check]:
     """Tell how each file of a source, or what else is new in it, would end if it were loaded now."""
     engine = warehouse(block)

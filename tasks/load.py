@@ -1,6 +1,7 @@
-"""The steps of the batch load as tasks. Each is safe to repeat; only transient errors are retried."""
+"""The steps of the batch load as tasks. Each is safe to repeat; only an error that may pass is worth a retry."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -8,33 +9,34 @@ from typing import Any
 from prefect import State, Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
-from prefect.tasks import exponential_backoff
 
 from blocks.places import BlockConnections, open_warehouse
 from freight import pipeline
 from freight.catalog import Catalog, Source
-from freight.errors import SourceError, TransientError
+from freight.errors import SourceError
 from freight.pipeline import ConformedSpool, PlannedUnit, RawSpool, RunReport, SourcePlan, UnitOutcome
 from freight.readers import SourceFile
+from freight.retry import JITTER, STEP, may_pass
 from freight.settings import load_settings
-from freight.spool import remove_spool
 from freight.types import RunId
 from freight.warehouse import aggregates
 from freight.warehouse.connect import Engine
 
+
+def _may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
+    """Tell Prefect to retry only what may succeed the next time."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BaseException) and may_pass(error)
+
+
 RETRY: dict[str, Any] = {
-    "retries": 4,
-    "retry_delay_seconds": exponential_backoff(backoff_factor=5),
-    "retry_jitter_factor": 0.5,
+    "retries": STEP.retries,
+    "retry_delay_seconds": [*STEP.pauses()],
+    "retry_jitter_factor": JITTER,
+    "retry_condition_fn": _may_pass,
     "cache_policy": NO_CACHE,  # these tasks have side effects
     "persist_result": False,  # a file that is planned knows how to open its place
 }
-
-
-def is_transient(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
-    """Tell Prefect to retry only what may succeed the next time."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, (TransientError, OSError)) and not isinstance(error, PermissionError)
 
 
 @cache
@@ -43,13 +45,13 @@ def warehouse(block: str | None = None) -> Engine:
     return open_warehouse(block, load_settings())
 
 
-@task(name="begin-run", task_run_name="begin-run", retry_condition_fn=is_transient, **RETRY)
+@task(name="begin-run", task_run_name="begin-run", **RETRY)
 def begin_run(block: str | None, catalog: Catalog, run_id: RunId, started_by: str) -> None:
     """Check that the catalog fits the warehouse, and note the run."""
     pipeline.begin_run(warehouse(block), catalog, run_id, started_by, _now())
 
 
-@task(name="plan", task_run_name="plan-{source.name}", retry_condition_fn=is_transient, **RETRY)
+@task(name="plan", task_run_name="plan-{source.name}", **RETRY)
 def plan(block: str | None, catalog: Catalog, source: Source, run_id: RunId) -> SourcePlan:
     """Find what has to be loaded of a source."""
     spool = load_settings().spool
@@ -58,37 +60,32 @@ def plan(block: str | None, catalog: Catalog, source: Source, run_id: RunId) -> 
     )
 
 
-@task(name="extract", task_run_name="extract-{planned.unit.location}", retry_condition_fn=is_transient, **RETRY)
+@task(name="extract", task_run_name="extract-{planned.unit.location}", **RETRY)
 def extract(planned: PlannedUnit) -> RawSpool:
     """Read a file as text into the spool."""
     folder = pipeline.spool_folder(load_settings().spool, planned)
     return pipeline.extract_unit(planned, folder)
 
 
-@task(name="transform", task_run_name="transform-{planned.unit.location}", retry_condition_fn=is_transient, **RETRY)
+@task(name="transform", task_run_name="transform-{planned.unit.location}", **RETRY)
 def transform(planned: PlannedUnit, raw: RawSpool) -> ConformedSpool:
     """Type, validate and derive within the spool."""
     return pipeline.transform_unit(planned, raw, _now())
 
 
-@task(name="load", task_run_name="load-{planned.unit.location}", retry_condition_fn=is_transient, **RETRY)
+@task(name="load", task_run_name="load-{planned.unit.location}", **RETRY)
 def load(block: str | None, planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
     """Load a transformed file in one transaction."""
     return pipeline.load_conformed(warehouse(block), planned, spool, _now())
 
 
-@task(
-    name="record-failure",
-    task_run_name="record-failure-{planned.unit.location}",
-    retry_condition_fn=is_transient,
-    **RETRY,
-)
+@task(name="record-failure", task_run_name="record-failure-{planned.unit.location}", **RETRY)
 def record_failure(block: str | None, planned: PlannedUnit, error: SourceError) -> UnitOutcome:
     """Write down why nothing of a file was loaded."""
-    return pipeline.fail_unit(warehouse(block), planned.unit, error.at(planned.unit.location), _now())
+    return pipeline.fail_unit(warehouse(block), planned.unit, error, _now())
 
 
-@task(name="archive", task_run_name="archive-{source.name}", retry_condition_fn=is_transient, **RETRY)
+@task(name="archive", task_run_name="archive-{source.name}", **RETRY)
 def archive(
     catalog: Catalog, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
 ) -> list[UnitOutcome]:
@@ -96,18 +93,69 @@ def archive(
     return pipeline.archive_loaded(catalog.folder, source, files, outcomes)
 
 
-@task(name="refresh-aggregates", task_run_name="refresh-aggregates", retry_condition_fn=is_transient, **RETRY)
+@task(name="refresh-aggregates", task_run_name="refresh-aggregates", **RETRY)
 def refresh_aggregates(block: str | None) -> int:
     """Recompute the daily statistics that the loads have marked; return how many rows changed."""
     return aggregates.refresh_aggregates(warehouse(block))
 
 
-@task(name="finish-run", task_run_name="finish-run", retry_condition_fn=is_transient, **RETRY)
+@task(name="finish-run", task_run_name="finish-run", **RETRY)
 def finish_run(block: str | None, report: RunReport) -> None:
     """Note how the run ended, and drop its spool files unless something failed."""
-    pipeline.finish_run(warehouse(block), report, _now())
-    if not report.failures:
-        remove_spool(load_settings().spool / report.run_id)
+    pipeline.finish_run(warehouse(block), report, _now(), load_settings().spool)
+
+
+@dataclass(frozen=True)
+class TaskSteps:
+    """Carries out the steps of a run as tasks; see `Steps`.
+
+    Attributes:
+        block: The name of a Freight Warehouse block; None for the warehouse of this installation.
+        catalog: The sources to load.
+        run_id: The number of the run.
+    """
+
+    block: str | None
+    catalog: Catalog
+    run_id: RunId
+
+    def begin(self, started_by: str) -> None:
+        """Run the task `begin-run`."""
+        begin_run(self.block, self.catalog, self.run_id, started_by)
+
+    def plan(self, source: Source) -> SourcePlan:
+        """Run the task `plan`."""
+        return plan(self.block, self.catalog, source, self.run_id)
+
+    def extract(self, planned: PlannedUnit) -> RawSpool:
+        """Run the task `extract`."""
+        return extract(planned)
+
+    def transform(self, planned: PlannedUnit, raw: RawSpool) -> ConformedSpool:
+        """Run the task `transform`."""
+        return transform(planned, raw)
+
+    def load(self, planned: PlannedUnit, conformed: ConformedSpool) -> UnitOutcome:
+        """Run the task `load`."""
+        return load(self.block, planned, conformed)
+
+    def fail(self, planned: PlannedUnit, error: SourceError) -> UnitOutcome:
+        """Run the task `record-failure`."""
+        return record_failure(self.block, planned, error)
+
+    def archive(
+        self, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
+    ) -> list[UnitOutcome]:
+        """Run the task `archive`."""
+        return archive(self.catalog, source, files, outcomes)
+
+    def refresh(self) -> int:
+        """Run the task `refresh-aggregates`."""
+        return refresh_aggregates(self.block)
+
+    def finish(self, report: RunReport) -> None:
+        """Run the task `finish-run`."""
+        finish_run(self.block, report)
 
 
 def _now() -> datetime:

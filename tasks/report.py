@@ -12,7 +12,7 @@ from blocks.places import load_block
 from freight.errors import DpaError
 from freight.reports.workbook import WORKBOOK_NAME, write_workbook
 from freight.settings import load_settings
-from tasks.load import RETRY, is_transient, warehouse
+from tasks.load import RETRY, warehouse
 
 
 @task(name="write-report", task_run_name="write-report", cache_policy=NO_CACHE)
@@ -29,7 +29,7 @@ def write_report(block: str | None, *, simulated: bool) -> Path | str:
         return f"not written: {type(error).__name__}: {error}"
 
 
-@task(name="send", task_run_name="send", retry_condition_fn=is_transient, **RETRY)
+@task(name="send", task_run_name="send", **RETRY)
 def send(block: str, message: EmailMessage) -> None:
     """Hand in a message at the mail server of a block."""
     load_block(MailServer, block).send(message)

@@ -18,7 +18,7 @@ from benchmarks import dpa
 from benchmarks.streaming.figures import Told
 from benchmarks.streaming.processes import memory_mib
 from freight.catalog import Catalog, Source
-from freight.pipeline import run_catalog
+from freight.pipeline import CoreSteps, run_catalog
 from freight.simulator import Corridor, write_json
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings, StopRules
@@ -40,14 +40,9 @@ def prepare(url: str, corridor: Corridor) -> None:
         machines = Source(name="machines", dataset="machines", reader="json", location="machines*.json")
         engine = open_engine(url)
         migrate(engine)
-        report = run_catalog(
-            engine,
-            Catalog(sources=(machines,), folder=folder),
-            run_id=RunId("machines"),
-            spool=folder / "spool",
-            started_by="bench",
-            clock=lambda: dpa.NOW,
-        )
+        catalog = Catalog(sources=(machines,), folder=folder)
+        steps = CoreSteps(engine, catalog, RunId("machines"), folder / "spool", clock=lambda: dpa.NOW)
+        report = run_catalog(steps, "bench")
         engine.dispose()
     assert not report.failures, report.failures
 

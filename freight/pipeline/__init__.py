@@ -1,4 +1,4 @@
-"""The batch load: plan, extract, transform, load. Prefect tasks call these steps; `run_catalog` composes them bare.
+"""The batch load: plan, extract, transform, load. `run_catalog` puts them in order, whoever carries them out.
 
 Each step is safe to repeat. A step that fails with a `SourceError` ends its unit only; a `TransientError` is worth a
 retry of the step.
@@ -8,16 +8,17 @@ from freight.pipeline.archive import archive_loaded
 from freight.pipeline.check import Check, check_source, preview_source
 from freight.pipeline.days import DayPlan, plan_days
 from freight.pipeline.extract import extract_unit, spool_folder
-from freight.pipeline.fallback import load_first_that_serves
 from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
 from freight.pipeline.run import RunReport, begin_run, finish_run, run_catalog
+from freight.pipeline.steps import CoreSteps
 from freight.pipeline.transform import transform_unit
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome, UnitState
 
 __all__ = [
     "Check",
     "ConformedSpool",
+    "CoreSteps",
     "DayPlan",
     "PlannedUnit",
     "RawSpool",
@@ -32,7 +33,6 @@ __all__ = [
     "fail_unit",
     "finish_run",
     "load_conformed",
-    "load_first_that_serves",
     "plan_days",
     "plan_source",
     "preview_source",

@@ -11,7 +11,6 @@ from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError,
 from freight.frames import ROW_NUMBER
 from freight.pipeline.drifted import drift_of, is_set_aside
 from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome, UnitState
-from freight.retry import with_retries
 from freight.spool import read_spool
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading, transaction
@@ -136,21 +135,17 @@ def fail_unit(engine: Engine, unit: LoadUnit, error: SourceError, now: datetime)
         log.info("left for the next run: %s", error)
         return outcome
     refused = error if isinstance(error, QuarantineLimitExceeded) else None
-
-    def record() -> None:
-        with transaction(engine) as connection:
-            ledger.record_attempt(
-                connection,
-                unit,
-                fault=error.fault,
-                message=str(error),
-                now=now,
-                read_rows=refused.read_rows if refused else 0,
-                reason_counts=outcome.reason_counts,
-                first_bad_rows=refused.first_bad_rows if refused else None,
-            )
-
-    with_retries(record)
+    with transaction(engine) as connection:
+        ledger.record_attempt(
+            connection,
+            unit,
+            fault=error.fault,
+            message=str(error),
+            now=now,
+            read_rows=refused.read_rows if refused else 0,
+            reason_counts=outcome.reason_counts,
+            first_bad_rows=refused.first_bad_rows if refused else None,
+        )
     log.error("failed %s %s", unit.source, error)
     return outcome
 

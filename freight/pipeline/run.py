@@ -1,26 +1,22 @@
-"""A run: every source of the catalog, step by step, without Prefect; the tasks compose the same steps."""
+"""A run: every source of the catalog, step by step. Whoever hands in the steps decides how each is carried out."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
+from typing import Protocol
 
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError
-from freight.pipeline.archive import archive_loaded
-from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.fallback import load_first_that_serves
-from freight.pipeline.load import fail_unit, load_conformed
-from freight.pipeline.plan import plan_source
-from freight.pipeline.transform import transform_unit
-from freight.pipeline.units import PlannedUnit, UnitOutcome
-from freight.readers import FILES_ONLY, Connections
-from freight.retry import with_retries
+from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome
+from freight.readers import SourceFile
+from freight.spool import remove_spool
 from freight.types import LoadCounts, RunId
 from freight.warehouse import ledger
-from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.migrate import require_current
 
@@ -66,35 +62,97 @@ class RunReport:
         return list(dict.fromkeys(outcome.source for outcome in self.outcomes))
 
 
-def run_catalog(
-    engine: Engine,
-    catalog: Catalog,
-    *,
-    run_id: RunId,
-    spool: Path,
-    started_by: str,
-    clock: Callable[[], datetime],
-    connections: Connections = FILES_ONLY,
-) -> RunReport:
-    """Load every source without Prefect; a bad source is reported and does not stop the others.
+class Steps(Protocol):
+    """Carries out the steps of a run. Each is safe to repeat, and is repeated while its error may pass."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The sources to load."""
+
+    @property
+    def run_id(self) -> RunId:
+        """The number of the run."""
+
+    def begin(self, started_by: str) -> None:
+        """Check that the catalog fits the warehouse, and note the run."""
+
+    def plan(self, source: Source) -> SourcePlan:
+        """Find what has to be loaded of a source."""
+
+    def extract(self, planned: PlannedUnit) -> RawSpool:
+        """Read a unit as text into the spool."""
+
+    def transform(self, planned: PlannedUnit, raw: RawSpool) -> ConformedSpool:
+        """Type, validate and derive within the spool."""
+
+    def load(self, planned: PlannedUnit, conformed: ConformedSpool) -> UnitOutcome:
+        """Load a transformed unit in one transaction."""
+
+    def fail(self, planned: PlannedUnit, error: SourceError) -> UnitOutcome:
+        """Note why nothing of a unit is loaded."""
+
+    def archive(
+        self, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
+    ) -> list[UnitOutcome]:
+        """Move the loaded files of a source into its archive; return the outcomes, with what stays and why."""
+
+    def refresh(self) -> int:
+        """Recompute the daily statistics that the loads have marked; return how many rows changed."""
+
+    def finish(self, report: RunReport) -> None:
+        """Note how the run ended, and drop its spool files unless something failed."""
+
+
+Tell = Callable[[UnitOutcome], None]
+Watch = Callable[[int], AbstractContextManager[Tell]]
+
+
+@contextmanager
+def unwatched(_: int) -> Iterator[Tell]:
+    """Watch a run that nobody looks at; see `run_catalog`."""
+    yield lambda _: None
+
+
+def run_catalog(steps: Steps, started_by: str, watch: Watch = unwatched) -> RunReport:
+    """Load every source of a catalog; a bad source is reported and does not stop the others.
+
+    Args:
+        steps: Carries out each step.
+        started_by: The user and machine that the ledger names.
+        watch: Opened with the number of planned units; what it yields is called with the outcome of each.
 
     Raises:
-        ConfigurationError: the warehouse has another schema version, or holds data of the other kind.
+        ConfigurationError: The warehouse has another schema version, or holds data of the other kind.
     """
-    plan_of = partial(plan_source, engine, catalog, connections=connections, spool=spool)
-    with_retries(lambda: begin_run(engine, catalog, run_id, started_by, clock()))
+    steps.begin(started_by)
+    plans = {source.name: steps.plan(source) for source in steps.catalog.heads}
+    with watch(sum(len(plan.units) for plan in plans.values())) as tell:
 
-    def attempt(source: Source) -> list[UnitOutcome]:
-        plan = with_retries(partial(plan_of, source, run_id, clock()))
-        loaded = [load_planned(engine, planned, spool_folder(spool, planned), clock) for planned in plan.units]
-        outcomes = [*plan.ended, *loaded]
-        return archive_loaded(catalog.folder, source, plan.files, outcomes) if source.archive else outcomes
+        def attempt(source: Source) -> list[UnitOutcome]:
+            # A fallback is planned when its turn comes: mostly it is not needed.
+            return _load_source(steps, source, plans.get(source.name) or steps.plan(source), tell)
 
-    outcomes = [o for head in catalog.heads for o in load_first_that_serves(catalog.chain_of(head), attempt)]
-    changed = with_retries(lambda: refresh_aggregates(engine))
-    report = RunReport(run_id, tuple(outcomes), changed)
-    with_retries(lambda: finish_run(engine, report, clock()))
+        chains = map(steps.catalog.chain_of, steps.catalog.heads)
+        outcomes = [outcome for chain in chains for outcome in load_first_that_serves(chain, attempt)]
+    report = RunReport(steps.run_id, tuple(outcomes), steps.refresh())
+    steps.finish(report)
     return report
+
+
+def _load_source(steps: Steps, source: Source, plan: SourcePlan, tell: Tell) -> list[UnitOutcome]:
+    outcomes = [*plan.ended]
+    for planned in plan.units:
+        outcomes.append(_load_unit(steps, planned))
+        tell(outcomes[-1])
+    return steps.archive(source, plan.files, outcomes) if source.archive else outcomes
+
+
+def _load_unit(steps: Steps, planned: PlannedUnit) -> UnitOutcome:
+    """Take one unit through extract, transform and load; a bad one becomes a failed outcome."""
+    try:
+        return steps.load(planned, steps.transform(planned, steps.extract(planned)))
+    except SourceError as error:
+        return steps.fail(planned, error.at(planned.unit.location))
 
 
 def begin_run(engine: Engine, catalog: Catalog, run_id: RunId, started_by: str, now: datetime) -> None:
@@ -110,21 +168,13 @@ def begin_run(engine: Engine, catalog: Catalog, run_id: RunId, started_by: str, 
     log.info("run %s started by %s, sources: %s", run_id, started_by, ", ".join(s.name for s in catalog.sources))
 
 
-def finish_run(engine: Engine, report: RunReport, now: datetime) -> None:
-    """Note how the run ended."""
+def finish_run(engine: Engine, report: RunReport, now: datetime, spool: Path) -> None:
+    """Note how the run ended, and drop its spool files unless something failed: they show what was read."""
     outcome = "failed" if report.failures else "completed"
     with transaction(engine) as connection:
         ledger.end_run(connection, report.run_id, outcome, now)
     log.info(
         "run %s %s: %s, %d daily statistics changed", report.run_id, outcome, report.counts(), report.changed_stats
     )
-
-
-def load_planned(engine: Engine, planned: PlannedUnit, folder: Path, clock: Callable[[], datetime]) -> UnitOutcome:
-    """Take one unit through extract, transform and load; a bad file becomes a failed outcome."""
-    try:
-        raw = extract_unit(planned, folder)
-        conformed = transform_unit(planned, raw, clock())
-        return with_retries(lambda: load_conformed(engine, planned, conformed, clock()))
-    except SourceError as error:
-        return fail_unit(engine, planned.unit, error.at(planned.unit.location), clock())
+    if not report.failures:
+        remove_spool(spool / report.run_id)

@@ -1,19 +1,16 @@
 """Commits micro-batches in a second thread, one at a time, so that the next one is read and parsed meanwhile."""
 
-import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
+from freight import retry
 from freight.errors import TransientError
 from freight.streaming.background import DaemonThreads
 from freight.types import LoadCounts
 from freight.warehouse.stream_load import MicroBatch
-
-FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class Commits:
 
     def _until_taken(self, batch: MicroBatch) -> LoadCounts:
         """Try until the warehouse takes it: an outage is no fault of the messages."""
-        wait_s = FIRST_WAIT_S
+        pauses = retry.COMMIT.pauses()
         while True:
             try:
                 return self._load(batch)
@@ -105,7 +102,5 @@ class Commits:
                 if self._cancelled.is_set():
                     raise CommitCancelled(str(error)) from error
                 self._trouble(str(error))
-            # Jitter: listeners that lost the same server do not come back all at once.
-            if self._cancelled.wait(wait_s * random.uniform(0.5, 1.5)):
+            if self._cancelled.wait(retry.with_jitter(next(pauses))):
                 raise CommitCancelled("the commit was broken off while it waited to be tried again")
-            wait_s = min(LONGEST_WAIT_S, wait_s * 2)

@@ -30,7 +30,7 @@ def corridor(
     tmp_path: Path, api: OddApi, sqlite_warehouse: WarehouseUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> Corridor:
     """Machines of an API, else of a JSON file that is not older than two days, else of a CSV file."""
-    monkeypatch.setattr(retry, "FIRST_RETRY_S", 0)
+    monkeypatch.setattr(retry, "SOURCE", retry.RetryPolicy(first_pause_s=0, retries=4))
     block = HttpApi(base_url=api.url, private=True)
     corridor = Corridor(tmp_path, sqlite_warehouse.engine, connections=KnownConnections(apis={"erp": block}))
     corridor.add_source("csv", "machines", "csv", "machines*.csv")

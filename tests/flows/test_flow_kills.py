@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from prefect.settings import PREFECT_API_URL
 
 from freight.catalog import read_catalog
-from freight.pipeline import run_catalog
+from freight.pipeline import CoreSteps, run_catalog
 from freight.reconcile import reconcile
 from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
@@ -46,14 +46,9 @@ def start_flow(tmp_path: Path, warehouse: WarehouseUnderTest, landing: Path) -> 
 @pytest.fixture
 def clean(tmp_path: Path, warehouse: WarehouseUnderTest, landing: Path) -> Content:
     """What an undisturbed load gives, without Prefect; the warehouse is empty again."""
-    report = run_catalog(
-        warehouse.engine,
-        read_catalog(landing / "catalog.yaml"),
-        run_id=RunId("clean"),
-        spool=tmp_path / "spool",
-        started_by="tester@here",
-        clock=lambda: datetime.now(UTC),
-    )
+    catalog, spool = read_catalog(landing / "catalog.yaml"), tmp_path / "spool"
+    steps = CoreSteps(warehouse.engine, catalog, RunId("clean"), spool, clock=lambda: datetime.now(UTC))
+    report = run_catalog(steps, "tester@here")
     assert [outcome.state for outcome in report.outcomes] == ["loaded"] * SIMULATED_FILES
     content = content_of(warehouse.engine)
     empty(warehouse.engine)

@@ -1,6 +1,7 @@
 """The nightly flow on a real Prefect server."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from prefect.artifacts import Artifact
 from blocks.http_api import HttpApi
 from blocks.sql_source import SqlSource
 from flows.load_nightly import load_nightly, main
+from freight import pipeline
 from freight.errors import TransientError
 from freight.outward import markdown
 from freight.pipeline import RunReport
@@ -21,6 +23,7 @@ from tasks import load as steps
 from tests.lib.corridor import HEADER, MACHINES, Corridor, nightly
 from tests.lib.odd_api import OddApi, Reply
 from tests.lib.runs import logged_within
+from tests.lib.tables import empty
 
 GOOD = "TRX-1,MCH-001,2026-02-01 10:00:00,30,OK"
 
@@ -141,6 +144,50 @@ def test_columns_that_changed_are_told_and_a_patch_is_shown_line_by_line(corrido
     assert (state.is_failed(), "[renamed_column]" in str(state.message)) == (True, True)
     patch = "For `git apply`:\n\n```diff\n--- a/freight/contracts/transactions.py\n+++ b/"
     assert patch in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
+
+
+STEPS = {
+    "begin_run": lambda _, catalog, *__: "",
+    "plan_source": lambda _, __, source, *___: source.name,
+    "extract_unit": lambda planned, *_: planned.unit.location,
+    "transform_unit": lambda planned, *_: planned.unit.location,
+    "load_conformed": lambda _, planned, *__: planned.unit.location,
+    "fail_unit": lambda _, unit, *__: unit.location,
+    "archive_loaded": lambda _, source, *__: source.name,
+    "finish_run": lambda *_: "",
+}
+
+
+@pytest.fixture
+def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the core is asked to do, by whomever: each step with its source or file."""
+    taken: list[str] = []
+
+    def recorded(name: str, honest: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **named: Any) -> Any:
+            taken.append(f"{name} {STEPS[name](*arguments)}")
+            return honest(*arguments, **named)
+
+        return step
+
+    for name in STEPS:
+        step = recorded(name, getattr(pipeline, name))
+        monkeypatch.setattr(pipeline, name, step)
+        monkeypatch.setattr(pipeline.steps, name, step)
+    return taken
+
+
+def test_prefect_takes_the_steps_of_the_core_in_their_order(corridor: Corridor, steps_taken: list[str]) -> None:
+    corridor.sources[1]["archive"] = "archive"
+    corridor.add_source("fresh", "machines", "json", "fresh*.json", fallbacks=["machines"])
+    corridor.write_transactions("erp_20260203.csv", ["TRX-2,MCH-001,never,1,OK"])
+    corridor.load()
+    by_the_core, steps_taken[:] = [*steps_taken], []
+    assert {step.partition(" ")[0] for step in by_the_core} == STEPS.keys()
+    empty(corridor.engine)
+    corridor.write_transactions("erp_20260202.csv", [GOOD])
+    run_flow()
+    assert steps_taken == by_the_core
 
 
 def test_the_log_file_tells_who_ran_what_and_why_rows_were_quarantined(corridor: Corridor, home: Path) -> None:

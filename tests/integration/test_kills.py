@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from freight import retry
 from freight.catalog import read_catalog
 from freight.errors import ConfigurationError, TransientError
-from freight.pipeline import RunReport, run_catalog
+from freight.pipeline import CoreSteps, RunReport, run_catalog
 from freight.reconcile import reconcile
 from freight.types import LoadCounts, RunId
 from freight.warehouse import bulk
@@ -45,18 +45,12 @@ def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr(retry, "STEP", retry.RetryPolicy(first_pause_s=0.05, retries=4))
 
 
 def run(engine: Engine, folder: Path, run_id: str) -> RunReport:
-    return run_catalog(
-        engine,
-        read_catalog(folder / "catalog.yaml"),
-        run_id=RunId(run_id),
-        spool=folder / "spool",
-        started_by="tester@here",
-        clock=lambda: NOW,
-    )
+    catalog = read_catalog(folder / "catalog.yaml")
+    return run_catalog(CoreSteps(engine, catalog, RunId(run_id), folder / "spool", lambda: NOW), "tester@here")
 
 
 def kill_again_and_again(warehouse: WarehouseUnderTest, landing: Path, kills: int) -> str:
@@ -155,7 +149,7 @@ def test_two_loads_of_the_same_files_at_once_do_no_harm(warehouse: WarehouseUnde
 def test_a_database_that_restarts_during_a_load_costs_a_retry(
     tmp_path_factory: pytest.TempPathFactory, landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "FIRST_RETRY_S", 0.5)
+    monkeypatch.setattr(retry, "STEP", retry.RetryPolicy(first_pause_s=0.5, retries=4))
     with PostgresServer(tmp_path_factory.mktemp("restarted")) as server:
         engine = open_engine(durable_database(server))
         migrate(engine)
@@ -306,7 +300,7 @@ def test_a_database_that_stays_busy_ends_the_run_and_the_next_one_completes_it(
     def always_busy(*_: Any) -> None:
         raise TransientError("the warehouse is not ready: busy")
 
-    monkeypatch.setattr(retry, "FIRST_RETRY_S", 0)
+    monkeypatch.setattr(retry, "STEP", retry.RetryPolicy(first_pause_s=0, retries=4))
     with monkeypatch.context() as busy:
         busy.setattr("freight.warehouse.load.close_batch", always_busy)
         with pytest.raises(TransientError, match="busy"):

@@ -90,7 +90,8 @@ def erp(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Erp]:
 
 @pytest.fixture(autouse=True)
 def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_RETRY_S", 0.05)
+    for policy in ("STEP", "SOURCE"):
+        monkeypatch.setattr(retry, policy, retry.RetryPolicy(first_pause_s=0.05, retries=4))
 
 
 @pytest.fixture

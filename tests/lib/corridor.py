@@ -13,7 +13,7 @@ import yaml
 
 from freight.catalog import Catalog, read_catalog
 from freight.contracts import contract_for
-from freight.pipeline import RunReport, run_catalog
+from freight.pipeline import CoreSteps, RunReport, run_catalog
 from freight.readers import FILES_ONLY, Connections
 from freight.simulator import fill_landing
 from freight.types import RunId
@@ -79,15 +79,9 @@ class Corridor:
 
     def load(self) -> RunReport:
         """Run the nightly load without Prefect."""
-        return run_catalog(
-            self.engine,
-            self.catalog,
-            run_id=RunId(f"run-{next(_run_numbers)}"),
-            spool=self.folder / "spool",
-            started_by="tester@here",
-            clock=lambda: self.now,
-            connections=self.connections,
-        )
+        run_id, spool = RunId(f"run-{next(_run_numbers)}"), self.folder / "spool"
+        steps = CoreSteps(self.engine, self.catalog, run_id, spool, lambda: self.now, self.connections)
+        return run_catalog(steps, "tester@here")
 
     def stored(self, dataset: str) -> list[dict[str, Any]]:
         """Return the rows of a dataset, with what its sources deliver, as values of Python."""

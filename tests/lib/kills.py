@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from freight import retry
 from freight.catalog import read_catalog
 from freight.errors import TransientError
-from freight.pipeline import run_catalog
+from freight.pipeline import CoreSteps, run_catalog
 from freight.settings import PROJECT_ROOT
 from freight.types import RunId
 from freight.warehouse.connect import Engine, open_engine, reading
@@ -188,22 +188,15 @@ def _die_at_commit(engine: Engine, when: str, number: int) -> None:
 
 def _load(url: str, folder: str, run_id: str, when: str = "", number: str = "0") -> None:
     """Load the catalog of a folder; exit 75 when a retry may help."""
-    retry.FIRST_RETRY_S = 0.2
+    retry.STEP = retry.RetryPolicy(first_pause_s=0.2, retries=4)
     engine = open_engine(url)
     if when:
         _die_at_commit(engine, when, int(number))
-    catalog = read_catalog(Path(folder) / "catalog.yaml")
+    catalog, spool = read_catalog(Path(folder) / "catalog.yaml"), Path(folder) / "spool"
+    connections = kept_connections(Path(folder))
     print(STARTED, flush=True)
     try:
-        run_catalog(
-            engine,
-            catalog,
-            run_id=RunId(run_id),
-            spool=Path(folder) / "spool",
-            started_by="victim@here",
-            clock=lambda: NOW,
-            connections=kept_connections(Path(folder)),
-        )
+        run_catalog(CoreSteps(engine, catalog, RunId(run_id), spool, lambda: NOW, connections), "victim@here")
     except TransientError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(EX_TEMPFAIL)

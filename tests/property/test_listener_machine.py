@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from freight.errors import TransientError
 from freight.reconcile import reconcile
+from freight.retry import RetryPolicy
 from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.poison import PoisonLimits
@@ -224,7 +225,7 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     engine.dispose()  # the last connection that closes moves the log into the file
     monkeypatch.setattr("freight.streaming.listener.REVOKE_BUDGET_S", 0.0)
     monkeypatch.setattr("freight.streaming.listener.CANCEL_BUDGET_S", 0.0)
-    monkeypatch.setattr("freight.streaming.commits.FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("freight.retry.COMMIT", RetryPolicy(first_pause_s=0, retries=None))
     return path
 
 

@@ -17,7 +17,7 @@ from freight import demo
 from freight.catalog import read_catalog
 from freight.demo import Wishes, stream_demo
 from freight.errors import ConfigurationError
-from freight.pipeline import run_catalog
+from freight.pipeline import CoreSteps, run_catalog
 from freight.settings import PROJECT_ROOT, Settings
 from freight.simulator.demo_broker import delete_demo_data, demo_broker
 from freight.types import RunId
@@ -73,7 +73,7 @@ def test_a_warehouse_of_real_data_is_refused(settings: Settings) -> None:
     engine = open_engine(settings.warehouse_url)
     migrate(engine)
     catalog = read_catalog(real_catalog(settings.home))
-    run_catalog(engine, catalog, run_id=RunId("r"), spool=settings.spool, started_by="tester@here", clock=lambda: NOW)
+    run_catalog(CoreSteps(engine, catalog, RunId("r"), settings.spool, lambda: NOW), "tester@here")
     with pytest.raises(ConfigurationError, match="holds real data"):
         run(settings)
 

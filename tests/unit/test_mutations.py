@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from freight.errors import InvariantViolated
-from freight.pipeline import load_conformed, run
+from freight.pipeline import load_conformed, steps
 from freight.reconcile import reconcile
 from freight.types import BatchId, Position
 from freight.warehouse import load, upsert
@@ -59,7 +59,7 @@ def load_twice_at_once(corridor: Corridor, monkeypatch: pytest.MonkeyPatch) -> N
             corridor.load()
         return honest(*arguments)
 
-    monkeypatch.setattr(run, "load_conformed", overtaken_once)
+    monkeypatch.setattr(steps, "load_conformed", overtaken_once)
     corridor.load()
 
 
