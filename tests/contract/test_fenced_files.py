@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from freight.pipeline import load_conformed, run
+from freight.pipeline import load_conformed, steps
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor
 
@@ -29,7 +29,7 @@ def test_a_file_that_another_run_overtook_with_an_older_version_is_loaded_by_the
             honest.append(load_conformed(*honest[0]))
         return load_conformed(*arguments)
 
-    monkeypatch.setattr(run, "load_conformed", overtaken)
+    monkeypatch.setattr(steps, "load_conformed", overtaken)
     corridor.load()
     assert honest[1].state == "loaded"
     assert path.exists()

@@ -15,7 +15,7 @@ from freight.contracts import contract_for, contracts
 from freight.contracts.contract import Drift
 from freight.databases import Database, log_in, translate
 from freight.errors import ConfigurationError, DpaError, TransientError
-from freight.pipeline import RunReport, UnitOutcome, extract_unit, load_conformed, run
+from freight.pipeline import RunReport, UnitOutcome, extract_unit, load_conformed, steps
 from freight.readers import Place, sql_table
 from freight.readers.sql_table import SqlOptions, TableDelivery, TableRows, _Now, _Table, _Window
 from freight.readers.watermarks import note
@@ -330,7 +330,7 @@ def test_a_table_that_changes_between_two_readings_is_left_for_the_next_run(
         return extract_unit(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "extract_unit", written_to)
+        patched.setattr(steps, "extract_unit", written_to)
         outcome = load(corridor)
     assert outcome.state == "waiting"
     assert "[changed_while_reading]" in outcome.message
@@ -442,7 +442,7 @@ def test_of_two_loads_at_once_one_commits_and_the_other_looks_again(
             overtakers.append(only(corridor.load()))
         return load_conformed(*arguments)
 
-    monkeypatch.setattr(run, "load_conformed", overtaken)
+    monkeypatch.setattr(steps, "load_conformed", overtaken)
     outcome = load(corridor)
     assert overtakers[1].counts == LoadCounts(read=3, inserted=3)
     assert (outcome.state, outcome.counts) == ("waiting", LoadCounts())
