@@ -146,8 +146,8 @@ def test_columns_that_changed_are_told_and_a_patch_is_shown_line_by_line(corrido
     assert patch in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
 
 
-STEPS = {
-    "begin_run": lambda _, catalog, *__: "",
+STEPS: dict[str, Callable[..., str]] = {
+    "begin_run": lambda *_: "",
     "plan_source": lambda _, __, source, *___: source.name,
     "extract_unit": lambda planned, *_: planned.unit.location,
     "transform_unit": lambda planned, *_: planned.unit.location,

@@ -87,7 +87,7 @@ def corridor(
     tmp_path: Path, erp: Erp, sqlite_warehouse: WarehouseUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> Corridor:
     """A corridor whose transactions are in the table of an ERP, with two rows in it."""
-    monkeypatch.setattr(retry, "FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr(retry, "SOURCE", retry.RetryPolicy(first_pause_s=0.05, retries=4))
     corridor = Corridor(tmp_path, sqlite_warehouse.engine, connections=KnownConnections({"erp": erp.url}))
     corridor.add_connected("erp", "transactions", "sql", options={"table": "transactions", "watermark": "updated_at"})
     return corridor

@@ -67,7 +67,7 @@ def main() -> None:
     """Be attacked in every way."""
     urls = dict(zip(("plain", "tls", "ca"), sys.argv[1:], strict=True))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
-    retry.RETRIES = 0
+    retry.SOURCE = retry.RetryPolicy(first_pause_s=0, retries=0)
     told = [*_attack([name for name in ATTACKS if name not in SLOW], urls, workers=1)]
     http_pages.FETCH_LIMIT_S = http_auth.TOKEN_LIMIT_S = LIMIT_S
     told += _attack(SLOW, urls, workers=8, connect_timeout_s=LIMIT_S, read_timeout_s=LIMIT_S)
