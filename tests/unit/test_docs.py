@@ -30,7 +30,7 @@ def test_links_lead_to_files(document: Path) -> None:
 @every_document
 def test_files_that_are_named_exist(document: Path) -> None:
     text = re.sub(r"^### .*$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE)  # files to be written
-    named = re.findall(rf"`((?:{WRITTEN_BY_PEOPLE})/[^`<>*]*)`", text)
+    named = re.findall(rf"`((?:{WRITTEN_BY_PEOPLE})/[^`<>*:]*)(?:::\w+)?`", text)
     assert [path for path in named if not (PROJECT_ROOT / path).exists()] == []
 
 
@@ -83,6 +83,26 @@ def test_folders_that_the_architecture_names_exist() -> None:
     assert [path for path in named if not (PROJECT_ROOT / path).exists()] == []
 
 
+def attacks(text: str) -> list[list[str]]:
+    """Return the rows of the security model: threat, what stops it, tests."""
+    tables = text.partition("\n## What stops them\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in tables.splitlines() if line.startswith("| ")]
+    return [row for row in rows if row[0].strip() != "threat"]
+
+
+def missing_tests(row: list[str]) -> list[str]:
+    """Return the tests that a row names and that do not exist; the row itself if it names none."""
+    named = re.findall(r"`(tests/[^`:]+)::([^`]+)`", row[-1])
+    found = [path for path, name in named if f"def {name}(" not in (PROJECT_ROOT / path).read_text(encoding="utf-8")]
+    return found if named else row
+
+
+def test_each_attack_of_the_security_model_has_a_test_that_tries_it() -> None:
+    rows = attacks((PROJECT_ROOT / "docs" / "security.md").read_text(encoding="utf-8"))
+    assert len(rows) > 40
+    assert [missing for row in rows for missing in missing_tests(row)] == []
+
+
 def test_the_dictionary_is_that_of_the_contracts() -> None:
     assert (PROJECT_ROOT / "docs" / "data-dictionary.md").read_text(encoding="utf-8") == render(contracts().values())
 
@@ -97,3 +117,5 @@ def test_a_missing_command_would_be_found(tmp_path: Path) -> None:
     ):
         with pytest.raises(AssertionError):
             test(document)
+    assert missing_tests(["a", "b", "`tests/unit/test_docs.py::test_of_nothing`"])
+    assert missing_tests(["a", "b", "none"])
