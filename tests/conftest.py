@@ -25,7 +25,7 @@ from tests.lib.azurite import why_not as why_no_azurite
 from tests.lib.browser import Browser, browsing
 from tests.lib.browser import why_not as why_no_browser
 from tests.lib.kafka import OwnKafka
-from tests.lib.postgres import PostgresServer, server_programs
+from tests.lib.postgres import PostgresServer, own_server, server_programs
 from tests.lib.stream_reader import Reader
 from tests.lib.vault import StandInVault
 
@@ -42,10 +42,10 @@ class WarehouseUnderTest:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     if server_programs() is None:
         cannot_test("no PostgreSQL server programs (initdb) on this machine: install the package 'postgresql'")
-    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+    with own_server() as server:
         yield server
 
 

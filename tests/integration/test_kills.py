@@ -32,7 +32,7 @@ from tests.lib.kills import (
     small_disk,
     wait_until_left_alone,
 )
-from tests.lib.postgres import PostgresServer
+from tests.lib.postgres import PostgresServer, own_server
 from tests.lib.tables import assert_sound, content_of, contradictions, empty, is_intact
 
 COMMITS = range(1, SIMULATED_FILES + 3)  # of a run over the landing folder: begin, the files, statistics
@@ -146,11 +146,9 @@ def test_two_loads_of_the_same_files_at_once_do_no_harm(warehouse: WarehouseUnde
     assert_sound(warehouse.engine, clean)
 
 
-def test_a_database_that_restarts_during_a_load_costs_a_retry(
-    tmp_path_factory: pytest.TempPathFactory, landing: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_restarts_during_a_load_costs_a_retry(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "STEP", retry.RetryPolicy(first_pause_s=0.5, retries=4))
-    with PostgresServer(tmp_path_factory.mktemp("restarted")) as server:
+    with own_server() as server:
         engine = open_engine(durable_database(server))
         migrate(engine)
         run(engine, landing, "undisturbed")
@@ -191,10 +189,8 @@ class RestartOnce:
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
 @pytest.mark.chaos
-def test_a_database_that_restarts_at_any_instant_loses_nothing(
-    tmp_path_factory: pytest.TempPathFactory, landing: Path, share: float
-) -> None:
-    with PostgresServer(tmp_path_factory.mktemp("restarted")) as server:
+def test_a_database_that_restarts_at_any_instant_loses_nothing(landing: Path, share: float) -> None:
+    with own_server() as server:
         url = durable_database(server)
         engine = open_engine(url)
         migrate(engine)

@@ -14,7 +14,7 @@ from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.kafka import OwnKafka
-from tests.lib.postgres import PostgresServer
+from tests.lib.postgres import PostgresServer, own_server
 from tests.lib.streams import Battery, reading_the_usual_topic, rows, wait_until
 
 SEED = 7
@@ -156,10 +156,10 @@ def test_listeners_that_come_and_go_share_the_work(postgres_battery: Battery, me
 
 
 @pytest.fixture
-def own_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+def own_postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
     """A server that a test may stop; that of the session tells whether there can be one."""
     assert postgres_server
-    with PostgresServer(tmp_path_factory.mktemp("own-postgres")) as server:
+    with own_server() as server:
         yield server
 
 

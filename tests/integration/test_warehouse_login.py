@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from blocks.azure_tokens import azure_passwords
 from freight.errors import ConfigurationError
 from freight.simulator.certificates import write_certificates
 from freight.warehouse.connect import Engine, closing, open_engine, reading
-from tests.lib.postgres import PROTECTED_ROLE, PostgresServer
+from tests.lib.postgres import PostgresServer, own_server
 
 HOST = "db.example.org"  # whose address these tests know by themselves
 
@@ -27,15 +28,16 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def proven_server(tmp_path_factory: pytest.TempPathFactory, authority: Path) -> Iterator[PostgresServer]:
-    folder = tmp_path_factory.mktemp("proven")
-    certificate = folder / "server.pem"
-    write_certificates(authority, certificate, HOST)
-    if os.geteuid() == 0:
-        shutil.chown(certificate, "postgres")
-    files = {"ssl_cert_file": str(certificate), "ssl_key_file": str(certificate)}
-    with PostgresServer(folder, {"ssl": "on", **files}) as server:
-        yield server
+def proven_server(authority: Path) -> Iterator[PostgresServer]:
+    with tempfile.TemporaryDirectory(prefix="dpa-proven-") as folder:
+        certificate = Path(folder, "server.pem")
+        write_certificates(authority, certificate, HOST)
+        if os.geteuid() == 0:
+            for path in (folder, certificate):
+                shutil.chown(path, "postgres")
+        files = {"ssl_cert_file": str(certificate), "ssl_key_file": str(certificate)}
+        with own_server({"ssl": "on", **files}) as server:
+            yield server
 
 
 def at(server: PostgresServer, host: str, **more: object) -> str:

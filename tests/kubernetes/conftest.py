@@ -25,7 +25,7 @@ from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
 from tests.lib.aks import AKS, as_applied, template
 from tests.lib.kubernetes import NAMESPACE, config_map, found, kubectl, login_as
-from tests.lib.postgres import PostgresServer
+from tests.lib.postgres import PostgresServer, own_server
 from tests.lib.streams import Battery, wait_until
 
 LOGIN = "ops:a password"
@@ -174,7 +174,7 @@ def battery(
     assert cluster is None
     monkeypatch.setattr(kafka_broker, "HOST", host)
     with (
-        PostgresServer(tmp_path_factory.mktemp("postgres"), {"listen_addresses": f"127.0.0.1,{host}"}) as server,
+        own_server({"listen_addresses": f"127.0.0.1,{host}"}) as server,
         kafka_broker.LocalKafka(kafka_jars, tmp_path_factory.mktemp("kafka")) as kafka,
     ):
         let_everybody_in(server)

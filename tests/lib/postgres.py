@@ -6,6 +6,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,8 +39,21 @@ def server_programs() -> Path | None:
     return packaged[-1].parent if packaged else None
 
 
+@contextmanager
+def own_server(settings: Mapping[str, str] | None = None) -> Iterator["PostgresServer"]:
+    """Start a server in a folder of its own, which goes with it.
+
+    Not below pytest's folder: the way there is closed to other users whenever another pytest begins.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="dpa-postgres-") as folder,
+        PostgresServer(Path(folder), settings) as server,
+    ):
+        yield server
+
+
 class PostgresServer:
-    """Start a server in an empty folder, and stop it at the end.
+    """Start a server in an empty folder that its user can reach, and stop it at the end.
 
     Attributes:
         folder: where its data and its log are.
@@ -149,13 +163,11 @@ class PostgresServer:
         return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
 
     def _hand_over_folder(self) -> None:
-        """PostgreSQL refuses to run as root: give the folder, and the way to it, to its own user."""
+        """PostgreSQL refuses to run as root: give the folder to its own user."""
         if os.geteuid() != 0:
             return
         user = pwd.getpwnam("postgres")
         os.chown(self.folder, user.pw_uid, user.pw_gid)
-        for parent in self.folder.parents[:3]:
-            parent.chmod(parent.stat().st_mode | 0o011)
 
     def _run(self, program: str, *arguments: str) -> None:
         as_user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
