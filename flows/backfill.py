@@ -14,14 +14,14 @@ from pydantic import Field
 
 from blocks.places import BlockConnections, open_warehouse
 from freight.catalog import read_catalog
-from freight.errors import ConfigurationError, DpaError
+from freight.errors import ConfigurationError
 from freight.pipeline import DayPlan, plan_days
 from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current
 from tasks.artifacts import publish_table
 from tasks.day_runs import DayRun, run_days
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
 MOST_DAYS = 3_660
@@ -29,6 +29,7 @@ SHOWN = 20  # days in the message of a run; the artifact shows all
 
 
 @flow(name="backfill", flow_run_name=dated("backfill"))
+@ends_in_words
 def backfill(
     from_day: date,
     until_day: date,
@@ -54,20 +55,16 @@ def backfill(
         the `DpaError`.
     """
     here = load_settings()
-    log_run(here.logs)
-    try:
-        days = _span(from_day, until_day)
-        known = read_catalog(catalog or here.catalog).only(sources, dated=True)
-        with closing(open_warehouse(warehouse, here)) as engine:
-            require_current(engine)
-            plans = plan_days(engine, known, days, BlockConnections())
-        _publish(plans)
-        if dry_run:
-            return Completed(message=f"dry run, nothing was loaded. {_headline(plans)}", data=plans)
-        shared = {"catalog": str(catalog) if catalog else None, "warehouse": warehouse}
-        runs = run_days({day: {**shared, "sources": names} for day, names in _wanted(plans).items()}, at_once)
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    days = _span(from_day, until_day)
+    known = read_catalog(catalog or here.catalog).only(sources, dated=True)
+    with closing(open_warehouse(warehouse, here)) as engine:
+        require_current(engine)
+        plans = plan_days(engine, known, days, BlockConnections())
+    _publish(plans)
+    if dry_run:
+        return Completed(message=f"dry run, nothing was loaded. {_headline(plans)}", data=plans)
+    shared = {"catalog": str(catalog) if catalog else None, "warehouse": warehouse}
+    runs = run_days({day: {**shared, "sources": names} for day, names in _wanted(plans).items()}, at_once)
     return _ended(plans, runs)
 
 

@@ -8,19 +8,19 @@ from prefect import State, flow
 from prefect.states import Completed, Failed
 
 from freight.catalog import read_catalog
-from freight.errors import DpaError
 from freight.pipeline import Check
 from freight.settings import load_settings
 from freight.summary import bad_row_cells, check_headline, check_line, check_rows
 from tasks.artifacts import publish_table
 from tasks.check import check
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
 SHOWN = 20  # failures in the message of a run; the artifact shows all
 
 
 @flow(name="check-sources", flow_run_name=dated("check-sources"))
+@ends_in_words
 def check_sources(
     sources: list[str] | None = None, catalog: Path | None = None, warehouse: str | None = None
 ) -> State[Any]:
@@ -36,12 +36,8 @@ def check_sources(
         The artifacts check-sources and check-sources-bad-rows show each file and its first bad rows.
     """
     here = load_settings()
-    log_run(here.logs)
-    try:
-        chosen = read_catalog(catalog or here.catalog).only(sources)
-        checks = [found for source in chosen.sources for found in check(warehouse, chosen, source)]
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    chosen = read_catalog(catalog or here.catalog).only(sources)
+    checks = [found for source in chosen.sources for found in check(warehouse, chosen, source)]
     _publish(checks)
     failures = [check_line(found) for found in checks if found.outcome.state == "failed"]
     if failures:

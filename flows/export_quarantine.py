@@ -6,21 +6,21 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from prefect import State, flow
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from pydantic import Field
 
 from blocks.places import BlockConnections, open_warehouse
-from freight.errors import DpaError
 from freight.readers import put_file
 from freight.reports.quarantine_book import MOST_ROWS, USUAL_ROWS, book_name, write_quarantine_book
 from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
 
 @flow(name="export-quarantine", flow_run_name=dated("export-quarantine"))
+@ends_in_words
 def export_quarantine(
     folder: str = "corrections/to do",
     drop: str | None = None,
@@ -41,15 +41,11 @@ def export_quarantine(
         Completed with the place of the workbook, or that nothing waits; else Failed with the reason.
     """
     here = load_settings()
-    log_run(here.logs)
     location = f"{folder}/{book_name(datetime.now(UTC))}"
-    try:
-        with closing(open_warehouse(warehouse, here)) as engine, TemporaryDirectory(prefix="dpa-export-") as scratch:
-            require_current(engine)
-            written = Path(scratch) / "quarantine.xlsx"
-            exported = write_quarantine_book(engine, written, source, rows)
-            if exported.rows:
-                put_file(written, location, here.home, BlockConnections().drop(drop) if drop else None)
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    with closing(open_warehouse(warehouse, here)) as engine, TemporaryDirectory(prefix="dpa-export-") as scratch:
+        require_current(engine)
+        written = Path(scratch) / "quarantine.xlsx"
+        exported = write_quarantine_book(engine, written, source, rows)
+        if exported.rows:
+            put_file(written, location, here.home, BlockConnections().drop(drop) if drop else None)
     return Completed(message=exported.told(location))

@@ -9,17 +9,17 @@ from prefect.states import Completed, Failed
 from blocks.places import BlockConnections, open_warehouse
 from freight.catalog import read_catalog
 from freight.corrections import Import, import_dropped
-from freight.errors import DpaError
 from freight.readers import find_stored
 from freight.settings import load_settings, started_by
 from freight.types import RunId
 from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import DEGRADED, dated
 
 
 @flow(name="import-quarantine", flow_run_name=dated("import-quarantine"))
+@ends_in_words
 def import_quarantine(
     location: str = "corrections/*.xlsx",
     archive: str = "corrections/done",
@@ -41,18 +41,14 @@ def import_quarantine(
         Failed when a workbook cannot be used, or with the `DpaError` when the run could not go on.
     """
     here = load_settings()
-    log_run(here.logs)
     run_id = RunId(str(runtime.flow_run.id))
-    try:
-        files = find_stored(location, here.home, BlockConnections(), drop, may_be_none=True)
-        with (
-            closing(open_warehouse(warehouse, here)) as engine,
-            noted_run(engine, run_id, started_by(), _now),
-        ):
-            by = Import(run_id, started_by(), corrected_by, _now)
-            dropped = import_dropped(engine, read_catalog(here.catalog), files, by, archive, here.home)
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    files = find_stored(location, here.home, BlockConnections(), drop, may_be_none=True)
+    with (
+        closing(open_warehouse(warehouse, here)) as engine,
+        noted_run(engine, run_id, started_by(), _now),
+    ):
+        by = Import(run_id, started_by(), corrected_by, _now)
+        dropped = import_dropped(engine, read_catalog(here.catalog), files, by, archive, here.home)
     told = "\n".join([f"{len(files)} workbooks", *dropped.told()])
     if dropped.failures:
         return Failed(message=told)

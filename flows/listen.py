@@ -13,7 +13,7 @@ from uuid import UUID
 
 from prefect import State, flow, get_client, runtime
 from prefect.exceptions import ParameterTypeError
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Cancelled, Completed
 from pydantic import Field
 
 from blocks.places import kafka_client, warehouse_place
@@ -30,8 +30,8 @@ from freight.types import RunId
 from freight.warehouse.connect import closing
 from freight.warehouse.streams import Stream
 from tasks.background import run_until_told
+from tasks.endings import ends_in_words
 from tasks.heartbeat import Heartbeat
-from tasks.log import log_run
 from tasks.run_names import dated
 from tasks.temporary_server import guard_temporary_server
 
@@ -47,6 +47,7 @@ def _run_name() -> str:
 
 
 @flow(name="listen", flow_run_name=_run_name)
+@ends_in_words
 def listen(
     dataset: str = "transactions",
     topic: str | None = None,
@@ -92,10 +93,7 @@ def listen(
         StopRules(max_run_s, idle_s, at_end),
         from_end=start_from == "latest",
     )
-    try:
-        return _listen(stream, settings, kafka, warehouse)
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    return _listen(stream, settings, kafka, warehouse)
 
 
 def _poison_limits(share: float) -> PoisonLimits:
@@ -104,7 +102,6 @@ def _poison_limits(share: float) -> PoisonLimits:
 
 def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehouse: str | None) -> State[Any]:
     here = load_settings()
-    log_run(here.logs)
     run_id, status, stop = UUID(str(runtime.flow_run.id)), Status(), threading.Event()
     listener = run.new_listener(RunId(str(run_id)))
     source = KafkaSource(kafka_client(kafka, here), stream.topic, stream.group)

@@ -25,6 +25,7 @@ from freight.summary import drifts, headline, print_summary, reasons, remarks, s
 from freight.terminal import Terminal
 from freight.types import RunId
 from tasks.artifacts import publish_table
+from tasks.endings import ends_in_words
 from tasks.load import TaskSteps
 from tasks.log import log_run
 from tasks.report import write_report
@@ -40,6 +41,7 @@ def _run_name() -> str:
 
 
 @flow(name="load-nightly", flow_run_name=_run_name)
+@ends_in_words
 def load_nightly(
     catalog: Path | None = None,
     warehouse: str | None = None,
@@ -62,12 +64,9 @@ def load_nightly(
         Failed when a file or a source failed; what could be loaded is loaded. Failed with the `DpaError` when the run
         could not go on.
     """
-    try:
-        settings = load_settings()
-        chosen = read_catalog(catalog or settings.catalog).only(sources, dated=day is not None)
-        report = _load_catalog(chosen.on_day(day) if day else chosen, warehouse, settings)
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    settings = load_settings()
+    chosen = read_catalog(catalog or settings.catalog).only(sources, dated=day is not None)
+    report = _load_catalog(chosen.on_day(day) if day else chosen, warehouse, settings)
     return _ended(report, degraded_share)
 
 

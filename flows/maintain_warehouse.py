@@ -4,16 +4,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from prefect import State, flow
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from pydantic import Field
 
 from blocks.places import open_warehouse
-from freight.errors import DpaError
 from freight.maintenance import SPOOL_DAYS, maintain
 from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.purge import Retention
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
 KEEP = Retention()
@@ -22,6 +21,7 @@ Days = Annotated[int, Field(ge=1)]
 
 
 @flow(name="maintain-warehouse", flow_run_name=dated("maintain-warehouse"))
+@ends_in_words
 def maintain_warehouse(
     quarantine_days: Days = KEEP.quarantine_days,
     lineage_days: Days = KEEP.lineage_days,
@@ -40,12 +40,8 @@ def maintain_warehouse(
         Completed with the deleted rows by table, or Failed with the `DpaError`.
     """
     here = load_settings()
-    log_run(here.logs)
     retention = Retention(quarantine_days, lineage_days)
-    try:
-        with closing(open_warehouse(warehouse, here)) as engine:
-            deleted = maintain(engine, here.spool, retention, spool_days, datetime.now(UTC))
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    with closing(open_warehouse(warehouse, here)) as engine:
+        deleted = maintain(engine, here.spool, retention, spool_days, datetime.now(UTC))
     told = [f"{name}: {count:,}" for name, count in deleted.items() if count]
     return Completed(message=f"deleted: {', '.join(told) or 'nothing was old enough'}", data=deleted)

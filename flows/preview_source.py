@@ -5,22 +5,22 @@ from typing import Annotated, Any
 
 import polars as pl
 from prefect import State, flow
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from pydantic import Field
 
 from blocks.places import BlockConnections
 from freight import pipeline
 from freight.catalog import read_catalog
-from freight.errors import DpaError
 from freight.settings import load_settings
 from tasks.artifacts import publish_table
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
 MOST_ROWS = 100  # Prefect keeps them
 
 
 @flow(name="preview-source", flow_run_name=dated("preview-source"))
+@ends_in_words
 def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 10) -> State[Any]:
     """Show the first rows of a source, loaded before or not, as `dpa sources preview` does.
 
@@ -31,14 +31,10 @@ def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] 
     Returns:
         Completed, and the artifact preview-source has the rows; or Failed with the reason.
     """
-    here = load_settings()
-    log_run(here.logs)
-    try:
-        catalog = read_catalog(here.catalog)
-        found = pipeline.preview_source(catalog, catalog.named(source), datetime.now(UTC), rows, BlockConnections())
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
-    location, first, bad_rows = found
+    catalog = read_catalog(load_settings().catalog)
+    location, first, bad_rows = pipeline.preview_source(
+        catalog, catalog.named(source), datetime.now(UTC), rows, BlockConnections()
+    )
     told = f"{first.height} rows of {source} {location}; {bad_rows:,} rows of it break the contract"
     publish_table(first.select(pl.all().cast(pl.String)).to_dicts(), "preview-source", told)
     return Completed(message=told, data=first)

@@ -6,19 +6,19 @@ from prefect import State, flow
 from prefect.states import Completed, Failed
 
 from blocks.places import open_warehouse
-from freight.errors import DpaError
 from freight.reconcile import AGREE
 from freight.reconcile import reconcile as find_broken
 from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
 SHOWN = 20  # findings in the message of a run; `dpa reconcile` prints all of them
 
 
 @flow(name="reconcile", flow_run_name=dated("reconcile"))
+@ends_in_words
 def reconcile(warehouse: str | None = None) -> State[Any]:
     """Prove the ledger against the tables, the streams' offsets and every stored row, as `dpa reconcile` does.
 
@@ -29,13 +29,9 @@ def reconcile(warehouse: str | None = None) -> State[Any]:
         Completed when all agrees. Failed with the findings, which the message names, or with the `DpaError`.
     """
     here = load_settings()
-    log_run(here.logs)
-    try:
-        with closing(open_warehouse(warehouse, here)) as engine:
-            require_current(engine)
-            findings = find_broken(engine)
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    with closing(open_warehouse(warehouse, here)) as engine:
+        require_current(engine)
+        findings = find_broken(engine)
     if not findings:
         return Completed(message=AGREE, data=findings)
     told = [f"{len(findings)} things do not hold", *map(str, findings[:SHOWN])]

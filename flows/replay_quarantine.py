@@ -4,21 +4,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prefect import State, flow, runtime
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from blocks.places import open_warehouse
 from freight.catalog import read_catalog
-from freight.errors import DpaError
 from freight.replay import replay
 from freight.settings import load_settings, started_by
 from freight.types import RunId
 from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
 
 @flow(name="replay-quarantine", flow_run_name=dated("replay-quarantine"))
+@ends_in_words
 def replay_quarantine(source: str | None = None, warehouse: str | None = None) -> State[Any]:
     """Replay what waits in quarantine; running it again changes nothing.
 
@@ -30,16 +30,12 @@ def replay_quarantine(source: str | None = None, warehouse: str | None = None) -
         Completed with the outcome of each file and partition, or Failed with the `DpaError`.
     """
     here = load_settings()
-    log_run(here.logs)
     run_id = RunId(str(runtime.flow_run.id))
-    try:
-        with (
-            closing(open_warehouse(warehouse, here)) as engine,
-            noted_run(engine, run_id, started_by(), _now),
-        ):
-            outcomes = replay(engine, read_catalog(here.catalog), run_id=run_id, source=source, clock=_now)
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    with (
+        closing(open_warehouse(warehouse, here)) as engine,
+        noted_run(engine, run_id, started_by(), _now),
+    ):
+        outcomes = replay(engine, read_catalog(here.catalog), run_id=run_id, source=source, clock=_now)
     replayed, waiting = (sum(of) for of in ([o.counts.read for o in outcomes], [o.waiting for o in outcomes]))
     told = [f"{replayed} rows replayed, {waiting} still in quarantine", *map(str, outcomes)]
     return Completed(message="\n".join(told), data=outcomes)

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prefect import State, flow, runtime
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from blocks.places import kafka_client, open_warehouse
-from freight.errors import DpaError
 from freight.settings import load_settings, started_by
 from freight.streaming import replay_range as core
 from freight.streaming.consumer import KafkaSource
@@ -17,11 +16,12 @@ from freight.types import RunId
 from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import Stream
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
 
 @flow(name="replay-range", flow_run_name=dated("replay-range"))
+@ends_in_words
 def replay_range(
     dataset: str = "transactions",
     topic: str | None = None,
@@ -54,19 +54,15 @@ def replay_range(
         Completed with the counts, or Failed with the `DpaError`.
     """
     here = load_settings()
-    log_run(here.logs)
     stream = Stream(dataset, topic or topic_of(dataset), group, simulated=simulated)
     chosen = None if partitions is None else tuple(partitions)
     wanted = core.Wanted(chosen, from_offset, until_offset, from_time, until_time)
     run_id = RunId(str(runtime.flow_run.id))
-    try:
-        client = kafka_client(kafka, here)
-        with (
-            closing(open_warehouse(warehouse, here)) as engine,
-            contextlib.closing(KafkaSource(client, stream.topic, f"{group}-replay")) as source,
-            noted_run(engine, run_id, started_by(), lambda: datetime.now(UTC)),
-        ):
-            counts = core.replay_range(engine, stream, run_id, source, wanted)
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    client = kafka_client(kafka, here)
+    with (
+        closing(open_warehouse(warehouse, here)) as engine,
+        contextlib.closing(KafkaSource(client, stream.topic, f"{group}-replay")) as source,
+        noted_run(engine, run_id, started_by(), lambda: datetime.now(UTC)),
+    ):
+        counts = core.replay_range(engine, stream, run_id, source, wanted)
     return Completed(message=str(counts), data=counts)

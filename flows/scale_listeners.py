@@ -13,12 +13,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import State, flow, runtime
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from pydantic import Field
 
 from blocks.places import kafka_client, warehouse_place
 from flows.listen import listen
-from freight.errors import ConfigurationError, DpaError
+from freight.errors import ConfigurationError
 from freight.settings import Settings, load_settings
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.roll import START_LIMIT_S
@@ -29,7 +29,7 @@ from freight.types import RunId
 from freight.warehouse.connect import Engine, closing, open_engine
 from freight.warehouse.streams import Stream
 from tasks.background import run_until_told
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.run_names import dated
 from tasks.scaling import Board, ListenDeployment, PrefectRuns, read_deployment
 
@@ -42,6 +42,7 @@ CountOrNone = Annotated[int, Field(ge=0)]
 
 
 @flow(name="scale-listeners", flow_run_name=dated("scale-listeners"))
+@ends_in_words
 def scale_listeners(
     deployments: tuple[str, ...] = DEPLOYMENTS,
     minimum: CountOrNone = LIMITS.minimum,
@@ -94,12 +95,9 @@ def scale_listeners(
         lag_limit,
         lag_limit_s,
     )
-    try:
-        if maximum is not None and minimum > maximum:
-            raise ConfigurationError(f"the minimum of {minimum} listeners is more than the maximum: lower it")
-        return _scale(deployments, limits, start_limit_s, period_s, _end(max_run_s))
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    if maximum is not None and minimum > maximum:
+        raise ConfigurationError(f"the minimum of {minimum} listeners is more than the maximum: lower it")
+    return _scale(deployments, limits, start_limit_s, period_s, _end(max_run_s))
 
 
 def _end(max_run_s: float | None) -> datetime | None:
@@ -112,7 +110,6 @@ def _scale(
     deployments: tuple[str, ...], limits: ScalingLimits, start_limit_s: float, period_s: float, end: datetime | None
 ) -> State[Any]:
     here = load_settings()
-    log_run(here.logs)
     run_id, stop = UUID(str(runtime.flow_run.id)), threading.Event()
     board = Board(run_id)
     with ExitStack() as scaled:

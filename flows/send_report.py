@@ -8,9 +8,9 @@ from prefect import State, flow
 from prefect.states import Completed, Failed
 
 from freight.catalog import read_catalog
-from freight.errors import ConfigurationError, DpaError
+from freight.errors import ConfigurationError
 from freight.settings import load_settings
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.report import send, write_report
 from tasks.run_names import dated
 
@@ -18,6 +18,7 @@ SUBTYPE = "vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 @flow(name="send-report", flow_run_name=dated("send-report"))
+@ends_in_words
 def send_report(
     recipients: list[str],
     mail_server: str = "reports",
@@ -34,16 +35,12 @@ def send_report(
         Completed when the server has taken the mail, else Failed with the reason.
     """
     here = load_settings()
-    log_run(here.logs)
-    try:
-        if not recipients:
-            raise ConfigurationError("nobody gets the report: set the parameter recipients of the deployment")
-        written = write_report(warehouse, simulated=read_catalog(here.catalog).simulated)
-        if isinstance(written, str):
-            return Failed(message=f"the report was {written}")
-        send(mail_server, _mail(recipients, written))
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    if not recipients:
+        raise ConfigurationError("nobody gets the report: set the parameter recipients of the deployment")
+    written = write_report(warehouse, simulated=read_catalog(here.catalog).simulated)
+    if isinstance(written, str):
+        return Failed(message=f"the report was {written}")
+    send(mail_server, _mail(recipients, written))
     return Completed(message=f"{written.name} sent to {', '.join(recipients)}")
 
 

@@ -8,14 +8,13 @@ from prefect.states import Completed, Failed
 
 from blocks.places import open_warehouse
 from flows.load_nightly import load_nightly
-from freight.errors import DpaError
 from freight.overdue import Night, Overdue, stale_datasets
 from freight.settings import load_settings
 from freight.warehouse.connect import Engine, closing, reading
 from freight.warehouse.freshness import newest_loads
 from freight.warehouse.ledger import holds_simulated_data
 from freight.warehouse.migrate import require_current
-from tasks.log import log_run
+from tasks.endings import ends_in_words
 from tasks.overdue import overdue_nightlies, tell
 from tasks.run_names import dated
 
@@ -24,6 +23,7 @@ SIMULATED = "the warehouse holds simulated data, for which nobody waits"
 
 
 @flow(name="watch", flow_run_name=dated("watch"))
+@ends_in_words
 def watch(
     warehouse: str | None = None,
     nightly_from: time = time(2),
@@ -43,14 +43,10 @@ def watch(
         got an event for each, too. Failed with the `DpaError` when it could not look.
     """
     here, now = load_settings(), datetime.now(UTC)
-    log_run(here.logs)
-    try:
-        loads = _loads(open_warehouse(warehouse, here))
-        if loads is None:
-            return Completed(message=SIMULATED)
-        stale = stale_datasets(loads, freshness_s or {}, now)
-    except DpaError as error:  # says what to do; the trace of calls would only hide it
-        return Failed(message=str(error), data=error)
+    loads = _loads(open_warehouse(warehouse, here))
+    if loads is None:
+        return Completed(message=SIMULATED)
+    stale = stale_datasets(loads, freshness_s or {}, now)
     findings = [*overdue_nightlies(load_nightly.name, Night.before(now, nightly_from, nightly_by)), *stale]
     tell(findings)
     return _state(findings)

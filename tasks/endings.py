@@ -1,0 +1,29 @@
+"""How a flow begins and ends: with a log, and by an error that says what to do as a failed run without a traceback."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from prefect import State
+from prefect.states import Failed
+
+from freight.errors import DpaError
+from freight.settings import load_settings
+from tasks.log import log_run
+
+
+def ends_in_words[**P](work: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
+    """Return the work of a flow, logged; a `DpaError` ends it as Failed, with the error as its message and result.
+
+    To be put below `@flow`, which sees the parameters of the work.
+    """
+
+    @wraps(work)
+    def in_words(*args: P.args, **kwargs: P.kwargs) -> State[Any]:
+        try:
+            log_run(load_settings().logs)
+            return work(*args, **kwargs)
+        except DpaError as error:  # says what to do; the trace of calls would only hide it
+            return Failed(message=str(error), data=error)
+
+    return in_words
