@@ -177,8 +177,7 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert "Reason: no worker" in receiver.wait_for(f"work pool {POOL} is not ready").body
     assert "QUARANTINE degraded: 1 of 10 rows" in receiver.wait_for("load-nightly is done, but degraded").body
     failed = receiver.wait_for("load-nightly Failed").body
-    assert f"FAILED failed: {HOSTILE_NAME}, " in failed
-    assert HOSTILE_NAME in failed  # a webhook gets text as it is; other channels: test_alert_texts.py
+    assert f"FAILED failed: {HOSTILE_NAME}, " in failed  # a webhook gets text as it is; others: test_alert_texts.py
     assert HOSTILE_HEADER not in failed  # it is no name of a column
     overdue = receiver.wait_for("transactions is overdue").body
     assert "Reason: nothing was loaded since" in overdue
