@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +119,9 @@ def _load(certificate: Path, key: Path | None) -> None:
         raise ConfigurationError(
             f"DPA_PREFECT_CERTIFICATE and DPA_PREFECT_KEY name no certificate with its key in PEM: {error}"
         ) from error
+    holder = key or certificate
+    if os.name != "nt" and holder.stat().st_mode & stat.S_IROTH:
+        raise ConfigurationError(f"every user of this machine can read the key in {holder}: chmod 600 {holder}")
 
 
 def _is_any(host: str) -> bool:

@@ -11,7 +11,7 @@ from fsspec import AbstractFileSystem
 
 from freight.contracts import Contract
 from freight.databases import Database
-from freight.errors import ConfigurationError, DpaError, SourceError
+from freight.errors import DpaError, SourceError
 from freight.readers.locations import SourceFile
 from freight.types import Position
 
@@ -56,9 +56,11 @@ class NoConnections:
 FILES_ONLY = NoConnections()
 
 
-def _unknown(kind: str, name: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"only Prefect knows the {kind} block {name!r}: the flow load-nightly loads it, and check-sources looks at it"
+def _unknown(kind: str, name: str) -> SourceError:
+    return SourceError(
+        "unreadable",
+        f"only Prefect knows the {kind} block {name!r}",
+        remedy="the flow load-nightly loads it, and check-sources looks at it",
     )
 
 
@@ -76,6 +78,8 @@ def opened[T](kind: str, connect: Callable[[str], T], name: str, location: str) 
     """
     try:
         return connect(name)
+    except SourceError as error:
+        raise error.at(location) from None
     except DpaError as error:
         raise SourceError(
             "unreadable",

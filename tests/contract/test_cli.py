@@ -101,8 +101,8 @@ def test_a_check_names_the_flow_that_looks_at_sources_with_blocks(dpa: Dpa, corr
     done = dpa("sources", "check", "table")
     assert done.returncode == 1
     assert (
-        "only Prefect knows the SQL Source block 'erp': the flow load-nightly loads it, and check-sources looks at it"
-        in (done.stdout)
+        "only Prefect knows the SQL Source block 'erp' [unreadable]. Remedy: the flow load-nightly loads it, and "
+        "check-sources looks at it" in (done.stdout)
     )
 
 

@@ -28,7 +28,7 @@ from freight.cli import app
 from freight.errors import ConfigurationError
 from freight.settings import Settings
 from freight.simulator.certificates import write_certificates
-from tasks.temporary_server import guard_temporary_server
+from tasks.temporary_server import guard_temporary_server, new_login
 from tests.lib.ports import free_port
 
 
@@ -99,6 +99,22 @@ def test_a_certificate_that_cannot_be_used_is_named(here: Settings, key: str | N
     address = Address("127.0.0.1", 4200, certificate=here.home / "ca.pem", key=here.home / key if key else None)
     with pytest.raises(ConfigurationError, match="DPA_PREFECT_CERTIFICATE and DPA_PREFECT_KEY name no certificate"):
         address.require_closed()
+
+
+def test_a_key_that_every_user_can_read_is_refused(here: Settings) -> None:
+    write_certificates(here.home / "ca.pem", server := here.home / "server.pem")
+    server.chmod(0o644)
+    address = Address("127.0.0.1", 4200, certificate=server)
+    with pytest.raises(ConfigurationError, match=r"every user of this machine can read the key .* chmod 600"):
+        address.require_closed()
+    server.chmod(0o640)
+    address.require_closed()
+
+
+def test_the_password_that_is_made_cannot_be_guessed() -> None:
+    made = {new_login().partition(":")[2] for _ in range(100)}
+    assert len(made) == 100
+    assert {len(password) for password in made} == {32}  # 192 bits in base64
 
 
 def test_a_name_that_is_no_url_is_refused(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
