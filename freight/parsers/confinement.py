@@ -214,6 +214,17 @@ REACH_OTHERS = {
     "open_by_handle_at": (304, 265),
     "unshare": (272, 97),
     "setns": (308, 268),
+    "setpriority": (141, 140),  # these slow other processes of the same user down, and for good
+    "ioprio_set": (251, 30),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "sched_setaffinity": (203, 122),
+    "process_madvise": (440, 440),
+    "move_pages": (279, 239),
+    "migrate_pages": (256, 238),
+    "kcmp": (312, 272),
+    "inotify_add_watch": (254, 27),  # tells the names of files in folders that Landlock closes
     "clone3": (435, 435),  # hides from a filter what it makes; the C library then takes clone
 }
 # Landlock lets everybody change what is known of a file: who may read it, say.
@@ -239,12 +250,15 @@ CHANGE_ATTRIBUTES = {
 }
 START_PROGRAMS = {"execve": (59, 221), "execveat": (322, 281), "fork": (57, None), "vfork": (58, None)}
 SIGNAL = {"kill": (62, 129), "tgkill": (234, 131)}
+# What a descriptor is told to do, by the second argument: to send a signal to whatever process is named.
+NAME_AN_OWNER = {"fcntl": (72, 25), "ioctl": (16, 29)}
+F_SETOWN, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP = 8, 15, 0x8901, 0x8902
 LIMITS, CLONE = {"prlimit64": (302, 261)}, {"clone": (56, 220)}
 CLONE_THREAD = 0x10000
 
 # Instructions of the filter.
 LOAD, JUMP_IF_EQUAL, JUMP_IF_ABOVE, JUMP_IF_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-NUMBER_AT, ARCHITECTURE_AT, FIRST_ARGUMENT_AT = 0, 4, 16
+NUMBER_AT, ARCHITECTURE_AT, FIRST_ARGUMENT_AT, SECOND_ARGUMENT_AT = 0, 4, 16, 24
 ALLOW, REFUSE = 0x7FFF_0000, 0x0005_0000
 Calls = Mapping[str, tuple[int, int | None]]
 
@@ -277,6 +291,8 @@ def _filter(column: int, *, may_start: bool) -> Iterator[bytes]:
         yield from _only(number, JUMP_IF_EQUAL, 0)  # 0 is this process, or its group
     for number in _numbers(column, *(() if may_start else (CLONE,))):
         yield from _only(number, JUMP_IF_SET, CLONE_THREAD)
+    for number in _numbers(column, NAME_AN_OWNER):
+        yield from _never(number, (F_SETOWN, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP))
     yield _do(RETURN, ALLOW)
 
 
@@ -290,6 +306,16 @@ def _only(number: int, test: int, operand: int) -> Iterator[bytes]:
     yield _do(LOAD, FIRST_ARGUMENT_AT)
     yield _do(test, operand, 1, 0)
     yield _do(RETURN, REFUSE | errno.EPERM)
+    yield _do(RETURN, ALLOW)
+
+
+def _never(number: int, operands: Sequence[int]) -> Iterator[bytes]:
+    """Refuse a call if its second argument is one of some."""
+    yield _do(JUMP_IF_EQUAL, number, 0, 2 * len(operands) + 2)
+    yield _do(LOAD, SECOND_ARGUMENT_AT)
+    for operand in operands:
+        yield _do(JUMP_IF_EQUAL, operand, 0, 1)
+        yield _do(RETURN, REFUSE | errno.EPERM)
     yield _do(RETURN, ALLOW)
 
 

@@ -140,6 +140,46 @@ def test_it_sends_the_load_no_signal(attack: Attack) -> None:
     assert attack("import os; os.kill(os.getppid(), 18)") == "refused: EPERM"
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getppid())",
+        "fcntl.fcntl(os.pipe()[0], 15, struct.pack('ii', 1, os.getppid()))",
+        "fcntl.ioctl(socket.socketpair()[0], 0x8901, struct.pack('i', os.getppid()))",
+        "fcntl.ioctl(socket.socketpair()[0], 0x8902, struct.pack('i', os.getppid()))",
+    ],
+    ids=["F_SETOWN", "F_SETOWN_EX", "FIOSETOWN", "SIOCSPGRP"],
+)
+def test_no_descriptor_sends_the_load_a_signal_either(
+    attack: Attack, older_kernel: Callable[[int, int], None], call: str
+) -> None:
+    older_kernel(LANDLOCK, NOT_LACKING)
+    assert attack(f"import fcntl, os, socket, struct; got = {call}") == "refused: EPERM"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.setpriority(os.PRIO_PROCESS, 0, 19)",
+        "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))",
+        "os.sched_setparam(0, os.sched_param(0))",
+        "os.sched_setaffinity(0, [0])",
+    ],
+)
+def test_it_slows_nobody_down(attack: Attack, call: str) -> None:
+    assert attack(f"import os; got = {call}") == "refused: EPERM"
+
+
+def test_it_does_not_watch_what_others_deliver(attack: Attack) -> None:
+    lines = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.inotify_add_watch(libc.inotify_init(), os.fsencode(path.parent), 0x100) < 0:
+    raise OSError(ctypes.get_errno(), "inotify_add_watch")
+"""
+    assert attack(lines) == "refused: EPERM"
+
+
 @pytest.mark.parametrize("name", ["environ", "mem", "fd", "maps", "cmdline"])
 def test_it_sees_nothing_of_the_load(attack: Attack, name: str) -> None:
     assert attack(f"import os; got = os.open(f'/proc/{{os.getppid()}}/{name}', os.O_RDONLY)") == "refused: EACCES"
