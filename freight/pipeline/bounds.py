@@ -28,7 +28,9 @@ class BadRows:
         if frame.is_empty():
             return
         self._reasons.update(dict(frame["reason"].value_counts().iter_rows()))
-        self.first = pl.concat([self.first, frame]).sort(ROW_NUMBER).head(ATTEMPT_ROWS)
+        known = pl.concat([self.first, frame])
+        # A parser that was taken over may give two rows one number, and the warehouse takes each once.
+        self.first = known.unique(ROW_NUMBER, keep="first", maintain_order=True).sort(ROW_NUMBER).head(ATTEMPT_ROWS)
 
     @property
     def reason_counts(self) -> dict[str, int]:

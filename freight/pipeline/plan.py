@@ -48,7 +48,8 @@ def plan_source(
     """
     place = place_of(source, catalog.folder, connections, now, spool / run_id / f"{source.name}-fetched")
     try:
-        deliveries = reader_for(source.reader).find(place, source.options)
+        with contained(source.reader, source.location):  # somebody may have put a thousand folders into each other
+            deliveries = reader_for(source.reader).find(place, source.options)
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
     plan = SourcePlan([], [], [delivery.stored for delivery in deliveries if delivery.stored])

@@ -28,12 +28,13 @@ import pyarrow.ipc as ipc
 
 from freight import parsers
 from freight.errors import SourceError, SourceFault
-from freight.frames import BAD_ROWS_SCHEMA
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.parsers.frames import Frame, read_frame
 from freight.parsers.output import FAULTS, OUT_OF_TIME, TOLD_CHARS, out_of_memory, out_of_time, rows_schema
 from freight.readers.locations import SourceFile
 from freight.readers.packed import READ_BLOCK_BYTES
 from freight.readers.raw import RawBatch, RawTable, no_rows
+from freight.types import ReasonCode
 
 MEMORY_LIMIT_BYTES = 512 << 20
 FETCH_LIMIT_BYTES = 4 << 30  # of a file that is elsewhere, or compressed
@@ -42,6 +43,7 @@ CPU_S, CPU_BYTES, CPU_BYTES_PER_SECOND = 20, 1 << 20, 25_000  # of the processor
 OUTPUT_PER_BYTE, OUTPUT_FROM_BYTES = 20, 1 << 30  # what is read may be larger than the file, but not without bound
 FOLDER_PREFIX = "dpa-reading-"
 ABANDONED_AFTER_S = 86_400  # no file takes a day; a folder this old belongs to a run that was killed
+ROWS_LIMIT = 1 << 48  # no file has as many
 LAST_WORDS_BYTES = 4_096  # of what a dying parser says
 # What a Python needs to start: Windows finds its libraries and its random numbers by the first. Nothing of ours, and no
 # secret, reaches the parser.
@@ -199,11 +201,15 @@ def _failure(frame: Frame) -> SourceError:
     told = _json(frame)
     if not isinstance(told, dict) or told.get("fault") not in get_args(SourceFault):
         return _no_table()
-    message, remedy, column = (str(told.get(name) or "")[:TOLD_CHARS] for name in ("message", "remedy", "column"))
+    message, remedy, column = (_words(told.get(name)) for name in ("message", "remedy", "column"))
     row = told.get("row")
-    return SourceError(
-        told["fault"], message, remedy=remedy, row=row if isinstance(row, int) else None, column=column or None
-    )
+    is_row = isinstance(row, int) and 0 <= row <= ROWS_LIMIT
+    return SourceError(told["fault"], message, remedy=remedy, row=row if is_row else None, column=column or None)
+
+
+def _words(told: object) -> str:
+    """Return what is told as every log and database takes it: JSON may hold halves of characters."""
+    return str(told or "")[:TOLD_CHARS].encode("utf-8", "backslashreplace").decode()
 
 
 def _progress(frame: Frame) -> int:
@@ -340,4 +346,19 @@ def _table(frame: Frame, schema: pa.Schema) -> pl.DataFrame:
         raise _no_table() from None
     if table.schema != schema:
         raise _no_table()
-    return pl.DataFrame(pl.from_arrow(table))
+    found = pl.DataFrame(pl.from_arrow(table))
+    if not _is_of_a_parser(found):
+        raise _no_table()
+    return found
+
+
+def _is_of_a_parser(rows: pl.DataFrame) -> bool:
+    """Whether rows are such as the warehouse takes, also in quarantine: others would end the run, not their file."""
+    numbers = rows[ROW_NUMBER]
+    if numbers.null_count() or not numbers.is_between(0, ROWS_LIMIT).all():
+        return False
+    if "reason" not in rows.columns:
+        return True
+    nothing = rows.select(pl.exclude("column_name").is_null().any()).row(0)
+    cut_off = rows.select(pl.col("column_name", "detail").str.contains("\0", literal=True).any()).row(0)
+    return rows["reason"].is_in(get_args(ReasonCode)).all() and not any((*nothing, *cut_off))

@@ -3,19 +3,23 @@
 import gzip
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from fsspec.implementations.local import LocalFileSystem
 
 from freight.contracts import Contract
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.pipeline import UnitOutcome, extract
-from freight.readers import RawTable, SourceFile, reader_for
+from freight.readers import RawTable, SourceFile, json_records, reader_for
+from freight.readers.raw import RawBatch
 from freight.types import LoadCounts
 from freight.warehouse.connect import reading
 from tests.conftest import WarehouseUnderTest
@@ -23,6 +27,7 @@ from tests.lib.corridor import HEADER, Corridor
 from tests.lib.tables import content_of
 
 MEGABYTE = 1 << 20
+DEEPER_THAN_PYTHON = 1_200
 AT = "2026-02-01 10:00:00"
 GOOD_LINES = [f"TRX-{number},MCH-001,{AT},30,OK" for number in range(1, 9)]
 GOOD_MACHINES = [
@@ -736,3 +741,41 @@ def test_both_engines_hold_the_same_of_a_hostile_folder(
         assert corridor.load().counts("erp").quarantined == len(lines)
         contents.append(content_of(warehouse.engine))
     assert contents[0] == contents[1]
+
+
+def test_rows_of_one_number_cost_their_file_only(
+    tmp_path: Path, warehouse: WarehouseUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A parser that was taken over numbers as it likes; the warehouse keeps each bad row by its number."""
+    rows = pl.DataFrame({"0": ["odd", "odder"], "1": ["a", "b"], "2": ["2010", "2011"], ROW_NUMBER: [1, 1]})
+    lie = RawTable(
+        ("machine_id", "site_location", "installation_year"),
+        iter([RawBatch(rows, pl.DataFrame(schema=BAD_ROWS_SCHEMA))]),
+    )
+    monkeypatch.setattr(json_records, "read_isolated", lambda *_: lie)
+    corridor = Corridor(tmp_path, warehouse.engine).add_source("machines", "machines", "json", "machines.json")
+    corridor.write_machines("machines.json")
+    (outcome,) = corridor.load().outcomes
+    assert outcome.state == "failed"
+    assert corridor.rows("load_attempt_rows", "row_number", order_by="1") == [(1,)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED: Windows takes no path as long")
+def test_a_thousand_folders_within_each_other_cost_their_source_only(
+    tmp_path: Path, warehouse: WarehouseUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corridor = Corridor(tmp_path, warehouse.engine).add_source("dropped", "machines", "json", "drop/**/*.json")
+    corridor.add_source("machines", "machines", "json", "machines.json").write_machines("machines.json")
+    (tmp_path / "drop").mkdir()
+    monkeypatch.chdir(tmp_path / "drop")
+    for _ in range(DEEPER_THAN_PYTHON):
+        Path("d").mkdir()
+        os.chdir("d")
+    try:
+        outcomes = {outcome.source: outcome for outcome in corridor.load().outcomes}
+    finally:  # pytest cannot remove them either
+        for _ in range(DEEPER_THAN_PYTHON):
+            os.chdir("..")
+            Path("d").rmdir()
+    assert outcomes["machines"].counts == LoadCounts(read=2, inserted=2)
+    assert (outcomes["dropped"].state, "RecursionError" in outcomes["dropped"].message) == ("failed", True)

@@ -351,6 +351,15 @@ good = stream(pa.record_batch([pa.array(["seventy"], pa.large_string()), pa.arra
 before, _, after = good.rpartition(struct.pack("<qq", 0, 7))
 output._send("rows", before + struct.pack("<qq", 1 << 40, 1 << 41) + after)
 """
+NUMBERED = """
+rows = {{"0": pa.array(["a"], pa.large_string()), "row_number": pa.array([{}], pa.int64())}}
+output._send("rows", stream(pa.record_batch(rows)))
+"""
+FAULTY = """
+from freight.parsers.output import FAULTS
+row = {{"row_number": 1, "column_name": "a", "reason": "ragged_row", "detail": "d", "raw": b"r", **{!r}}}
+output._send("faults", stream(pa.RecordBatch.from_pylist([row], schema=FAULTS)))
+"""
 
 
 @pytest.mark.parametrize(
@@ -365,6 +374,19 @@ output._send("rows", before + struct.pack("<qq", 1 << 40, 1 << 41) + after)
         """output.begin(["a"]); output._send("rows", b"\\xff" * 1_000)""",
         SEND_TABLE + A_NUMBER,
         SEND_TABLE + FAR_BEHIND_THE_END,
+        *(SEND_TABLE + NUMBERED.format(number) for number in (None, -1, 1 << 62)),
+        *(
+            SEND_TABLE + FAULTY.format(lie)
+            for lie in (
+                {"row_number": None},
+                {"reason": None},
+                {"reason": "because"},
+                {"detail": None},
+                {"detail": "\0"},
+                {"column_name": "\0"},
+                {"raw": None},
+            )
+        ),
     ],
     ids=[
         "an object for a header",
@@ -376,6 +398,16 @@ output._send("rows", before + struct.pack("<qq", 1 << 40, 1 << 41) + after)
         "rows that are none",
         "numbers for texts",
         "a text far behind the end of its memory",
+        "a row without a number",
+        "a row before the first",
+        "a row behind the last of any file",
+        "a bad row without a number",
+        "a bad row without a reason",
+        "a reason that there is not",
+        "a bad row without details",
+        "a NUL, which PostgreSQL takes nowhere",
+        "a NUL in the name of a column",
+        "a bad row without its text",
     ],
 )
 def test_an_answer_that_no_parser_gives_costs_its_file_only(file: Path, lines: str) -> None:
@@ -389,3 +421,10 @@ def test_a_fault_that_it_tells_is_kept_short(file: Path) -> None:
     with pytest.raises(SourceError, match="xxx") as caught:
         read(file, f"import json; output._send('failed', json.dumps({told}).encode())", parser="answer")
     assert len(str(caught.value)) < 10_000
+
+
+def test_a_fault_that_it_tells_is_text_that_every_log_and_database_takes(file: Path) -> None:
+    told = r"""{"fault": "corrupt", "message": "half a \\ud800", "row": 9999999999999999999999}"""
+    with pytest.raises(SourceError, match="half a") as caught:
+        read(file, f"output._send('failed', b'{told}')", parser="answer")
+    assert str(caught.value).encode().startswith(rb"delivery.txt: half a \ud800 [corrupt]")
