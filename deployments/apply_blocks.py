@@ -28,7 +28,7 @@ from blocks.places import load_block
 from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError, DpaError
-from tasks.temporary_server import guard_temporary_server
+from tasks.temporary_server import guard_temporary_server, told_login
 
 BLOCKS: tuple[type[Block], ...] = (
     AlertChannel,
@@ -214,7 +214,8 @@ def main() -> int:
     file = parser.parse_args().file
     guard_temporary_server()
     try:
-        names = apply_blocks(file)
+        with told_login():
+            names = apply_blocks(file)
     except DpaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -36,6 +36,7 @@ from freight.errors import ConfigurationError, DpaError
 from freight.outward import BODIES, SUBJECTS, Table
 from tasks import heartbeat
 from tasks.overdue import OVERDUE
+from tasks.temporary_server import told_login
 
 CHANNEL = "alerts"  # the Alert Channel block that is used unless another one is named
 SENDER = "dpa-alerts"  # the block of Prefect's own that is made of it
@@ -316,7 +317,7 @@ def main() -> int:
     commands.add_parser("try", help="send an alert, to see whether it arrives")
     options = parser.parse_args()
     try:
-        with _server() as client:
+        with told_login(), _server() as client:
             print(_try() if options.command == "try" else apply(client, options.channel))
     except DpaError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -33,7 +33,7 @@ from tasks.background import run_until_told
 from tasks.endings import ends_in_words
 from tasks.heartbeat import Heartbeat
 from tasks.run_names import dated
-from tasks.temporary_server import guard_temporary_server
+from tasks.temporary_server import guard_temporary_server, told_login
 
 LIMITS, POISON = BatchLimits(), PoisonLimits()
 MOST_ROWS = 1_000_000  # that a Kafka client gives at once
@@ -134,9 +134,13 @@ def main() -> int:
     guard_temporary_server()
     _start_server_of_our_own()
     try:
-        state = listen(**vars(options), return_state=True)
+        with told_login():
+            state = listen(**vars(options), return_state=True)
     except KeyboardInterrupt:
         return 130
+    except ConfigurationError as refused:
+        print(f"error: {refused}", file=sys.stderr)
+        return 2
     error = state.result(raise_on_failure=False)
     if isinstance(error, (DpaError, ParameterTypeError)):
         print(f"error: {error}", file=sys.stderr)

@@ -26,11 +26,11 @@ from freight.terminal import Terminal
 from freight.types import RunId
 from tasks.artifacts import publish_table
 from tasks.endings import ends_in_words
-from tasks.load import TaskSteps
+from tasks.load import TaskSteps, close_warehouse
 from tasks.log import log_run
 from tasks.report import write_report
 from tasks.run_names import DEGRADED, dated
-from tasks.temporary_server import guard_temporary_server
+from tasks.temporary_server import guard_temporary_server, told_login
 
 DEGRADED_SHARE = 0.05
 
@@ -81,6 +81,7 @@ def _load_catalog(catalog: Catalog, block: str | None, settings: Settings) -> Ru
         "report": write_report(block, simulated=catalog.simulated),
         "log": log,
     }
+    close_warehouse(block)
     warning = privacy_warning(open_places(settings, warehouse_url))
     print_summary(Terminal(), report, simulated=catalog.simulated, places=places, warning=warning)
     return report
@@ -104,7 +105,12 @@ def main() -> int:
     """Run the flow in this process; return 0 if all is loaded, 2 if a setting is wrong, 1 if anything else failed."""
     ArgumentParser(description=__doc__).parse_args()
     guard_temporary_server()
-    state = load_nightly(return_state=True)
+    try:
+        with told_login():
+            state = load_nightly(return_state=True)
+    except ConfigurationError as refused:
+        print(f"error: {refused}", file=sys.stderr)
+        return 2
     error = state.result(raise_on_failure=False)
     if isinstance(error, DpaError):
         print(f"error: {error}", file=sys.stderr)

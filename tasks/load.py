@@ -45,6 +45,14 @@ def warehouse(block: str | None = None) -> Engine:
     return open_warehouse(block, load_settings())
 
 
+def close_warehouse(block: str | None) -> None:
+    """Close the connections to a warehouse: with the last one, SQLite puts what is in its log into the file.
+
+    A process that ends without it leaves the log, and who copies the file alone copies the state before the load.
+    """
+    warehouse(block).dispose()
+
+
 @task(name="begin-run", task_run_name="begin-run", **RETRY)
 def begin_run(block: str | None, catalog: Catalog, run_id: RunId, started_by: str) -> None:
     """Check that the catalog fits the warehouse, and note the run."""

@@ -2,9 +2,14 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import httpx
 from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
+
+from freight.errors import ConfigurationError
 
 
 def new_login() -> str:
@@ -27,3 +32,21 @@ def guard_temporary_server() -> None:
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "",  # it has no interface, so no page needs it
     }
     refresh_global_settings_context()
+
+
+@contextmanager
+def told_login() -> Iterator[None]:
+    """Say what to do where a server wants a login that this process does not know.
+
+    Raises:
+        ConfigurationError: in place of the refusal of the server.
+    """
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.UNAUTHORIZED:
+            raise
+        raise ConfigurationError(
+            f"Prefect at {get_current_settings().api.url} wants a login: tell this shell that of `make up` by "
+            "`. .prefect/login.sh`, set PREFECT_API_AUTH_STRING, or unset PREFECT_API_URL"
+        ) from None

@@ -1,6 +1,9 @@
 """The nightly flow on a real Prefect server."""
 
+import contextlib
 import re
+import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,15 @@ def test_the_flow_loads_every_source_and_publishes_a_summary(capsys: pytest.Capt
     artifact = Artifact.get("load-nightly-summary")
     assert "3 rows read" in str(getattr(artifact, "description", None))
     assert reconcile(steps.warehouse()) == []
+
+
+@pytest.mark.usefixtures("corridor")
+def test_who_copies_the_file_of_the_warehouse_after_a_run_has_all_that_it_loaded(home: Path) -> None:
+    """The analyst's copy: what SQLite keeps in its log is in the file when the run is over."""
+    assert run_flow().is_completed()
+    shutil.copy(home / "database" / "supply_chain_dwh.sqlite", home / "copy.sqlite")
+    with contextlib.closing(sqlite3.connect(home / "copy.sqlite")) as copied:
+        assert copied.execute("SELECT COUNT(*) FROM fact_transactions").fetchone() == (1,)
 
 
 @pytest.mark.usefixtures("corridor")

@@ -4,6 +4,9 @@ import json
 import ssl
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -89,3 +92,38 @@ def test_the_server_that_a_flow_starts_for_itself_answers_it_alone(tmp_path: Pat
         finally:
             process.communicate("\n", timeout=120)
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("command", ["flows.load_nightly", "deployments.apply_blocks"])
+def test_who_calls_a_server_without_its_login_is_told_where_it_is(command: str, server_that_refuses: str) -> None:
+    """A shell, or its profile, that names the Prefect of `make up` as older releases said."""
+    done = subprocess.run(
+        [sys.executable, "-m", command],
+        env={"PREFECT_API_URL": server_that_refuses, "PREFECT_CLIENT_MAX_RETRIES": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"error: Prefect at {server_that_refuses} wants a login" in done.stderr
+    assert "`. .prefect/login.sh`" in done.stderr
+
+
+@pytest.fixture
+def server_that_refuses() -> Iterator[str]:
+    class Refusal(BaseHTTPRequestHandler):
+        def _refuse(self) -> None:
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST = _refuse
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
