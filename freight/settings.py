@@ -97,9 +97,17 @@ def load_settings() -> Settings:
         catalog=home / os.environ.get("DPA_CATALOG", "catalog.yaml"),
         kafka_bootstrap=os.environ.get("DPA_KAFKA_BOOTSTRAP") or None,
         umask=load_umask(),
-        prefect_home=Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser(),
+        prefect_home=_prefect_home(),
         kafka_insecure=_is_set("DPA_KAFKA_INSECURE"),
     )
+
+
+def _prefect_home() -> Path | None:
+    """Return where Prefect keeps what is the user's; None for one without a home, such as a number in a container."""
+    try:
+        return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    except RuntimeError:
+        return None
 
 
 def _is_set(variable: str) -> bool:
@@ -143,5 +151,9 @@ def load_umask() -> int:
 
 
 def started_by() -> str:
-    """Return who runs this process, as user@machine."""
-    return f"{getpass.getuser()}@{platform.node()}"
+    """Return who runs this process, as user@machine; a user that the system does not name is a number."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())  # Windows always has a name
+    return f"{user}@{platform.node()}"

@@ -1,8 +1,9 @@
 """The supply chain report: one Excel workbook, from one state of the warehouse."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import batched
@@ -168,9 +169,21 @@ def in_place_of(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
         yield unfinished
+        _keep_access(path, unfinished)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _keep_access(old: Path, new: Path) -> None:
+    """Give a file the group and mode of ours that it replaces: what somebody has opened on purpose stays open."""
+    if os.name == "nt":
+        return  # its folder decides
+    with suppress(OSError):  # there is none, or its group is none of ours
+        there = old.lstat()
+        if stat.S_ISREG(there.st_mode) and there.st_uid == os.geteuid():
+            os.chown(new, -1, there.st_gid)
+            new.chmod(stat.S_IMODE(there.st_mode))
 
 
 def _workbook(data: ReportData, *, simulated: bool, now: datetime) -> Workbook:

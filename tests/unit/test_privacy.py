@@ -1,13 +1,17 @@
 """What DPA writes is its user's alone, and what is not is told with the command that closes it."""
 
+import contextlib
+import getpass
 import os
 import shlex
+import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +19,7 @@ from freight import doctor
 from freight.errors import ConfigurationError
 from freight.parsers.confinement import Confinement
 from freight.privacy import keep_private, open_places, privacy_warning
-from freight.settings import PROJECT_ROOT, load_settings
+from freight.settings import PROJECT_ROOT, load_settings, started_by
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: Windows has access lists in place of modes")
 
@@ -73,6 +77,46 @@ def test_a_group_may_be_let_in_by_a_setting(home: Path) -> None:
     assert modes_below(home) == {"0640", "0750"}
     assert dpa(home, "doctor", DPA_UMASK="0027").returncode == 0
     assert dpa(home, "doctor").returncode == 1
+
+
+def test_what_replaces_a_file_stays_open_to_those_whom_somebody_let_in(home: Path) -> None:
+    """A nightly export that an analyst reads: access that is given once stays."""
+    there = home / "runs.csv"
+    assert dpa(home, "migrate").returncode == 0
+    assert dpa(home, "export", "runs", str(there)).returncode == 0
+    there.chmod(0o644)
+    assert dpa(home, "export", "runs", str(there), "--replace").returncode == 0
+    assert modes_below(home) == {"0600", "0644", "0700"}
+
+
+def test_the_group_that_the_runbook_lets_in_reads_the_warehouse_whoever_comes_first(home: Path) -> None:
+    """Whoever opens the file first makes the log of SQLite: with the mode of the file and the group of the folder."""
+    assert dpa(home, "migrate").returncode == 0
+    folder = home / "database"
+    subprocess.run(["chmod", "-R", "g+rwX", folder], check=True)
+    subprocess.run(["chmod", "g+s", folder], check=True)
+    with contextlib.closing(sqlite3.connect(folder / "supply_chain_dwh.sqlite")) as reader:
+        reader.execute("SELECT COUNT(*) FROM runs")
+        assert modes_below(folder) == {"0660"}
+        assert len(list(folder.iterdir())) == 3
+    assert dpa(home, "doctor", DPA_UMASK="0007").returncode == 0
+
+
+@pytest.mark.usefixtures("home")
+def test_a_user_whom_the_system_does_not_know_may_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number in a container, without a name and without a home."""
+    monkeypatch.setattr(Path, "expanduser", _raise(RuntimeError("Could not determine home directory.")))
+    monkeypatch.setattr(getpass, "getuser", _raise(KeyError("getpwuid(): uid not found: 54321")))
+    assert load_settings().prefect_home is None
+    assert started_by().startswith(f"{os.getuid()}@")
+    assert open_here() == []
+
+
+def _raise(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 def test_runs_and_deployments_close_what_they_write_before_prefect_is_there() -> None:
