@@ -50,8 +50,10 @@ def _archive(folder: Path, source: Source, file: SourceFile) -> str:
     try:
         file.move_to(str(source.archive), name, folder)
     except SourceError as error:
-        if error.fault == "changed_while_reading":
-            return ""  # it is another file by now, for the next run
+        if error.fault in ("changed_while_reading", "missing"):
+            return (
+                ""  # it is another file by now, for the next run; or a link to one that went into the archive before it
+            )
         log.warning("not archived: %s", error)
         return str(error)
     log.info("archived %s as %s/%s", file.path, source.archive, name)

@@ -464,6 +464,17 @@ def test_files_are_archived_once_they_are_loaded_and_others_stay(corridor: Corri
     assert reconcile(corridor.engine) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a link needs a privilege on Windows")
+def test_a_link_to_a_file_that_was_archived_before_it_is_no_fault(corridor: Corridor) -> None:
+    """`latest.csv`, as many a program that exports leaves it beside its file."""
+    drop(corridor, archive="done")
+    corridor.write("drop/2026-02-01.csv", rows(1))
+    (corridor.folder / "drop" / "latest.csv").symlink_to("2026-02-01.csv")
+    report = corridor.load()
+    assert [outcome.unarchived for outcome in report.outcomes if outcome.source == "drop"] == ["", ""]
+    assert names(files_in(corridor.folder / "done")) == ["2026-02-01.csv"]
+
+
 def test_a_later_file_of_the_same_name_takes_nobodys_place(corridor: Corridor, place: Place) -> None:
     dropped(corridor, place, archive="done")
     for number in (1, 2, 3):  # as long as each other, and within a second
