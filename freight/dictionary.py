@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from freight.contracts import Column, Contract, contracts
+from freight.outward import markdown
 
 INTRODUCTION = """# Data dictionary
 
@@ -36,8 +37,8 @@ def _dataset(contract: Contract) -> str:
 
 
 def _row(column: Column, *, derived: bool = False) -> str:
-    headers = "derived" if derived else ", ".join(f"`{alias}`" for alias in column.aliases)
-    cells = (f"`{column.name}`", column.dtype, column.unit, _rules(column), column.description, headers)
+    headers = "derived" if derived else ", ".join(f"`{markdown(alias)}`" for alias in column.aliases)
+    cells = (f"`{column.name}`", column.dtype, column.unit, _rules(column), markdown(column.description), headers)
     return f"| {' | '.join(cells)} |"
 
 

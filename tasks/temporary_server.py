@@ -26,6 +26,9 @@ def guard_temporary_server() -> None:
     if get_current_settings().api.url is not None:
         return
     login = new_login()
+    os.environ.setdefault(
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"
+    )  # 20 s are too few on a busy machine
     os.environ |= {
         "PREFECT_SERVER_API_AUTH_STRING": login,
         "PREFECT_API_AUTH_STRING": login,

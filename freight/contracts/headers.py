@@ -14,7 +14,7 @@ FEW_CELLS = 5  # of one of which nothing is known: it may be no header, but what
 
 # What reads like the name of a column: `Poids net (t)`, `n° de série`, `date_d'arrivée`. No line of a file of passwords
 # does, and no key: a word of a name is short, and has few digits.
-NAME_LIKE = re.compile(r"[\w\s/()\[\],.%°'’#&+€$-]+")
+NAME_LIKE = re.compile(r"[\w\s/()\[\],.%°'’#&+€$?-]+")
 WORD_CHARS, NAME_DIGITS = 24, 8
 
 

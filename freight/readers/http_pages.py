@@ -190,7 +190,7 @@ class Pages:
             raise self._fault("unsupported", "this is one page of several", "set `paging` in the catalog")
         try:
             return NEXT_PAGE[self._options.paging](answer, self._options)
-        except (httpx.InvalidURL, ValueError):
+        except (httpx.InvalidURL, ValueError, LookupError):  # the last of a number that a redirection dropped
             raise self._fault("corrupt", "it leads to a page that has no place", PAGING_REMEDY) from None
 
     def _fetch(self, url: httpx.URL, page: Path) -> httpx.Response | None:

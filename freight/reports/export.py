@@ -69,7 +69,7 @@ def export(engine: Engine, name: str, path: Path, *, replace: bool = False, raw:
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise ConfigurationError(f"{path.name}: name a file that ends in {' or '.join(WRITERS)}")
-    if path.exists() and not replace:
+    if (path.exists() or path.is_symlink()) and not replace:
         raise ConfigurationError(f"{path} is there already: name another file, or say --replace")
     texts = _Texts(raw)
     try:

@@ -1,6 +1,7 @@
 """The documents say what is true: commands exist, links lead somewhere, the dictionary is that of the contracts."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,13 @@ def test_each_attack_of_the_security_model_has_a_test_that_tries_it() -> None:
 
 def test_the_dictionary_is_that_of_the_contracts() -> None:
     assert (PROJECT_ROOT / "docs" / "data-dictionary.md").read_text(encoding="utf-8") == render(contracts().values())
+
+
+def test_a_header_of_a_supplier_is_text_in_the_dictionary() -> None:
+    stations, *_ = contracts().values()
+    hostile = replace(stations.columns[0], aliases=("<img src=http://evil.example>|[x](http://evil.example)",))
+    written = render([replace(stations, columns=(hostile, *stations.columns[1:]))])
+    assert "‹img src=http://evil.example›¦［x］(http://evil.example)" in written
 
 
 def test_a_missing_command_would_be_found(tmp_path: Path) -> None:
