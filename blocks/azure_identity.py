@@ -24,7 +24,7 @@ class Cloud(NamedTuple):
     Attributes:
         authority: host that gives tokens.
         vault, blob, postgresql, sql, event_hubs: domains below which a service has its hosts.
-        postgresql_scope: what a token for PostgreSQL is asked for.
+        postgresql_scope: The scope of a token for PostgreSQL.
     """
 
     authority: str
@@ -138,7 +138,7 @@ def told(error: AzureError, *secrets: str) -> str:
 
     Args:
         error: of a library of Azure.
-        secrets: what it was given besides those that it takes from the environment by itself.
+        secrets: The secrets that it was given, besides those that it takes from the environment by itself.
     """
     if isinstance(error, HttpResponseError) and error.response is not None:
         code = str(getattr(error.error, "code", ""))

@@ -55,8 +55,8 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         Args:
             account_url: where the account is.
             credential: logs in.
-            remedy: what to do when it is refused.
-            secret: what no error may repeat.
+            remedy: The remedy for a refused login.
+            secret: The key or SAS, which no error may repeat.
         """
         self.account_url, self.remedy, self._secret = account_url, remedy, secret
         super().__init__(credential=credential, use_listings_cache=False, assume_container_exists=True)

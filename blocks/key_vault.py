@@ -190,9 +190,9 @@ def secret_source(typed: SecretStr | None, kept: KeyVaultSecret | None, ascii_on
     """Return what gives a secret that was typed into a form or is kept in a vault; without either it is empty.
 
     Args:
-        typed: what the block has accepted.
+        typed: The secret that the block has accepted.
         kept: read when it is needed.
-        ascii_only: what it is, for people, if it is sent by a way that carries nothing but ASCII, such as a header.
+        ascii_only: The name of the secret for people, if it is sent by a way that carries only ASCII, such as a header.
     """
 
     def source(*, fresh: bool = False) -> str:

@@ -112,7 +112,7 @@ def tell_shells(here: Settings, ui: str, variables: Mapping[str, str]) -> None:
     Args:
         here: the installation.
         ui: where people open the server.
-        variables: what its clients need to know.
+        variables: The environment variables that its clients need.
     """
     shell, secret = _shell(here), variables[THEIRS]
     values = {name: shell.quotes(value) for name, value in variables.items()}

@@ -47,7 +47,7 @@ def policy(api: httpx.URL) -> str:
     the buttons of somebody who is logged in under its own.
 
     Args:
-        api: which the interface asks.
+        api: The API that the interface asks.
     """
     places = [str(api.copy_with(scheme=scheme, path="/")) for scheme in (api.scheme, api.scheme.replace("http", "ws"))]
     allowed = {

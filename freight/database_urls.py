@@ -29,7 +29,7 @@ def read_url(url: str, what: str = "the URL of a database") -> sa.URL:
 
     Args:
         url: as SQLAlchemy writes it.
-        what: it is, for people.
+        what: The name of the URL for people.
 
     Raises:
         ConfigurationError: it cannot be read; the message shows nothing of it.
@@ -53,7 +53,7 @@ def read_url_without_secrets(url: str, what: str) -> sa.URL:
 
     Args:
         url: as SQLAlchemy writes it.
-        what: it is, for people.
+        what: The name of the URL for people.
 
     Raises:
         ConfigurationError: it cannot be read, or holds a secret, in whatever spelling.

@@ -17,7 +17,7 @@ class Finding(NamedTuple):
 
     Attributes:
         told: in one line.
-        remedy: what mends it; empty if it is well, or if nothing can be done on this system.
+        remedy: The command or change that mends it; empty if it is well, or if this system has no remedy.
     """
 
     told: str

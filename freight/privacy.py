@@ -27,7 +27,7 @@ class OpenPlace(NamedTuple):
 
     Attributes:
         path, mode: of it.
-        umask: what should be closed.
+        umask: The rights that should be closed.
     """
 
     path: Path

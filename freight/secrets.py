@@ -40,8 +40,8 @@ def accepted(secret: str, what: str, *, ascii_only: bool = False) -> str:
 
     Args:
         secret: as it was typed, or as a vault, a variable or a URL holds it.
-        what: it is, for people, such as "the password of the Warehouse block".
-        ascii_only: whether it is sent by a way that carries no other characters.
+        what: Its name for people, such as "the password of the Warehouse block".
+        ascii_only: True if it is sent by a way that carries only ASCII.
 
     Raises:
         ConfigurationError: it holds a character that no transport carries as it is; the message never shows it.
@@ -70,8 +70,8 @@ def redacted(text: str, *secrets: str) -> str:
     """Return words of others without secrets: with stars in their place, or none of the words if that is not enough.
 
     Args:
-        text: what a library, a driver or a server says.
-        secrets: what they were sent; those of fewer than four characters are none.
+        text: The words of a library, a driver or a server.
+        secrets: The secrets that they were sent; one of fewer than four characters is none.
     """
     known = [secret for secret in secrets if len(secret) >= LEAST_CHARS]
     for secret in known:

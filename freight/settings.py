@@ -25,7 +25,7 @@ class Settings:
     """Where things are. Relative paths count from the home folder, which is the project's unless `DPA_HOME` is set.
 
     Attributes:
-        umask: what files and folders that DPA makes are closed to, as the system call has it.
+        umask: The rights that are taken away from files and folders that DPA makes, as the system call has them.
         prefect_home: folder of the Prefect of this user, which also runs without `make up`.
     """
 

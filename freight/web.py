@@ -49,7 +49,7 @@ def open_client(
         url: of the server; no other scheme, host or port is asked.
         connect_timeout_s: until it takes a connection.
         read_timeout_s: until it says something.
-        is_private: whether it is in a private network, or on this machine.
+        is_private: True if it is in a private network, or on this machine.
         authorities: who vouches for it; the known ones by default.
         auth: how to log in.
 

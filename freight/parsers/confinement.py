@@ -71,7 +71,7 @@ def confine(reach: Reach) -> Confinement:
     """Give up what is not needed: for good, and for all that this process starts.
 
     Args:
-        reach: what is needed. What is not there is left out.
+        reach: The files and programs that are needed; missing ones are left out.
 
     Returns:
         What holds from now on; nothing of it where the system is not Linux.

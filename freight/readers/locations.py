@@ -129,7 +129,7 @@ class SourceFile:
 
         Args:
             folder: to which it goes, in the same place.
-            name: that it gets there; it may have sub-folders.
+            name: The new name, which may have sub-folders.
             base: folder of the catalog.
 
         Raises:
@@ -168,7 +168,7 @@ class RefusedFile(SourceFile):
     """A file that must not be read.
 
     Attributes:
-        fault: what is wrong with it.
+        fault: The reason.
         is_known: whether its stored bytes may be looked at, to tell them from others.
     """
 

@@ -101,7 +101,7 @@ class Answers:
 
     Attributes:
         url: where it is.
-        bodies: what has arrived.
+        bodies: The messages that have arrived.
     """
 
     def __init__(self, server: ThreadingHTTPServer, bodies: list[str]) -> None:
