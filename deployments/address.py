@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import ssl
 import stat
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from freight.addresses import is_loopback
 from freight.errors import ConfigurationError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")  # no * and no comma, by which it would answer to any name
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,11 @@ class Address:
 def _origin(url: str) -> httpx.URL | None:
     if not url:
         return None
-    told = httpx.URL(url)
-    if told.scheme not in ("http", "https") or not told.host:
+    try:
+        told = httpx.URL(url)
+    except httpx.InvalidURL:
+        told = httpx.URL()
+    if told.scheme not in ("http", "https") or not HOST.fullmatch(told.host):
         raise ConfigurationError(
             "PREFECT_UI_URL is no URL such as https://prefect.example.org:4200: correct or unset it"
         )

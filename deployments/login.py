@@ -102,7 +102,7 @@ POWERSHELL = Shell(
     sets="$env:{} = {}",
     takes="$env:{}",
     needs="if (-not $env:{0}) {{ throw '{0} has to be what the Prefect server was started with' }}",
-    quotes=lambda text: "'" + text.replace("'", "''") + "'",
+    quotes=lambda text: "'" + re.sub("(['\u2018-\u201b])", r"\1\1", text) + "'",  # each of them would end the text
 )
 
 
@@ -120,7 +120,8 @@ def tell_shells(here: Settings, ui: str, variables: Mapping[str, str]) -> None:
     if secret != kept_login(here):  # a user keeps it elsewhere, so it is not written down here
         values[THEIRS] = shell.takes.format(OURS)
         needed, about = [shell.needs.format(OURS)], f"the login in {OURS}"
-    told = [f"# Prefect at {ui} asks for {about}", f"# A shell knows it after: {source_line(here)}"]
+    comments = f"Prefect at {ui} asks for {about}", f"A shell knows it after: {source_line(here)}"
+    told = [f"# {' '.join(comment.splitlines())}" for comment in comments]  # a path may have a line end in it
     assigned = [shell.sets.format(name, value) for name, value in values.items()]
     write_for_us_alone(here.prefect_login, "\n".join([*told, *needed, *assigned, ""]))
 

@@ -14,6 +14,8 @@ from freight.secrets import HIDDEN, accepted, refuse_control_characters
 
 VERIFIED = "verify-full"  # value of libpq's `sslmode`
 PORTS = range(1, 65_536)
+NAMES_A_SERVER = {"host", "read_default_file", "read_default_group"}  # parameters of MySQL that may lead elsewhere
+CONNINFO = "conninfo"  # of psycopg: a whole connection string, which names servers and secrets in its own way
 SEVERAL = {"host", "port"}  # parameters of libpq that may be there more than once
 
 # What a secret is called by drivers, without blanks, dashes and capitals: sslpassword, Pwd, passwd, AccessToken.
@@ -121,7 +123,10 @@ def over_tls(url: sa.URL) -> sa.URL:
 
 def mysql_over_tls(url: sa.URL) -> sa.URL:
     """Let a MySQL on another machine prove who it is, unless its URL says otherwise."""
-    is_here = (url.host is None or is_loopback(url.host)) and not url.query.keys() & {"host", "read_default_file"}
+    # PyMySQL takes any text for true; by the last two it forgets the authority, or whether the name is the right one.
+    kept = str(url.query.get("ssl_disabled")).lower() == "true"
+    url = url.difference_update_query([*([] if kept else ["ssl_disabled"]), "ssl_verify_cert", "ssl_verify_identity"])
+    is_here = (url.host is None or is_loopback(url.host)) and not url.query.keys() & NAMES_A_SERVER
     if is_here or url.query.keys() & {"ssl_ca", "ssl_capath", "ssl_disabled"}:
         return url
     return url.update_query_dict({"ssl_ca": known_authorities()})
@@ -163,6 +168,8 @@ def _fault_of_places(url: sa.URL) -> str | None:
         return "has a port that there is not: it is between 1 and 65535"
     if url.get_backend_name() != "postgresql":
         return None
+    if CONNINFO in url.query:
+        return f"has {CONNINFO} in it, by which nobody sees where it leads: write its parts as parameters of the URL"
     if doubled := [name for name, values in url.normalized_query.items() if len(values) > 1 and name not in SEVERAL]:
         return f"names {doubled[0]} twice: remove one"
     try:

@@ -178,7 +178,7 @@ def fault_of_jars(folder: Path, listed: Path) -> str:
 
 def sums_of_jars(folder: Path) -> list[str]:
     """Return a line for each jar within a folder, as `sha256sum` writes them: SHA-256, two blanks, name."""
-    jars = {path for path in folder.rglob("*") if path.suffix.lower() == ".jar"}
+    jars = {path for path in folder.rglob("*") if path.name.lower().endswith(".jar")}
     return sorted({f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in jars}, key=_name_in)
 
 

@@ -23,7 +23,7 @@ def guard_temporary_server() -> None:
     It listens on loopback, which every page in a browser of this machine reaches, and has the blocks of its user.
     To be called before anything asks Prefect.
     """
-    if get_current_settings().api.url is not None:
+    if get_current_settings().api.url:  # an empty one names none, for Prefect as well
         return
     login = new_login()
     os.environ.setdefault(
@@ -33,6 +33,7 @@ def guard_temporary_server() -> None:
         "PREFECT_SERVER_API_AUTH_STRING": login,
         "PREFECT_API_AUTH_STRING": login,
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "",  # it has no interface, so no page needs it
+        "PREFECT_CLIENT_METRICS_ENABLED": "false",  # a run would open a port to everybody
     }
     refresh_global_settings_context()
 

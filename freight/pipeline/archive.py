@@ -51,9 +51,7 @@ def _archive(folder: Path, source: Source, file: SourceFile) -> str:
         file.move_to(str(source.archive), name, folder)
     except SourceError as error:
         if error.fault in ("changed_while_reading", "missing"):
-            return (
-                ""  # it is another file by now, for the next run; or a link to one that went into the archive before it
-            )
+            return ""  # another file by now, for the next run; or a link to one that was archived before it
         log.warning("not archived: %s", error)
         return str(error)
     log.info("archived %s as %s/%s", file.path, source.archive, name)

@@ -7,6 +7,7 @@ from itertools import groupby
 from freight.frames import ROW_NUMBER
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import SourceFile
+from freight.readers.raw import RawTable
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,15 @@ def read_given_back(file: SourceFile, key: str) -> Iterator[GivenBack]:
         SourceError: it cannot be used, or was written to meanwhile.
     """
     table = read_isolated(file, "freight.parsers.corrections.parse", {"key": key})
+    yield from _rows(_cells(table))
+    file.refuse_if_changed()
+
+
+def _cells(table: RawTable) -> Iterator[dict[str, str]]:
+    """Give the cells of all batches: a batch may end within a row."""
     for batch in table.batches:
         named = batch.rows.rename({str(position): name for position, name in enumerate(table.header)})
-        yield from _rows(named.iter_rows(named=True))
-    file.refuse_if_changed()
+        yield from named.iter_rows(named=True)
 
 
 def _rows(cells: Iterator[dict[str, str]]) -> Iterator[GivenBack]:

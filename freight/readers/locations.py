@@ -151,7 +151,7 @@ class SourceFile:
             return
         if self.filesystem.exists(self.address):
             raise SourceError(
-                "missing",
+                "unreadable",
                 f"it was delivered twice while it was moved: {target} is in no warehouse",
                 remedy="none if the newer one has all that it had, else deliver it by another name",
             )

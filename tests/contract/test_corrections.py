@@ -6,12 +6,15 @@ from pathlib import Path
 from random import Random
 
 import openpyxl
+import polars as pl
 import pytest
 
 from freight.contracts import contract_for, contracts
 from freight.corrections import Import, ImportOutcome, import_corrections
 from freight.errors import ConfigurationError, PositionFenced, SourceError, TransientError
 from freight.readers import find_files
+from freight.readers.corrections import _cells, _rows
+from freight.readers.raw import RawBatch, RawTable, no_rows
 from freight.reconcile import reconcile
 from freight.reports.quarantine_book import BAD_FILL, Exported, write_quarantine_book
 from freight.types import LoadCounts, RunId
@@ -340,3 +343,13 @@ def test_an_export_leaves_the_work_of_others_alone(corridor: Corridor, book: Pat
     nothing = corridor.folder / "nothing.xlsx"
     assert write_quarantine_book(corridor.engine, nothing, "machines", 100) == Exported(0, 0)
     assert not nothing.exists()
+
+
+def test_a_row_whose_cells_come_in_two_pieces_is_one() -> None:
+    """A parser sends so many cells at a time: a large workbook is cut within a row."""
+    names = ["sheet", "row_number", "author", "key", "heading", "text", "error"]
+    cells = [("stations", 2, "", "K", heading, heading.lower(), "") for heading in ("A", "B", "C")]
+    frames = [pl.DataFrame(rows, schema=[str(n) for n in range(7)], orient="row") for rows in (cells[:2], cells[2:])]
+    pieces = iter([RawBatch(frame, no_rows(0)) for frame in frames])
+    (row,) = _rows(_cells(RawTable(tuple(names), pieces)))
+    assert row.texts == {"A": "a", "B": "b", "C": "c"}

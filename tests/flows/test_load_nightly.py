@@ -59,9 +59,11 @@ def test_the_flow_loads_every_source_and_publishes_a_summary(capsys: pytest.Capt
     assert reconcile(steps.warehouse()) == []
 
 
-@pytest.mark.usefixtures("corridor")
-def test_who_copies_the_file_of_the_warehouse_after_a_run_has_all_that_it_loaded(home: Path) -> None:
+def test_who_copies_the_file_of_the_warehouse_after_a_run_has_all_that_it_loaded(
+    corridor: Corridor, home: Path
+) -> None:
     """The analyst's copy: what SQLite keeps in its log is in the file when the run is over."""
+    corridor.engine.dispose()  # nobody else has it open
     assert run_flow().is_completed()
     shutil.copy(home / "database" / "supply_chain_dwh.sqlite", home / "copy.sqlite")
     with contextlib.closing(sqlite3.connect(home / "copy.sqlite")) as copied:

@@ -159,7 +159,10 @@ def test_one_state_is_read_whatever_is_written_meanwhile(erp: Erp) -> None:
     assert erp.rows("transactions") == 3
 
 
-def test_a_server_elsewhere_has_to_prove_who_it_is(erp: Erp, certificates: Path) -> None:
+def test_a_server_elsewhere_has_to_prove_who_it_is(
+    erp: Erp, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freight.database_urls.is_loopback", lambda host: host == "127.0.0.1")
     elsewhere = erp.url.replace("127.0.0.1", "127.0.0.2")  # for which its certificate does not vouch
     told_otherwise = ("", f"?ssl_ca={certificates / 'ca.pem'}", "?ssl_check_hostname=true")
     for url in (f"{erp.url}?host=127.0.0.2", *(f"{elsewhere}{query}" for query in told_otherwise)):

@@ -109,7 +109,7 @@ def test_values_read_as_the_other_way_reads_them(path: Path, monkeypatch: pytest
         (AccessDriverStandIn([], "Not a valid password."), None, "encrypted", "remove the password"),
         (AccessDriverStandIn([], "Unrecognized database format"), None, "corrupt", "Compact & Repair"),
         (AccessDriverStandIn([]), "Elsewhere", "unsupported", "links to"),
-        (AccessDriverStandIn([]), "Nowhere", "missing_column", "Elsewhere, Notes, Machines"),
+        (AccessDriverStandIn([]), "Nowhere", "missing_column", "'Elsewhere', 'Notes', 'Machines'"),
         (SimpleNamespace(drivers=list, Error=ValueError), None, "unreadable", "Access Database Engine"),
         (None, None, "unreadable", "pip install pyodbc"),
     ],

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
-from freight.database_urls import over_tls, read_url, safe_url, secrets_of
+from freight.database_urls import mysql_over_tls, over_tls, read_url, safe_url, secrets_of
 from freight.databases import Database
 from freight.errors import ConfigurationError
 from freight.settings import load_settings
@@ -151,3 +151,16 @@ def test_the_engine_shows_no_secret_when_it_is_shown() -> None:
         engine.connect()
     shown = [repr(engine), *traceback.format_exception(refused.value)]
     assert [text for text in shown if MARK in text] == []
+
+
+def test_a_connection_string_within_a_url_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="has conninfo in it"):
+        read_url("postgresql://dpa@localhost/freight?conninfo=hostaddr%3D127.0.0.9")
+
+
+@pytest.mark.parametrize("more", ["ssl_verify_cert=true", "ssl_verify_identity=true", "ssl_disabled=false", ""])
+def test_no_option_of_mysql_takes_the_proof_away_unless_it_says_so(more: str) -> None:
+    query = mysql_over_tls(sa.make_url(f"mysql://erp@db.example.org/erp?{more}")).query
+    assert set(query) == {"ssl_ca"}
+    assert "ssl_ca" in mysql_over_tls(sa.make_url(f"mysql:///erp?read_default_group=client&{more}")).query
+    assert set(mysql_over_tls(sa.make_url("mysql://erp@db/erp?ssl_disabled=true")).query) == {"ssl_disabled"}

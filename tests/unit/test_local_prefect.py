@@ -314,3 +314,33 @@ def test_who_names_a_server_logs_in_as_before(monkeypatch: pytest.MonkeyPatch) -
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         guard_temporary_server()
     assert os.environ[THEIRS] == "ops:of the server"
+
+
+def test_an_address_that_is_empty_names_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (OURS, THEIRS, "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("PREFECT_CLIENT_METRICS_ENABLED", "true")
+    monkeypatch.setenv("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    monkeypatch.setattr("tasks.temporary_server.refresh_global_settings_context", lambda: None)  # of this process
+    with temporary_settings({PREFECT_API_URL: ""}):
+        guard_temporary_server()
+    assert os.environ[OURS] == os.environ[THEIRS] != ""
+    assert os.environ["PREFECT_CLIENT_METRICS_ENABLED"] == "false"
+
+
+@pytest.mark.parametrize("url", ["https://*", "https://*.example.org", "https://a,*", "https://a b"])
+def test_a_name_that_stands_for_every_name_is_refused(
+    here: Settings, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("PREFECT_UI_URL", url)
+    with pytest.raises(ConfigurationError, match="PREFECT_UI_URL is no URL such as"):
+        Address.wanted(here.home)
+
+
+def test_a_line_end_in_the_path_of_the_home_starts_no_command(here: Settings) -> None:
+    home = here.home / "a\ntouch started"
+    home.mkdir()
+    odd = Settings(home, here.warehouse_url, here.catalog)
+    tell_shells(odd, "http://127.0.0.1:4200", {"PREFECT_API_URL": "http://127.0.0.1:4200/api", THEIRS: "dpa:x"})
+    lines = odd.prefect_login.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith(("#", "export ", ":"))] == []
