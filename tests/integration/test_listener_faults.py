@@ -280,9 +280,11 @@ def cramped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
 
 
 @contextmanager
-def full(disk: Path) -> Iterator[None]:
+def full(disk: Path, battery: Battery) -> Iterator[None]:
+    """A disk without room for the events that come now."""
     remount(disk, f"size={shutil.disk_usage(disk).used + 256_000}")
     try:
+        battery.produce(8_000)
         yield
     finally:
         remount(disk, "size=64m")
@@ -300,8 +302,7 @@ def test_a_full_disk_of_the_warehouse_is_waited_for(
             with found.running():
                 battery.produce(500)
                 found.wait_until(lambda: battery.is_read)
-                battery.produce(8_000)
-                longest = outlive(found, full(disk), "waiting: ", seconds)
+                longest = outlive(found, full(disk, battery), "waiting: ", seconds)
                 assert not battery.is_read
                 figures = read_on(battery, found, longest)
             battery.assert_nothing_is_lost_or_doubled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -177,15 +178,18 @@ class Battery:
         )
 
     @contextmanager
-    def producing(self, count: int, rounds: int, ahead: int | None = None) -> Iterator[None]:
+    def producing(self, count: int, rounds: int | None = None, ahead: int | None = None) -> Iterator[None]:
         """Send events in rounds beside what the context does, and the rest of them at its end.
 
-        With `ahead`, a round waits until no more than so many messages are unread.
+        With `ahead`, a round waits until no more than so many messages are unread. Without `rounds`, rounds follow each
+        other until the context ends.
         """
         is_over = threading.Event()
 
         def send_all() -> None:
-            for _ in range(rounds):
+            for number in itertools.count():
+                if is_over.is_set() if rounds is None else number == rounds:
+                    return
                 while ahead is not None and self.produced.messages - self.read > ahead and not is_over.wait(0.1):
                     pass
                 self.produce(count)
