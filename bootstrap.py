@@ -333,7 +333,7 @@ def _link_project(setup: Setup) -> None:
         # Relative, hence plain ASCII whatever the checkout is called: .pth files are read in the locale's encoding.
         (folder / "dpa.pth").write_bytes(os.path.relpath(str(ROOT), str(folder)).encode("ascii") + b"\n")
     # -P: a folder called freight in the current directory must not stand in for ours.
-    start = '-P -c "from freight.cli import main; main()"'
+    start = '-P -c "from freight.console.cli import main; main()"'
     if WINDOWS:
         (_venv_bin(setup) / "dpa.cmd").write_bytes('@"%~dp0python.exe" {} %*\r\n'.format(start).encode("ascii"))
         return
@@ -476,13 +476,13 @@ def run(args: List[str]) -> int:
     """Simulate today's deliveries and load them all."""
     python = str(prepare(RUN))
     environment = dict(RUN_ENVIRONMENT, **_environment(RUN))
-    code = _call([python, "-m", "freight.cli", "demo"], environment)
+    code = _call([python, "-m", "freight.console.cli", "demo"], environment)
     return code or _become([python, "-m", "flows.load_nightly", *args], environment)
 
 
 def stream(args: List[str]) -> int:
     """Stream simulated events through a local Kafka into the warehouse, until Ctrl-C."""
-    return _module(RUN, "freight.cli", "stream", *args)
+    return _module(RUN, "freight.console.cli", "stream", *args)
 
 
 def up(args: List[str]) -> int:
@@ -539,7 +539,7 @@ def test_kubernetes(args: List[str]) -> int:
 
 def reset(args: List[str]) -> int:
     """Remove what DPA has made: warehouse, deliveries, reports."""
-    return _module(RUN, "freight.cli", "reset", *args)
+    return _module(RUN, "freight.console.cli", "reset", *args)
 
 
 def lock(args: List[str]) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.streaming import connect_jars
+from freight.demo import kafka_jars
 from freight.java import sums_of_jars, unverified_jars
 from freight.readers import access_jars
-from freight.simulator import kafka_jars
 
 LISTS: Mapping[Path, Callable[[Path], Path]] = {
     kafka_jars.LISTED: lambda folder: unverified_jars(folder, kafka_jars.APACHE_KAFKA, kafka_jars.POM),

@@ -42,7 +42,7 @@ from deployments.apply_blocks import apply_blocks
 from deployments.background import POLL_S, Background
 from deployments.login import OURS, THEIRS, chosen_login, own_login, source_line, tell_shells
 from deployments.pools import process_template
-from freight.cli import demo
+from freight.console.cli import demo
 from freight.errors import ConfigurationError, DpaError
 from freight.settings import PROJECT_ROOT, Settings, load_settings
 

@@ -8,9 +8,9 @@ from prefect import State, flow
 from prefect.states import Completed, Failed
 
 from freight.catalog import read_catalog
+from freight.console.summary import bad_row_cells, check_headline, check_line, check_rows
 from freight.pipeline import Check
 from freight.settings import load_settings
-from freight.summary import bad_row_cells, check_headline, check_line, check_rows
 from tasks.artifacts import publish_table
 from tasks.check import check
 from tasks.endings import ends_in_words

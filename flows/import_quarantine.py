@@ -8,7 +8,7 @@ from prefect.states import Completed, Failed
 
 from blocks.places import BlockConnections, open_warehouse
 from freight.catalog import read_catalog
-from freight.corrections import Import, import_dropped
+from freight.quarantine.corrections import Import, import_dropped
 from freight.readers import find_stored
 from freight.settings import load_settings, started_by
 from freight.types import RunId

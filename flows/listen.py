@@ -19,7 +19,7 @@ from pydantic import Field
 from blocks.places import kafka_client, warehouse_place
 from freight.errors import ConfigurationError, DpaError
 from freight.settings import load_settings, started_by
-from freight.streaming import run
+from freight.streaming import session
 from freight.streaming.alive import alive_path, showing_life
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings, StopRules
@@ -43,7 +43,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 def _run_name() -> str:
     told = runtime.flow_run.parameters
-    return dated(f"listen {told['topic'] or run.topic_of(told['dataset'])}")()
+    return dated(f"listen {told['topic'] or session.topic_of(told['dataset'])}")()
 
 
 @flow(name="listen", flow_run_name=_run_name)
@@ -86,7 +86,7 @@ def listen(
         Completed when a rule ended it or somebody told it to end, with the reason and what was read; Cancelled when its
         run was. Failed with the `DpaError` when it could not go on; what was committed stays.
     """
-    stream = Stream(dataset, topic or run.topic_of(dataset), group, simulated=simulated)
+    stream = Stream(dataset, topic or session.topic_of(dataset), group, simulated=simulated)
     settings = ListenSettings(
         BatchLimits(batch_rows, batch_bytes, batch_age_s),
         _poison_limits(quarantine_limit),
@@ -103,18 +103,18 @@ def _poison_limits(share: float) -> PoisonLimits:
 def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehouse: str | None) -> State[Any]:
     here = load_settings()
     run_id, status, stop = UUID(str(runtime.flow_run.id)), Status(), threading.Event()
-    listener = run.new_listener(RunId(str(run_id)))
+    listener = session.new_listener(RunId(str(run_id)))
     source = KafkaSource(kafka_client(kafka, here), stream.topic, stream.group)
     place = warehouse_place(warehouse, here)
 
     with (
-        closing(run.open_stream_engine(place.url, stream, place.password)) as engine,
+        closing(session.open_stream_engine(place.url, stream, place.password)) as engine,
         showing_life(alive_path(here.run, stream.dataset), status),
         Heartbeat(stream, listener.listener_id, run_id, status, stop) as heartbeat,
     ):
 
         def work() -> str:
-            return run.listen(
+            return session.listen(
                 engine, stream, listener, source, settings, started_by=started_by(), stop=stop, status=status
             )
 

@@ -15,13 +15,13 @@ from pydantic import Field
 
 from blocks.places import warehouse_place
 from freight.catalog import Catalog, read_catalog
+from freight.console.progress import progress
+from freight.console.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
 from freight.database_urls import safe_url
 from freight.errors import ConfigurationError, DpaError
 from freight.pipeline import RunReport, run_catalog
 from freight.privacy import open_places, privacy_warning
-from freight.progress import progress
 from freight.settings import Settings, load_settings, started_by
-from freight.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
 from freight.terminal import Terminal
 from freight.types import RunId
 from tasks.artifacts import publish_table

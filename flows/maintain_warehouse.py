@@ -8,7 +8,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from blocks.places import open_warehouse
-from freight.maintenance import SPOOL_DAYS, maintain
+from freight.care.maintain import SPOOL_DAYS, maintain
 from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.purge import Retention

@@ -6,8 +6,8 @@ from prefect import State, flow
 from prefect.states import Completed, Failed
 
 from blocks.places import open_warehouse
-from freight.reconcile import AGREE
-from freight.reconcile import reconcile as find_broken
+from freight.care.reconcile import AGREE
+from freight.care.reconcile import reconcile as find_broken
 from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current

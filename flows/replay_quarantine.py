@@ -8,7 +8,7 @@ from prefect.states import Completed
 
 from blocks.places import open_warehouse
 from freight.catalog import read_catalog
-from freight.replay import replay
+from freight.quarantine.replay import replay
 from freight.settings import load_settings, started_by
 from freight.types import RunId
 from freight.warehouse.connect import closing

@@ -11,7 +11,7 @@ from blocks.places import kafka_client, open_warehouse
 from freight.settings import load_settings, started_by
 from freight.streaming import replay_range as core
 from freight.streaming.consumer import KafkaSource
-from freight.streaming.run import topic_of
+from freight.streaming.session import topic_of
 from freight.types import RunId
 from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run

@@ -22,9 +22,9 @@ from freight.errors import ConfigurationError
 from freight.settings import Settings, load_settings
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.roll import START_LIMIT_S
-from freight.streaming.run import PATIENCE, topic_of
 from freight.streaming.scaler import Scaler, keep_scaled
 from freight.streaming.scaling import ScalingLimits
+from freight.streaming.session import PATIENCE, topic_of
 from freight.types import RunId
 from freight.warehouse.connect import Engine, closing, open_engine
 from freight.warehouse.streams import Stream

@@ -8,7 +8,7 @@ from prefect.states import Completed, Failed
 
 from blocks.places import open_warehouse
 from flows.load_nightly import load_nightly
-from freight.overdue import Night, Overdue, stale_datasets
+from freight.care.overdue import Night, Overdue, stale_datasets
 from freight.settings import load_settings
 from freight.warehouse.connect import Engine, closing, reading
 from freight.warehouse.freshness import newest_loads

@@ -10,7 +10,7 @@ from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRun
 from prefect.client.schemas.objects import StateType
 from prefect.events import emit_event
 
-from freight.overdue import Night, Overdue
+from freight.care.overdue import Night, Overdue
 
 OVERDUE = "dpa.overdue"
 DONE = [StateType.COMPLETED, StateType.FAILED]  # a run that Failed has told so, and has loaded what it could

@@ -13,10 +13,10 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from blocks import key_vault
+from freight.demo.local_kafka import LocalKafka, fetch_broker, why_not
 from freight.errors import ConfigurationError
 from freight.readers.access_jars import fetch_access
 from freight.settings import PROJECT_ROOT, load_settings
-from freight.simulator.kafka_broker import LocalKafka, fetch_broker, why_not
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
 from tests.lib.access import AccessWriter

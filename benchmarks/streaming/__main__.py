@@ -26,8 +26,8 @@ from benchmarks.streaming.latency import Latency, measure_latency
 from benchmarks.streaming.servers import KAFKA_FOLDER, Postgres, name_of
 from benchmarks.streaming.soak import soak
 from benchmarks.streaming.topics import MAKERS, Topic, Workload, fill
+from freight.demo.local_kafka import LocalKafka
 from freight.errors import DpaError
-from freight.simulator.kafka_broker import LocalKafka
 
 TITLES = {
     "copy": "COPY of ready rows, the limit",

@@ -4,9 +4,9 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
+from freight.demo.kafka_jars import KAFKA_VERSION
 from freight.errors import ConfigurationError
 from freight.java import COPY_JARS, fault_of_jars, fetch_once, refuse_other_jars, run_maven, why_no_maven
-from freight.simulator.kafka_jars import KAFKA_VERSION
 
 SINK_VERSION = "3.6.0.Final"
 COPY_ONE = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"

@@ -23,7 +23,7 @@ from benchmarks.streaming.processes import memory_mib, process_stat
 from benchmarks.streaming.servers import Postgres
 from benchmarks.streaming.topics import Topic, connect_schema
 from freight.contracts import Contract
-from freight.simulator.kafka_broker import BROKER, GUARD, UTF8
+from freight.demo.local_kafka import BROKER, GUARD, UTF8
 
 BATCH_ROWS = 5_000
 LOOK_S = 0.05

@@ -22,7 +22,7 @@ from freight.pipeline import CoreSteps, run_catalog
 from freight.simulator import Corridor, write_json
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings, StopRules
-from freight.streaming.run import listen, new_listener, open_stream_engine
+from freight.streaming.session import listen, new_listener, open_stream_engine
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse.connect import open_engine

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.streaming.processes import Stat, process_stats
+from freight.demo.local_kafka import LocalKafka, fetch_broker, why_not
 from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT
-from freight.simulator.kafka_broker import LocalKafka, fetch_broker, why_not
 from tests.lib.postgres import PostgresServer
 
 KAFKA_FOLDER = PROJECT_ROOT / ".kafka"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from freight.errors import SourceError
-from freight.parsers.frames import Frame, Kind, write_frame
+from freight.parsers.wire import Frame, Kind, write_frame
 from freight.types import ReasonCode
 
 HEADER_LIMIT_CHARS = 1 << 20

@@ -29,8 +29,8 @@ import pyarrow.ipc as ipc
 from freight import parsers
 from freight.errors import SourceError, SourceFault
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
-from freight.parsers.frames import Frame, read_frame
 from freight.parsers.output import FAULTS, OUT_OF_TIME, TOLD_CHARS, out_of_memory, out_of_time, rows_schema
+from freight.parsers.wire import Frame, read_frame
 from freight.readers.locations import SourceFile
 from freight.readers.packed import READ_BLOCK_BYTES
 from freight.readers.raw import RawBatch, RawTable, no_rows

@@ -13,8 +13,8 @@ import polars as pl
 
 from freight.catalog import DEFAULT_QUARANTINE_LIMIT
 from freight.contracts import LOCAL_ZONE, Contract, contracts
+from freight.contracts.dictionary import render as dictionary
 from freight.contracts.headers import listed
-from freight.dictionary import render as dictionary
 from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
 from freight.readers import reader_for

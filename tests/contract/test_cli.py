@@ -32,7 +32,7 @@ class Dpa:
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "freight.cli", *arguments],
+            [sys.executable, "-m", "freight.console.cli", *arguments],
             env=self.environment,
             cwd=PROJECT_ROOT,
             capture_output=True,

@@ -9,14 +9,14 @@ import openpyxl
 import polars as pl
 import pytest
 
+from freight.care.reconcile import reconcile
 from freight.contracts import contract_for, contracts
-from freight.corrections import Import, ImportOutcome, import_corrections
 from freight.errors import ConfigurationError, PositionFenced, SourceError, TransientError
+from freight.quarantine.book import BAD_FILL, Exported, write_quarantine_book
+from freight.quarantine.corrections import Import, ImportOutcome, import_corrections
+from freight.quarantine.given_back import _cells, _rows
 from freight.readers import find_files
-from freight.readers.corrections import _cells, _rows
 from freight.readers.raw import RawBatch, RawTable, no_rows
-from freight.reconcile import reconcile
-from freight.reports.quarantine_book import BAD_FILL, Exported, write_quarantine_book
 from freight.types import LoadCounts, RunId
 from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import reading, transaction

@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pytest
 
+from freight.console.summary import check_line
 from freight.contracts import Contract, contract_for, contracts
 from freight.contracts.contract import Drift
 from freight.contracts.headers import known_headers
 from freight.pipeline import RunReport, UnitOutcome, check_source
-from freight.replay import ReplayOutcome, replay
+from freight.quarantine.replay import ReplayOutcome, replay
 from freight.settings import PROJECT_ROOT
-from freight.summary import check_line
 from freight.types import LoadCounts, RunId
 from freight.warehouse.connect import reading, transaction
 from freight.warehouse.ledger import release

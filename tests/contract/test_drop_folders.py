@@ -20,11 +20,11 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import SecretStr
 
 from blocks.blob_drop import BlobDrop
+from freight.care.reconcile import reconcile
 from freight.errors import ConfigurationError
 from freight.pipeline import RunReport
 from freight.readers import SourceFile, zip_members
 from freight.readers.packed import HARMLESS_BYTES
-from freight.reconcile import reconcile
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest
 from tests.lib.azurite import KEY, Azurite

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from openpyxl.utils.escape import unescape
 from typer.testing import CliRunner
 
-from freight.cli import app
+from freight.console.cli import app
 from freight.errors import ConfigurationError
 from freight.parsers.workbooks import open_workbook
 from freight.reports.cells import visible

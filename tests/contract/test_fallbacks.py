@@ -9,10 +9,10 @@ import pytest
 
 from blocks.http_api import HttpApi
 from freight import retry
+from freight.care.reconcile import reconcile
+from freight.console.summary import headline, shortfalls
 from freight.errors import ConfigurationError
 from freight.pipeline import RunReport
-from freight.reconcile import reconcile
-from freight.summary import headline, shortfalls
 from tests.conftest import WarehouseUnderTest
 from tests.lib.connections import KnownConnections
 from tests.lib.corridor import Corridor

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from freight.care.reconcile import reconcile
 from freight.contracts import contract_for, contracts
 from freight.errors import ConfigurationError
-from freight.reconcile import reconcile
-from freight.replay import replay
+from freight.quarantine.replay import replay
 from freight.types import LoadCounts, RunId
 from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import reading, transaction
@@ -110,7 +110,7 @@ def test_a_file_that_is_replayed_in_slices_ends_in_the_same_rows(
     corridor.write_transactions("erp_20260205.csv", [*bad, *good])
     corridor.load()
     widen_volume(monkeypatch)
-    monkeypatch.setattr("freight.replay.SLICE_ROWS", 1)
+    monkeypatch.setattr("freight.quarantine.replay.SLICE_ROWS", 1)
     assert run_replay(corridor)[-1] == (LoadCounts(read=3, inserted=2, updated=1), 0)
     assert ("TRX-7", 6002.0) in corridor.rows("fact_transactions", "transaction_id", "volume_transferred_t")
     refresh_aggregates(corridor.engine)

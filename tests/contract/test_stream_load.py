@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from freight.care.reconcile import reconcile
 from freight.errors import RowsRefused
-from freight.reconcile import reconcile
 from freight.streaming.poison import PoisonLimits, PoisonWatch
 from freight.types import LoadCounts
 from freight.warehouse import bulk, refused, upsert

@@ -8,8 +8,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.listen import listen
+from freight.demo.local_kafka import LocalKafka
 from freight.settings import PROJECT_ROOT
-from freight.simulator.kafka_broker import LocalKafka
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.kafka import new_topic

@@ -7,7 +7,7 @@ from prefect import State
 
 from flows.export_quarantine import export_quarantine
 from flows.import_quarantine import import_quarantine
-from freight.reconcile import reconcile
+from freight.care.reconcile import reconcile
 from tasks import load as steps
 from tests.flows.conftest import NewTopic
 from tests.lib.quarantine_books import correct, shown

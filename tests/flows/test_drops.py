@@ -18,9 +18,9 @@ from flows.export_quarantine import export_quarantine
 from flows.import_quarantine import import_quarantine
 from flows.load_nightly import load_nightly
 from freight import pipeline
+from freight.care.reconcile import reconcile
 from freight.errors import ConfigurationError
 from freight.pipeline import PlannedUnit, RawSpool, RunReport, plan_days
-from freight.reconcile import reconcile
 from freight.types import LoadCounts
 from freight.warehouse.migrate import migrate
 from tasks import load as steps

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from prefect.settings import PREFECT_API_URL
 
+from freight.care.reconcile import reconcile
 from freight.catalog import read_catalog
 from freight.pipeline import CoreSteps, run_catalog
-from freight.reconcile import reconcile
 from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
 from tests.conftest import Measured, WarehouseUnderTest

@@ -29,12 +29,12 @@ from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from blocks.warehouse import Warehouse
 from flows.listen import listen, main
-from freight.cli import app
+from freight.care.reconcile import reconcile
+from freight.console.cli import app
+from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded, TransientError
-from freight.reconcile import reconcile
 from freight.settings import PROJECT_ROOT
-from freight.simulator.kafka_broker import LocalKafka
-from freight.streaming import run as beside
+from freight.streaming import session
 from freight.streaming.alive import alive_path
 from freight.streaming.listener import ListenerLoop
 from freight.types import LoadCounts
@@ -595,8 +595,8 @@ def test_what_goes_wrong_in_any_thread_is_in_the_log_of_the_run(
 
     load, tries = StreamLoader.load, itertools.count()
     monkeypatch.setattr(StreamLoader, "load", fail_once)
-    monkeypatch.setattr(beside, "has_marks", fail)
-    monkeypatch.setattr(beside, "AGGREGATES_S", 0.1)
+    monkeypatch.setattr(session, "has_marks", fail)
+    monkeypatch.setattr(session, "AGGREGATES_S", 0.1)
     monkeypatch.setattr(heartbeat, "emit_event", fail)
     state = run_flow(topic=topic, at_end=True)
     assert state.is_completed()

@@ -17,10 +17,10 @@ from blocks.http_api import HttpApi
 from blocks.sql_source import SqlSource
 from flows.load_nightly import load_nightly, main
 from freight import pipeline
+from freight.care.reconcile import reconcile
 from freight.errors import TransientError
 from freight.outward import markdown
 from freight.pipeline import RunReport
-from freight.reconcile import reconcile
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.corridor import HEADER, MACHINES, Corridor, nightly

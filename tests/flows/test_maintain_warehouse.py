@@ -8,7 +8,7 @@ import pytest
 
 from flows.load_nightly import load_nightly
 from flows.maintain_warehouse import maintain_warehouse
-from freight.reconcile import reconcile
+from freight.care.reconcile import reconcile
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.corridor import Corridor, nightly

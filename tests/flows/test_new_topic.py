@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from flows.listen import listen
+from freight.demo.local_kafka import LocalKafka
 from freight.settings import PROJECT_ROOT
-from freight.simulator.kafka_broker import LocalKafka
 from tests.conftest import WarehouseUnderTest
 from tests.lib.checkout import Checkout
 from tests.lib.kafka import new_topic

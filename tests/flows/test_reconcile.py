@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from flows.load_nightly import load_nightly
 from flows.reconcile import SHOWN, reconcile
-from freight.reconcile import AGREE
+from freight.care.reconcile import AGREE
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.corridor import HEADER

@@ -5,8 +5,8 @@ import sqlalchemy as sa
 
 from flows.replay_quarantine import replay_quarantine
 from flows.replay_range import replay_range
+from freight.care.reconcile import reconcile
 from freight.contracts import contracts
-from freight.reconcile import reconcile
 from tasks import load as steps
 from tests.flows.conftest import NewTopic
 from tests.lib.streams import event, rows

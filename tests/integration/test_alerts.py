@@ -29,7 +29,7 @@ from deployments.local import POOL
 from flows.listen import listen
 from flows.load_nightly import load_nightly
 from flows.watch import watch
-from freight.overdue import Night
+from freight.care.overdue import Night
 from freight.warehouse.migrate import migrate
 from tasks import heartbeat
 from tasks import load as steps

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 
 from blocks.http_api import HttpApi
 from freight import retry
+from freight.care.reconcile import reconcile
 from freight.errors import ConfigurationError
 from freight.pipeline import UnitOutcome
 from freight.readers import http_pages
 from freight.readers.raw import RawBatch, RawTable
-from freight.reconcile import reconcile
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest
 from tests.lib.connections import KnownConnections

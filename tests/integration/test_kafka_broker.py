@@ -16,11 +16,11 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from freight.demo.embedded_kafka import EmbeddedKafka, Request, RequestError
+from freight.demo.kafka_jars import fetch_broker
+from freight.demo.local_kafka import LocalKafka, Mechanism
 from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT
-from freight.simulator.embedded_kafka import EmbeddedKafka, Request, RequestError
-from freight.simulator.kafka_broker import LocalKafka, Mechanism
-from freight.simulator.kafka_jars import fetch_broker
 from tests.lib.kafka import Broker, OwnKafka, Sent, delete_records_before, delete_topic, new_topic, produce
 
 LIMIT_S = 30.0
@@ -32,7 +32,7 @@ MESSAGES: list[Sent] = [
 PARENT = """
 import sys, time
 from pathlib import Path
-from freight.simulator.kafka_broker import LocalKafka
+from freight.demo.local_kafka import LocalKafka
 broker = LocalKafka(Path(sys.argv[1]), Path(sys.argv[2]))
 broker.start()
 print(broker.pid, flush=True)

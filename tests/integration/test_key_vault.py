@@ -13,9 +13,9 @@ from blocks import key_vault
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from blocks.warehouse import Warehouse
+from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, TransientError
-from freight.simulator.kafka_broker import LocalKafka
-from freight.streaming import password, run
+from freight.streaming import password, session
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.warehouse.connect import closing, open_engine, transaction
 from freight.warehouse.migrate import migrate
@@ -185,7 +185,7 @@ def test_a_listener_follows_the_password_of_kafka(
 def test_a_listener_waits_for_a_vault_that_is_away(
     vault: StandInVault, postgres_server: PostgresServer, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "BEGIN_WAIT_S", 0.1)
+    monkeypatch.setattr(session, "BEGIN_WAIT_S", 0.1)
     url = postgres_server.new_protected_database("canary one")
     with closing(open_engine(url, password=lambda **_: "canary one")) as engine:
         migrate(engine)

@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from freight import retry
+from freight.care.reconcile import reconcile
 from freight.catalog import read_catalog
 from freight.errors import ConfigurationError, TransientError
 from freight.pipeline import CoreSteps, RunReport, run_catalog
-from freight.reconcile import reconcile
 from freight.types import LoadCounts, RunId
 from freight.warehouse import bulk
 from freight.warehouse.connect import Engine, open_engine, transaction

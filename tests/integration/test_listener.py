@@ -14,10 +14,10 @@ from confluent_kafka import Producer
 
 from blocks.azure_tokens import azure_tokens
 from blocks.kafka_cluster import KafkaCluster
+from freight.care.reconcile import reconcile
+from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded
-from freight.reconcile import reconcile
 from freight.simulator.certificates import write_certificates
-from freight.simulator.kafka_broker import LocalKafka
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.poison import PoisonLimits

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from freight.care.reconcile import reconcile
+from freight.demo.local_kafka import LocalKafka
 from freight.errors import PositionFenced, TransientError
-from freight.reconcile import reconcile
-from freight.simulator.kafka_broker import LocalKafka
 from freight.streaming import listener
 from freight.types import LoadCounts
 from freight.warehouse.aggregates import refresh_aggregates

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from freight.simulator.kafka_broker import LocalKafka
+from freight.demo.local_kafka import LocalKafka
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
 from tests.conftest import Measured, WarehouseUnderTest

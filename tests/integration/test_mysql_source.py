@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from freight import retry
+from freight.care.reconcile import reconcile
 from freight.databases import Database
 from freight.errors import ConfigurationError, DpaError
 from freight.pipeline import UnitOutcome
-from freight.reconcile import reconcile
 from freight.simulator.certificates import write_certificates
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest, cannot_test

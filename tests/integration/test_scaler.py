@@ -11,9 +11,9 @@ from threading import Event
 
 import pytest
 
+from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, TransientError
-from freight.simulator.kafka_broker import LocalKafka
-from freight.streaming import roll, run
+from freight.streaming import roll, session
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.micro_batch import BatchLimits
@@ -99,7 +99,7 @@ def battery(postgres_warehouse: WarehouseUnderTest, kafka: LocalKafka) -> Iterat
 
 @pytest.fixture
 def scaled(battery: Battery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scaled]:
-    monkeypatch.setattr(run, "HEARTBEAT_S", 0.3)
+    monkeypatch.setattr(session, "HEARTBEAT_S", 0.3)
     stream = battery.listening().stream
     with ExitStack() as at_the_end:
         runs = ThreadRuns(battery, at_the_end)
@@ -121,7 +121,7 @@ def test_a_burst_brings_listeners_that_drain_when_it_is_over_and_nothing_is_lost
         scaled.until(lambda look: look.seen.live == 3)
     scaled.until(lambda look: look.seen.live == 1 and battery.is_read and not look.seen.draining)
     ends = [one.why for one, _ in scaled.runs.started if one.why]
-    assert ends == [run.DRAINED] * (len(scaled.runs.started) - 1)
+    assert ends == [session.DRAINED] * (len(scaled.runs.started) - 1)
     assert scaled.most == 3
     assert (scaled.runs.alerts, scaled.runs.settled) == ([], [])
     scaled.runs.at_the_end.close()
@@ -176,7 +176,7 @@ def test_a_listener_whose_loop_is_stuck_is_told_to_end_and_replaced_once(
     go_on.set()
     scaled.until(lambda look: look.seen.draining == 0)
     assert len(scaled.runs.started) == 2
-    assert scaled.runs.started[0][0].why == run.DRAINED
+    assert scaled.runs.started[0][0].why == session.DRAINED
     scaled.runs.at_the_end.close()
     battery.assert_nothing_is_lost_or_doubled()
 

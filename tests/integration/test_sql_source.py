@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mssql
 
 from freight import databases, retry
+from freight.care.reconcile import reconcile
 from freight.contracts import contract_for, contracts
 from freight.contracts.contract import Drift
 from freight.databases import Database, log_in, translate
@@ -19,7 +20,6 @@ from freight.pipeline import RunReport, UnitOutcome, extract_unit, load_conforme
 from freight.readers import Place, sql_table
 from freight.readers.sql_table import SqlOptions, TableDelivery, TableRows, _Now, _Table, _Window
 from freight.readers.watermarks import note
-from freight.reconcile import reconcile
 from freight.types import BatchId, LoadCounts, Position
 from freight.warehouse.connect import reading
 from freight.warehouse.explain import explain

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from freight.care.reconcile import reconcile
 from freight.catalog import Catalog, Source
 from freight.contracts import contracts
+from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError
-from freight.reconcile import reconcile
-from freight.replay import replay
-from freight.simulator.kafka_broker import LocalKafka
+from freight.quarantine.replay import replay
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.replay_range import Wanted, replay_range

@@ -19,8 +19,8 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+from freight.demo import local_kafka
 from freight.settings import PROJECT_ROOT
-from freight.simulator import kafka_broker
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
 from tests.lib.aks import AKS, as_applied, template
@@ -172,10 +172,10 @@ def battery(
 ) -> Iterator[Battery]:
     """A warehouse and a Kafka that pods reach, and that all runs are told of."""
     assert cluster is None
-    monkeypatch.setattr(kafka_broker, "HOST", host)
+    monkeypatch.setattr(local_kafka, "HOST", host)
     with (
         own_server({"listen_addresses": f"127.0.0.1,{host}"}) as server,
-        kafka_broker.LocalKafka(kafka_jars, tmp_path_factory.mktemp("kafka")) as kafka,
+        local_kafka.LocalKafka(kafka_jars, tmp_path_factory.mktemp("kafka")) as kafka,
     ):
         let_everybody_in(server)
         url = server.new_database()

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from freight.simulator.kafka_broker import LocalKafka
+from freight.demo.local_kafka import LocalKafka
 
 LIMIT_S = 30.0
 POLL_EVERY = 1000  # messages between looks at the delivery reports

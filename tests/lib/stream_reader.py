@@ -8,7 +8,7 @@ import polars as pl
 from freight.contracts import contract_for
 from freight.streaming.conform import Received, Span, conform
 from freight.streaming.messages import MESSAGE_SCHEMA
-from freight.streaming.run import new_listener, open_stream_engine
+from freight.streaming.session import new_listener, open_stream_engine
 from freight.types import RunId
 from freight.warehouse.partitions import keep_partitions
 from freight.warehouse.stream_load import MicroBatch, StreamLoader

@@ -18,16 +18,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freight.reconcile import reconcile
+from freight.care.reconcile import reconcile
+from freight.demo.local_kafka import LocalKafka
 from freight.simulator import Corridor, hostile, poisoned, transaction_messages
-from freight.simulator.kafka_broker import LocalKafka
 from freight.simulator.producer import send_messages
-from freight.streaming import run as streaming_run
+from freight.streaming import session
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.poison import PoisonLimits
-from freight.streaming.run import listen, new_listener, open_stream_engine
+from freight.streaming.session import listen, new_listener, open_stream_engine
 from freight.streaming.status import Status
 from freight.types import PasswordSource, RunId
 from freight.warehouse.aggregates import refresh_aggregates
@@ -256,7 +256,7 @@ def _listen(url: str, bootstrap: str, topic: str, group: str, *options: str) -> 
     engine = open_stream_engine(url, stream)
     if when := told.get("dies"):
         _die(engine, when, int(told["at"]))
-    streaming_run.HEARTBEAT_S = float(told.get("beats", streaming_run.HEARTBEAT_S))
+    session.HEARTBEAT_S = float(told.get("beats", session.HEARTBEAT_S))
     limits = BatchLimits(rows=int(told.get("rows", "500")), age_s=0.05)
     source = KafkaSource({"bootstrap.servers": bootstrap, **QUICK}, topic, group)
     listen(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from freight.errors import SourceError
 from freight.parsers import json_records
-from freight.parsers.frames import read_frame
 from freight.parsers.output import Output
+from freight.parsers.wire import read_frame
 
 KEYS = ("id", "a b", '"},{"')
 TRAPS = st.sampled_from(["},{", '"},{"', "[{", "}]", "\\", '"', "\n"])

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from freight.care.reconcile import reconcile
 from freight.errors import TransientError
-from freight.reconcile import reconcile
 from freight.retry import RetryPolicy
 from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.poison import PoisonLimits
-from freight.streaming.run import new_listener, open_stream_engine
+from freight.streaming.session import new_listener, open_stream_engine
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse.aggregates import refresh_aggregates

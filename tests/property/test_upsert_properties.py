@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from freight.reconcile import reconcile
+from freight.care.reconcile import reconcile
 from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest

@@ -15,8 +15,8 @@ import pytest
 
 from freight.errors import SourceError
 from freight.parsers import access_odbc
-from freight.parsers.frames import read_frame
 from freight.parsers.output import Output
+from freight.parsers.wire import read_frame
 
 WISHES = {"headers": ["code", "site"], "table": None}
 COLUMNS = {"Notes": ["what"], "Machines": ["code", "site", "when", "tonnes"]}

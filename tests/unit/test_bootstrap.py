@@ -179,9 +179,9 @@ class TestFindingPython:
 
 def checkout(folder: Path) -> Path:
     """Make a folder that looks like the repository to the bootstrap."""
-    (folder / "freight").mkdir(parents=True)
+    (folder / "freight" / "console").mkdir(parents=True)
     (folder / "freight" / "__init__.py").write_text("", encoding="utf-8")
-    (folder / "freight" / "cli.py").write_text(
+    (folder / "freight" / "console" / "cli.py").write_text(
         "import sys\ndef main(): print('dpa', *sys.argv[1:])\n", encoding="utf-8"
     )
     shutil.copy(SOURCE, folder)
@@ -374,10 +374,10 @@ class TestCommands:
     def test_run_simulates_then_loads(self, started: list[list[str]]) -> None:
         self.exit_codes["flows.load_nightly --help"] = 3
         assert bootstrap.main(["run", "--help"]) == 3
-        assert started == [["-m", "freight.cli", "demo"], ["-m", "flows.load_nightly", "--help"]]
+        assert started == [["-m", "freight.console.cli", "demo"], ["-m", "flows.load_nightly", "--help"]]
 
     def test_run_stops_when_the_simulation_fails(self, started: list[list[str]]) -> None:
-        self.exit_codes["freight.cli demo"] = 4
+        self.exit_codes["freight.console.cli demo"] = 4
         assert bootstrap.main(["run"]) == 4
         assert len(started) == 1
 
@@ -395,8 +395,8 @@ class TestCommands:
             (["test", "-k", "x"], ["-m", "pytest", "-k", "x"]),
             (["chaos", "-x"], ["-m", "pytest", "-m", "chaos", "-n", "2", "-x"]),
             (["bench"], ["-m", "benchmarks"]),
-            (["stream", "--seconds", "8"], ["-m", "freight.cli", "stream", "--seconds", "8"]),
-            (["reset", "--yes"], ["-m", "freight.cli", "reset", "--yes"]),
+            (["stream", "--seconds", "8"], ["-m", "freight.console.cli", "stream", "--seconds", "8"]),
+            (["reset", "--yes"], ["-m", "freight.console.cli", "reset", "--yes"]),
         ],
     )
     def test_arguments_are_passed_on(self, started: list[list[str]], arguments: list[str], expected: list[str]) -> None:

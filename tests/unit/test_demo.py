@@ -13,13 +13,13 @@ import pytest
 import yaml
 from rich.console import Console
 
-from freight import demo
 from freight.catalog import read_catalog
-from freight.demo import Wishes, stream_demo
+from freight.demo import session
+from freight.demo.broker import delete_demo_data, demo_broker
+from freight.demo.session import Wishes, stream_demo
 from freight.errors import ConfigurationError
 from freight.pipeline import CoreSteps, run_catalog
 from freight.settings import PROJECT_ROOT, Settings
-from freight.simulator.demo_broker import delete_demo_data, demo_broker
 from freight.types import RunId
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
@@ -29,7 +29,7 @@ QUICK = Wishes(rate=50, seconds=1)
 ONCE_MORE = """
 import os, signal, time
 from rich.console import Console
-from freight.demo import _requests_to_end
+from freight.demo.session import _requests_to_end
 with _requests_to_end(Console()):
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.6)
@@ -84,7 +84,7 @@ def test_a_listener_that_fails_ends_the_session_and_is_no_success(
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise ConfigurationError("the stream is parked")
 
-    monkeypatch.setattr(demo, "listen", fail)
+    monkeypatch.setattr(session, "listen", fail)
     success, printed = run(settings)
     assert not success
     assert "FAILED freight.transactions: the stream is parked" in printed
@@ -108,7 +108,7 @@ def test_one_demo_at_a_time_has_the_broker_and_its_data_stays_while_it_runs(sett
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_comes_twice_at_once_is_one_request(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with demo._requests_to_end(Console()) as asked:
+    with session._requests_to_end(Console()) as asked:
         assert not asked()
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)

@@ -9,9 +9,9 @@ import pytest
 import typer
 
 import bootstrap
-from freight.cli import app
+from freight.console.cli import app
 from freight.contracts import contracts
-from freight.dictionary import render
+from freight.contracts.dictionary import render
 from freight.settings import PROJECT_ROOT
 
 DOCUMENTS = sorted(

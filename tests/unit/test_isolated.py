@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from freight.frames import BAD_ROWS_SCHEMA
-from freight.parsers.frames import FRAME_LIMIT_BYTES, START, Frame, read_frame, write_frame
 from freight.parsers.output import FAULTS
+from freight.parsers.wire import FRAME_LIMIT_BYTES, START, Frame, read_frame, write_frame
 from freight.readers.isolated import BYTES_PER_SECOND, PATIENCE_S, Patience, cpu_limit_s
 
 MEGABYTE = 1 << 20

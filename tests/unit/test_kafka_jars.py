@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from freight.demo import kafka_jars
+from freight.demo.embedded_kafka import EmbeddedKafka
+from freight.demo.kafka_jars import fetch_broker, why_not
+from freight.demo.local_kafka import LocalKafka, new_cluster_id, open_broker
 from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT
-from freight.simulator import kafka_jars
-from freight.simulator.embedded_kafka import EmbeddedKafka
-from freight.simulator.kafka_broker import LocalKafka, new_cluster_id, open_broker
-from freight.simulator.kafka_jars import fetch_broker, why_not
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
 
@@ -140,7 +140,7 @@ def test_jars_that_somebody_has_spoilt_since_are_named_with_the_remedy(
 def test_of_two_processes_at_once_one_downloads(program: Program, cache: Path) -> None:
     program("java", JAVA_17)
     program("mvn", f"sleep 1; {MAVEN}")
-    imports = "from pathlib import Path; from freight.simulator import kafka_jars"
+    imports = "from pathlib import Path; from freight.demo import kafka_jars"
     told = f"kafka_jars.LISTED = Path({str(kafka_jars.LISTED)!r})"
     code = f"{imports}; {told}; print(kafka_jars.fetch_broker(Path({str(cache)!r})))"
     both = [

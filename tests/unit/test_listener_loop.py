@@ -5,7 +5,7 @@ import pytest
 from freight.streaming import listener
 from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.micro_batch import BatchLimits
-from freight.streaming.run import new_listener
+from freight.streaming.session import new_listener
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse.streams import Stream

@@ -24,7 +24,7 @@ from deployments.local import Place, server_environment
 from deployments.login import OURS, POWERSHELL, THEIRS, chosen_login, kept_login, source_line, tell_shells
 from flows import listen, load_nightly
 from freight.addresses import is_loopback
-from freight.cli import app
+from freight.console.cli import app
 from freight.errors import ConfigurationError
 from freight.settings import Settings
 from freight.simulator.certificates import write_certificates

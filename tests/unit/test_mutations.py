@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from freight.care.reconcile import reconcile
 from freight.errors import InvariantViolated
 from freight.pipeline import load_conformed, steps
-from freight.reconcile import reconcile
 from freight.types import BatchId, Position
 from freight.warehouse import load, upsert
 from freight.warehouse.connect import Engine

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 
 from deployments.automations import ALERTS
+from freight.care.overdue import Night, stale_datasets
 from freight.errors import ConfigurationError
-from freight.overdue import Night, stale_datasets
 from freight.settings import PROJECT_ROOT
 
 NOW = datetime(2026, 3, 16, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from freight import doctor
+from freight.care import doctor
 from freight.errors import ConfigurationError
 from freight.parsers.confinement import Confinement
 from freight.privacy import keep_private, open_places, privacy_warning
@@ -52,7 +52,7 @@ def modes_below(folder: Path) -> set[str]:
 
 def dpa(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "freight.cli", *arguments],
+        [sys.executable, "-m", "freight.console.cli", *arguments],
         env={**os.environ, "DPA_HOME": str(home), **environment},
         cwd=PROJECT_ROOT,
         capture_output=True,

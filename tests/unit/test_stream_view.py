@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console, RenderableType
 
-from freight.stream_view import (
+from freight.demo.view import (
     StreamView,
     TopicBalance,
     TopicNow,

@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
+from freight.console.summary import headline, print_summary, shortfalls
 from freight.pipeline import RunReport, UnitOutcome
-from freight.summary import headline, print_summary, shortfalls
 from freight.types import LoadCounts, RunId
 
 MILLION = LoadCounts(read=1_000_000, inserted=899_999, unchanged=100_000, quarantined=1)

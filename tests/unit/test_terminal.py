@@ -7,11 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from freight.console.progress import progress
+from freight.console.sources import _table
 from freight.errors import ConfigurationError, SourceError
 from freight.log import log_to_file
 from freight.pipeline import UnitOutcome
-from freight.progress import progress
-from freight.source_commands import _table
 from freight.terminal import Terminal
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj.exe\u2066 [link=http://evil.example]x[/link] [/nothing]"

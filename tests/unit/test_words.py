@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from freight.contracts import Column, contracts
-from freight.contracts.words import broken_rules, in_words
+from freight.quarantine.words import broken_rules, in_words
 from freight.types import ReasonCode
 
 TRANSACTIONS = contracts()["transactions"]

@@ -13,15 +13,15 @@ import polars as pl
 
 from freight.catalog import Catalog
 from freight.contracts import Contract, contract_for
-from freight.contracts.words import broken_rules, in_words
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.pipeline.archive import name_of_version
+from freight.quarantine.book import AUTHOR, KEY, cells_of, key_of
+from freight.quarantine.given_back import GivenBack, read_given_back
+from freight.quarantine.replay import Returned, Returning, kind_of, load_back, unit_of
+from freight.quarantine.words import broken_rules, in_words
 from freight.readers import SourceFile
-from freight.readers.corrections import GivenBack, read_given_back
-from freight.replay import Returned, Returning, kind_of, load_back, unit_of
 from freight.reports.cells import shown, visible
-from freight.reports.quarantine_book import AUTHOR, KEY, cells_of, key_of
 from freight.types import BatchId, LoadCounts, RunId
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.quarantine import Correction, QuarantinedRow, file_of, rows_by_id

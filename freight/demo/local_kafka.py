@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+from freight.demo.embedded_kafka import EmbeddedKafka
+from freight.demo.kafka_jars import KAFKA_VERSION, fetch_broker, why_not
 from freight.errors import ConfigurationError
 from freight.simulator.certificates import write_certificates
-from freight.simulator.embedded_kafka import EmbeddedKafka
-from freight.simulator.kafka_jars import KAFKA_VERSION, fetch_broker, why_not
 
 __all__ = ["EmbeddedKafka", "LocalKafka", "Login", "Mechanism", "fetch_broker", "open_broker", "why_not"]
 

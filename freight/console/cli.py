@@ -8,23 +8,23 @@ from uuid import uuid4
 
 import typer
 
+from freight.care.doctor import examine
+from freight.care.maintain import SPOOL_DAYS, maintain
+from freight.care.reconcile import AGREE, reconcile
 from freight.catalog import read_catalog
+from freight.console.quarantine import app as quarantine_commands
+from freight.console.sources import app as source_commands
 from freight.database_urls import safe_url
-from freight.demo import Wishes, stream_demo
-from freight.doctor import examine
+from freight.demo.broker import delete_demo_data
+from freight.demo.session import Wishes, stream_demo
 from freight.errors import ConfigurationError, DpaError
 from freight.log import log_to_file
-from freight.maintenance import SPOOL_DAYS, maintain
 from freight.privacy import keep_private
-from freight.quarantine_commands import app as quarantine_commands
+from freight.quarantine.replay import replay
 from freight.readers.access_jars import fetch_access
-from freight.reconcile import AGREE, reconcile
-from freight.replay import replay
 from freight.reports.export import export
 from freight.settings import Settings, load_settings, started_by
 from freight.simulator import fill_landing
-from freight.simulator.demo_broker import delete_demo_data
-from freight.source_commands import app as source_commands
 from freight.streaming.alive import age_s, alive_path
 from freight.terminal import Terminal
 from freight.types import RunId

@@ -12,11 +12,11 @@ import typer
 from rich.table import Table
 
 from freight.catalog import read_catalog
+from freight.console.summary import bad_row_lines, check_line
 from freight.errors import ConfigurationError
 from freight.pipeline import check_source, preview_source
 from freight.scaffold import Scaffold, Wish, scaffold_source
 from freight.settings import PROJECT_ROOT, load_settings
-from freight.summary import bad_row_lines, check_line
 from freight.terminal import Terminal, cell
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import require_current

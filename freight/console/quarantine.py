@@ -8,10 +8,10 @@ from uuid import uuid4
 import typer
 
 from freight.catalog import read_catalog
-from freight.corrections import Import, import_corrections
 from freight.log import log_to_file
+from freight.quarantine.book import MOST_ROWS, USUAL_ROWS, book_name, write_quarantine_book
+from freight.quarantine.corrections import Import, import_corrections
 from freight.readers import find_files
-from freight.reports.quarantine_book import MOST_ROWS, USUAL_ROWS, book_name, write_quarantine_book
 from freight.settings import load_settings, started_by
 from freight.terminal import Terminal
 from freight.types import RunId

@@ -1,4 +1,4 @@
-"""The data dictionary, written from the contracts: `python -m freight.dictionary > docs/data-dictionary.md`."""
+"""Writes the data dictionary from the contracts: `python -m freight.contracts.dictionary > docs/data-dictionary.md`."""
 
 from collections.abc import Iterable
 

@@ -19,21 +19,21 @@ from uuid import uuid4
 
 from rich.console import Console
 
+from freight.care.reconcile import AGREE, reconcile
 from freight.catalog import Catalog, read_catalog
 from freight.database_urls import safe_url
+from freight.demo.broker import demo_broker
+from freight.demo.embedded_kafka import EmbeddedKafka
+from freight.demo.local_kafka import LocalKafka
+from freight.demo.view import StreamView, TopicBalance, TopicNow, balance_lines, balance_table
 from freight.errors import ConfigurationError, DpaError
 from freight.pipeline import CoreSteps, run_catalog
-from freight.reconcile import AGREE, reconcile
 from freight.settings import Settings, started_by
 from freight.simulator import Corridor, fill_landing
-from freight.simulator.demo_broker import demo_broker
-from freight.simulator.embedded_kafka import EmbeddedKafka
-from freight.simulator.kafka_broker import LocalKafka
 from freight.simulator.producer import Terminals, make_topics
-from freight.stream_view import StreamView, TopicBalance, TopicNow, balance_lines, balance_table
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings
-from freight.streaming.run import listen, new_listener, open_stream_engine, topic_of
+from freight.streaming.session import listen, new_listener, open_stream_engine, topic_of
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse import ledger

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from freight.demo.embedded_kafka import EmbeddedKafka
+from freight.demo.kafka_jars import has_to_fetch
+from freight.demo.local_kafka import LocalKafka, open_broker
 from freight.errors import ConfigurationError
-from freight.simulator.embedded_kafka import EmbeddedKafka
-from freight.simulator.kafka_broker import LocalKafka, open_broker
-from freight.simulator.kafka_jars import has_to_fetch
 
 FOLDER = ".kafka"
 DATA, LOCK = "demo", "demo.lock"

@@ -17,8 +17,8 @@ from openpyxl.worksheet.datavalidation import DataValidation
 
 from freight.contracts import Column, Contract, contract_for
 from freight.contracts.headers import known_headers, normalise
-from freight.contracts.words import broken_rules, in_words
 from freight.errors import ConfigurationError
+from freight.quarantine.words import broken_rules, in_words
 from freight.reports.cells import set_cell, set_text
 from freight.reports.workbook import in_place_of, set_up_page
 from freight.warehouse.connect import Engine, reading

@@ -1,0 +1,1 @@
+"""Terminals, a local Kafka and listeners in one process: `make stream`."""

@@ -1,0 +1,1 @@
+"""The ways back from quarantine: a contract that now accepts a row, or a person who corrects it in a workbook."""
