@@ -29,12 +29,14 @@ from freight.streaming.alive import age_s, alive_path
 from freight.terminal import Terminal
 from freight.types import RunId
 from freight.warehouse import ledger
+from freight.warehouse.backup import back_up
 from freight.warehouse.connect import Engine, open_engine, reading, transaction
 from freight.warehouse.explain import explain
 from freight.warehouse.migrate import drop_everything, migrate, require_current
 from freight.warehouse.purge import Retention
 from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import accept_gaps
+from freight.whole_files import new_file
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(source_commands, name="sources")
@@ -185,6 +187,19 @@ def export_command(
     _, engine = _warehouse()
     require_current(engine)
     console.print(str(export(engine, name, file, replace=replace, raw=raw)), markup=False)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The copy, such as backup/dwh.sqlite.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a file that is there.")] = False,
+) -> None:
+    """Copy the warehouse into one file, also while it is in use; on PostgreSQL by pg_dump."""
+    settings, engine = _warehouse()
+    with new_file(file, replace=replace) as unfinished:
+        version = back_up(engine, unfinished)
+    place = safe_url(settings.warehouse_url)
+    console.print(f"{file} is a copy of {place}, of schema version {version}", markup=False)
 
 
 @app.command(name="accept-gap")

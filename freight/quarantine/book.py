@@ -20,9 +20,10 @@ from freight.contracts.headers import known_headers, normalise
 from freight.errors import ConfigurationError
 from freight.quarantine.words import broken_rules, in_words
 from freight.reports.cells import set_cell, set_text
-from freight.reports.workbook import in_place_of, set_up_page
+from freight.reports.workbook import set_up_page
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.quarantine import QuarantinedRow, newest_waiting_rows
+from freight.whole_files import in_place_of
 
 KEY = "Key"
 # Headings around the columns of the contract, and widths in characters.

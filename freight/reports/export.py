@@ -17,9 +17,10 @@ from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 from freight.errors import ConfigurationError
 from freight.reports.cells import CELL_LIMIT, SHEET_ROWS, fits, set_cell
 from freight.reports.formulas import GUARD, guarded
-from freight.reports.workbook import INSTANT, in_place_of
+from freight.reports.workbook import INSTANT
 from freight.warehouse.connect import Engine
 from freight.warehouse.extracts import Extract, extract
+from freight.whole_files import new_file
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +70,9 @@ def export(engine: Engine, name: str, path: Path, *, replace: bool = False, raw:
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise ConfigurationError(f"{path.name}: name a file that ends in {' or '.join(WRITERS)}")
-    if (path.exists() or path.is_symlink()) and not replace:
-        raise ConfigurationError(f"{path} is there already: name another file, or say --replace")
     texts = _Texts(raw)
-    try:
-        with extract(engine, name) as found, in_place_of(path) as unfinished:
-            write(found, name, unfinished, texts)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
+    with extract(engine, name) as found, new_file(path, replace=replace) as unfinished:
+        write(found, name, unfinished, texts)
     exported = Exported(name, path, found.taken, texts.guarded)
     log.info("%s", exported)
     return exported

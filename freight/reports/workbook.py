@@ -1,9 +1,6 @@
 """The supply chain report: one Excel workbook, from one state of the warehouse."""
 
-import os
-import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import batched
@@ -24,6 +21,7 @@ from freight.errors import ConfigurationError
 from freight.reports.cells import SHEET_ROWS, CellValue, set_cell, set_text
 from freight.warehouse.connect import Engine
 from freight.warehouse.report_queries import ReportData, read_report
+from freight.whole_files import in_place_of
 
 WORKBOOK_NAME = "supply_chain_report.xlsx"
 SIMULATED_NOTICE = "SIMULATED DATA"
@@ -160,30 +158,6 @@ def write_workbook(engine: Engine, path: Path, *, simulated: bool, now: datetime
             f"{path.name} cannot be written: {error.strerror or error}; close it in Excel or choose another folder"
         ) from error
     return path
-
-
-@contextmanager
-def in_place_of(path: Path) -> Iterator[Path]:
-    """Give a file in the same folder, which takes the place of `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
-    try:
-        yield unfinished
-        _keep_access(path, unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _keep_access(old: Path, new: Path) -> None:
-    """Give a file the group and mode of ours that it replaces: what somebody has opened on purpose stays open."""
-    if os.name == "nt":
-        return  # its folder decides
-    with suppress(OSError):  # there is none, or its group is none of ours
-        there = old.lstat()
-        if stat.S_ISREG(there.st_mode) and there.st_uid == os.geteuid():
-            os.chown(new, -1, there.st_gid)
-            new.chmod(stat.S_IMODE(there.st_mode))
 
 
 def _workbook(data: ReportData, *, simulated: bool, now: datetime) -> Workbook:

@@ -46,13 +46,18 @@ def require_current(engine: Engine) -> None:
     Raises:
         ConfigurationError: it has another one, or none.
     """
-    with reading(engine) as connection:
-        found = _version(connection)
+    found = schema_version(engine)
     if found != newest_version():
         raise ConfigurationError(
             f"the warehouse has schema version {found or 'none'}, this release needs {newest_version()}: "
             "run `dpa migrate`"
         )
+
+
+def schema_version(engine: Engine) -> str | None:
+    """Return the schema version of a warehouse; None if it was never migrated."""
+    with reading(engine) as connection:
+        return _version(connection)
 
 
 def alembic_config(connection: sa.Connection | None = None) -> Config:

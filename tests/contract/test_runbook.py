@@ -81,8 +81,8 @@ def shell(corridor: Corridor, warehouse: WarehouseUnderTest) -> Callable[[str], 
 def test_a_restored_backup_and_the_next_run_give_what_was_there(
     corridor: Corridor, warehouse: WarehouseUnderTest, shell: Callable[[str], None]
 ) -> None:
-    tool = "sqlite" if warehouse.engine.dialect.name == "sqlite" else "pg_"
-    backup, restore = (block for block in blocks(RUNBOOK, "sh") if tool in block)
+    suffix = ".sqlite" if warehouse.engine.dialect.name == "sqlite" else ".dump"
+    backup, restore = (block for block in blocks(RUNBOOK, "sh") if re.search(rf"backup/dwh_.*\{suffix}", block))
     shell(backup)
     corridor.write_transactions("erp_20260204.csv", [GOOD.replace("TRX-1", "TRX-4")])
     corridor.write_machines("machines_20260202.json", [{**MACHINES[0], "site_location": "Edéa"}])
