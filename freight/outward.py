@@ -7,7 +7,6 @@ sees is spelled out, such as \x1b. Signs that only change how text looks (`*`, `
 does a bare address: it shows where it leads.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -54,9 +53,3 @@ def plain(text: str) -> str:
 def markdown(text: str) -> str:
     """Return text as one line of Markdown, or a cell of a table, in which it is nothing but text."""
     return text.translate(SUBJECTS["markdown"])
-
-
-def markdown_code(text: str, language: str = "") -> str:
-    """Return lines as a block of code that they cannot end."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}{language}\n{plain(text)}\n{fence}"

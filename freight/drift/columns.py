@@ -18,7 +18,6 @@ from freight.contracts.headers import (
     normalise,
     shown,
 )
-from freight.drift.alias import alias_patch
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.validation import Locale, split
@@ -98,9 +97,6 @@ def _renamed(match: HeaderMatch, renames: Sequence[_Rename], headers: str, comma
         f"have the header corrected; or, if it is the same column in the same unit, add {added} in "
         f"{_module(match.contract)}, then `{command}`"
     )
-    patch = alias_patch(match.contract.dataset, aliases)
-    if patch and len(aliases) == len(renames):
-        remedy += f". For `git apply`:\n{patch}"
     return SourceError("renamed_column", "; ".join([*told, headers]), column=name_in(renames[0].cell), remedy=remedy)
 
 

@@ -140,7 +140,7 @@ def test_a_run_that_left_something_out_is_completed_by_the_name_degraded(corrido
     assert isinstance(state.result(), RunReport)
 
 
-def test_columns_that_changed_are_told_and_a_patch_is_shown_line_by_line(corridor: Corridor) -> None:
+def test_columns_that_changed_are_shown_with_the_remedy(corridor: Corridor) -> None:
     def rows(first: int, volume: int) -> list[str]:
         return [f"TRX-{first + i},MCH-001,2026-02-01 10:00:00,{volume},OK" for i in range(200)]
 
@@ -156,8 +156,8 @@ def test_columns_that_changed_are_told_and_a_patch_is_shown_line_by_line(corrido
     corridor.write("erp_20260205.csv", "\n".join([renamed, *rows(3_000, 10)]))
     state = run_flow()
     assert (state.is_failed(), "[renamed_column]" in str(state.message)) == (True, True)
-    patch = "For `git apply`:\n\n```diff\n--- a/freight/contracts/transactions.py\n+++ b/"
-    assert patch in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
+    remedy = "add 'statut_code' to the aliases of 'status_code' in freight/contracts/transactions.py, then `dpa retry"
+    assert remedy in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
 
 
 STEPS: dict[str, Callable[..., str]] = {

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from blocks.alert_channel import AlertChannel, Kind
 from deployments.automations import ALERTS, Alert
-from freight.outward import BODIES, SUBJECTS, markdown, markdown_code, plain
+from freight.outward import BODIES, SUBJECTS, markdown, plain
 from tests.lib.alerting import Answers, answering
 from tests.unit.test_alert_channel import MAIL, SMS, TEAMS, TWILIO
 
@@ -165,9 +165,3 @@ def test_markdown_of_a_cell_is_text_in_one_line() -> None:
     told = markdown(HOSTILE + "\n# heading\n\n| a | b |\n")
     assert "\n" not in told
     assert not [sign for sign in (*MARKUP, "[", "|") if sign in told]
-
-
-def test_code_cannot_end_its_block() -> None:
-    lines = markdown_code("a\n```\n![](http://evil.example)\n````\nb").split("\n")
-    assert lines[0] == lines[-1] == "`````"
-    assert "`````" not in lines[1:-1]
