@@ -6,9 +6,8 @@
 from freight.simulator.corridor import MACHINE_TYPES, STATIONS, TERMINALS, Station, Terminal, stations
 from freight.simulator.events import MOVE_DAY, TRANSACTION_SCHEMA, Corridor, Machine
 from freight.simulator.faults import FAULTS, FAULTS_OF_COMMA_FILES, Fault, as_text, break_rows
-from freight.simulator.hostile import hostile
 from freight.simulator.landing import LandingSummary, fill_landing
-from freight.simulator.poison import POISON, UNTIDY, Poison, poisoned, untidied
+from freight.simulator.poison import POISON, Poison, poisoned
 from freight.simulator.stream import (
     Message,
     Messages,
@@ -19,7 +18,7 @@ from freight.simulator.stream import (
     transaction_messages,
 )
 from freight.simulator.terminal_events import EVENT_SCHEMA
-from freight.simulator.writers import COMMA, FRENCH, UTF16_TAB, Dialect, write_csv, write_erp_excel, write_json
+from freight.simulator.writers import COMMA, FRENCH, Dialect, write_csv, write_erp_excel, write_json
 
 __all__ = [
     "COMMA",
@@ -33,8 +32,6 @@ __all__ = [
     "STATIONS",
     "TERMINALS",
     "TRANSACTION_SCHEMA",
-    "UNTIDY",
-    "UTF16_TAB",
     "Corridor",
     "Dialect",
     "Fault",
@@ -49,14 +46,12 @@ __all__ = [
     "break_rows",
     "fill_landing",
     "first_live_number",
-    "hostile",
     "live_terminal_events",
     "live_transactions",
     "poisoned",
     "stations",
     "terminal_event_messages",
     "transaction_messages",
-    "untidied",
     "write_csv",
     "write_erp_excel",
     "write_json",

@@ -16,21 +16,28 @@ DEPTH = 100_000
 
 
 class Poison(NamedTuple):
-    """What a poisonous message consists of (None: a tombstone), and its reason code in quarantine."""
+    """What takes the place of a message.
+
+    Attributes:
+        value: The bytes of the message; None for a tombstone.
+        reason: The reason code in quarantine; None for a message that is sound.
+    """
 
     value: bytes | None
-    reason: str
+    reason: str | None
 
 
 def _json(record: object) -> bytes:
     return orjson.dumps(record)
 
 
-def _time_field(record: Record) -> str:
+def time_field(record: Record) -> str:
+    """Return the name of the field that says when something happened."""
     return "event_at" if "event_at" in record else "date"
 
 
-def _with(record: Record, **fields: object) -> bytes:
+def with_fields(record: Record, **fields: object) -> bytes:
+    """Return the JSON of a record with other values in some fields."""
     return _json({**record, **fields})
 
 
@@ -38,69 +45,53 @@ def _without(record: Record, field: str) -> bytes:
     return _json({name: value for name, value in record.items() if name != field})
 
 
-def _literal(record: Record, field: str, literal: bytes) -> bytes:
-    """Write a field as bytes that no JSON writer would write."""
-    return _with(record, **{field: "@literal@"}).replace(b'"@literal@"', literal)
+def with_literal(record: Record, field: str, text: bytes) -> bytes:
+    """Return the JSON of a record with a field as bytes that no JSON writer would write."""
+    return with_fields(record, **{field: "@literal@"}).replace(b'"@literal@"', text)
 
 
 # Of a sound record of either topic each makes a message that is bad in one way.
 POISON: dict[str, Callable[[Record], Poison]] = {
     "tombstone": lambda _: Poison(None, "tombstone"),
-    "bad_encoding": lambda r: Poison(_literal(r, "machine_id", b'"Ngaound\xe9r\xe9"'), "bad_encoding"),
+    "bad_encoding": lambda r: Poison(with_literal(r, "machine_id", b'"Ngaound\xe9r\xe9"'), "bad_encoding"),
     "empty": lambda _: Poison(b"", "not_json"),
     "blank": lambda _: Poison(b" \r\n\t", "not_json"),
     "no_json": lambda _: Poison(b"<event/>", "not_json"),
     "cut_off": lambda r: Poison(_json(r)[:-9], "not_json"),
     "two_documents": lambda r: Poison(_json(r) * 2, "not_json"),
     "two_lines": lambda r: Poison(_json(r) + b"\n" + _json(r), "not_json"),
-    "nan": lambda r: Poison(_literal(r, "volume_transferred", b"NaN"), "not_json"),
-    "infinity": lambda r: Poison(_literal(r, "volume_transferred", b"-Infinity"), "not_json"),
-    "raw_newline": lambda r: Poison(_literal(r, "status_code", b'"OK\n"'), "not_json"),
-    "raw_nul": lambda r: Poison(_literal(r, "status_code", b'"OK\x00"'), "not_json"),
-    "lone_surrogate": lambda r: Poison(_literal(r, "machine_id", b'"MCH-001\\ud800"'), "not_json"),
+    "nan": lambda r: Poison(with_literal(r, "volume_transferred", b"NaN"), "not_json"),
+    "infinity": lambda r: Poison(with_literal(r, "volume_transferred", b"-Infinity"), "not_json"),
+    "raw_newline": lambda r: Poison(with_literal(r, "status_code", b'"OK\n"'), "not_json"),
+    "raw_nul": lambda r: Poison(with_literal(r, "status_code", b'"OK\x00"'), "not_json"),
+    "lone_surrogate": lambda r: Poison(with_literal(r, "machine_id", b'"MCH-001\\ud800"'), "not_json"),
     "deep": lambda _: Poison(b"[" * DEPTH + b"]" * DEPTH, "not_json"),  # JSON, but no parser has to go so deep
     "list": lambda r: Poison(_json([r]), "not_object"),
     "text": lambda _: Poison(b'"OK"', "not_object"),
     "number": lambda _: Poison(b"42", "not_object"),
     "null": lambda _: Poison(b"null", "not_object"),
-    "nested_object": lambda r: Poison(_with(r, machine_id={"id": "MCH-001"}), "nested_value"),
-    "nested_list": lambda r: Poison(_with(r, volume_transferred=[1.5]), "nested_value"),
-    "unknown_field": lambda r: Poison(_with(r, colour="red"), "unknown_field"),
+    "nested_object": lambda r: Poison(with_fields(r, machine_id={"id": "MCH-001"}), "nested_value"),
+    "nested_list": lambda r: Poison(with_fields(r, volume_transferred=[1.5]), "nested_value"),
+    "unknown_field": lambda r: Poison(with_fields(r, colour="red"), "unknown_field"),
     "missing_field": lambda r: Poison(_without(r, "volume_transferred"), "missing_field"),
-    "doubled_field": lambda r: Poison(_with(r, machine="MCH-001"), "doubled_field"),
+    "doubled_field": lambda r: Poison(with_fields(r, machine="MCH-001"), "doubled_field"),
     "doubled_key": lambda r: Poison(b'{"status_code":"OK",' + _json(r)[1:], "doubled_field"),
-    "schema_version": lambda r: Poison(_with(r, schema_version=99), "schema_version"),
-    "schema_version_text": lambda r: Poison(_with(r, schema_version="one"), "schema_version"),
-    "required": lambda r: Poison(_with(r, machine_id=None), "required"),
-    "required_text": lambda r: Poison(_with(r, status_code=" "), "required"),
-    "wrong_number": lambda r: Poison(_with(r, volume_transferred="1,5"), "wrong_type"),
-    "wrong_boolean": lambda r: Poison(_with(r, volume_transferred=True), "wrong_type"),
-    "wrong_date": lambda r: Poison(_with(r, **{_time_field(r): "2026-02-30 08:15:00"}), "wrong_type"),
-    "not_finite": lambda r: Poison(_with(r, volume_transferred="NaN"), "not_finite"),
-    "negative": lambda r: Poison(_with(r, volume_transferred=-12.5), "out_of_range"),
-    "too_much": lambda r: Poison(_with(r, volume_transferred=5_000.001), "out_of_range"),
-    "too_old": lambda r: Poison(_with(r, **{_time_field(r): "1999-12-31 00:00:00"}), "out_of_range"),
-    "far_future": lambda r: Poison(_with(r, **{_time_field(r): "2099-01-01 00:00:00"}), "future"),
-    "unknown_status": lambda r: Poison(_with(r, status_code="MAINT"), "not_allowed"),
-    "wrong_machine": lambda r: Poison(_with(r, machine_id="MACHINE 1"), "pattern"),
-    "escaped_nul": lambda r: Poison(_with(r, machine_id="MCH-001\x00"), "pattern"),
-    "megabyte": lambda r: Poison(_with(r, machine_id="MCH-" + "0" * MEGABYTE), "pattern"),
-}
-
-# The same for messages that look odd and are sound.
-UNTIDY: dict[str, Callable[[Record], bytes]] = {
-    "other_order": lambda r: _json(dict(reversed(r.items()))),
-    "spread_over_lines": lambda r: orjson.dumps(r, option=orjson.OPT_INDENT_2) + b"\n",
-    "alias": lambda r: _json({"volume" if name == "volume_transferred" else name: v for name, v in r.items()}),
-    "number_as_text": lambda r: _with(r, volume_transferred="12.50"),
-    "exponent": lambda r: _literal(r, "volume_transferred", b"1.25e1"),
-    "no_volume": lambda r: _with(r, volume_transferred=""),
-    "outer_space": lambda r: _with(r, status_code=" ok ", machine_id=" MCH-001\t"),
-    "escapes": lambda r: _literal(r, "machine_id", b'"\\u004dCH-001"'),
-    "schema_version": lambda r: _with(r, schema_version=1),
-    "unknown_machine": lambda r: _with(r, machine_id="MCH-999999"),
-    "day_first": lambda r: _with(r, **{_time_field(r): "28/02/2026 08:15:00"}),
-    "with_offset": lambda r: _with(r, **{_time_field(r): "2026-02-28T08:15:00.250+03:00"}),
+    "schema_version": lambda r: Poison(with_fields(r, schema_version=99), "schema_version"),
+    "schema_version_text": lambda r: Poison(with_fields(r, schema_version="one"), "schema_version"),
+    "required": lambda r: Poison(with_fields(r, machine_id=None), "required"),
+    "required_text": lambda r: Poison(with_fields(r, status_code=" "), "required"),
+    "wrong_number": lambda r: Poison(with_fields(r, volume_transferred="1,5"), "wrong_type"),
+    "wrong_boolean": lambda r: Poison(with_fields(r, volume_transferred=True), "wrong_type"),
+    "wrong_date": lambda r: Poison(with_fields(r, **{time_field(r): "2026-02-30 08:15:00"}), "wrong_type"),
+    "not_finite": lambda r: Poison(with_fields(r, volume_transferred="NaN"), "not_finite"),
+    "negative": lambda r: Poison(with_fields(r, volume_transferred=-12.5), "out_of_range"),
+    "too_much": lambda r: Poison(with_fields(r, volume_transferred=5_000.001), "out_of_range"),
+    "too_old": lambda r: Poison(with_fields(r, **{time_field(r): "1999-12-31 00:00:00"}), "out_of_range"),
+    "far_future": lambda r: Poison(with_fields(r, **{time_field(r): "2099-01-01 00:00:00"}), "future"),
+    "unknown_status": lambda r: Poison(with_fields(r, status_code="MAINT"), "not_allowed"),
+    "wrong_machine": lambda r: Poison(with_fields(r, machine_id="MACHINE 1"), "pattern"),
+    "escaped_nul": lambda r: Poison(with_fields(r, machine_id="MCH-001\x00"), "pattern"),
+    "megabyte": lambda r: Poison(with_fields(r, machine_id="MCH-" + "0" * MEGABYTE), "pattern"),
 }
 
 
@@ -118,23 +109,26 @@ def poisoned(messages: Iterable[Message], share: float, seed: object) -> list[Me
     Raises:
         ConfigurationError: the share is not in 0..1.
     """
-    return _replaced(messages, share, (seed, "poison"), list(POISON.values()))
+    return replaced(messages, share, (seed, "poison"), list(POISON.values()))
 
 
-def untidied(messages: Iterable[Message], share: float, seed: object) -> list[Message]:
-    """Replace a seeded share of sound messages by such as look odd and are sound.
-
-    Arguments and errors are those of `poisoned`.
-    """
-    return _replaced(messages, share, (seed, "untidy"), list(UNTIDY.values()))
-
-
-def _replaced(
+def replaced(
     messages: Iterable[Message],
     share: float,
     name: tuple[object, ...],
-    kinds: Sequence[Callable[[Record], Poison | bytes]],
+    kinds: Sequence[Callable[[Record], Poison]],
 ) -> list[Message]:
+    """Replace a seeded share of sound messages; keys, times and order stay.
+
+    Args:
+        messages: The messages, of which those that have a reason already stay as they are.
+        share: The likelihood that one is replaced, 0..1.
+        name: The name of the choice, in which the seed stands.
+        kinds: What to make of a record; the kinds take turns, from another one for each name.
+
+    Raises:
+        ConfigurationError: The share is not in 0..1.
+    """
     if not 0 <= share <= 1:
         raise ConfigurationError(f"a share of messages lies in 0..1, not {share}")
     changed = list(messages)
@@ -143,7 +137,6 @@ def _replaced(
     for turn, index in enumerate(chosen, start=first_kind):
         message = changed[index]
         if message.value is not None and message.reason is None:
-            made = kinds[turn % len(kinds)](orjson.loads(message.value))
-            value, reason = (made, None) if isinstance(made, bytes) else made
+            value, reason = kinds[turn % len(kinds)](orjson.loads(message.value))
             changed[index] = message._replace(value=value, reason=reason)
     return changed

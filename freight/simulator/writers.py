@@ -40,7 +40,6 @@ class Dialect:
         encoding: Python name of the encoding.
         separator: one character between cells.
         line_end: end of each line.
-        byte_order_mark: whether the file starts with one.
         decimal_comma: whether numbers have a comma.
         french_dates: whether dates are DD/MM/YYYY instead of YYYY-MM-DD.
         headers: headers that differ from the column names.
@@ -49,7 +48,6 @@ class Dialect:
     encoding: str = "utf-8"
     separator: str = ","
     line_end: str = "\n"
-    byte_order_mark: bool = False
     decimal_comma: bool = False
     french_dates: bool = False
     headers: dict[str, str] = field(default_factory=dict)
@@ -70,7 +68,6 @@ FRENCH = Dialect(
         "status_code": "statut",
     },
 )
-UTF16_TAB = Dialect(encoding="utf-16-le", separator="\t", line_end="\r\n", byte_order_mark=True)
 
 
 def write_csv(frames: pl.DataFrame | Iterable[pl.DataFrame], path: Path, dialect: Dialect = COMMA) -> int:
@@ -89,8 +86,6 @@ def write_csv(frames: pl.DataFrame | Iterable[pl.DataFrame], path: Path, dialect
     """
     rows = 0
     with _appearing_whole(path) as file:
-        if dialect.byte_order_mark:
-            file.write("\ufeff".encode(dialect.encoding))
         for index, frame in enumerate([frames] if isinstance(frames, pl.DataFrame) else frames):
             _write_chunk(_in_dialect(frame, dialect), file, dialect, include_header=index == 0)
             rows += frame.height

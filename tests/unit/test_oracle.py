@@ -16,20 +16,19 @@ from freight.contracts.headers import known_headers
 from freight.frames import ROW_NUMBER
 from freight.simulator import (
     POISON,
-    UNTIDY,
     Corridor,
     Message,
-    hostile,
     poisoned,
     terminal_event_messages,
     transaction_messages,
-    untidied,
 )
 from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, open_engine, transaction
 from freight.warehouse.schema import metadata
+from tests.lib.hostile_stream import hostile
 from tests.lib.oracle import TERMINAL_EVENTS, TRANSACTIONS, Produced, Row, compare, judge
 from tests.lib.postgres import PostgresServer
+from tests.lib.untidy import UNTIDY, untidied
 
 DAY = date(2026, 3, 1)
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

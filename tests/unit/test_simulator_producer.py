@@ -9,8 +9,9 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from freight.errors import ConfigurationError, TransientError
-from freight.simulator import Corridor, Message, hostile, poisoned, producer, transaction_messages
+from freight.simulator import Corridor, Message, poisoned, producer, transaction_messages
 from freight.simulator.producer import Delivered, Terminals, make_topics, send_messages
+from tests.lib.hostile_stream import hostile
 from tests.lib.oracle import TERMINAL_EVENTS, TRANSACTIONS, Produced
 
 DAY = date(2026, 3, 1)
