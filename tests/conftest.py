@@ -13,7 +13,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from blocks import key_vault
-from freight.demo.local_kafka import LocalKafka, fetch_broker, why_not
+from freight.demo.local_kafka import fetch_broker, why_not
 from freight.errors import ConfigurationError
 from freight.readers.access_jars import fetch_access
 from freight.settings import PROJECT_ROOT, load_settings
@@ -25,6 +25,7 @@ from tests.lib.azurite import why_not as why_no_azurite
 from tests.lib.browser import Browser, browsing
 from tests.lib.browser import why_not as why_no_browser
 from tests.lib.kafka import OwnKafka
+from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.postgres import PostgresServer, own_server, server_programs
 from tests.lib.stream_reader import Reader
 from tests.lib.vault import StandInVault
@@ -77,9 +78,9 @@ def access_writer() -> AccessWriter:
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+def kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaUnderTest]:
     """An Apache Kafka for tests that leave it as it is; each makes topics of its own."""
-    with LocalKafka(kafka_jars, tmp_path_factory.mktemp("kafka") / "données") as broker:
+    with KafkaUnderTest(kafka_jars, tmp_path_factory.mktemp("kafka") / "données") as broker:
         yield broker
         broker.crash()  # nobody needs its data
 
@@ -91,8 +92,8 @@ def own_kafka(kafka_jars: Path, tmp_path: Path) -> Iterator[OwnKafka]:
 
         def start(
             partitions: int = 4, secure: bool = False, options: Mapping[str, str] | None = None, name: str = "kafka"
-        ) -> LocalKafka:
-            broker = LocalKafka(kafka_jars, tmp_path / name, partitions, secure, options)
+        ) -> KafkaUnderTest:
+            broker = KafkaUnderTest(kafka_jars, tmp_path / name, partitions, secure, options)
             at_the_end.callback(broker.crash)
             broker.start()
             return broker

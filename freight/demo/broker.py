@@ -66,9 +66,7 @@ def _started(home: Path) -> LocalKafka | EmbeddedKafka:
     try:
         broker.start()
     except ConfigurationError as error:
-        if isinstance(broker, EmbeddedKafka):
-            raise
-        broker = EmbeddedKafka(reason=str(error))
+        broker = EmbeddedKafka(str(error))
         broker.start()
     return broker
 

@@ -3,7 +3,6 @@
 import base64
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import time
@@ -11,16 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Self
 
 from freight.demo.embedded_kafka import EmbeddedKafka
 from freight.demo.kafka_jars import KAFKA_VERSION, fetch_broker, why_not
 from freight.errors import ConfigurationError
-from freight.simulator.certificates import write_certificates
 
-__all__ = ["EmbeddedKafka", "LocalKafka", "Login", "Mechanism", "fetch_broker", "open_broker", "why_not"]
-
-Mechanism = Literal["PLAIN", "SCRAM-SHA-512"]
+__all__ = ["EmbeddedKafka", "LocalKafka", "fetch_broker", "open_broker", "why_not"]
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 120.0
@@ -62,7 +58,7 @@ ONE_NODE = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "log.dirs": "data",
     "offsets.topic.num.partitions": "1",
     "offsets.topic.replication.factor": "1",
@@ -78,10 +74,6 @@ BEHAVIOUR = {
     "log.retention.ms": "-1",  # simulated messages are as old as they please
     "log.cleaner.dedupe.buffer.size": "2000000",  # in place of 128 MiB
     "group.initial.rebalance.delay.ms": "0",
-    "group.min.session.timeout.ms": "1000",
-    # A broker that was killed may come back when its last session has run out, by default after 9 s.
-    "broker.session.timeout.ms": "1500",
-    "broker.heartbeat.interval.ms": "300",
 }
 # A demo that runs for days must not fill the disk: 64 MiB a partition, hours at its usual rate.
 DEMO = {
@@ -89,44 +81,23 @@ DEMO = {
     "log.retention.bytes": str(64 << 20),
     "log.segment.bytes": str(16 << 20),
 }
-SECURE = {
-    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
-    "ssl.keystore.type": "PEM",
-    "ssl.keystore.location": "server.pem",
-    "ssl.truststore.type": "PEM",
-    "ssl.truststore.location": "ca.pem",
-}
-MODULES = "org.apache.kafka.common.security"
-
-
-class Login(NamedTuple):
-    """A user that the secure listener knows."""
-
-    user: str
-    password: str
 
 
 class LocalKafka:
     """Apache Kafka on free ports of this machine; it ends with this process, however that ends.
 
-    `start` after `stop` or `crash` finds the same data on the same ports.
+    `start` after `stop` finds the same data on the same ports.
 
     Args:
-        libs: folder of the jars, from `fetch_broker`.
-        folder: where data, settings and log are; made if it is not there.
-        partitions: of topics that are made without saying how many.
-        secure: listen with TLS as well: with a login, PLAIN (as Azure Event Hubs does) or SCRAM-SHA-512, and without
-            one. With data that was made without it, SCRAM knows no user.
-        options: further settings of the broker, which win over those here.
+        libs: The folder of the jars, from `fetch_broker`.
+        folder: The folder of data, settings and log; made if it is not there.
+        partitions: The number of partitions of a topic that is made without a number.
+        options: Further settings of the broker, which win over those here.
         jvm: Java's settings of memory and speed.
 
     Attributes:
-        bootstrap: host:port of the PLAINTEXT listener.
-        secure_bootstrap: host:port of the SASL_SSL listener; empty unless secure.
-        tls_bootstrap: host:port of the SSL listener, which asks for no login; empty unless secure.
-        ca_path: certificate of the authority that vouches for the listeners with TLS.
-        logins: who may log in to it, by SASL mechanism.
-        log_path: what the broker has said.
+        bootstrap: host:port of the listener, which asks for no login.
+        log_path: The log of the broker.
     """
 
     kind = f"Apache Kafka {KAFKA_VERSION}"
@@ -136,28 +107,19 @@ class LocalKafka:
         libs: Path,
         folder: Path,
         partitions: int = 4,
-        secure: bool = False,
         options: Mapping[str, str] | None = None,
         jvm: Sequence[str] = SMALL_JVM,
     ) -> None:
         self._libs = libs.resolve()
         self._folder = folder.resolve()
         self._partitions = partitions
-        self._secure = secure
         self._options = dict(options or {})
         self._jvm = tuple(jvm)
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
-        self._plain_port, self._controller_port, self._secure_port, self._tls_port = _free_ports(4)
-        self.bootstrap = f"{HOST}:{self._plain_port}"
-        self.secure_bootstrap = f"{HOST}:{self._secure_port}" if secure else ""
-        self.tls_bootstrap = f"{HOST}:{self._tls_port}" if secure else ""
-        self.ca_path = self._folder / "ca.pem"
+        self._ports = dict(zip(("PLAINTEXT", "CONTROLLER"), free_ports(2), strict=True))
+        self.bootstrap = f"{HOST}:{self._ports['PLAINTEXT']}"
         self.log_path = self._folder / "broker.log"
-        self.logins: dict[Mechanism, Login] = {
-            "PLAIN": Login("$ConnectionString", _connection_string()),
-            "SCRAM-SHA-512": Login("freight", secrets.token_urlsafe(16)),
-        }
 
     def __enter__(self) -> Self:
         self.start()
@@ -167,17 +129,6 @@ class LocalKafka:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    @property
-    def pid(self) -> int:
-        """Number of the broker's process.
-
-        Raises:
-            RuntimeError: it does not run.
-        """
-        if self._process is None:
-            raise RuntimeError("the local Kafka is not started")
-        return self._process.pid
 
     def start(self) -> None:
         """Start the broker and wait until it serves; does nothing if it runs.
@@ -197,39 +148,27 @@ class LocalKafka:
         try:
             self._wait_until_ready(said_before)
         except BaseException:
-            self.crash()
+            self._kill()
             raise
 
     def stop(self) -> None:
         """Let the broker end well; does nothing if it does not run."""
         if self._process is None:
             return
-        for sign in (signal.SIGTERM, signal.SIGCONT):  # one that is paused has to go on to end
-            self._process.send_signal(sign)
+        self._process.terminate()
         try:
             self._process.wait(STOP_LIMIT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._clean_up()
 
-    def crash(self) -> None:
-        """Kill the broker, as a loss of power would; does nothing if it does not run."""
-        if self._process is not None:
-            self._process.kill()
-            self._clean_up()
-
-    def pause(self) -> None:
-        """Freeze the broker: connections stay open and nothing answers, as when the network is cut."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused broker go on."""
-        os.kill(self.pid, signal.SIGCONT)
+    def _kill(self) -> None:
+        assert self._process
+        self._process.kill()
+        self._clean_up()
 
     def _write_files(self) -> None:
         (self._folder / "tmp").mkdir(parents=True, exist_ok=True)
-        if self._secure and not self.ca_path.exists():  # clients go on to trust a broker that comes back
-            write_certificates(self.ca_path, self._folder / "server.pem")
         (self._folder / "log4j2.xml").write_text(LOGGING, encoding="utf-8")
         settings = self._folder / "server.properties"
         settings.touch(mode=0o600)
@@ -237,42 +176,28 @@ class LocalKafka:
 
     def _settings(self) -> dict[str, str]:
         """Return the broker's settings; paths count from its folder."""
-        listeners = {"PLAINTEXT": self._plain_port, "CONTROLLER": self._controller_port}
-        if self._secure:
-            listeners |= {"SASL_SSL": self._secure_port, "SSL": self._tls_port}
         return {
             **ONE_NODE,
             **BEHAVIOUR,
             "num.partitions": str(self._partitions),
-            "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
-            "listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in listeners.items()),
-            **(SECURE | self._users() if self._secure else {}),
+            "controller.quorum.voters": f"1@{HOST}:{self._ports['CONTROLLER']}",
+            "listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in self._ports.items()),
             **self._options,
         }
 
-    def _users(self) -> dict[str, str]:
-        """Return the settings that let users log in; those of SCRAM are in the data."""
-        plain = self.logins["PLAIN"]
-        return {
-            "listener.name.sasl_ssl.plain.sasl.jaas.config": (
-                f'{MODULES}.plain.PlainLoginModule required user_{plain.user}="{plain.password}";'
-            ),
-            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": f"{MODULES}.scram.ScramLoginModule required;",
-        }
-
-    def _format(self) -> None:
+    def _format(self, *arguments: str) -> None:
         """Make an empty store of data.
+
+        Args:
+            arguments: Further arguments of Kafka's tool for that.
 
         Raises:
             ConfigurationError: the settings will not do.
         """
         command = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", "server.properties"]
-        if self._secure:
-            scram = self.logins["SCRAM-SHA-512"]
-            command += ["--add-scram", f"SCRAM-SHA-512=[name={scram.user},password={scram.password}]"]
         with self.log_path.open("ab") as log:
             done = subprocess.run(
-                self._java(*SMALL_JVM, *EVERY_JVM, *command),
+                self._java(*SMALL_JVM, *EVERY_JVM, *command, *arguments),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -313,7 +238,7 @@ class LocalKafka:
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection((HOST, self._plain_port), timeout=1).close()
+            socket.create_connection((HOST, self._ports["PLAINTEXT"]), timeout=1).close()
         except OSError:
             return False
         return True
@@ -351,7 +276,7 @@ def open_broker(home: Path) -> LocalKafka | EmbeddedKafka:
     except ConfigurationError as error:
         libs, reason = None, str(error)
     if libs is None:
-        return EmbeddedKafka(reason=reason)
+        return EmbeddedKafka(reason)
     return LocalKafka(libs, folder / "demo", options=DEMO)
 
 
@@ -360,15 +285,10 @@ def new_cluster_id() -> str:
     return base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
 
 
-def _connection_string() -> str:
-    key = base64.b64encode(secrets.token_bytes(32)).decode()
-    return f"Endpoint=sb://localhost/;SharedAccessKeyName=freight;SharedAccessKey={key}"
-
-
 _places = count()
 
 
-def _free_ports(number: int) -> Iterator[int]:
+def free_ports(number: int) -> Iterator[int]:
     """Yield ports that nobody listens on, none twice in this process."""
     first = os.getpid() * PORTS_OF_A_PROCESS
     candidates = (FIRST_PORT + (first + place) % PORTS for place in _places)

@@ -18,9 +18,9 @@ from blocks.mail_server import MailServer
 from flows.load_nightly import load_nightly
 from flows.send_report import send_report
 from freight.errors import ConfigurationError, TransientError
-from freight.simulator.certificates import write_certificates
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
+from tests.lib.certificates import write_certificates
 from tests.lib.corridor import HEADER
 from tests.lib.ports import free_port
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from freight.simulator.certificates import write_certificates
 from tests.lib.attacks import ATTACKS, SLOW, AttackServer
+from tests.lib.certificates import write_certificates
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="the peak of memory is read where Linux shows it"

@@ -15,7 +15,7 @@ import pytest
 from blocks.http_api import HttpApi
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from freight.errors import ConfigurationError, TransientError
-from freight.simulator.certificates import write_certificates
+from tests.lib.certificates import write_certificates
 from tests.lib.vault import StandInVault
 
 NewApi = Callable[..., HttpApi]

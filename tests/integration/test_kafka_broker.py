@@ -16,12 +16,12 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from freight.demo.embedded_kafka import EmbeddedKafka, Request, RequestError
+from freight.demo.embedded_kafka import EmbeddedKafka
 from freight.demo.kafka_jars import fetch_broker
-from freight.demo.local_kafka import LocalKafka, Mechanism
 from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT
 from tests.lib.kafka import Broker, OwnKafka, Sent, delete_records_before, delete_topic, new_topic, produce
+from tests.lib.kafka_under_test import KafkaUnderTest, Mechanism
 
 LIMIT_S = 30.0
 MESSAGES: list[Sent] = [
@@ -32,8 +32,8 @@ MESSAGES: list[Sent] = [
 PARENT = """
 import sys, time
 from pathlib import Path
-from freight.demo.local_kafka import LocalKafka
-broker = LocalKafka(Path(sys.argv[1]), Path(sys.argv[2]))
+from tests.lib.kafka_under_test import KafkaUnderTest
+broker = KafkaUnderTest(Path(sys.argv[1]), Path(sys.argv[2]))
 broker.start()
 print(broker.pid, flush=True)
 time.sleep(60)
@@ -66,7 +66,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 class TestMessages:
-    def test_a_message_goes_in_and_comes_out(self, kafka: LocalKafka) -> None:
+    def test_a_message_goes_in_and_comes_out(self, kafka: KafkaUnderTest) -> None:
         topic = new_topic(kafka, partitions=2)
         assert produce(kafka, topic, MESSAGES) == [
             (0, 0, 1_700_000_000_000),
@@ -75,12 +75,12 @@ class TestMessages:
         ]
         assert consume(kafka, topic, len(MESSAGES)) == in_order(MESSAGES)
 
-    def test_a_message_without_a_timestamp_is_of_now(self, kafka: LocalKafka) -> None:
+    def test_a_message_without_a_timestamp_is_of_now(self, kafka: KafkaUnderTest) -> None:
         before = time.time_ns() // 1_000_000
         (delivered,) = produce(kafka, new_topic(kafka), [(3, None, b"x", None)])
         assert before <= delivered.timestamp_ms <= time.time_ns() // 1_000_000
 
-    def test_deleted_records_and_topics_are_gone(self, kafka: LocalKafka) -> None:
+    def test_deleted_records_and_topics_are_gone(self, kafka: KafkaUnderTest) -> None:
         topic = new_topic(kafka, partitions=1)
         produce(kafka, topic, [(0, None, str(number).encode(), None) for number in range(5)])
         delete_records_before(kafka, topic, {0: 3})
@@ -165,8 +165,8 @@ def _broker_of(parent: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def secure_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    with LocalKafka(kafka_jars, tmp_path_factory.mktemp("secure"), secure=True) as broker:
+def secure_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaUnderTest]:
+    with KafkaUnderTest(kafka_jars, tmp_path_factory.mktemp("secure"), secure=True) as broker:
         yield broker
         broker.crash()
 
@@ -175,7 +175,7 @@ MECHANISMS: list[Mechanism] = ["PLAIN", "SCRAM-SHA-512"]
 
 
 class TestSecureListener:
-    def settings(self, kafka: LocalKafka, mechanism: Mechanism) -> dict[str, Any]:
+    def settings(self, kafka: KafkaUnderTest, mechanism: Mechanism) -> dict[str, Any]:
         return {
             "bootstrap.servers": kafka.secure_bootstrap,
             "security.protocol": "SASL_SSL",
@@ -196,17 +196,17 @@ class TestSecureListener:
         return said[0] if said else ""
 
     @pytest.mark.parametrize("mechanism", MECHANISMS)
-    def test_lets_in_by_the_right_password(self, secure_kafka: LocalKafka, mechanism: Mechanism) -> None:
+    def test_lets_in_by_the_right_password(self, secure_kafka: KafkaUnderTest, mechanism: Mechanism) -> None:
         admin = AdminClient(self.settings(secure_kafka, mechanism))
         brokers = admin.list_topics(timeout=LIMIT_S).brokers.values()
         assert [f"{broker.host}:{broker.port}" for broker in brokers] == [secure_kafka.secure_bootstrap]
 
     @pytest.mark.parametrize("mechanism", MECHANISMS)
-    def test_refuses_a_wrong_password(self, secure_kafka: LocalKafka, mechanism: Mechanism) -> None:
+    def test_refuses_a_wrong_password(self, secure_kafka: KafkaUnderTest, mechanism: Mechanism) -> None:
         wrong = {**self.settings(secure_kafka, mechanism), "sasl.password": "wrong"}
         assert "_AUTHENTICATION" in self.complaint(wrong)
 
-    def test_is_not_trusted_without_its_authority(self, secure_kafka: LocalKafka) -> None:
+    def test_is_not_trusted_without_its_authority(self, secure_kafka: KafkaUnderTest) -> None:
         settings = self.settings(secure_kafka, "PLAIN")
         del settings["ssl.ca.location"]
         assert "certificate verify failed" in self.complaint(settings)
@@ -215,7 +215,6 @@ class TestSecureListener:
 class TestEmbedded:
     def test_a_message_goes_in_and_comes_out(self) -> None:
         with EmbeddedKafka() as kafka:
-            kafka.create_topic("moves", partitions=2)
             assert [delivered.offset for delivered in produce(kafka, "moves", MESSAGES)] == [0, 0, 1]
             assert consume(kafka, "moves", len(MESSAGES)) == in_order(MESSAGES)
 
@@ -225,25 +224,15 @@ class TestEmbedded:
             admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
             assert len(admin.list_topics("moves", timeout=LIMIT_S).topics["moves"].partitions) == 4
 
-    def test_keeps_messages_while_it_is_down(self) -> None:
+    def test_keeps_the_positions_of_each_group(self) -> None:
         with EmbeddedKafka() as kafka:
             produce(kafka, "moves", MESSAGES)
-            kafka.take_down()
-            admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
-            with pytest.raises(KafkaException):
-                admin.list_topics(timeout=1)
-            kafka.bring_up()
-            assert consume(kafka, "moves", len(MESSAGES)) == in_order(MESSAGES)
-
-    def test_answers_with_the_errors_it_was_told(self) -> None:
-        with EmbeddedKafka() as kafka:
-            kafka.create_topic("moves")
-            kafka.fail(Request.PRODUCE, RequestError.TOPIC_AUTHORIZATION_FAILED)
-            with pytest.raises(AssertionError, match="only 0 of 1 messages"):
-                produce(kafka, "moves", [(0, None, b"x", None)])
-            kafka.fail(Request.PRODUCE, RequestError.TOPIC_AUTHORIZATION_FAILED)
-            kafka.stop_failing(Request.PRODUCE)
-            produce(kafka, "moves", [(0, None, b"x", None)])
+            for group, offset in (("one", 1), ("other", 2)):
+                consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": group})
+                consumer.commit(offsets=[TopicPartition("moves", 0, offset)], asynchronous=False)
+                (found,) = consumer.committed([TopicPartition("moves", 0)], LIMIT_S)
+                assert found.offset == offset
+                consumer.close()
 
     def test_starts_again_empty(self) -> None:
         kafka = EmbeddedKafka()
@@ -251,6 +240,8 @@ class TestEmbedded:
             kafka.start()
             assert produce(kafka, "moves", [(0, None, b"x", None)])[0].offset == 0
             kafka.stop()
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection(("127.0.0.1", int(kafka.bootstrap.rpartition(":")[2])))
 
 
 def test_the_jars_are_used_again_without_maven(

@@ -13,7 +13,6 @@ from blocks import key_vault
 from blocks.kafka_cluster import KafkaCluster
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from blocks.warehouse import Warehouse
-from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, TransientError
 from freight.streaming import password, session
 from freight.streaming.listener import ListenSettings, StopRules
@@ -21,6 +20,7 @@ from freight.warehouse.connect import closing, open_engine, transaction
 from freight.warehouse.migrate import migrate
 from tests.conftest import WarehouseUnderTest
 from tests.lib.kafka import OwnKafka, new_topic
+from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.postgres import PROTECTED_ROLE, PostgresServer
 from tests.lib.streams import SMALL_BATCHES, Listening, event, rows, send
 from tests.lib.vault import StandInVault
@@ -128,7 +128,7 @@ def change_password(server: PostgresServer, password: str) -> None:
 SCRAM: Literal["SCRAM-SHA-512"] = "SCRAM-SHA-512"
 
 
-def change_kafka_password(kafka: LocalKafka, password: str) -> None:
+def change_kafka_password(kafka: KafkaUnderTest, password: str) -> None:
     known: Any = admin  # whose types leave out what it imports
     change = known.UserScramCredentialUpsertion(
         kafka.logins[SCRAM].user,
@@ -183,7 +183,7 @@ def test_a_listener_follows_the_password_of_kafka(
 
 
 def test_a_listener_waits_for_a_vault_that_is_away(
-    vault: StandInVault, postgres_server: PostgresServer, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch
+    vault: StandInVault, postgres_server: PostgresServer, kafka: KafkaUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "BEGIN_WAIT_S", 0.1)
     url = postgres_server.new_protected_database("canary one")

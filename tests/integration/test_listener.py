@@ -17,7 +17,6 @@ from blocks.kafka_cluster import KafkaCluster
 from freight.care.reconcile import reconcile
 from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded
-from freight.simulator.certificates import write_certificates
 from freight.streaming.consumer import KafkaSource
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.poison import PoisonLimits
@@ -25,6 +24,7 @@ from freight.warehouse import ledger
 from freight.warehouse.connect import transaction
 from freight.warehouse.streams import accept_gaps
 from tests.conftest import WarehouseUnderTest
+from tests.lib.certificates import write_certificates
 from tests.lib.corridor import NOW
 from tests.lib.kafka import OwnKafka, add_partitions, delete_records_before, delete_topic, new_topic
 from tests.lib.streams import NO_LIMIT, SMALL_BATCHES, Listening, event, rows, send, wait_until

@@ -15,7 +15,6 @@ import pytest
 import sqlalchemy as sa
 
 from freight.care.reconcile import reconcile
-from freight.demo.local_kafka import LocalKafka
 from freight.errors import PositionFenced, TransientError
 from freight.streaming import listener
 from freight.types import LoadCounts
@@ -25,6 +24,7 @@ from freight.warehouse.migrate import migrate
 from freight.warehouse.stream_load import MicroBatch
 from tests.conftest import Measured, NewReader, WarehouseUnderTest
 from tests.lib.kafka import OwnKafka
+from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.kills import remount, small_disk
 from tests.lib.postgres import PostgresServer
 from tests.lib.stream_reader import Reader, terminal_event
@@ -215,7 +215,7 @@ def read_on(battery: Battery, found: Listening, longest: float) -> str:
 
 
 @contextmanager
-def silent(kafka: LocalKafka) -> Iterator[None]:
+def silent(kafka: KafkaUnderTest) -> Iterator[None]:
     kafka.pause()
     try:
         yield
@@ -249,7 +249,7 @@ def test_a_broker_that_falls_silent_is_waited_for(
 def test_a_warehouse_that_takes_no_writes_after_a_failover_is_left_for_one_that_does(
     postgres_server: PostgresServer,
     postgres_warehouse: WarehouseUnderTest,
-    kafka: LocalKafka,
+    kafka: KafkaUnderTest,
     measured: Measured,
     seconds: float,
 ) -> None:
@@ -292,7 +292,7 @@ def full(disk: Path, battery: Battery) -> Iterator[None]:
 
 @lasting(1, 60)
 def test_a_full_disk_of_the_warehouse_is_waited_for(
-    cramped: tuple[str, Path], kafka: LocalKafka, measured: Measured, seconds: float
+    cramped: tuple[str, Path], kafka: KafkaUnderTest, measured: Measured, seconds: float
 ) -> None:
     url, disk = cramped
     with closing(open_engine(url)) as engine:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from freight.demo.local_kafka import LocalKafka
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.kafka import OwnKafka
+from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.postgres import PostgresServer, own_server
 from tests.lib.streams import Battery, reading_the_usual_topic, rows, wait_until
 
@@ -25,13 +25,13 @@ ZOMBIE_S = 40.0
 
 
 @pytest.fixture
-def battery(warehouse: WarehouseUnderTest, kafka: LocalKafka) -> Iterator[Battery]:
+def battery(warehouse: WarehouseUnderTest, kafka: KafkaUnderTest) -> Iterator[Battery]:
     with reading_the_usual_topic(kafka, warehouse.engine, warehouse.url) as battery:
         yield battery
 
 
 @pytest.fixture
-def postgres_battery(postgres_warehouse: WarehouseUnderTest, kafka: LocalKafka) -> Iterator[Battery]:
+def postgres_battery(postgres_warehouse: WarehouseUnderTest, kafka: KafkaUnderTest) -> Iterator[Battery]:
     with reading_the_usual_topic(kafka, postgres_warehouse.engine, postgres_warehouse.url) as battery:
         yield battery
 
@@ -180,7 +180,7 @@ def own_postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
 @pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <function BaseConnection:pytest.PytestUnraisableExceptionWarning"
 )
-def test_a_warehouse_that_restarts_is_waited_for(own_postgres: PostgresServer, kafka: LocalKafka) -> None:
+def test_a_warehouse_that_restarts_is_waited_for(own_postgres: PostgresServer, kafka: KafkaUnderTest) -> None:
     url = own_postgres.new_database()
     engine = open_engine(url)
     migrate(engine)

@@ -16,10 +16,10 @@ from freight.care.reconcile import reconcile
 from freight.databases import Database
 from freight.errors import ConfigurationError, DpaError
 from freight.pipeline import UnitOutcome
-from freight.simulator.certificates import write_certificates
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest, cannot_test
 from tests.lib import mariadb
+from tests.lib.certificates import write_certificates
 from tests.lib.connections import KnownConnections
 from tests.lib.corridor import Corridor
 from tests.lib.mariadb import MariaDbServer

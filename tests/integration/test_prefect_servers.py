@@ -18,8 +18,8 @@ from deployments import address
 from deployments.address import Address
 from deployments.local import Place, is_healthy
 from freight.errors import ConfigurationError
-from freight.simulator.certificates import write_certificates
 from tests.lib.alerting import own_prefect
+from tests.lib.certificates import write_certificates
 from tests.lib.ports import free_port
 
 LIMIT_S = 60.0

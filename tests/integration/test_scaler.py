@@ -11,7 +11,6 @@ from threading import Event
 
 import pytest
 
-from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, TransientError
 from freight.streaming import roll, session
 from freight.streaming.consumer import KafkaSource
@@ -23,6 +22,7 @@ from freight.streaming.scaling import ScalingLimits
 from freight.types import RunId
 from freight.warehouse.connect import open_engine
 from tests.conftest import Measured, WarehouseUnderTest
+from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.streams import NO_LIMIT, Battery, Listening, reading_the_usual_topic, rows
 
 PERIOD_S = 0.5
@@ -92,7 +92,7 @@ class Scaled:
 
 
 @pytest.fixture
-def battery(postgres_warehouse: WarehouseUnderTest, kafka: LocalKafka) -> Iterator[Battery]:
+def battery(postgres_warehouse: WarehouseUnderTest, kafka: KafkaUnderTest) -> Iterator[Battery]:
     with reading_the_usual_topic(kafka, postgres_warehouse.engine, postgres_warehouse.url) as battery:
         yield battery
 

@@ -14,8 +14,8 @@ from azure.core.credentials import AccessToken
 
 from blocks.azure_tokens import azure_passwords
 from freight.errors import ConfigurationError
-from freight.simulator.certificates import write_certificates
 from freight.warehouse.connect import Engine, closing, open_engine, reading
+from tests.lib.certificates import write_certificates
 from tests.lib.postgres import PROTECTED_ROLE, PostgresServer, own_server
 
 HOST = "db.example.org"  # whose address these tests know by themselves

@@ -24,6 +24,7 @@ from freight.settings import PROJECT_ROOT
 from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
 from tests.lib.aks import AKS, as_applied, template
+from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.kubernetes import NAMESPACE, config_map, found, kubectl, login_as
 from tests.lib.postgres import PostgresServer, own_server
 from tests.lib.streams import Battery, wait_until
@@ -175,7 +176,7 @@ def battery(
     monkeypatch.setattr(local_kafka, "HOST", host)
     with (
         own_server({"listen_addresses": f"127.0.0.1,{host}"}) as server,
-        local_kafka.LocalKafka(kafka_jars, tmp_path_factory.mktemp("kafka")) as kafka,
+        KafkaUnderTest(kafka_jars, tmp_path_factory.mktemp("kafka")) as kafka,
     ):
         let_everybody_in(server)
         url = server.new_database()

@@ -22,7 +22,7 @@ from azure.storage.blob import (
 )
 
 from freight.java import fetch_once
-from freight.simulator.certificates import write_certificates
+from tests.lib.certificates import write_certificates
 from tests.lib.ports import free_port
 
 VERSION = "3.35.0"

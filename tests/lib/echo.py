@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from freight.simulator.certificates import write_certificates
+from tests.lib.certificates import write_certificates
 
 WISHES_TO_ENCRYPT = [struct.pack("!i", number) for number in (80877103, 80877104)]  # by TLS, by Kerberos
 

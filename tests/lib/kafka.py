@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from freight.demo.local_kafka import LocalKafka
+from tests.lib.kafka_under_test import KafkaUnderTest
 
 LIMIT_S = 30.0
 POLL_EVERY = 1000  # messages between looks at the delivery reports
@@ -30,7 +30,7 @@ class Delivered(NamedTuple):
 
 
 class Broker(Protocol):
-    """What clients connect to: a `LocalKafka` or an `EmbeddedKafka`."""
+    """What clients connect to: a `KafkaUnderTest` or an `EmbeddedKafka`."""
 
     bootstrap: str
 
@@ -44,7 +44,7 @@ class OwnKafka(Protocol):
         secure: bool = ...,
         options: Mapping[str, str] | None = ...,
         name: str = ...,
-    ) -> LocalKafka: ...
+    ) -> KafkaUnderTest: ...
 
 
 _numbers = itertools.count()

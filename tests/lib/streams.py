@@ -19,8 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freight.care.reconcile import reconcile
-from freight.demo.local_kafka import LocalKafka
-from freight.simulator import Corridor, hostile, poisoned, transaction_messages
+from freight.simulator import Corridor, poisoned, transaction_messages
 from freight.simulator.producer import send_messages
 from freight.streaming import session
 from freight.streaming.consumer import KafkaSource
@@ -34,7 +33,9 @@ from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.streams import Stream
 from tests.lib.forks import Forked
+from tests.lib.hostile_stream import hostile
 from tests.lib.kafka import Broker, Delivered, delete_topic, new_topic, produce
+from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.oracle import TRANSACTIONS, Produced, compare
 
 LIMIT_S = 90.0
@@ -157,7 +158,7 @@ def rows(engine: Engine, query: str, **values: Any) -> list[tuple[Any, ...]]:
 class Battery:
     """A topic full of trouble, the oracle that knows what was produced, and the warehouse it goes to."""
 
-    kafka: LocalKafka
+    kafka: KafkaUnderTest
     engine: Engine
     url: str
     produced: Produced = field(default_factory=lambda: Produced(datetime.now(UTC)))
@@ -237,7 +238,7 @@ class Battery:
 
 
 @contextmanager
-def reading_the_usual_topic(kafka: LocalKafka, engine: Engine, url: str) -> Iterator[Battery]:
+def reading_the_usual_topic(kafka: KafkaUnderTest, engine: Engine, url: str) -> Iterator[Battery]:
     """Use the broker that tests share, and leave it as it was."""
     try:
         yield Battery(kafka, engine, url)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from blocks.azure_identity import PATIENCE
-from freight.simulator.certificates import write_certificates
+from tests.lib.certificates import write_certificates
 from tests.lib.tokens import StandInCredential
 
 CHALLENGE = 'Bearer authorization="https://login.microsoftonline.com/tenant", resource="https://vault.azure.net"'

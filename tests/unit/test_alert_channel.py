@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from blocks.alert_channel import AlertChannel
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from freight.errors import ConfigurationError
-from freight.simulator.certificates import write_certificates
+from tests.lib.certificates import write_certificates
 from tests.lib.vault import StandInVault
 
 # What sends to Slack and the like imports a module that Python 3.13 drops.

@@ -27,8 +27,8 @@ from freight.addresses import is_loopback
 from freight.console.cli import app
 from freight.errors import ConfigurationError
 from freight.settings import Settings
-from freight.simulator.certificates import write_certificates
 from tasks.temporary_server import guard_temporary_server, new_login
+from tests.lib.certificates import write_certificates
 from tests.lib.ports import free_port
 
 
