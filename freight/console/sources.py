@@ -65,7 +65,8 @@ def new(
 ) -> None:
     """Write what a source needs: catalog entry and test; of a new dataset contract, migration and dictionary, too.
 
-    Nothing that is there is overwritten. --key and --option may be given more than once.
+    An installation gets the catalog entry alone; what else there is goes into a checkout of the project. Nothing that
+    is there is overwritten. --key and --option may be given more than once.
     """
     wish = Wish(name, sample, dataset, key or (), reader, _options(option or ()), rows)
     catalog = load_settings().catalog
@@ -94,8 +95,13 @@ def _tell(made: Scaffold, *, dry_run: bool) -> None:
             console.print(f"{verb} {_short(path)}", markup=False)
             if dry_run and path != made.data:
                 console.print(_difference(path, content.decode()), markup=False)
-    console.print(f"{_short(made.data)} holds rows of the sample as they are: {made.counts}", markup=False)
-    console.print("  look for personal data in it before you commit it", markup=False)
+    if made.data:
+        console.print(f"{_short(made.data)} holds rows of the sample as they are: {made.counts}", markup=False)
+        console.print("  look for personal data in it before you commit it", markup=False)
+    else:
+        console.print(f"the first rows of the sample: {made.counts}", markup=False)
+    for part in made.left_out:
+        console.print(f"LEFT OUT {part}", markup=False)
     for question in made.to_decide:
         console.print(f"TO DECIDE {question}", markup=False)
 
@@ -113,8 +119,9 @@ def _short(path: Path) -> Path:
 
 def _tell_next(name: str, made: Scaffold) -> None:
     console.print("Next:", markup=False)
-    steps = ["dpa migrate"] if made.is_new else []
-    for step in [*steps, f"dpa sources check {name}", f'make test ARGS="tests/sources/test_{name}.py"']:
+    migrating = ["dpa migrate"] if made.is_new else []
+    testing = [f'make test ARGS="tests/sources/test_{name}.py"'] if made.data else []
+    for step in [*migrating, f"dpa sources check {name}", *testing]:
         console.print(f"  {step}", markup=False)
 
 

@@ -9,14 +9,12 @@ from typing import Any
 import openpyxl
 
 from freight.contracts import Contract
-from freight.errors import ConfigurationError
 from freight.parsers.json_records import WRAPPER_KEYS
 from freight.readers.dialect import DelimitedOptions, detect_dialect
 from freight.readers.locations import text_stream
 from freight.readers.strict_csv import lines_of, strict_records
 from freight.scaffold.sample import Sample, plain_name, row_numbers
 
-LIMIT_BYTES = 1 << 20  # of what is kept for ever beside a test
 ZIPPED = (".xlsx", ".xlsm")
 
 
@@ -24,21 +22,12 @@ def cut(sample: Sample, contract: Contract, rows: int) -> bytes:
     """Return the content of a file with the first rows of a sample, or with all of them where it cannot be cut.
 
     Args:
-        sample: what to cut.
-        contract: knows its header.
-        rows: how many are kept; more if a key of a JSON object comes later for the first time.
-
-    Raises:
-        ConfigurationError: what is left is large.
+        sample: The sample.
+        contract: A contract that knows its header.
+        rows: The number of rows to keep; more are kept if a key of a JSON object comes later for the first time.
     """
     whole = _content(sample)
-    kept = whole if sample.read <= rows else _first_rows(whole, sample, contract, rows)
-    if len(kept) > LIMIT_BYTES:
-        raise ConfigurationError(
-            f"{sample.file.name} is too large for a test, even if it was cut: take one of at most "
-            f"{LIMIT_BYTES >> 20} MiB as the sample"
-        )
-    return kept
+    return whole if sample.read <= rows else _first_rows(whole, sample, contract, rows)
 
 
 def _first_rows(content: bytes, sample: Sample, contract: Contract, rows: int) -> bytes:

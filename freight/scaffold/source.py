@@ -1,9 +1,12 @@
-"""A new source from a sample: a catalog entry and a test; of a new dataset its contract and migration as well."""
+"""A new source from a sample: a catalog entry and a test; of a new dataset its contract and migration as well.
+
+An installation has no tests, and takes contracts and migrations as they are: there it is the catalog entry alone.
+"""
 
 import keyword
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +25,7 @@ from freight.scaffold.cut import cut
 from freight.scaffold.entries import entry_of, with_entry
 from freight.scaffold.fit import Fit, best_fit, fit_to
 from freight.scaffold.infer import NAME_CHARS, propose_contract
-from freight.scaffold.render import contract_module, formatted, migration, source_test
+from freight.scaffold.render import contract_module, migration, source_test
 from freight.scaffold.sample import READERS_BY_SUFFIX, Sample, find_sample, plain_name, read_sample, reader_of
 from freight.types import LoadCounts
 from freight.validation import Locale, Split, split
@@ -32,6 +35,9 @@ from freight.warehouse.schema import metadata
 SLUG = re.compile(rf"[a-z][a-z0-9_]{{0,{NAME_CHARS - 1}}}")
 CONTRACTS, MIGRATIONS, TESTS = "freight/contracts", "sql/migrations/versions", "tests/sources"
 DICTIONARY = "docs/data-dictionary.md"
+TEST_BYTES = 1 << 20  # of what is kept for ever beside a test
+
+NO_TEST = "the test that loads rows of the sample: a checkout of DPA has tests, an installation has none"
 
 
 @dataclass(frozen=True)
@@ -66,18 +72,20 @@ class Scaffold:
         is_new: whether there was no such dataset.
         new: content of files that are not there yet.
         changed: content of files that get more.
-        data: which of the new files holds rows of the sample.
-        counts: how these end when they are loaded.
-        to_decide: what a person has to.
+        data: The new file that holds rows of the sample; None if there is none.
+        counts: How the first rows of the sample end when they are loaded.
+        to_decide: What a person has to decide.
+        left_out: What a checkout would get and this installation does not, and why.
     """
 
     contract: Contract
     is_new: bool
     new: Mapping[Path, bytes]
     changed: Mapping[Path, bytes]
-    data: Path
+    data: Path | None
     counts: LoadCounts
     to_decide: Sequence[str]
+    left_out: Sequence[str] = ()
 
     def write(self) -> None:
         """Write all of it; a file that came to be meanwhile stays as it is."""
@@ -93,35 +101,49 @@ def scaffold_source(wish: Wish, root: Path, catalog: Path, now: datetime) -> Sca
     """Return what a new source needs; nothing is written yet.
 
     Args:
-        wish: what is asked for.
-        root: folder of the project.
-        catalog: that the source comes into.
-        now: the instant against which dates of the sample are judged.
+        wish: The wish.
+        root: The folder in which the package stands: a checkout of the project, or where packages are installed.
+        catalog: The catalog that lists the source from now on.
+        now: The instant against which dates of the sample are judged.
 
     Raises:
-        ConfigurationError: a name is in use or cannot be one, the sample fits the wish in no way, or something to be
-            written is there already.
-        SourceError: the sample cannot be read.
+        ConfigurationError: A name is in use or cannot be one, the sample fits the wish in no way, a new dataset has no
+            checkout to go into, or something to be written is there already.
+        SourceError: The sample cannot be read.
     """
     _refuse_name("source", wish.name)
-    if not (root / "tests").is_dir():
-        raise ConfigurationError(f"{root} has no tests: a source is made in a checkout of the project")
     sample = _read(wish)
-    basis = _basis(wish, sample, now)
-    dataset = basis.contract.dataset
-    entry = entry_of(wish.name, dataset, sample, wish.sample, catalog)
-    data = root / TESTS / "data" / wish.name / re.sub(r"[^\w.-]+", "_", plain_name(sample.file))
-    content = cut(sample, basis.contract, wish.rows)
-    counts, row = _loaded(content, data.name, sample, basis.contract, now)
-    test = formatted(source_test(entry, data.name, counts, row, now), f"{TESTS}/test_{wish.name}.py", root)
-    new = {data: content, root / TESTS / f"test_{wish.name}.py": test.encode()}
+    basis = _basis(wish, sample, root, now)
+    entry = entry_of(wish.name, basis.contract.dataset, sample, wish.sample, catalog)
     changed = {catalog: with_entry(catalog, entry).encode()}
+    rows = _first_rows(wish, sample, basis.contract, now)
+    if not _is_checkout(root):
+        return Scaffold(basis.contract, False, {}, changed, None, rows.counts, basis.told, [NO_TEST])
+    new = _of_a_test(rows, entry, root, now)
     if basis.is_new:
         new = {**_of_a_new_dataset(basis, root), **new}
         changed[root / DICTIONARY] = dictionary([*contracts().values(), basis.contract]).encode()
-    if taken := next((path for path in new if path.exists()), None):
+    _refuse_taken(new)
+    data = _data(root, wish.name, rows.name)
+    return Scaffold(basis.contract, basis.is_new, new, changed, data, rows.counts, basis.told)
+
+
+def _is_checkout(root: Path) -> bool:
+    return (root / TESTS).is_dir() and (root / MIGRATIONS).is_dir()
+
+
+def _refuse_taken(paths: Iterable[Path]) -> None:
+    if taken := next((path for path in paths if path.exists()), None):
         raise ConfigurationError(f"{taken} is there already: choose another name, or remove it")
-    return Scaffold(basis.contract, basis.is_new, new, changed, data, counts, basis.told)
+
+
+def _no_place_for(dataset: str) -> ConfigurationError:
+    known = ", ".join(contract.dataset for contract in _of_files())
+    return ConfigurationError(
+        f"the sample is of a new dataset, {dataset}, and this is an installation of DPA: a contract and its migration "
+        "are parts of DPA itself. Run this command in a checkout of the project, and install DPA from there. If the "
+        f"sample is of one of the datasets {known}, name that one with --dataset to see what differs"
+    )
 
 
 def _refuse_name(what: str, name: str) -> None:
@@ -175,8 +197,10 @@ class _Basis:
         return [f"{name or self.contract.dataset}: {text}" for name, texts in self.to_decide.items() for text in texts]
 
 
-def _basis(wish: Wish, sample: Sample, now: datetime) -> _Basis:
+def _basis(wish: Wish, sample: Sample, root: Path, now: datetime) -> _Basis:
     fit = _fit(wish.dataset, sample, now)
+    if fit is None and not _is_checkout(root):
+        raise _no_place_for(wish.dataset or wish.name)
     if fit is None:
         return _new_dataset(wish, sample, now)
     if wish.key:
@@ -228,12 +252,55 @@ def _of_a_new_dataset(basis: _Basis, root: Path) -> dict[Path, bytes]:
     module = f"{CONTRACTS}/{basis.contract.dataset}.py"
     script = f"{MIGRATIONS}/{revision}_{basis.contract.dataset}.py"
     return {
-        root / module: formatted(contract_module(basis.contract, basis.to_decide), module, root).encode(),
-        root / script: formatted(migration(basis.contract, revision, before), script, root).encode(),
+        root / module: contract_module(basis.contract, basis.to_decide).encode(),
+        root / script: migration(basis.contract, revision, before).encode(),
     }
 
 
-# --- What becomes of the rows ------------------------------------------------------------------------------------
+# --- The rows of the test ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A file with the first rows of a sample.
+
+    Attributes:
+        name: Its name.
+        content: Its content.
+        counts: How its rows end when they are loaded.
+        row: One of these rows, as the warehouse has it.
+    """
+
+    name: str
+    content: bytes
+    counts: LoadCounts
+    row: Mapping[str, Any]
+
+
+def _first_rows(wish: Wish, sample: Sample, contract: Contract, now: datetime) -> _Rows:
+    name = re.sub(r"[^\w.-]+", "_", plain_name(sample.file))
+    content = cut(sample, contract, wish.rows)
+    return _Rows(name, content, *_loaded(content, name, sample, contract, now))
+
+
+def _of_a_test(rows: _Rows, entry: Mapping[str, Any], root: Path, now: datetime) -> dict[Path, bytes]:
+    """Return the files of a test.
+
+    Raises:
+        ConfigurationError: The rows are too many bytes to be kept.
+    """
+    if len(rows.content) > TEST_BYTES:
+        raise ConfigurationError(
+            f"{rows.name} is too large for a test, even if it was cut: take one of at most "
+            f"{TEST_BYTES >> 20} MiB as the sample"
+        )
+    name = entry["name"]
+    test = source_test(entry, rows.name, rows.counts, rows.row, now)
+    return {_data(root, name, rows.name): rows.content, root / TESTS / f"test_{name}.py": test.encode()}
+
+
+def _data(root: Path, name: str, file: str) -> Path:
+    return root / TESTS / "data" / name / file
 
 
 def _loaded(

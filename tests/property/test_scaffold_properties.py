@@ -1,6 +1,9 @@
-"""A contract that was made from a sample takes every row of it, whatever its cells hold."""
+"""A contract that was made from a sample takes every row of it, and is written as ruff would, whatever cells hold."""
 
+import ast
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +16,17 @@ from freight.contracts.headers import match_header, normalise
 from freight.frames import ROW_NUMBER, DecimalMark
 from freight.readers import find_files
 from freight.scaffold.infer import propose_contract
+from freight.scaffold.layout import laid_out, literal
+from freight.scaffold.render import contract_module, migration, source_test
 from freight.scaffold.sample import Sample
+from freight.settings import PROJECT_ROOT
+from freight.types import LoadCounts
 from freight.validation import CONTROL_CHARACTERS, Locale, split
 from freight.warehouse.schema import UNUSABLE_NAMES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FILE = find_files(Path(__file__).as_posix(), Path.cwd())[0]  # a sample is of some file; nobody opens it here
+STYLED = "tests/sources/test_things.py"  # where docstrings are as free as in migrations
 CONTROL = re.compile(CONTROL_CHARACTERS)  # which no contract takes, as no warehouse does
 
 cells = st.one_of(
@@ -77,3 +85,42 @@ def test_names_are_plain_and_tell_columns_apart(header: list[str]) -> None:
     names = propose_contract(made, "things", ["the key of all"], 50, LOCAL_ZONE, NOW).contract.column_names
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name) and name not in UNUSABLE_NAMES for name in names)
+
+
+odd = st.one_of(st.text(max_size=150), st.text("a\"'\\é重\n\t ", max_size=150))
+values = st.recursive(
+    st.one_of(odd, st.integers(), st.booleans(), st.none()),
+    lambda part: st.one_of(st.lists(part), st.lists(part).map(tuple), st.dictionaries(odd, part)),
+    max_leaves=8,
+)
+
+
+@given(values, st.integers(0, 100))
+@settings(max_examples=150, deadline=None)
+def test_a_value_is_written_as_code_that_means_it(value: object, before: int) -> None:
+    code = laid_out(literal(value), f"{'x' * before} = ", "  # the end")
+    assert ast.literal_eval(code.partition(" = ")[2]) == value
+
+
+@given(st.data(), st.lists(words.filter(normalise), min_size=1, max_size=5, unique_by=normalise), odd)
+@settings(max_examples=6, deadline=None)
+def test_what_is_written_is_in_the_style_of_the_project(data: st.DataObject, header: list[str], cell: str) -> None:
+    columns = [data.draw(alike) for _ in header]
+    proposal = propose_contract(sample(header, columns, "."), "things", ["the key of all"], 50, LOCAL_ZONE, NOW)
+    entry = {"name": "things", "dataset": "things", "reader": "excel", "options": {"sheet": cell, "header_row": 2}}
+    counts = LoadCounts(read=4, inserted=4)
+    for module in (
+        contract_module(proposal.contract, proposal.to_decide),
+        migration(proposal.contract, "0002", "0001"),
+        source_test(entry, f"{'a' * data.draw(st.integers(1, 200))}.csv", counts, {"cell": cell, "at": NOW}, NOW),
+    ):
+        assert ruff("format", module) == module
+        assert ruff("check", module, "--fix") == module
+
+
+def ruff(command: str, module: str, *options: str) -> str:
+    """Return a module as a command of ruff leaves it."""
+    argv = [sys.executable, "-m", "ruff", command, *options, "--quiet", "--no-cache", "--stdin-filename", STYLED, "-"]
+    done = subprocess.run(argv, cwd=PROJECT_ROOT, input=module.encode(), capture_output=True, check=False)
+    assert done.returncode == 0, f"{done.stdout.decode()}{done.stderr.decode()}"
+    return done.stdout.decode()

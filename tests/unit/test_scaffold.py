@@ -21,7 +21,6 @@ from freight.readers import find_files
 from freight.scaffold import Scaffold, Wish, scaffold_source
 from freight.scaffold.entries import entry_of, with_entry
 from freight.scaffold.infer import Proposal, propose_contract
-from freight.scaffold.render import formatted
 from freight.scaffold.sample import find_sample, read_sample
 from freight.settings import PROJECT_ROOT
 from freight.types import LoadCounts
@@ -57,6 +56,11 @@ def csv(folder: Path, *lines: str, name: str = "wagons_20260201.csv") -> Path:
 
 def texts(made: Scaffold) -> dict[str, str]:
     return {path.name: content.decode() for path, content in made.new.items() if path != made.data}
+
+
+def data_of(made: Scaffold) -> bytes:
+    assert made.data
+    return made.new[made.data]
 
 
 def columns(contract: Contract) -> dict[str, tuple[str, str, bool]]:
@@ -280,13 +284,8 @@ def test_a_file_that_is_not_there_or_tells_no_reader_is_told(tmp_path: Path) -> 
         scaffold(tmp_path / "none.csv")
     assert "tells no reader: name one with --reader" in refused(csv(tmp_path, "a,b", "1,2", name="export.dat"))
     made = scaffold(csv(tmp_path, "a,b", "1,2", name="[x] export.dat"), reader="csv")
+    assert made.data
     assert (made.counts.read, made.data.name) == (1, "_x_export.dat")
-
-
-def test_without_ruff_it_is_told_how_to_get_it(tmp_path: Path) -> None:
-    (tmp_path / "ruff.py").write_text("raise SystemExit('No module named ruff')", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"No module named ruff. Run `make check` once: it installs ruff"):
-        formatted("x = 1\n", "x.py", tmp_path)
 
 
 # --- A dataset that there is -------------------------------------------------------------------------------------
@@ -300,7 +299,7 @@ def test_a_header_of_a_known_dataset_needs_an_entry_and_a_test_only(tmp_path: Pa
     assert [path.name for path in made.changed] == ["my-catalog.yaml"]
     assert entry(made)["location"] == "erp_{day:%Y%m%d}_*.csv"
     assert made.counts == LoadCounts(read=20, inserted=20)
-    assert made.new[made.data].decode().splitlines() == path.read_text(encoding="utf-8").splitlines()[:21]
+    assert data_of(made).decode().splitlines() == path.read_text(encoding="utf-8").splitlines()[:21]
     assert '"transaction_at": datetime(2026, 2, 1, 9, 0, tzinfo=UTC)' in texts(made)["test_erp_douala.py"]
 
 
@@ -400,11 +399,11 @@ def test_a_catalog_that_takes_no_entry_is_told(tmp_path: Path, text: str, told: 
 
 def test_a_sample_is_cut_to_its_first_rows_in_its_own_format(tmp_path: Path) -> None:
     made = scaffold(csv(tmp_path, "titre", "code;note", *(f'A{n};"zwei\nZeilen"' for n in range(9))), rows=2)
-    assert made.new[made.data] == b'titre\ncode;note\nA0;"zwei\nZeilen"\nA1;"zwei\nZeilen"\n'
+    assert data_of(made) == b'titre\ncode;note\nA0;"zwei\nZeilen"\nA1;"zwei\nZeilen"\n'
     records = [{"code": f"A{n}", **({"late": True} if n == 7 else {})} for n in range(9)]
     (tmp_path / "a.json").write_text(json.dumps({"items": records}), encoding="utf-8")
     made = scaffold(tmp_path / "a.json", rows=2)
-    assert json.loads(made.new[made.data]) == [records[0], records[1], records[7]]
+    assert json.loads(data_of(made)) == [records[0], records[1], records[7]]
     assert made.counts == LoadCounts(read=3, inserted=3)
 
 
@@ -419,7 +418,7 @@ def test_options_are_given_as_texts_and_kept_in_the_entry(tmp_path: Path) -> Non
 def test_a_workbook_is_cut_to_the_sheet_and_the_rows_that_are_tested(tmp_path: Path) -> None:
     write_workbook(tmp_path / "wagons.xlsx")
     made = scaffold(tmp_path / "wagons.xlsx", rows=1)
-    (tmp_path / "cut.xlsx").write_bytes(made.new[made.data])
+    (tmp_path / "cut.xlsx").write_bytes(data_of(made))
     book = openpyxl.load_workbook(tmp_path / "cut.xlsx")
     assert book.sheetnames == ["Wagons"]
     assert [row[0] for row in book["Wagons"].values] == ["Parc au 1 février", "Numéro", 42]
