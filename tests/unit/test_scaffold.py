@@ -442,6 +442,15 @@ def test_what_is_large_even_if_cut_is_no_sample(tmp_path: Path) -> None:
     assert scaffold(path, rows=3).counts == LoadCounts(read=3, inserted=3)
 
 
+def test_an_installation_keeps_no_rows_so_a_sample_may_be_large(tmp_path: Path) -> None:
+    path = csv(tmp_path, HEADER, *(TRANSACTION.format(number) for number in range(30_000)))
+    wish = Wish("erp", path, rows=30_000)
+    made = scaffold_source(wish, tmp_path / "site-packages", tmp_path / "my-catalog.yaml", NOW)
+    assert (made.data, made.new, list(made.changed)) == (None, {}, [tmp_path / "my-catalog.yaml"])
+    assert made.counts == LoadCounts(read=30_000, inserted=30_000)
+    assert "is too large for a test" in refused(path, rows=30_000)
+
+
 def test_rows_that_cannot_be_cut_into_cells_are_counted(tmp_path: Path) -> None:
     rows = [f"A{number};1;x" for number in range(9)]
     made = scaffold(csv(tmp_path, "code;n;t", *rows, "A9;1", *rows[:1]), key=["code"])
