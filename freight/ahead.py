@@ -1,4 +1,4 @@
-"""Work ahead in a second thread: what parses and computes releases the interpreter, so two cores share a load."""
+"""Work ahead in a second thread: parsing and computing release the interpreter lock, so a load uses two cores."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +8,9 @@ END: Any = object()
 
 
 def ahead[T](items: Iterable[T]) -> Iterator[T]:
-    """Give items in order; the next one is made while the caller works on the last one.
+    """Yield items in order; a thread makes the next one while the caller works on the current one.
 
-    At most two items are in memory. What making an item raises is raised here, in its turn.
+    At most two items are in memory. If making an item fails, its error is raised here, in order.
     """
     source = iter(items)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as thread:

@@ -1,4 +1,4 @@
-"""URLs of databases: how they are read, what of them is secret, how they are shown, and which servers they name."""
+"""Database URLs: how to read them, which parts are secret, how to show them, and which servers they name."""
 
 import re
 import ssl
@@ -14,35 +14,35 @@ from freight.secrets import HIDDEN, accepted, refuse_control_characters
 
 VERIFIED = "verify-full"  # value of libpq's `sslmode`
 PORTS = range(1, 65_536)
-NAMES_A_SERVER = {"host", "read_default_file", "read_default_group"}  # parameters of MySQL that may lead elsewhere
-CONNINFO = "conninfo"  # of psycopg: a whole connection string, which names servers and secrets in its own way
-SEVERAL = {"host", "port"}  # parameters of libpq that may be there more than once
+NAMES_A_SERVER = {"host", "read_default_file", "read_default_group"}  # parameters of MySQL that can name another server
+CONNINFO = "conninfo"  # of psycopg: a whole connection string, with its own syntax for servers and secrets
+SEVERAL = {"host", "port"}  # parameters of libpq that may appear more than once
 
-# What a secret is called by drivers, without blanks, dashes and capitals: sslpassword, Pwd, passwd, AccessToken.
+# Drivers' names for secrets, without spaces, dashes and capitals: sslpassword, Pwd, passwd, AccessToken.
 SECRET_NAME = re.compile(r"pass(?!file)|pwd|secret|token|(access|account|client|server|shared)key|^(pw|sig|sas|key)$")
 ATTRIBUTE = re.compile(r"([^=;{}]+)=(\s*\{(?:[^}]|\}\})*\}|[^;]*)")  # of ODBC: name=value; or name={va;lue}
 BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 UNDECODED = "\ufffd"
-SIGNS = "write the signs : / @ ? % of a user or a password as %3A %2F %40 %3F %25"
+SIGNS = "write the characters : / @ ? % of a user or a password as %3A %2F %40 %3F %25"
 
 
 def read_url(url: str, what: str = "the URL of a database") -> sa.URL:
     """Return the parts of a URL.
 
     Args:
-        url: as SQLAlchemy writes it.
+        url: The URL in SQLAlchemy's notation.
         what: The name of the URL for people.
 
     Raises:
-        ConfigurationError: it cannot be read; the message shows nothing of it.
+        ConfigurationError: The URL cannot be read; the message shows no part of it.
     """
     text = accepted(url, what)
     try:
         parsed = sa.make_url(text)
     except sa.exc.ArgumentError:
         raise ConfigurationError(f"{what} cannot be read: expected sqlite:///… or postgresql://…") from None
-    except ValueError:  # of a port; it shows what may be the rest of a password
-        raise ConfigurationError(f"{what} has a port that is no number: correct it, or {SIGNS}") from None
+    except ValueError:  # of a port; its message may show the end of a password
+        raise ConfigurationError(f"{what} has a port that is not a number: correct it, or {SIGNS}") from None
     if fault := _fault_of_signs(text, parsed) or _fault_of_places(parsed):
         raise ConfigurationError(f"{what} {fault}")
     for part in _decoded(parsed):
@@ -54,11 +54,11 @@ def read_url_without_secrets(url: str, what: str) -> sa.URL:
     """Return the parts of a URL that everybody may see.
 
     Args:
-        url: as SQLAlchemy writes it.
+        url: The URL in SQLAlchemy's notation.
         what: The name of the URL for people.
 
     Raises:
-        ConfigurationError: it cannot be read, or holds a secret, in whatever spelling.
+        ConfigurationError: The URL cannot be read, or holds a secret under any name.
     """
     parsed = read_url(url, what)
     if secrets_of(parsed):
@@ -67,7 +67,7 @@ def read_url_without_secrets(url: str, what: str) -> sa.URL:
 
 
 def secrets_of(url: sa.URL) -> list[str]:
-    """Return what of a URL is secret: its password, and what drivers take as one behind the question mark."""
+    """Return the secrets of a URL: its password, and the query parameters that drivers treat as secret."""
     return [str(url.password)] * (url.password is not None) + [
         secret for name, value in _query(url) for secret in _secrets_of(name, value)
     ]
@@ -77,7 +77,7 @@ def safe_url(url: str) -> str:
     """Return a URL without its secrets, to show to people.
 
     Raises:
-        ConfigurationError: it cannot be read.
+        ConfigurationError: The URL cannot be read.
     """
     return shown(read_url(url))
 
@@ -89,7 +89,7 @@ def shown(url: sa.URL) -> str:
 
 
 def attributes(url: sa.URL) -> dict[str, list[str]]:
-    """Return what a URL tells an ODBC driver, in small letters: by names without blanks, which may be there twice."""
+    """Return the attributes that an ODBC driver receives, in lower case, by name without spaces; a name may repeat."""
     pairs = [(name, value) for name, value in _query(url) if name != "odbc_connect"]
     pairs += [pair for name, value in _query(url) if name == "odbc_connect" for pair in ATTRIBUTE.findall(value)]
     named: dict[str, list[str]] = {}
@@ -99,10 +99,10 @@ def attributes(url: sa.URL) -> dict[str, list[str]]:
 
 
 def servers_of(url: sa.URL) -> list[str]:
-    """Return the names, addresses and sockets that a URL of PostgreSQL names, as libpq takes them.
+    """Return the hosts, addresses and sockets in a PostgreSQL URL, as libpq reads them.
 
     Raises:
-        sa.exc.ArgumentError: hosts and ports do not fit together.
+        sa.exc.ArgumentError: The numbers of hosts and ports differ.
     """
     dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
     _, named = dialect.create_connect_args(url)
@@ -110,11 +110,11 @@ def servers_of(url: sa.URL) -> list[str]:
 
 
 def over_tls(url: sa.URL) -> sa.URL:
-    """Let a PostgreSQL on another machine prove who it is, unless its URL says otherwise."""
+    """Require a PostgreSQL on another machine to prove its identity, unless its URL says otherwise."""
     mode = url.query.get("sslmode")
     if mode not in (None, VERIFIED) or (mode is None and _is_here(url)):
         return url
-    # Where a ticket of Kerberos lies about, libpq would encrypt by that, and ask for no certificate.
+    # With a Kerberos ticket at hand, libpq would encrypt with it and skip the certificate.
     named = {"sslmode": VERIFIED, "gssencmode": url.query.get("gssencmode", "disable")}
     if mode is None:
         named["sslrootcert"] = url.query.get("sslrootcert", known_authorities())
@@ -122,8 +122,8 @@ def over_tls(url: sa.URL) -> sa.URL:
 
 
 def mysql_over_tls(url: sa.URL) -> sa.URL:
-    """Let a MySQL on another machine prove who it is, unless its URL says otherwise."""
-    # PyMySQL takes any text for true; by the last two it forgets the authority, or whether the name is the right one.
+    """Require a MySQL on another machine to prove its identity, unless its URL says otherwise."""
+    # PyMySQL reads any text as true; the last two make it skip the authority or the host name.
     kept = str(url.query.get("ssl_disabled")).lower() == "true"
     url = url.difference_update_query([*([] if kept else ["ssl_disabled"]), "ssl_verify_cert", "ssl_verify_identity"])
     is_here = (url.host is None or is_loopback(url.host)) and not url.query.keys() & NAMES_A_SERVER
@@ -133,15 +133,15 @@ def mysql_over_tls(url: sa.URL) -> sa.URL:
 
 
 def known_authorities() -> str:
-    """Return the file of the authorities that vouch for servers: that of the system, else of certifi.
+    """Return the file of trusted certificate authorities: the system's, else certifi's.
 
-    Not libpq's "system": the one in the wheel of psycopg looks for certificates in a folder that is nowhere.
+    Not libpq's "system": the libpq in psycopg's wheel looks for certificates in a folder that does not exist.
     """
     return ssl.get_default_verify_paths().cafile or certifi.where()
 
 
 def _is_here(url: sa.URL) -> bool:
-    """Whether all that a URL of PostgreSQL names is on this machine; a service may name anything."""
+    """Whether all servers in a PostgreSQL URL are on this machine; a service can name any server."""
     named = servers_of(url)
     return bool(named) and "service" not in url.query and all(map(_is_local, named))
 
@@ -155,27 +155,27 @@ def _fault_of_signs(text: str, url: sa.URL) -> str | None:
     head, _, query = text.partition("?")
     is_path = url.get_backend_name() == "sqlite"
     if BROKEN_ESCAPE.search(query if is_path else f"{head}?{query}"):
-        return f"has a % that no two hexadecimal digits follow: {SIGNS}"
+        return f"has a % without two hexadecimal digits after it: {SIGNS}"
     if UNDECODED in "".join(_decoded(url)) and UNDECODED not in text:
-        return "has signs such as %FF that are no UTF-8: correct them"
+        return "has escapes such as %FF that are not UTF-8: correct them"
     if not is_path and "@" in f"{url.host}{url.database}":
-        return f"has an @ too many: {SIGNS}"
+        return f"has one @ too many: {SIGNS}"
     return None
 
 
 def _fault_of_places(url: sa.URL) -> str | None:
     if url.port is not None and url.port not in PORTS:
-        return "has a port that there is not: it is between 1 and 65535"
+        return "has an invalid port: it must be between 1 and 65535"
     if url.get_backend_name() != "postgresql":
         return None
     if CONNINFO in url.query:
-        return f"has {CONNINFO} in it, by which nobody sees where it leads: write its parts as parameters of the URL"
+        return f"has the parameter {CONNINFO}, which hides the server: write its parts as parameters of the URL"
     if doubled := [name for name, values in url.normalized_query.items() if len(values) > 1 and name not in SEVERAL]:
         return f"names {doubled[0]} twice: remove one"
     try:
         servers_of(url)
     except (sa.exc.ArgumentError, ValueError):
-        return "names hosts and ports that do not fit together: write ?host=a:5432&host=b:5432"
+        return "has different numbers of hosts and ports: write ?host=a:5432&host=b:5432"
     return None
 
 
@@ -186,7 +186,7 @@ def _decoded(url: sa.URL) -> Iterator[str]:
 
 
 def _query(url: sa.URL) -> Iterator[tuple[str, str]]:
-    """Yield what stands behind the question mark; SQLAlchemy decodes a connection string of ODBC once more."""
+    """Yield the query parameters, those of an ODBC connection string decoded a second time, as SQLAlchemy does."""
     for name, values in url.normalized_query.items():
         yield from ((name, unquote_plus(value) if name == "odbc_connect" else value) for value in values)
 

@@ -1,4 +1,4 @@
-"""Databases of whatever kind: how to log in to them, and what drivers' errors mean for us."""
+"""Databases of any kind: how to log in to them, and how drivers' errors map to ours."""
 
 import logging
 import sqlite3
@@ -17,44 +17,44 @@ from freight.types import PasswordSource
 
 log = logging.getLogger("freight")
 
-# A server that vanished without a word is noticed within a minute, not after the system's two hours.
+# Detects a dead server within a minute, not after the system's two hours.
 DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 CONNECT_S = 15
 
 # SQLSTATE classes and codes after which the same transaction may succeed.
 TRANSIENT_CLASSES = ("08", "53", "57")
-PROTOCOL_VIOLATION = "08P01"  # a mistake of the program, although its class is that of lost connections
+PROTOCOL_VIOLATION = "08P01"  # a bug in the program, although its class is that of lost connections
 READ_ONLY_SERVER = "25006"
 TRANSIENT_STATES = ("40001", "40P01", "55P03", READ_ONLY_SERVER, "25P03")
 SQLITE_TRANSIENT = ("locked", "busy", "interrupted")
 REFUSED_STATES = ("28P01", "28000", "3D000", "42501")
-# What servers say to one that they do not let in: a connection of PostgreSQL that failed has no SQLSTATE.
+# Servers' messages for a refused login: a failed connection to PostgreSQL has no SQLSTATE.
 LOGIN_REFUSED = ("authentication failed", "login failed", "access denied for user")
 CONNECTION_REFUSED = (*LOGIN_REFUSED, "no password supplied", "does not exist", "no pg_hba.conf entry")
-# What the client says of a server that does not prove who it is.
+# The client's messages for a server that does not prove its identity.
 UNPROVEN = ("certificate", "does not support SSL")
 SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
 SQLSTATE_CHARS = 5
-# Numbers of MySQL, in place of an SQLSTATE: no right, no such login, no such database; it may not write.
+# MySQL's error numbers, in place of an SQLSTATE: no permission, no such login or database, read-only.
 MYSQL_REFUSED = (1044, 1045, 1049, 1142, 1143, 1227, 1356, 1370, 1698, 1792)
 
 
 class Database:
-    """A database that is read from and never written to.
+    """A database that DPA reads and never writes.
 
     Attributes:
-        place: its URL without its secrets, to show to people.
+        place: The URL without its secrets, to show to people.
     """
 
     def __init__(self, url: str, password: PasswordSource | None = None) -> None:
-        """Take the place; nothing is opened yet.
+        """Keep the URL; this opens no connection.
 
         Args:
-            url: where it is, as SQLAlchemy writes it.
-            password: of the user in the URL.
+            url: The URL in SQLAlchemy's notation.
+            password: The password of the user in the URL.
 
         Raises:
-            ConfigurationError: the URL cannot be read, or there is no driver for it.
+            ConfigurationError: The URL cannot be read, or its driver is not installed.
         """
         parsed = read_url(url)
         self.place = shown(parsed)
@@ -73,11 +73,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Read one consistent state, as far as the database can give one; rows come in pieces.
+        """Read one consistent state, as far as the database supports it; rows arrive in batches.
 
         Raises:
-            TransientError: it does not answer, or broke off.
-            ConfigurationError: it does not let us in, or refuses what it is asked.
+            TransientError: The database does not answer, or the connection broke.
+            ConfigurationError: The database refuses the login or the query.
         """
         try:
             with self._engine.connect() as connection:
@@ -90,7 +90,7 @@ class Database:
 
 
 def _read_only_engine(url: sa.URL) -> sa.Engine:
-    # Connections are few and long: none is kept, so none is found dead or stays behind.
+    # Connections are few and long: no pool, so none goes stale or is left open.
     shared: dict[str, Any] = {"poolclass": sa.NullPool}
     match url.get_backend_name():
         case "sqlite" if url.database:
@@ -102,7 +102,7 @@ def _read_only_engine(url: sa.URL) -> sa.Engine:
             psycopg = over_tls(url).set(drivername="postgresql+psycopg")
             return sa.create_engine(psycopg, isolation_level="REPEATABLE READ", connect_args=options, **shared)
         case "mysql" | "mariadb":
-            # Without local files: a server may ask its client for any of them.
+            # No local files: a server could request any file of its client.
             first = {"init_command": "SET SESSION TRANSACTION READ ONLY", "local_infile": False}
             pymysql = mysql_over_tls(url).set(drivername="mysql+pymysql")
             return sa.create_engine(
@@ -113,21 +113,21 @@ def _read_only_engine(url: sa.URL) -> sa.Engine:
             )
         case "mssql":
             engine = sa.create_engine(_to_a_readable_copy(url), **shared)
-            sa.event.listen(engine, "connect", _tell_if_it_may_write)
+            sa.event.listen(engine, "connect", _warn_if_it_may_write)
             return engine
         case _:
             return sa.create_engine(url, **shared)
 
 
 def _to_a_readable_copy(url: sa.URL) -> sa.URL:
-    """Ask an SQL Server for a copy that takes no changes, which a server without copies passes over."""
+    """Ask an SQL Server for a read-only replica; a server without replicas ignores it."""
     if url.get_driver_name() != "pyodbc" or {"odbc_connect", "applicationintent"} & {n.lower() for n in url.query}:
         return url
     return url.update_query_dict({"ApplicationIntent": "ReadOnly"})
 
 
-def _tell_if_it_may_write(connection: Any, _: object) -> None:
-    """Tell that the user of an SQL Server is no mere reader: its transactions cannot be made read-only."""
+def _warn_if_it_may_write(connection: Any, _: object) -> None:
+    """Warn if the user of an SQL Server can write: its transactions cannot be made read-only."""
     cursor = connection.cursor()
     try:
         may_write = cursor.execute("SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'INSERT')").fetchone()[0]
@@ -138,18 +138,18 @@ def _tell_if_it_may_write(connection: Any, _: object) -> None:
 
 
 def log_in(engine: sa.Engine, password: PasswordSource | None = None) -> None:
-    """Let no error of a login tell the password, that of the URL included.
+    """Keep the password, that of the URL included, out of every login error.
 
     Args:
-        engine: of a database that wants a login.
-        password: each connection asks for it, and once more if the one that was known is refused.
+        engine: The engine of a database that requires a login.
+        password: The source of the password; each connection asks it, and asks again if the cached one is refused.
     """
     in_url = secrets_of(engine.url)
 
     @sa.event.listens_for(engine, "do_connect")
     def connect(dialect: Any, _record: Any, args: Any, params: dict[str, Any]) -> Any:
         def with_password(value: str) -> Any:
-            # By way of the URL: where a password belongs, and how its signs are written, is known to the dialect.
+            # Through the URL: the dialect knows where the password belongs and how to escape it.
             args, named = dialect.create_connect_args(engine.url.set(password=value))
             every = {**named, **params, **_password_of(named)}
             return secretly(lambda: dialect.connect(*args, **every), value, *in_url)
@@ -169,23 +169,23 @@ def _password_of(named: dict[str, Any]) -> dict[str, Any]:
 
 
 def sqlstate(error: DBAPIError) -> str | None:
-    """Return the SQLSTATE; SQLite has none, nor has a connection of PostgreSQL that failed."""
-    told = getattr(error.orig, "sqlstate", None) or next(iter(getattr(error.orig, "args", ())), None)
-    return told if isinstance(told, str) and len(told) == SQLSTATE_CHARS and told.isalnum() else None
+    """Return the SQLSTATE; SQLite has none, and neither has a failed connection to PostgreSQL."""
+    state = getattr(error.orig, "sqlstate", None) or next(iter(getattr(error.orig, "args", ())), None)
+    return state if isinstance(state, str) and len(state) == SQLSTATE_CHARS and state.isalnum() else None
 
 
 def first_line(error: DBAPIError) -> str:
-    """Return what a driver says, without the statement and its values."""
+    """Return the first line of a driver's message, without the statement and its values."""
     lines = str(error.orig).strip().splitlines() if error.orig else []
     return lines[0] if lines else type(error).__name__
 
 
 def translate(error: DBAPIError, place: str) -> DpaError | None:
-    """Return what a driver's error means for us, or None where it is a mistake of the program.
+    """Return our error for a driver's error, or None if it is a bug in the program.
 
     Args:
-        error: of a driver.
-        place: the database, in words.
+        error: The driver's error.
+        place: The name of the database for people.
     """
     state, is_sqlite, message = sqlstate(error), isinstance(error.orig, sqlite3.Error), first_line(error)
     lowered = message.lower()
@@ -198,8 +198,8 @@ def translate(error: DBAPIError, place: str) -> DpaError | None:
         return ConfigurationError(f"{place} refuses us: {message}")
     if unconnected and not is_sqlite and any(word in message for word in UNPROVEN):
         return ConfigurationError(
-            f"{place} does not prove who it is: {message}; name the file of its authority with ?sslrootcert= in "
-            "the URL, or do without the proof with ?sslmode= (of MySQL ?ssl_ca= and ?ssl_disabled=true)"
+            f"{place} does not prove its identity: {message}; name the file of its authority with ?sslrootcert= in "
+            "the URL, or waive the proof with ?sslmode= (for MySQL ?ssl_ca= and ?ssl_disabled=true)"
         )
     if error.connection_invalidated or any(word in lowered for word in (*SQLITE_TRANSIENT, "disk is full", "disk i/o")):
         return TransientError(f"{place} is not ready: {message}")

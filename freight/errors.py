@@ -56,7 +56,7 @@ class TransientError(DpaError):
     """The outside world failed in a way that usually passes: lost connection, deadlock, locked file.
 
     Attributes:
-        retry_after_s: how long it asks to be left alone.
+        retry_after_s: The pause that the other side asks for.
     """
 
     def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
@@ -65,7 +65,7 @@ class TransientError(DpaError):
 
 
 class SourceAway(TransientError):
-    """A source does not answer, or broke off; if it stays away, that is the fault of this source alone."""
+    """A source does not answer, or the connection broke; if it stays away, only this source fails."""
 
 
 class SourceError(DpaError):
@@ -109,12 +109,12 @@ class SourceError(DpaError):
 
 
 class QuarantineLimitExceeded(SourceError):
-    """More rows of a load unit broke the contract than may; nothing of it was loaded.
+    """Too many rows of a load unit broke the contract; nothing of it was loaded.
 
     Attributes:
-        read_rows: rows that the unit has.
-        reason_counts: bad rows by reason code.
-        first_bad_rows: frame of bad rows, as the validation gave them.
+        read_rows: The number of rows in the unit.
+        reason_counts: The numbers of bad rows by reason code.
+        first_bad_rows: The frame of the first bad rows, as the validation returns it.
     """
 
     def __init__(
@@ -140,11 +140,11 @@ class PositionFenced(DpaError):
 
 
 class RowsRefused(DpaError):
-    """The warehouse refuses some of the rows that were written, by a constraint of its own or for their values."""
+    """The warehouse refuses some of the rows, because of a constraint or of their values."""
 
 
 class OffsetGap(DpaError):
-    """Offsets that were never read can be read no more; the message names them and how to accept the gap."""
+    """Offsets are gone before they were read; the message names them and how to accept the gap."""
 
 
 class InvariantViolated(DpaError):

@@ -1,7 +1,7 @@
-"""Java programs that others wrote: their jars are fetched once by Maven, from wherever this machine's Maven fetches.
+"""Third-party Java programs: Maven fetches their jars once, from the repository in this machine's Maven settings.
 
-The project knows the SHA-256 of each (`*_jars.sha256`, which `python -m benchmarks.lock_jars` writes). A jar that has
-another one, or that is not named there, is never started: neither right after the download nor later from the folder.
+The project lists the SHA-256 of each jar (`*_jars.sha256`, which `python -m benchmarks.lock_jars` writes). A jar with
+another hash, or that is not listed, never starts: neither right after the download nor later from the folder.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-depende
 
 
 class Java(NamedTuple):
-    """A Java that starts: its major version, and its folder."""
+    """A working Java: its major version and its folder."""
 
     version: int
     home: Path
 
 
 def why_no_java() -> str:
-    """Return what to install before a Java program can run here; empty if nothing."""
+    """Return what to install before a Java program can run; empty if nothing is missing."""
     try:
         find_java()
     except ConfigurationError as error:
@@ -44,7 +44,7 @@ def find_java() -> Java:
     """Return the Java on PATH.
 
     Raises:
-        ConfigurationError: there is none, or one that is too old; the message says what to install.
+        ConfigurationError: There is no Java, or it is too old; the message says what to install.
     """
     java = _java()
     if java is None:
@@ -59,14 +59,14 @@ def find_java() -> Java:
 
 
 def why_no_maven(what: str) -> str:
-    """Return what to install before something can be fetched; empty if nothing."""
+    """Return what to install before Maven can fetch jars; empty if nothing is missing."""
     if shutil.which("mvn"):
         return ""
     return f"there is no Maven (mvn) to fetch {what}: install it (Debian, Ubuntu: the package maven)"
 
 
 def _java() -> Java | None:
-    """Return the Java on PATH; None if there is none that starts. It says where it is: PATH may lead to a script."""
+    """Return the Java on PATH; None if none starts. It reports its own folder, since PATH may lead to a script."""
     program = shutil.which("java")
     if program is None:
         return None
@@ -89,19 +89,19 @@ def _java() -> Java | None:
 
 
 def fetch_once(place: Path, make: Callable[[Path], Path]) -> Path:
-    """Return a folder, made if it is not there yet: it counts once it is whole, and of processes at once one makes it.
+    """Return a folder, and make it if it is missing: it appears only when complete, and one process at a time makes it.
 
     Args:
-        place: the folder.
-        make: gets an empty folder to work in; returns what becomes the folder, a part of it.
+        place: The folder.
+        make: The function that fills an empty work folder, and returns the part of it that becomes the folder.
 
     Raises:
-        ConfigurationError: it could not be made.
+        ConfigurationError: The folder could not be made.
     """
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(place.parent):
-            if not place.exists():  # another process may have fetched it while this one waited
+            if not place.exists():  # another process may have made it while this one waited
                 _make(place, make)
     return place
 
@@ -114,7 +114,7 @@ def _make(place: Path, make: Callable[[Path], Path]) -> None:
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Wait until no other process holds the folder; the lock ends with the process that holds it."""
-    import fcntl  # Windows does not have it, and is told so before
+    import fcntl  # not on Windows, where an earlier check has refused
 
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -122,41 +122,41 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def copy_jars(folder: Path, what: str, pom: str, listed: Path) -> Path:
-    """Let Maven fetch what a pom.xml needs to run.
+    """Let Maven fetch the runtime dependencies of a pom.xml.
 
     Args:
-        folder: where Maven works.
-        what: it fetches, for people.
-        pom: the dependencies.
-        listed: file with the SHA-256 of each jar.
+        folder: The folder in which Maven works.
+        what: The name of the program for people.
+        pom: The text of the pom.xml.
+        listed: The file with the SHA-256 of each jar.
 
     Returns:
-        The folder of the jars, within the other.
+        The folder of the jars, inside `folder`.
 
     Raises:
-        ConfigurationError: it failed, and the message has Maven's words; or it has brought something else.
+        ConfigurationError: Maven failed, and the message quotes it; or Maven has fetched other jars.
     """
     jars = unverified_jars(folder, what, pom)
     if fault := fault_of_jars(jars, listed):
         raise ConfigurationError(
-            f"Maven has brought another {what} than the project names in {listed.name}: {fault}. Nothing of it was "
-            "started or kept: clear Maven's cache (~/.m2), and look from where its settings.xml lets it fetch"
+            f"Maven has fetched another {what} than the project lists in {listed.name}: {fault}. Nothing of it was "
+            "started or kept: clear Maven's cache (~/.m2), and check which repository its settings.xml names"
         )
     return jars
 
 
 def unverified_jars(folder: Path, what: str, pom: str) -> Path:
-    """Do what `copy_jars` does, whatever comes."""
+    """Do what `copy_jars` does, without checking the jars."""
     (folder / "pom.xml").write_text(pom, encoding="utf-8")
     run_maven(folder, what, "-f", "pom.xml", COPY_JARS, "-DoutputDirectory=jars", "-DincludeScope=runtime")
     return folder / "jars"
 
 
 def refuse_other_jars(folder: Path, listed: Path) -> Path:
-    """Return a folder that was fetched before, if its jars are still those of the list.
+    """Return a folder that was fetched before, if its jars still match the list.
 
     Raises:
-        ConfigurationError: one is not; the message names it.
+        ConfigurationError: A jar does not match; the message names it.
     """
     if fault := fault_of_jars(folder, listed):
         raise ConfigurationError(f"{folder}: {fault}: nothing of it is started. Delete the folder to fetch it again")
@@ -164,7 +164,7 @@ def refuse_other_jars(folder: Path, listed: Path) -> Path:
 
 
 def fault_of_jars(folder: Path, listed: Path) -> str:
-    """Return which jar within a folder is not as listed, is not listed at all, or is missing; empty if none."""
+    """Return the first jar of a folder that differs from the list, is not listed, or is missing; empty if none."""
     wanted = set(listed.read_text(encoding="utf-8").splitlines())
     found = set(sums_of_jars(folder))
     names, there = set(map(_name_in, wanted)), set(map(_name_in, found))
@@ -177,7 +177,7 @@ def fault_of_jars(folder: Path, listed: Path) -> str:
 
 
 def sums_of_jars(folder: Path) -> list[str]:
-    """Return a line for each jar within a folder, as `sha256sum` writes them: SHA-256, two blanks, name."""
+    """Return a line for each jar in a folder in the format of `sha256sum`: SHA-256, two spaces, name."""
     jars = {path for path in folder.rglob("*") if path.name.lower().endswith(".jar")}
     return sorted({f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in jars}, key=_name_in)
 
@@ -187,16 +187,16 @@ def _name_in(line: str) -> str:
 
 
 def compile_java(compiler: Path, jars: Path, source: Path, target: Path) -> None:
-    """Compile a program of one file; a Java that only runs programs has no compiler of its own.
+    """Compile a one-file program with Eclipse's compiler; a Java runtime has none of its own.
 
     Args:
-        compiler: jar of Eclipse's compiler.
-        jars: folder of the jars that the program needs.
-        source: the file.
-        target: folder of what it becomes.
+        compiler: The jar of Eclipse's compiler.
+        jars: The folder of the jars that the program needs.
+        source: The source file.
+        target: The folder for the classes.
 
     Raises:
-        ConfigurationError: it does not compile.
+        ConfigurationError: The program does not compile.
     """
     command = ["java", "-jar", str(compiler), f"-{OLDEST_JAVA}", "-proc:none", "-nowarn"]
     done = subprocess.run(
@@ -213,19 +213,19 @@ def compile_java(compiler: Path, jars: Path, source: Path, target: Path) -> None
 
 
 def run_maven(folder: Path, what: str, *arguments: str) -> None:
-    """Let Maven work in a folder.
+    """Run Maven in a folder.
 
     Args:
-        folder: where.
-        what: it fetches, for people.
-        arguments: of Maven.
+        folder: The folder.
+        what: The name of what Maven fetches, for people.
+        arguments: The arguments for Maven.
 
     Raises:
-        ConfigurationError: it failed; the message has its words.
+        ConfigurationError: Maven failed; the message quotes it.
     """
     try:
         done = subprocess.run(
-            # Strict: a file whose checksum is not that of the repository fails, also one of Maven's own plugins.
+            # Strict: a file fails if its checksum differs from the repository's, even one of Maven's own plugins.
             ["mvn", "-q", "-B", "--strict-checksums", *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,

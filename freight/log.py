@@ -16,7 +16,7 @@ LINE = "{time:YYYY-MM-DD HH:mm:ss.SSSZZ} {level:<8} {message}"
 
 
 class _ToFile(logging.Handler):
-    """Hands records of the standard library's logging to the rotating file."""
+    """Passes records of the standard library's logging to the rotating file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class _ToFile(logging.Handler):
 def log_to_file(folder: Path) -> Path:
     """Send what the core and Kafka's client log to `dpa.log` in a folder; calling it again changes nothing.
 
-    A folder that cannot be written to is reported on the terminal and costs the log only.
+    If the folder cannot be written, the terminal shows a warning and only the log is lost.
     """
     path = folder / "dpa.log"
     present = [handler for handler in logging.getLogger("freight").handlers if isinstance(handler, _ToFile)]
@@ -52,7 +52,7 @@ def _send(source: logging.Logger, target: _ToFile) -> None:
 def _open(path: Path) -> None:
     logger.remove()
     try:
-        # A traceback shows lines of code, and no values of variables: one of them may be a secret.
+        # A traceback shows lines of code but no values of variables: one of them may be a secret.
         shown: dict[str, Any] = {"format": LINE, "backtrace": False, "diagnose": False}
         logger.add(path, rotation=ROTATION, retention=RETENTION, encoding="utf-8", catch=True, **shown)
     except OSError as error:

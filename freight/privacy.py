@@ -1,7 +1,8 @@
-"""Who can read what DPA writes: its user alone, unless `DPA_UMASK` says otherwise.
+"""File permissions: only DPA's user can read what it writes, unless `DPA_UMASK` says otherwise.
 
 Warehouse, quarantine, log, report and spool hold the data, Prefect's folder holds keys. So each process that writes
-sets its umask when it starts, and all that it starts inherits it. What an older release made stays so, and is told.
+sets its umask when it starts, and its child processes inherit it. Files of an older release keep their permissions; a
+warning names them.
 """
 
 import os
@@ -23,10 +24,11 @@ RIGHTS = {"r": 0o044, "w": 0o022, "x": 0o011}
 
 
 class OpenPlace(NamedTuple):
-    """A file or folder that others can use although they should not.
+    """A file or folder that other users can reach but should not.
 
     Attributes:
-        path, mode: of it.
+        path: The path of the file or folder.
+        mode: The permissions that it has.
         umask: The rights that should be closed.
     """
 
@@ -36,7 +38,7 @@ class OpenPlace(NamedTuple):
 
     @property
     def remedy(self) -> str:
-        """The command that closes it, with all below it."""
+        """The command that closes it and everything below it."""
         closed = ("".join(r for r, bits in RIGHTS.items() if self.umask & of & bits) for of in CLASSES.values())
         change = ",".join(f"{who}-{rights}" for who, rights in zip(CLASSES, closed, strict=True) if rights)
         return f"chmod -R {change} {shlex.quote(str(self.path))}"
@@ -46,7 +48,7 @@ class OpenPlace(NamedTuple):
 
 
 def keep_private() -> None:
-    """Close what this process and those that it starts will make; a wrong setting is told by `load_settings`."""
+    """Make the files of this process and its children private; `load_settings` reports a wrong setting."""
     try:
         umask = load_umask()
     except ConfigurationError:
@@ -55,13 +57,13 @@ def keep_private() -> None:
 
 
 def open_places(here: Settings, warehouse_url: str) -> list[OpenPlace]:
-    """Return what other users can reach of what DPA has made, be it by an older release or by hand.
+    """Return DPA's files and folders that other users can reach, because of an older release or a manual change.
 
-    A folder stands for all that is in it. On Windows nothing is found: there access lists rule.
+    A folder stands for its content. On Windows the result is empty: access lists decide there.
 
     Args:
-        here: settings of the installation.
-        warehouse_url: of the warehouse, which may be a file elsewhere.
+        here: The settings of the installation.
+        warehouse_url: The URL of the warehouse, which may be a file elsewhere.
     """
     if os.name == "nt":
         return []
@@ -84,6 +86,6 @@ def _ours(here: Settings, warehouse_url: str) -> Iterator[Path]:
 
 
 def privacy_warning(places: list[OpenPlace]) -> str:
-    """Say in one line that something is open; nothing if nothing is."""
+    """Return a one-line warning about open places; empty if there are none."""
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    return f"{places[0]}{more}: `dpa doctor` tells how to close it" if places else ""
+    return f"{places[0]}{more}: `dpa doctor` shows how to close it" if places else ""

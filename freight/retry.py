@@ -1,4 +1,4 @@
-"""What is tried again, how often, and after which pauses: the one place that says so."""
+"""The retry policies: what is tried again, how often, and after which pauses."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -8,8 +8,8 @@ from time import sleep
 
 from freight.errors import SourceAway, SourceError, TransientError
 
-JITTER = 0.5  # share of a pause: runs that lost the same server do not come back all at once
-ASKED_PAUSE_LIMIT_S = 60.0  # whoever asks for a longer pause is not waited for by a whole run
+JITTER = 0.5  # share of a pause: runs that lost the same server do not all return at once
+ASKED_PAUSE_LIMIT_S = 60.0  # a whole run does not wait longer than this for one server
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class RetryPolicy:
         return islice(doubling, self.retries)
 
 
-STEP = RetryPolicy(first_pause_s=5.0, retries=4)  # a step of a run, in Prefect or not: a failover takes a minute
-SOURCE = RetryPolicy(first_pause_s=1.0, retries=4)  # one input of many, which the others wait for
+STEP = RetryPolicy(first_pause_s=5.0, retries=4)  # a step of a run, with or without Prefect: a failover takes a minute
+SOURCE = RetryPolicy(first_pause_s=1.0, retries=4)  # one input of many: the others wait meanwhile
 COMMIT = RetryPolicy(first_pause_s=0.5, retries=None, longest_pause_s=30.0)  # an outage is no fault of the messages
 
 
@@ -43,19 +43,19 @@ def may_pass(error: BaseException) -> bool:
 
 
 def with_jitter(pause_s: float) -> float:
-    """Return a pause that is up to a share of `JITTER` longer."""
+    """Return the pause, lengthened by a random share of up to `JITTER`."""
     return pause_s * random.uniform(1.0, 1.0 + JITTER)
 
 
 def with_retries[T](call: Callable[[], T]) -> T:
-    """Carry out a step, again while its error may pass (`STEP`)."""
+    """Run a step; retry while its error may pass (`STEP`)."""
     return _try(call, STEP, may_pass)
 
 
 def patiently[T](call: Callable[[], T]) -> T:
-    """Ask a source, again while it is away (`SOURCE`).
+    """Call a source; retry while it is away (`SOURCE`).
 
-    The end of it is an error that no step repeats, so that retries do not multiply.
+    The final error is one that no step retries, so that retries do not multiply.
 
     Raises:
         SourceError: The source stays away; the others go on.
@@ -64,7 +64,7 @@ def patiently[T](call: Callable[[], T]) -> T:
         return _try(call, SOURCE, lambda error: isinstance(error, SourceAway))
     except SourceAway as error:
         raise SourceError(
-            "unreadable", str(error), remedy="look after the source, or the way to it; the next run tries again"
+            "unreadable", str(error), remedy="check the source and the connection to it; the next run tries again"
         ) from error
 
 

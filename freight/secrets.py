@@ -1,7 +1,7 @@
-"""What is secret: which signs it may hold, and how the words of others are told without it.
+"""Secrets: which characters they may hold, and how messages of other programs are shown without them.
 
-A secret enters by `accepted`. What is given one is called by `secretly`, or its words are told by `redacted`:
-libraries, servers and drivers repeat what they were sent.
+Each secret enters through `accepted`. Code that receives one runs in `secretly`, or its messages pass `redacted`:
+libraries, servers and drivers repeat their input.
 """
 
 import base64
@@ -18,10 +18,10 @@ from freight.errors import ConfigurationError
 log = logging.getLogger("freight")
 
 HIDDEN = "***"
-LEFT_OUT = "what it says is left out, since it repeats a secret"
-LEAST_CHARS = 4  # who guesses finds shorter ones anyway, and common words are full of them
-PIECE_CHARS = 8  # as much of a secret as nobody may see: a library may have cut it, or changed the signs around
-BASE64_CHARS = 4  # of which each group stands for three bytes
+LEFT_OUT = "the message is left out, since it repeats a secret"
+LEAST_CHARS = 4  # shorter ones are easy to guess, and appear in common words
+PIECE_CHARS = 8  # a part this long counts as a leak: a library may cut a secret, or change the characters around it
+BASE64_CHARS = 4  # in a group, which encodes three bytes
 
 AS_STANDARD_BASE64 = str.maketrans("-_", "+/")
 LINE_END = re.compile(r"\r?\n\Z")
@@ -36,19 +36,19 @@ KINDS = {
 
 
 def accepted(secret: str, what: str, *, ascii_only: bool = False) -> str:
-    """Return a secret as it is used: without a line end behind it, which editors and shells add unasked.
+    """Return a secret ready for use: without the final line end that editors and shells add.
 
     Args:
-        secret: as it was typed, or as a vault, a variable or a URL holds it.
-        what: Its name for people, such as "the password of the Warehouse block".
-        ascii_only: True if it is sent by a way that carries only ASCII.
+        secret: The text from a form, a vault, a variable or a URL.
+        what: The name of the secret for people, such as "the password of the Warehouse block".
+        ascii_only: True if its transport carries only ASCII.
 
     Raises:
-        ConfigurationError: it holds a character that no transport carries as it is; the message never shows it.
+        ConfigurationError: The secret holds a character that no transport keeps; the message never shows it.
     """
     used = LINE_END.sub("", secret)
     if used != secret:
-        log.warning("%s ends with a line end, which is left out: write it anew without one", what)
+        log.warning("%s ends with a line end, which is ignored: enter it again without one", what)
     refuse_control_characters(used, what)
     if ascii_only and not used.isascii():
         raise ConfigurationError(f"{what} has a character that is not ASCII, which cannot be sent: choose another one")
@@ -56,22 +56,22 @@ def accepted(secret: str, what: str, *, ascii_only: bool = False) -> str:
 
 
 def refuse_control_characters(text: str, what: str) -> None:
-    """Refuse what a library would cut a text at, or take for the end of a header, and then repeat.
+    """Refuse characters at which a library would cut a text or end a header, and then quote the text in an error.
 
     Raises:
-        ConfigurationError: it holds such a character; the message names its kind alone.
+        ConfigurationError: The text holds such a character; the message names only its kind.
     """
     for character in text:
         if kind := KINDS.get(unicodedata.category(character)):
-            raise ConfigurationError(f"{what} has {NAMES.get(character, kind)} in it: write it anew without it")
+            raise ConfigurationError(f"{what} has {NAMES.get(character, kind)} in it: enter it again without it")
 
 
 def redacted(text: str, *secrets: str) -> str:
-    """Return words of others without secrets: with stars in their place, or none of the words if that is not enough.
+    """Return a message with stars in place of secrets; if that is not enough, drop the whole message.
 
     Args:
-        text: The words of a library, a driver or a server.
-        secrets: The secrets that they were sent; one of fewer than four characters is none.
+        text: The message of a library, a driver or a server.
+        secrets: The secrets that it received; those of fewer than four characters are ignored.
     """
     known = [secret for secret in secrets if len(secret) >= LEAST_CHARS]
     for secret in known:
@@ -80,23 +80,23 @@ def redacted(text: str, *secrets: str) -> str:
 
 
 def secretly[T](call: Callable[[], T], *secrets: str) -> T:
-    """Call what is given secrets; its errors come without them, and without the errors they came from.
+    """Call code that uses secrets; its errors leave without them, and without their chain of causes.
 
     Raises:
-        Exception: what the call raises, of the same kind where its words can be told.
+        Exception: The error of the call, of the same type where its message can be shown.
     """
     try:
         return call()
     except Exception as error:
-        told = _without(error, secrets)
-    raise told  # out here, where nothing is left of the other one
+        safe = _without(error, secrets)
+    raise safe  # outside the handler, so that the original is not its context
 
 
 def _without(error: Exception, secrets: tuple[str, ...]) -> Exception:
     shown = " ".join(_words(error))
     if redacted(shown, *secrets) == shown:
         return error
-    if isinstance(error, UnicodeError):  # which keeps the whole text that could not be encoded
+    if isinstance(error, UnicodeError):  # it keeps the whole text that could not be encoded
         return ConfigurationError("a secret has a character that cannot be sent: choose another one")
     try:
         return type(error)(*(_cleaned(argument, secrets) for argument in error.args))
@@ -105,7 +105,7 @@ def _without(error: Exception, secrets: tuple[str, ...]) -> Exception:
 
 
 def _words(error: BaseException | None) -> Iterator[str]:
-    """Yield what a traceback tells of an error and of those it came from."""
+    """Yield all that a traceback shows of an error and of its causes."""
     while error is not None:
         yield f"{error} {error.args!r} {getattr(error, '__notes__', '')}"
         error = error.__cause__ or error.__context__
@@ -134,9 +134,9 @@ def _has_piece(text: str, pieces: frozenset[str]) -> bool:
     return any(text[start : start + size] in pieces for start in range(len(text) - size + 1))
 
 
-@lru_cache(maxsize=64)  # a broker that is away is told of many times a second
+@lru_cache(maxsize=64)  # an unreachable broker causes many messages a second
 def _pieces(secret: str) -> tuple[frozenset[str], ...]:
-    """Return the pieces of a secret, and those of what base64 makes of it; those of a set are equally long."""
+    """Return the pieces of a secret and of its base64 forms; the pieces of one set have equal length."""
     return tuple(_cut(form) for form in (secret, *_in_base64(secret)))
 
 
@@ -146,16 +146,16 @@ def _cut(form: str) -> frozenset[str]:
 
 
 def _in_base64(secret: str) -> Iterator[str]:
-    """Yield what base64 makes of a secret wherever it begins, such as behind a user and a colon."""
+    """Yield the base64 forms of a secret at each offset, for instance after a user and a colon."""
     raw = secret.encode("utf-8", "surrogatepass")
     for before in range(3):
         whole = base64.b64encode(bytes(before) + raw).decode().rstrip("=")
-        core = whole[BASE64_CHARS if before else 0 :]  # the first group is of what stood before, too
-        core = core[: len(core) - len(core) % BASE64_CHARS]  # so is the last one, of what follows
+        core = whole[BASE64_CHARS if before else 0 :]  # the first group also encodes the text before
+        core = core[: len(core) - len(core) % BASE64_CHARS]  # the last group also encodes the text after
         if len(core) >= BASE64_CHARS:
             yield core
 
 
 def _unescaped(text: str) -> str:
-    """Return a text as it was before Python, JSON or a connection string put backslashes into it."""
+    """Undo the backslash escapes of Python, JSON or a connection string."""
     return ESCAPE.sub(lambda found: found[3] or chr(int(found[1] or found[2], 16)), text)

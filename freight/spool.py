@@ -1,6 +1,6 @@
-"""Spool files: the frames that pass between the steps of a load, as compressed Arrow on disk.
+"""Spool files: the frames that pass between the steps of a load, as compressed Arrow files on disk.
 
-A step writes its result here and the next one reads it batch by batch, so memory stays flat and each step can be
+A step writes its result here and the next one reads it batch by batch. So memory use stays flat, and each step can be
 retried or inspected alone.
 """
 
@@ -22,10 +22,10 @@ COMPRESSION = ipc.IpcWriteOptions(compression="lz4")
 
 
 class SpoolWriter:
-    """Writes frames of one schema to a spool file; empty frames are left out, and without rows no file is made.
+    """Writes frames of one schema to a spool file; skips empty frames, and creates no file without rows.
 
     Raises:
-        TransientError: the folder cannot be written, for instance because the disk is full.
+        TransientError: The folder cannot be written, for instance because the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +50,7 @@ class SpoolWriter:
         """Append the rows of a frame."""
         if frame.is_empty():
             return
-        # One piece, which becomes one batch: a filter in several threads leaves many small ones.
+        # One chunk becomes one batch: a multi-threaded filter leaves many small chunks.
         table = frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
         with self._named_faults():
             self._writer = self._writer or ipc.new_file(self.path, table.schema, options=COMPRESSION)
@@ -66,7 +66,7 @@ class SpoolWriter:
 
 
 def write_spool(path: Path, frames: Iterable[pl.DataFrame]) -> int:
-    """Write frames of one schema; return the number of rows."""
+    """Write frames of one schema and return the number of rows."""
     with SpoolWriter(path) as writer:
         for frame in frames:
             writer.write(frame)
@@ -88,7 +88,7 @@ def remove_spool(folder: Path) -> None:
 
 
 def remove_old_spools(root: Path, before: datetime) -> int:
-    """Remove the folders of runs that have not been written to since an instant; return how many there were."""
+    """Remove the folders of runs that were last written before an instant; return their number."""
     folders = [folder for folder in root.glob("*") if folder.is_dir() and folder.stat().st_mtime < before.timestamp()]
     for folder in folders:
         remove_spool(folder)

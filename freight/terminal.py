@@ -1,4 +1,4 @@
-"""What people read in a terminal, in which text of others is nothing but text."""
+"""Terminal output in which foreign text stays plain text."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from freight.outward import plain
 
 
 class Terminal(Console):
-    """A console that spells out what would move its cursor, or turn what stands there."""
+    """A console that spells out characters that would move its cursor or reverse its text."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does."""
@@ -17,5 +17,5 @@ class Terminal(Console):
 
 
 def cell(text: str) -> Text:
-    """Return a cell of a table; rich takes a mere string for its markup."""
+    """Return a cell of a table; rich would read a plain string as markup."""
     return Text(plain(text))

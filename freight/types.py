@@ -40,28 +40,29 @@ ReasonCode = Literal[
     "refused_by_warehouse",
     "schema_drift",
 ]
-DRIFTED: ReasonCode = "schema_drift"  # of rows that are kept with what the contract does not know
+DRIFTED: ReasonCode = "schema_drift"  # for rows that are kept because they hold columns that the contract does not know
 
 
 class PasswordSource(Protocol):
-    """Gives a password each time that a connection is made, so that it may change meanwhile."""
+    """Returns a password for each new connection, so that it may change meanwhile."""
 
     def __call__(self, *, fresh: bool = False) -> str:
-        """Return the password; `fresh` after the one that was known has been refused."""
+        """Return the password; `fresh` reads it anew, after the cached one was refused."""
         ...
 
 
 @dataclass(frozen=True)
 class Position:
-    """What was last loaded from a place of a source.
+    """The content that was last loaded from a path of a source.
 
     Attributes:
-        file_hash: tells its content from others.
-        contract_version: by which it was validated.
-        size_bytes, modified_us: of a file.
-        origin_us: the instant it spoke for, in microseconds since 1970 UTC.
-        batch_id: that brought it.
-        watermark: up to where the source had been read, as its reader notes it; None where the hash says all.
+        file_hash: The hash that identifies the content.
+        contract_version: The contract version of its validation.
+        size_bytes: The size of the file.
+        modified_us: The last change of the file, in microseconds since 1970 UTC.
+        origin_us: The instant that it speaks for, in microseconds since 1970 UTC.
+        batch_id: The batch that loaded it.
+        watermark: The point up to which the source was read, in its reader's notation; None if the hash is enough.
     """
 
     file_hash: str
@@ -75,7 +76,7 @@ class Position:
 
 @dataclass(frozen=True)
 class LoadCounts:
-    """How the rows read from a load unit ended; the five outcomes always add up to `read`."""
+    """The outcomes of the rows of a load unit; the five outcomes always add up to `read`."""
 
     read: int = 0
     inserted: int = 0
@@ -92,7 +93,7 @@ class LoadCounts:
 
     @property
     def accounted(self) -> int:
-        """Rows whose outcome is known."""
+        """The number of rows with a known outcome."""
         return self.inserted + self.updated + self.unchanged + self.superseded + self.quarantined
 
     @property
@@ -102,7 +103,7 @@ class LoadCounts:
 
     @property
     def changed(self) -> int:
-        """Rows that changed the content of the warehouse."""
+        """The number of rows that changed the content of the warehouse."""
         return self.inserted + self.updated
 
 

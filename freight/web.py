@@ -1,7 +1,7 @@
-"""How an HTTP server of others is asked: at its own host and an address that may be, until a deadline, in small pieces.
+"""An HTTP client for foreign servers: it stays on one host and on allowed addresses, keeps a deadline, reads in pieces.
 
-httpx alone waits anew for each byte, unpacks without bound and however often something was packed, reads whatever comes
-with a redirection or a refusal, and goes wherever a name leads.
+httpx alone restarts its timeout with each byte, decompresses without limit, even what was compressed several times,
+reads the whole body of a redirect or an error, and follows a host name to any address.
 """
 
 import ssl
@@ -22,12 +22,12 @@ import httpx
 from freight.addresses import fault_of_address
 from freight.errors import ConfigurationError
 
-EXCHANGE_LIMIT_S = 1_800.0  # for a question and its answer, unless the question says until when
-ERROR_LIMIT_BYTES = 4_096  # of what comes with a refusal
+EXCHANGE_LIMIT_S = 1_800.0  # for a request and its response, unless the request sets its own deadline
+ERROR_LIMIT_BYTES = 4_096  # of the body of an error
 PIECE_BYTES = 1 << 16
 REDIRECTS_LIMIT = 5
-SHOWN_CHARS = 300  # of a URL, which a server may make as long as it likes
-UNTIL = "until"  # the extension of a question that says until when it has its whole answer, by the monotonic clock
+SHOWN_CHARS = 300  # of a URL, which a server can make as long as it likes
+UNTIL = "until"  # request extension: the deadline for the whole response, on the monotonic clock
 ENCODINGS = {"gzip", "x-gzip", "deflate"}
 
 
@@ -40,23 +40,23 @@ def open_client(
     authorities: ssl.SSLContext | None = None,
     auth: httpx.Auth | None = None,
 ) -> httpx.Client:
-    """Return a client of one HTTP server; it keeps no cookies, and follows only the redirections that it is asked to.
+    """Return a client for one HTTP server; it keeps no cookies, and follows redirects only on request.
 
-    A status and its headers have to come within both timeouts. Of an answer that is no success the beginning is kept,
-    of a redirection nothing. A proxy that the environment names is used, and then decides what names lead to.
+    The status and headers must arrive within the sum of both timeouts. The client keeps the start of an error's body,
+    and nothing of a redirect's. It uses a proxy that the environment names; the proxy then resolves host names.
 
     Args:
-        url: of the server; no other scheme, host or port is asked.
-        connect_timeout_s: until it takes a connection.
-        read_timeout_s: until it says something.
-        is_private: True if it is in a private network, or on this machine.
-        authorities: who vouches for it; the known ones by default.
-        auth: how to log in.
+        url: The URL of the server; the client calls no other scheme, host or port.
+        connect_timeout_s: The limit for opening a connection.
+        read_timeout_s: The limit for the next bytes of a response.
+        is_private: True if the server is in a private network, or on this machine.
+        authorities: The certificate authorities to trust; by default the public ones.
+        auth: The way to log in.
 
-    What the client raises is httpx's own, and besides:
+    The client raises httpx's own errors, and:
 
     Raises:
-        ConfigurationError: another server is asked for, or the name leads to an address that may not be.
+        ConfigurationError: The request is for another server, or the host name resolves to a forbidden address.
     """
     place = httpx.URL(url)
 
@@ -78,25 +78,25 @@ def open_client(
 
 
 def shown(url: httpx.URL) -> str:
-    """Return a URL as it may be shown: of what stands behind its question mark only the names."""
+    """Return a URL that is safe to show: of its query only the names of the parameters."""
     names = "&".join(dict.fromkeys(url.params.keys()))
     bare = url.copy_with(query=None, fragment=None, username=None, password=None)
     return f"{bare}{'?' if names else ''}{names}"[:SHOWN_CHARS]
 
 
 def words_of(error: httpx.TransportError) -> str:
-    """Say what went wrong in our own words: those of the library may repeat what was sent, or what came back."""
+    """Describe an error in our own words: the library's message may repeat the request or the response."""
     match error:
         case httpx.TimeoutException():
             return "timed out"
         case httpx.ConnectError():
-            return str(error)  # what the system or TLS says before anything is sent
+            return str(error)  # the message of the system or TLS, before anything is sent
         case httpx.NetworkError():
             return "the connection broke"
         case httpx.ProxyError():
             return "the proxy refuses"
         case _:
-            return "it broke off, or what it said is no HTTP"
+            return "the connection ended early, or the response is not HTTP"
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -110,7 +110,7 @@ def _proxy_to(url: httpx.URL) -> str | None:
 
 
 class _Transport(httpx.HTTPTransport):
-    """Gives answers whose bodies come unpacked in small pieces, and those of refusals cut short."""
+    """Decompresses response bodies in small pieces, and cuts the bodies of errors short."""
 
     def __init__(
         self, authorities: ssl.SSLContext | None, head_limit_s: float, is_private: bool, proxy: str | None
@@ -136,7 +136,7 @@ class _Transport(httpx.HTTPTransport):
 
 
 class _Unpacked(httpx.SyncByteStream):
-    """A body in pieces of `PIECE_BYTES` at most, whatever it was packed as; httpx does not get to see that."""
+    """A body decompressed into pieces of at most `PIECE_BYTES`; httpx never sees the encoding."""
 
     def __init__(self, stream: httpx.SyncByteStream, encoding: str) -> None:
         self._stream, self._encoding = stream, encoding.strip().lower()
@@ -145,7 +145,7 @@ class _Unpacked(httpx.SyncByteStream):
         if self._encoding in ("", "identity"):
             return iter(self._stream)
         if self._encoding not in ENCODINGS:
-            raise httpx.DecodingError("it is packed more than once, or not as gzip")
+            raise httpx.DecodingError("it is compressed more than once, or not with gzip")
         return self._unpacked()
 
     def _unpacked(self) -> Iterator[bytes]:
@@ -153,9 +153,9 @@ class _Unpacked(httpx.SyncByteStream):
         for packed in self._stream:
             yield from _pieces(unpacker, packed)
             if unpacker.unused_data:
-                raise httpx.DecodingError("it goes on behind the end of what is packed")
+                raise httpx.DecodingError("it continues after the end of the compressed data")
         if not unpacker.eof:
-            raise httpx.DecodingError("what is packed has no end")
+            raise httpx.DecodingError("the compressed data has no end")
 
     def close(self) -> None:
         """See `httpx.SyncByteStream`."""
@@ -168,11 +168,11 @@ def _pieces(unpacker: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
             yield piece
             packed = unpacker.unconsumed_tail
     except zlib.error:
-        raise httpx.DecodingError("it is not packed as it says") from None
+        raise httpx.DecodingError("it is not compressed as its header says") from None
 
 
 class _Beginning(httpx.SyncByteStream):
-    """The beginning of a body; the rest is not read, and goes with the connection."""
+    """The start of a body; the rest is never read, and is dropped with the connection."""
 
     def __init__(self, stream: httpx.SyncByteStream, limit_bytes: int) -> None:
         self._stream, self._limit_bytes = stream, limit_bytes
@@ -191,12 +191,12 @@ class _Beginning(httpx.SyncByteStream):
 
 
 class _Clock(local):
-    """Until when, by the monotonic clock, the exchange of a thread has to be over."""
+    """The deadline of a thread's exchange, on the monotonic clock."""
 
     until = inf
 
     def left_s(self, timeout_s: float | None) -> float:
-        """Return how long may be waited."""
+        """Return the time that is left to wait."""
         left_s = self.until - monotonic()
         if left_s <= 0:
             raise httpcore.ReadTimeout("timed out")
@@ -204,7 +204,7 @@ class _Clock(local):
 
 
 class _Network(httpcore.NetworkBackend):
-    """Connects to addresses that may be; nothing waits beyond the end of the exchange."""
+    """Connects to allowed addresses only; no call waits past the deadline of the exchange."""
 
     def __init__(self, is_private: bool, *, is_checked: bool) -> None:
         self._is_private, self._is_checked = is_private, is_checked
@@ -224,7 +224,7 @@ class _Network(httpcore.NetworkBackend):
         for address in self._addresses(host, port, timeout):
             left_s = self.clock.left_s(timeout)
             try:
-                # The address, not the name: it would be looked up again, with another answer.
+                # The address, not the name: a second lookup could give another answer.
                 return _Stream(
                     self._plain.connect_tcp(address, port, left_s, local_address, socket_options), self.clock
                 )
@@ -244,7 +244,7 @@ class _Network(httpcore.NetworkBackend):
 
 
 def _looked_up(host: str, port: int, limit_s: float) -> list[str]:
-    """Return the addresses of a host. The system may take any time for it, which is not waited for."""
+    """Return the addresses of a host. The system's lookup knows no limit, so it runs in a thread that we can leave."""
     lookup = ThreadPoolExecutor(1, thread_name_prefix="lookup")
     try:
         found = lookup.submit(getaddrinfo, host.encode(), port, type=SOCK_STREAM).result(limit_s)
@@ -258,7 +258,7 @@ def _looked_up(host: str, port: int, limit_s: float) -> list[str]:
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection on which nothing waits beyond the end of the exchange."""
+    """A connection on which no call waits past the deadline of the exchange."""
 
     def __init__(self, stream: httpcore.NetworkStream, clock: _Clock) -> None:
         self._stream, self._clock = stream, clock

@@ -1,1 +1,1 @@
-"""Looking after an installation: proof of the ledger, retention, overdue loads, and what is wrong with the machine."""
+"""Care of an installation: proof of the ledger, retention, overdue loads, and faults of the machine."""

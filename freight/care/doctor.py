@@ -1,4 +1,4 @@
-"""What is not well about the machine that DPA runs on, and what mends it."""
+"""Checks the machine that DPA runs on, and names what to change."""
 
 import subprocess
 import sys
@@ -16,8 +16,8 @@ class Finding(NamedTuple):
     """Something about the machine.
 
     Attributes:
-        told: in one line.
-        remedy: The command or change that mends it; empty if it is well, or if this system has no remedy.
+        told: The finding in one line.
+        remedy: The command or change that fixes it; empty if all is well, or if this system has no remedy.
     """
 
     told: str
@@ -25,18 +25,18 @@ class Finding(NamedTuple):
 
 
 def examine(here: Settings) -> Iterator[Finding]:
-    """Look at who can read what DPA has written, and at what holds parsers back."""
+    """Check who can read DPA's files, and how far parsers are confined."""
     places = open_places(here, here.warehouse_url)
     yield from (Finding(str(place), place.remedy) for place in places)
     if sys.platform == "win32":
-        yield Finding("who can read the files is not looked at: Windows keeps that in access lists")
+        yield Finding("file permissions are not checked: Windows keeps them in access lists")
     elif not places:
         yield Finding(f"files are closed to other users (umask {here.umask:04o})")
     yield about_confinement(confinement_here())
 
 
 def confinement_here() -> Confinement:
-    """Return what holds back a parser on this machine, as a process tells that has tried it."""
+    """Return how parsers are confined on this machine; a separate process tries it."""
     if sys.platform != "linux":
         return Confinement(0, seccomp=False)
     done = subprocess.run(
@@ -53,12 +53,12 @@ def confinement_here() -> Confinement:
 
 
 def about_confinement(confinement: Confinement) -> Finding:
-    """Say what holds back a parser that a hostile file has taken over."""
+    """Describe how far a parser is confined once a hostile file has taken it over."""
     if all(confinement):
         return Finding(f"parsers are confined to their file (Landlock {confinement.landlock}, seccomp)")
     if sys.platform != "linux":
         return Finding(
-            "parsers are not confined on this machine, only Linux can: one that is taken over can do what you can"
+            "parsers are not confined on this machine, only Linux can: a compromised parser can do whatever you can"
         )
     lacking, remedy = (
         ("files", "run a kernel of 5.13 or newer that lists landlock in /sys/kernel/security/lsm")
@@ -66,5 +66,5 @@ def about_confinement(confinement: Confinement) -> Finding:
         else ("network and processes", "run a kernel with seccomp filters on x86_64 or aarch64")
     )
     return Finding(
-        f"parsers are not confined on this machine: one that is taken over reaches {lacking} as you do", remedy
+        f"parsers are not confined on this machine: a compromised parser reaches {lacking} as you do", remedy
     )

@@ -1,4 +1,4 @@
-"""What a warehouse and its installation need from time to time: nothing of it changes what people read."""
+"""Regular maintenance of a warehouse and its installation; it never changes what people read."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,24 +9,24 @@ from freight.warehouse.migrate import require_current
 from freight.warehouse.purge import Retention, purge
 from freight.warehouse.upkeep import refresh_statistics
 
-SPOOL_DAYS = 7  # the files of a failed run help to find out why
+SPOOL_DAYS = 7  # the files of a failed run help to find the cause
 
 
 def maintain(engine: Engine, spool: Path, retention: Retention, spool_days: int, now: datetime) -> dict[str, int]:
-    """Make partitions that are needed soon, delete what is beyond its retention, refresh the planner's statistics.
+    """Create the partitions for the near future, delete rows past their retention, refresh the planner's statistics.
 
     Args:
-        engine: of the warehouse.
-        spool: folder of the spool files.
-        retention: how long rows are kept.
-        spool_days: how long the spool files of failed runs are kept.
-        now: counts the ages.
+        engine: The engine of the warehouse.
+        spool: The folder of the spool files.
+        retention: The time to keep rows.
+        spool_days: The days to keep the spool files of failed runs.
+        now: The instant from which ages count.
 
     Returns:
-        Deleted rows by table, and under `spool` the deleted folders.
+        The number of deleted rows by table, and under `spool` that of deleted folders.
 
     Raises:
-        ConfigurationError: the warehouse has another schema version.
+        ConfigurationError: The warehouse has another schema version.
     """
     require_current(engine)
     deleted = purge(engine, retention, now)

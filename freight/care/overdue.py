@@ -1,4 +1,4 @@
-"""What should have happened by now and has not: judged from what is told, without asking anybody."""
+"""Overdue loads: what should have happened by now and has not, judged from the arguments alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from freight.contracts import LOCAL_ZONE, contract_for, contracts
 
 @dataclass(frozen=True)
 class Overdue:
-    """Something that is overdue.
+    """A load or dataset that is overdue.
 
     Attributes:
-        key: tells it from others, the same as long as it lasts; such as `dataset.transactions`.
-        name: what it is, for people.
-        reason: the same words as long as it lasts.
+        key: The identifier, stable while it lasts; such as `dataset.transactions`.
+        name: The name for people.
+        reason: The cause, in the same words while it lasts.
     """
 
     key: str
@@ -28,14 +28,14 @@ class Overdue:
 
 @dataclass(frozen=True)
 class Night:
-    """The latest night that is over: from when to when something had to be done."""
+    """The latest night that is over: the span in which a load had to run."""
 
     begin: datetime
     end: datetime
 
     @classmethod
     def before(cls, now: datetime, begin: time, end: time) -> "Night":
-        """Return the latest one whose end is not after now; times are those of Douala, and may lie around midnight."""
+        """Return the latest night that has ended by now; times are local to Douala, and may span midnight."""
         end_at = _latest(now, end)
         return cls(_latest(end_at, begin), end_at)
 
@@ -51,12 +51,12 @@ def stale_datasets(loads: Mapping[str, datetime], limits_s: Mapping[str, float],
     """Return the datasets whose newest load is older than their contract allows.
 
     Args:
-        loads: when each dataset that should go on was last loaded.
-        limits_s: other limits than those of the contracts, by dataset.
-        now: the instant that counts.
+        loads: The last load of each dataset that should stay fresh.
+        limits_s: The limits in place of those of the contracts, by dataset.
+        now: The instant to judge by.
 
     Raises:
-        ConfigurationError: a limit is given for a dataset that does not exist.
+        ConfigurationError: A limit names a dataset that does not exist.
     """
     for dataset in limits_s:
         contract_for(dataset)

@@ -1,4 +1,4 @@
-"""`dpa reconcile`: the ledger against the tables, and every stored row against its own content hash."""
+"""`dpa reconcile`: checks the ledger against the tables, and every stored row against its own content hash."""
 
 import polars as pl
 
@@ -8,13 +8,13 @@ from freight.transforms.versions import CONTENT_HASH, with_content_hash
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.reconcile import Finding, check_ledger, stored_frames
 
-FROM_ELSEWHERE = ("site_location", "installation_year", "is_late")  # joined by the warehouse, told by the stream
+FROM_ELSEWHERE = ("site_location", "installation_year", "is_late")  # joined by the warehouse, or set by the stream
 AGREE = "The ledger and the tables agree"
-SHOWN = 20  # findings of one kind; more would hide the others
+SHOWN = 20  # findings of one kind; more would hide those of other kinds
 
 
 def reconcile(engine: Engine) -> list[Finding]:
-    """Return what does not hold in the warehouse, in one consistent state of it; an empty list is the proof."""
+    """Return the contradictions in one consistent state of the warehouse; an empty list is the proof."""
     with reading(engine) as connection:
         findings = check_ledger(connection)
         for contract in contracts().values():
@@ -24,7 +24,7 @@ def reconcile(engine: Engine) -> list[Finding]:
 
 
 def _tampered(frame: pl.DataFrame, contract: Contract) -> list[Finding]:
-    """Find rows whose stored columns are not those that were loaded: by hash, and by deriving once more."""
+    """Find rows whose stored columns have changed since their load: compare the hash, and derive the columns anew."""
     fresh = with_content_hash(derive(frame.drop(CONTENT_HASH), contract), contract)
     names = [CONTENT_HASH, *(column.name for column in contract.derived if _is_derived(column.name, frame))]
     differs = pl.any_horizontal(fresh[name].ne_missing(frame[name]).alias(name) for name in names)

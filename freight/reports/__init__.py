@@ -1,1 +1,1 @@
-"""What people read: the Excel workbook."""
+"""Output for people: the Excel report and the exports."""

@@ -1,6 +1,6 @@
-"""Write values into cells of a workbook so that what people see is what the warehouse holds, and nothing else.
+"""Writes values into workbook cells exactly as the warehouse holds them.
 
-Text never becomes a formula, a broken file or a silently shorter text.
+Text never becomes a formula, breaks the file or loses its end silently.
 """
 
 import math
@@ -23,7 +23,7 @@ CellValue = str | int | float | Decimal | bool | date | datetime | bytes | None
 
 
 def set_cell(cell: Cell, value: CellValue, number_format: str = "") -> None:
-    """Write a value: text as text, an instant as UTC, bytes as their text, no value as an empty cell."""
+    """Write a value: text as text, an instant as UTC, bytes as their text, null as an empty cell."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="backslashreplace")
     if isinstance(value, float | Decimal) and not math.isfinite(value):
@@ -39,7 +39,7 @@ def set_cell(cell: Cell, value: CellValue, number_format: str = "") -> None:
 
 
 def set_text(cell: Cell, text: str) -> None:
-    """Write text that stays text; the quote prefix keeps it so when somebody edits the cell."""
+    """Write text as text; the quote prefix keeps it text when somebody edits the cell."""
     cell.value = _encoded(shown(text))
     cell.data_type = "s"
     if text.startswith(_LIVE_STARTS):
@@ -47,40 +47,40 @@ def set_text(cell: Cell, text: str) -> None:
 
 
 def shown(text: str) -> str:
-    """Return text as a cell has it, and gives it back: with pictures of control characters, and cut if endless."""
+    """Return text as a cell stores and returns it: with pictures for control characters, and cut at the limit."""
     return _fitting(visible(text))
 
 
 def visible(text: str) -> str:
-    """Return text with pictures of the characters that a workbook, or a database, cannot hold."""
+    """Return text with pictures for the characters that a workbook or a database cannot hold."""
     return _ILLEGAL.sub(_visible, text)
 
 
 def _visible(match: re.Match[str]) -> str:
-    """Return a picture of a control character, and a replacement mark for what is no character at all."""
+    """Return the picture of a control character, or the replacement character for an invalid one."""
     code = ord(match.group())
     return chr(_CONTROL_PICTURES + code) if code < ord(" ") else "\N{REPLACEMENT CHARACTER}"
 
 
 def fits(text: str) -> bool:
-    """Whether a cell can hold a text as a whole."""
+    """Whether a cell can hold the whole text."""
     return len(text) * _LONGEST_ESCAPE <= CELL_LIMIT or _units(_encoded(text)) <= CELL_LIMIT
 
 
 def _fitting(text: str) -> str:
-    """Cut text that no cell can hold, and say so in its last words."""
+    """Cut text that no cell can hold, and end it with a note of the cut."""
     if fits(text):
         return text
     mark = f" … [cut here: {len(text):,} characters in all]"
     limit = CELL_LIMIT - _units(mark)
     if _units(_encoded(text[:limit])) > limit:
-        # Rare: text of wide characters or of escapes. The longest escape bounds what the kept part can grow to.
+        # Rare: text of wide characters or of escapes. The longest escape bounds the growth of the kept part.
         limit //= _LONGEST_ESCAPE
     return text[:limit] + mark
 
 
 def _encoded(text: str) -> str:
-    """Escape what a workbook would read as something else: `_x000D_` stands for CR there, and a bare CR for LF."""
+    """Escape text that a workbook would misread: it reads `_x000D_` as CR, and a bare CR as LF."""
     return _LOOKS_ESCAPED.sub("_x005F_", text).replace("\r", "_x000D_")
 
 

@@ -1,4 +1,4 @@
-"""A table or view as a CSV file or a workbook, in which text is text, whatever it begins with."""
+"""Exports a table or view to a CSV file or a workbook; text stays text, whatever its first character."""
 
 import csv
 import logging
@@ -24,18 +24,18 @@ from freight.whole_files import new_file
 
 log = logging.getLogger(__name__)
 
-SHEET_NAME_CHARS, NUMBERED_NAME_CHARS = 31, 25  # as Excel has it
+SHEET_NAME_CHARS, NUMBERED_NAME_CHARS = 31, 25  # Excel's limits
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        name: of the table or view.
-        path: of the file.
-        rows: how many it has.
-        guarded: texts of it before which an apostrophe stands, so that no spreadsheet calculates them.
+        name: The table or view.
+        path: The file.
+        rows: The number of its rows.
+        guarded: The number of texts that got an apostrophe, so that no spreadsheet calculates them.
     """
 
     name: str
@@ -44,32 +44,34 @@ class Exported:
     guarded: int
 
     def __str__(self) -> str:
-        told = f"{self.rows:,} rows of {self.name} are in {self.path}"
+        summary = f"{self.rows:,} rows of {self.name} are in {self.path}"
         if not self.guarded:
-            return told
-        return f"{told}; {self.guarded:,} texts got a {GUARD} so that no spreadsheet calculates them (--raw: none do)"
+            return summary
+        return (
+            f"{summary}; {self.guarded:,} texts got a {GUARD} so that no spreadsheet calculates them (--raw: none do)"
+        )
 
 
 def export(engine: Engine, name: str, path: Path, *, replace: bool = False, raw: bool = False) -> Exported:
     """Write a table or view.
 
-    In a CSV file (UTF-8) all text is in quotes, and no value is nothing, not even quotes. In a workbook rows that are
-    more than a sheet takes go on in the next one.
+    In a CSV file (UTF-8) all text is quoted, and null is an empty field without quotes. In a workbook the rows continue
+    on the next sheet where one is full.
 
     Args:
-        engine: of the warehouse.
-        name: of the table or view.
-        path: of the file; its ending says which kind it is.
-        replace: whether one that is there may be replaced.
-        raw: whether the text of a CSV file stays as it is, for programs, also if a spreadsheet would calculate it.
+        engine: The engine of the warehouse.
+        name: The table or view.
+        path: The file; its extension selects the format.
+        replace: True if an existing file may be replaced.
+        raw: True if text in a CSV file stays unchanged, for programs, even if a spreadsheet would calculate it.
 
     Raises:
-        ConfigurationError: there is no such table or view, the file cannot be written, or a text fits into no cell.
-        TransientError: the warehouse is not ready.
+        ConfigurationError: The table or view does not exist, the file cannot be written, or a text exceeds a cell.
+        TransientError: The warehouse is not ready.
     """
     write = WRITERS.get(path.suffix.lower())
     if write is None:
-        raise ConfigurationError(f"{path.name}: name a file that ends in {' or '.join(WRITERS)}")
+        raise ConfigurationError(f"{path.name}: name a file that ends with {' or '.join(WRITERS)}")
     texts = _Texts(raw)
     with extract(engine, name) as found, new_file(path, replace=replace) as unfinished:
         write(found, name, unfinished, texts)
@@ -80,7 +82,7 @@ def export(engine: Engine, name: str, path: Path, *, replace: bool = False, raw:
 
 @dataclass
 class _Texts:
-    """Makes texts of a CSV file safe to open, unless they stay raw, and counts those that it changes."""
+    """Makes the texts of a CSV file safe to open, unless they stay raw, and counts the changed ones."""
 
     raw: bool
     guarded: int = 0
@@ -94,7 +96,7 @@ class _Texts:
 
 
 def _write_csv(found: Extract, _: str, path: Path, texts: _Texts) -> None:
-    with path.open("w", encoding="utf-8-sig", newline="") as file:  # Excel knows UTF-8 by the mark at its beginning
+    with path.open("w", encoding="utf-8-sig", newline="") as file:  # Excel recognises UTF-8 by the byte order mark
         writer = csv.writer(file, quoting=csv.QUOTE_STRINGS)
         writer.writerow([texts.safe(column) for column in found.columns])
         writer.writerows(_csv_rows(found, texts))
@@ -107,7 +109,7 @@ def _csv_rows(found: Extract, texts: _Texts) -> Iterator[list[str | int | float 
 
 
 def _plain(value: Any) -> str | int | float | Decimal | None:
-    """Return a value as SQLite writes it, so that both engines give the same file."""
+    """Return a value in SQLite's notation, so that both engines give the same file."""
     match value:
         case datetime():
             return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
@@ -150,17 +152,17 @@ def _new_sheet(workbook: Workbook, name: str, columns: Sequence[str]) -> WriteOn
 
 
 def _held(sheet: WriteOnlyWorksheet, value: Any, place: str) -> Cell | int | float | None:
-    """Return what a cell holds.
+    """Return the content of a cell.
 
     Raises:
-        ConfigurationError: no cell can hold it.
+        ConfigurationError: No cell can hold the value.
     """
     if value is None or (type(value) in (int, float) and isfinite(value)):
-        return value  # as nearly all are: a cell of its own takes five times as long
+        return value  # nearly all values: an explicit cell takes five times as long
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
     if isinstance(text, str) and not fits(text):
         raise ConfigurationError(
-            f"{place}: {len(text):,} characters, and a cell of a workbook takes {CELL_LIMIT:,}: export it as .csv"
+            f"{place}: {len(text):,} characters, but a cell of a workbook holds {CELL_LIMIT:,}: export it as .csv"
         )
     cell = WriteOnlyCell(sheet)
     set_cell(cell, text, INSTANT if isinstance(text, datetime) else "")

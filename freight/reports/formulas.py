@@ -1,14 +1,13 @@
-"""Text that a spreadsheet would calculate when it opens a CSV file, and what keeps it text.
+"""Guards text that a spreadsheet would calculate when it opens a CSV file.
 
-A cell is live if it begins with one of `= + - @`, also in full width: these are the signs that OWASP names, here after
-whatever blanks, quotes or characters that nobody sees. Where a machine separates lists by semicolons, a spreadsheet
-cuts text at semicolons and line ends although it is in quotes, as soon as a number stands before it in its row: so a
-part of a text may be live, too.
+A cell is live if it begins with one of `= + - @`, also in full width: the characters that OWASP names, here after any
+spaces, quotes or invisible characters. On a machine whose list separator is the semicolon, a spreadsheet cuts even
+quoted text at semicolons and line ends as soon as a number precedes it in its row: so a part of a text can be live too.
 """
 
 import re
 
-GUARD = "'"  # seen in the cell, unlike a tab, and what people know to mean text
+GUARD = "'"  # visible in the cell, unlike a tab, and known to people as the mark of text
 
 _LIVE = "=+\\-@＝＋－＠"
 _CUT = ";\t\r\n"
@@ -17,17 +16,17 @@ _UNSEEN = (
 )
 
 _ANY_CUT = re.compile(f"[{_CUT}]")
-# Each run of what is skipped is looked at once, from its beginning: a text of many semicolons must not take its square.
+# Each run of skipped characters is scanned once, from its start: many semicolons must not cost quadratic time.
 BEFORE_LIVE = re.compile(
     f"(?:\\A[{_UNSEEN}{_CUT}]*+|(?<![{_UNSEEN}{_CUT}])(?=[{_UNSEEN}]*+[{_CUT}])[{_UNSEEN}{_CUT}]++)(?=[{_LIVE}])"
 )
 
 
 def guarded(text: str) -> str:
-    """Return text that no spreadsheet calculates: an apostrophe stands before each character that would make it live.
+    """Return text that no spreadsheet calculates: with an apostrophe before each character that would make it live.
 
-    Text that differs before it differs after it, so to take one apostrophe away at the same places gives the text back.
+    Different texts stay different: removing one apostrophe at the same places restores the text.
     """
     if text[:1].isalnum() and not _ANY_CUT.search(text):
-        return text  # as nearly all are: to look at them in full takes ten times as long
+        return text  # nearly all texts: a full scan takes ten times as long
     return BEFORE_LIVE.sub(rf"\g<0>{GUARD}", text)

@@ -33,9 +33,9 @@ Row = dict[str, Any]
 COUNT, SHARE, TONNES, KILOMETRES = "#,##0", "0.0%", "#,##0.0", "#,##0"
 DAY, INSTANT = "yyyy-mm-dd", "yyyy-mm-dd hh:mm"
 NARROWEST, WIDEST = 9, 60  # characters
-HEADING_ROW = 2  # of a table sheet; the note stands above
-CHART_ROWS = 18  # that the chart of the summary covers
-CHART_SITES = 8  # more lines than this cannot be told apart
+HEADING_ROW = 2  # of a table sheet; the note is above
+CHART_ROWS = 18  # under the chart of the summary
+CHART_SITES = 8  # more lines are hard to distinguish
 
 INK, PAPER, ALARM, QUIET, BAR = "1F3A5F", "FFFFFF", "C00000", "666666", "9DB8D9"
 LINE_COLOURS = ("1F3A5F", "D1731F", "3A8F5C", "A23B72", "5B8DB8", "C9A227", "6B5B95", "888888")
@@ -51,7 +51,7 @@ HUB_COLOURS = {
 
 @dataclass(frozen=True)
 class Shown:
-    """How a column is shown: heading, number format, and width in characters where the content should not tell it."""
+    """The look of a column: heading, number format, and width in characters unless it follows from the content."""
 
     name: str
     heading: str
@@ -137,17 +137,17 @@ LEDGER = (
 
 
 def write_workbook(engine: Engine, path: Path, *, simulated: bool, now: datetime) -> Path:
-    """Write the report; return its path. An old report stays whole until the new one is complete.
+    """Write the report and return its path. An old report stays whole until the new one is complete.
 
     Args:
-        engine: a migrated warehouse; it may be empty.
-        path: the file, usually named `WORKBOOK_NAME`; its folder is made.
-        simulated: whether the data is the simulator's, which every reader has to know.
-        now: the instant of writing, with an offset.
+        engine: The engine of a migrated warehouse, which may be empty.
+        path: The file, usually named `WORKBOOK_NAME`; its folder is created.
+        simulated: True if the data comes from the simulator, which every reader has to know.
+        now: The instant of writing, with an offset.
 
     Raises:
-        ConfigurationError: the file cannot be written, for example since it is open in Excel.
-        TransientError: the warehouse is not ready.
+        ConfigurationError: The file cannot be written, for example because it is open in Excel.
+        TransientError: The warehouse is not ready.
     """
     workbook = _workbook(read_report(engine), simulated=simulated, now=now.astimezone(UTC))
     try:
@@ -182,7 +182,7 @@ def _workbook(data: ReportData, *, simulated: bool, now: datetime) -> Workbook:
 def _add_table_sheets(
     workbook: Workbook, title: str, columns: Sequence[Shown], rows: Sequence[Row], note: str = ""
 ) -> list[Worksheet]:
-    """Add a table under a note; one that is longer than a sheet goes on in `title (2)`, and so on."""
+    """Add a table under a note; a table longer than a sheet continues in `title (2)`, and so on."""
     parts = list(batched(rows, SHEET_ROWS - 2)) or [()]
     names = [title, *(f"{title} ({number})" for number in range(2, len(parts) + 1))]
     return [_add_table_sheet(workbook, name, columns, part, note) for name, part in zip(names, parts, strict=True)]
@@ -221,7 +221,7 @@ def _write_heading(cell: Cell, column: Shown) -> None:
 
 
 def _alignment(column: Shown) -> Alignment:
-    """Numbers to the right; text and days to the left, off the number before them."""
+    """Align numbers right; text and days left, away from the number before them."""
     if column.number_format not in ("", DAY):
         return Alignment(horizontal="right")
     return Alignment(horizontal="left", indent=1)
@@ -233,7 +233,7 @@ def _set_widths(sheet: Worksheet, columns: Sequence[Shown], rows: Sequence[Row])
 
 
 def _width(column: Shown, rows: Sequence[Row]) -> float:
-    """Return a width, in characters, that shows the heading with its filter button, and the content."""
+    """Return the width, in characters, that the heading with its filter button and the content need."""
     if column.number_format:
         content = len(column.number_format)
     else:
@@ -242,7 +242,7 @@ def _width(column: Shown, rows: Sequence[Row]) -> float:
 
 
 def set_up_page(sheet: Worksheet) -> None:
-    """Let a sheet be printed in landscape, as wide as a page."""
+    """Set a sheet to print in landscape, fitted to the width of a page."""
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.paperSize = Worksheet.PAPERSIZE_A4
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
@@ -258,7 +258,7 @@ def _add_stations(workbook: Workbook, data: ReportData) -> None:
     for row_number, row in enumerate(rows, start=HEADING_ROW + 1):
         fill = PatternFill("solid", start_color=HUB_COLOURS[row["hub_class"]])
         sheet.cell(row_number, _position(STATIONS, "hub_class")).fill = fill
-    busy = sum(1 for row in rows if row["transactions"])  # they stand first
+    busy = sum(1 for row in rows if row["transactions"])  # they come first
     if busy:
         sheet.add_chart(_reliability_chart(sheet, busy), f"{get_column_letter(len(STATIONS) + 2)}{HEADING_ROW}")
 
@@ -335,7 +335,7 @@ def _age_h(instant: datetime | None, now: datetime) -> float | None:
 
 
 def _add_daily_volume(workbook: Workbook, data: ReportData) -> Worksheet:
-    """Add the volumes that the chart on the summary draws: a row per day of the window, a column per site."""
+    """Add the volumes for the chart of the summary: a row per day of the window, a column per site."""
     sites, rows = _volume_by_day(data)
     columns = [Shown("day", "Day (local)", DAY), *(Shown(site, site, TONNES) for site in sites)]
     note = f"{_window(data)}. Volume in tonnes; an empty cell is a day without data"
@@ -383,7 +383,7 @@ def _fill_summary(sheet: Worksheet, data: ReportData, volumes: Worksheet, *, sim
 
 
 def _headlines(data: ReportData, now: datetime) -> list[tuple[str, CellValue, str]]:
-    """Return label, value and number format of each headline figure."""
+    """Return the label, value and number format of each headline figure."""
     stations = data.stations.records()
     transactions = sum(row["transactions"] for row in stations)
     alerts = sum(row["alerts"] for row in stations)
@@ -413,14 +413,14 @@ def _sites_of(stations: Sequence[Row], hub_class: str) -> str:
 
 
 def _busiest_day(data: ReportData) -> date | None:
-    """Return the day of the window with the largest volume, the first of several."""
+    """Return the day of the window with the largest volume; of equals the first."""
     _, rows = _volume_by_day(data)
     totals = {row["day"]: sum(volume or 0 for name, volume in row.items() if name != "day") for row in rows}
     return max(totals, key=lambda day: totals[day], default=None)
 
 
 def _write_headlines(sheet: Worksheet, top: int, lines: Sequence[tuple[str, CellValue, str]]) -> int:
-    """Write label and value side by side; return the row after the last."""
+    """Write labels and values side by side; return the row after the last."""
     for row_number, (label, value, number_format) in enumerate(lines, start=top):
         set_text(sheet.cell(row_number, 1), label)
         cell = sheet.cell(row_number, 2)
@@ -432,7 +432,7 @@ def _write_headlines(sheet: Worksheet, top: int, lines: Sequence[tuple[str, Cell
 
 
 def _write_ledger(sheet: Worksheet, top: int, data: ReportData) -> None:
-    """Write how the rows of every source ended; a balance other than 0 is shouted."""
+    """Write the outcomes of every source's rows; highlight a balance other than 0."""
     set_text(sheet.cell(top, 1), "Ledger: every row read is accounted for when the balance is 0")
     sheet.cell(top, 1).font = _font(bold=True, color=INK)
     rows = data.data_quality.records()

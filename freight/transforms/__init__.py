@@ -16,6 +16,6 @@ DERIVE: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
 
 
 def derive(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Add the columns that follow from the row alone, and `is_late` to events: only a stream can tell that they are."""
+    """Add the columns that follow from the row alone, and `is_late` to events; only a stream can set it to true."""
     derived = DERIVE[contract.dataset](frame) if contract.dataset in DERIVE else frame
     return derived.with_columns(is_late=pl.lit(value=False)) if contract.event_time else derived

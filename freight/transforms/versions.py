@@ -1,6 +1,6 @@
-"""Versions of a row: a hash that tells whether two have one content, and which of those that come together are kept.
+"""Versions of a row: a hash of their content, and which versions of one load unit are kept.
 
-The hash is equal where the contract's columns are, on every machine and release.
+Two rows have equal hashes if the contract's columns are equal, on every machine and in every release.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ SEPARATOR = "\x1f"
 def with_content_hash(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Add `content_hash` (signed 64 bit) over the columns that the source delivers."""
     xxh3 = _canonical(contract.columns).nchash.xxh3_64()  # type: ignore[attr-defined] # polars_hash adds it
-    # Less 2^63, so that 64 bits without a sign fit the databases' integers: the same as turning the first bit over.
+    # Subtracts 2^63 by flipping the first bit: the databases' 64-bit integers are signed.
     return frame.with_columns((xxh3 ^ (1 << 63)).reinterpret(dtype=pl.Int64).alias(CONTENT_HASH))
 
 
 def kept_versions(rows: pl.DataFrame, contract: Contract, sequence: str = "origin_seq") -> pl.DataFrame:
     """Keep the newest version of each key by `origin_us`, the column `sequence` and `content_hash`; sort by the keys.
 
-    Of rows that never change every content is kept, so that the warehouse can tell which one contradicts it.
+    Of immutable rows every content is kept, so that the warehouse can find the ones that contradict it.
     """
     key = list(contract.business_key)
     in_order = rows.sort([*key, "origin_us", sequence, CONTENT_HASH])
@@ -40,7 +40,7 @@ def _canonical(columns: Sequence[Column]) -> pl.Expr:
 
 
 def _exact_text(column: Column) -> pl.Expr:
-    """Write a value so that no release of a library can write it otherwise: numbers by their bits."""
+    """Write a value in a form that no library release changes: numbers by their bits."""
     value = pl.col(column.name)
     match column.dtype:
         case "number":

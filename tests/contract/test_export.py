@@ -235,7 +235,7 @@ def test_what_is_there_stays_unless_it_may_be_replaced(engine: Engine, tmp_path:
         export(engine, "runs", path)
     assert path.read_text(encoding="utf-8") == "mine"
     assert export(engine, "runs", path, replace=True).rows == 1
-    with pytest.raises(ConfigurationError, match=r"name a file that ends in .csv or .xlsx"):
+    with pytest.raises(ConfigurationError, match=r"name a file that ends with .csv or .xlsx"):
         export(engine, "runs", tmp_path / "runs.pdf")
 
 

@@ -230,7 +230,7 @@ def replace_sheet(path: Path, sheet: bytes) -> None:
 def test_rows_and_cells_of_an_xlsb_are_never_dropped_for_their_place(tmp_path: Path, records: list[bytes]) -> None:
     write_xlsb(tmp_path / "a.xlsb", {"Sheet": [["x"]]})
     replace_sheet(tmp_path / "a.xlsb", b"".join([record(145), *records, record(146)]))
-    assert "there twice" in refusal_of(tmp_path / "a.xlsb").message
+    assert "appears twice" in refusal_of(tmp_path / "a.xlsb").message
 
 
 def save_ods(path: Path, *rows: str, before: str = "") -> None:

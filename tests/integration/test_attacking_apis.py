@@ -20,21 +20,21 @@ pytestmark = pytest.mark.skipif(
 
 PEAK_LIMIT_MIB = 200
 TIMED_OUT = r"\[timed_out\]|timed out"
-NO_HTTP = "it broke off, or what it said is no HTTP"
+NO_HTTP = "the connection ended early, or the response is not HTTP"
 TOO_LARGE = r"over 16 MiB a page and 512 MiB in all \[too_large\]"
 NO_TOKEN = "answers 200 without a token"
 SENT_ON = r"and leads elsewhere: a secret is not sent on"
 
 BY_THE_API = {
-    "gzip-within-gzip": "it is packed more than once",
-    "gzip-on-two-lines": "it is packed more than once",
+    "gzip-within-gzip": "it is compressed more than once",
+    "gzip-on-two-lines": "it is compressed more than once",
     "gzip": TOO_LARGE,
     "deflate": TOO_LARGE,
-    "many-encodings": "it is packed more than once",
-    "brotli": r"not as gzip \[unsupported\]. Remedy: let the API answer unpacked",
-    "half-a-gzip": "what is packed has no end",
+    "many-encodings": "it is compressed more than once",
+    "brotli": r"not with gzip \[unsupported\]. Remedy: let the API answer unpacked",
+    "half-a-gzip": "the compressed data has no end",
     "two-gzips": "goes on behind the end",
-    "no-gzip": "not packed as it says",
+    "no-gzip": "not compressed as its header says",
     "redirect-with-a-body": TOO_LARGE,
     "posted-on": "needs an HTTP API block of its own",
     "redirect-to-nowhere": "redirects to no place, or more than 5 times",

@@ -572,7 +572,7 @@ def test_a_user_of_an_sql_server_that_may_write_is_told(may_write: int, caplog: 
 
         def close(self) -> None: ...
 
-    databases._tell_if_it_may_write(Connection(), None)
+    databases._warn_if_it_may_write(Connection(), None)
     assert ("give it one with the role db_datareader alone" in caplog.text) == bool(may_write)
 
 

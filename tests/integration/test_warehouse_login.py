@@ -60,7 +60,7 @@ def test_a_server_that_does_not_is_told_with_a_remedy(
     proven_server: PostgresServer, authority: Path, host: str
 ) -> None:
     known = {} if host == HOST else {"sslrootcert": authority}
-    remedy = r"does not prove who it is: .*; name the file of its authority with \?sslrootcert= in the URL"
+    remedy = r"does not prove its identity: .*; name the file of its authority with \?sslrootcert= in the URL"
     with pytest.raises(ConfigurationError, match=remedy):
         is_encrypted(at(proven_server, host, **known))
 
@@ -68,7 +68,7 @@ def test_a_server_that_does_not_is_told_with_a_remedy(
 def test_a_server_without_tls_is_used_only_where_the_url_says_so_or_on_this_machine(
     postgres_server: PostgresServer,
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"does not prove who it is: .*does not support SSL"):
+    with pytest.raises(ConfigurationError, match=r"does not prove its identity: .*does not support SSL"):
         is_encrypted(at(postgres_server, HOST))
     assert not is_encrypted(at(postgres_server, HOST, sslmode="disable"))
     assert not is_encrypted(postgres_server.new_database())

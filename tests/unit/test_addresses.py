@@ -56,7 +56,7 @@ def test_the_services_of_a_machine_and_its_link_are_never_asked(address: str) ->
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_a_private_network_is_asked_if_it_is_meant(address: str) -> None:
-    assert "say so by `private`" in (fault_of_address(address, is_private=False) or "")
+    assert "set `private`" in (fault_of_address(address, is_private=False) or "")
     assert fault_of_address(address, is_private=True) is None
 
 

@@ -311,8 +311,8 @@ def test_a_secret_is_named_without_its_url() -> None:
         ({"base_url": "http://169。254。169。254"}, "where no API is"),
         ({"base_url": "http://１６９.254.169.254"}, "cannot be read"),
         ({"base_url": "http://[::ffff:169.254.169.254]"}, "where no API is"),
-        ({"base_url": "https://10.0.0.5/v1"}, "in a private network: if the API is there, say so by `private`"),
-        ({"base_url": "http://127.1:4200/api"}, "say so by `private`"),
+        ({"base_url": "https://10.0.0.5/v1"}, "in a private network: if the API is there, set `private`"),
+        ({"base_url": "http://127.1:4200/api"}, "set `private`"),
         ({"auth": "api-key", "key": CANARY, "api_key_header": "X-Key\nY: "}, "the name of a header"),
         ({"base_url": "http://erp.example.org", "auth": "api-key", "key": CANARY}, "name https:// in base_url"),
         ({"key": CANARY}, "choose auth, or remove the key"),
@@ -322,7 +322,7 @@ def test_a_secret_is_named_without_its_url() -> None:
         ({"auth": "oauth2", "key": CANARY, "client_id": "dpa", "token_url": "http://erp"}, "token_url with https://"),
         ({**CLIENT, "token_url": f"https://dpa:{CANARY.replace('/', '')}@erp/token"}, "without user and password"),
         ({**CLIENT, "token_url": "https://169.254.169.254/token"}, "token_url names 169.254.169.254, where no API is"),
-        ({**CLIENT, "token_url": "https://10.0.0.5/token"}, "say so by `private`"),
+        ({**CLIENT, "token_url": "https://10.0.0.5/token"}, "set `private`"),
     ],
 )
 def test_an_api_that_cannot_work_is_refused_with_a_remedy(fields: dict[str, Any], remedy: str) -> None:

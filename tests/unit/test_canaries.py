@@ -258,7 +258,7 @@ def test_a_secret_is_nowhere_to_be_seen(reached: Reached, seen: Any, use: str, w
     text = seen(used)
     assert places(text, secret) == [], text[:3_000]
     if kind in REFUSED and use != "KeyVaultSecret, KeyVault":
-        assert "write it anew without it" in text
+        assert "enter it again without it" in text
         assert "ConfigurationError" in text
 
 

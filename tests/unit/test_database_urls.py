@@ -65,21 +65,21 @@ def test_what_is_no_secret_stays(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        (f"postgresql://dpa@db:{MARK}/freight", "a port that is no number"),
-        (f"postgresql://dpa:5/{MARK}@db:54x/freight", "a port that is no number"),
+        (f"postgresql://dpa@db:{MARK}/freight", "a port that is not a number"),
+        (f"postgresql://dpa:5/{MARK}@db:54x/freight", "a port that is not a number"),
         ("postgresql://dpa@db:99999/freight", "between 1 and 65535"),
-        (f"postgresql://dpa:p@ss{MARK}@db/freight", "an @ too many: write the signs .* as .*%40"),
-        (f"postgresql://d/pa:{MARK}@db/freight", "an @ too many"),
-        (f"postgresql://dpa:{MARK}%zz@db/freight", "a % that no two hexadecimal digits follow"),
-        (f"postgresql://dpa:{MARK}%ff@db/freight", "no UTF-8"),
+        (f"postgresql://dpa:p@ss{MARK}@db/freight", "one @ too many: write the characters .* as .*%40"),
+        (f"postgresql://d/pa:{MARK}@db/freight", "one @ too many"),
+        (f"postgresql://dpa:{MARK}%zz@db/freight", "a % without two hexadecimal digits"),
+        (f"postgresql://dpa:{MARK}%ff@db/freight", "not UTF-8"),
         (f"postgresql://dpa:{MARK}%0Ax@db/freight", "has a line end in it"),
         (f"postgresql://dpa:{MARK}%00@db/freight", "has a NUL in it"),
         (f"postgresql://dpa@db/freight?password={MARK}\nx", "has a line end in it"),
         (f"{ODBC}PWD%3D{MARK}%250Ax", "has a line end in it"),
         (f"postgresql//dpa:{MARK}@db/freight", "expected sqlite:///"),
         ("postgresql://db/freight?sslmode=verify-full&sslmode=disable", "names sslmode twice"),
-        ("postgresql://dpa@/freight?host=a:1&host=b:2&port=3", "hosts and ports that do not fit together"),
-        ("postgresql://dpa@/freight?host=a&port=x", "hosts and ports that do not fit together"),
+        ("postgresql://dpa@/freight?host=a:1&host=b:2&port=3", "different numbers of hosts and ports"),
+        ("postgresql://dpa@/freight?host=a&port=x", "different numbers of hosts and ports"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_told_with_its_setting_and_without_its_secret(
@@ -154,7 +154,7 @@ def test_the_engine_shows_no_secret_when_it_is_shown() -> None:
 
 
 def test_a_connection_string_within_a_url_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="has conninfo in it"):
+    with pytest.raises(ConfigurationError, match="has the parameter conninfo"):
         read_url("postgresql://dpa@localhost/freight?conninfo=hostaddr%3D127.0.0.9")
 
 

@@ -163,8 +163,8 @@ def test_a_cell_without_a_usable_value_makes_its_row_a_fault(path: Path) -> None
         "<c><f>B1+1</f><v></v></c>": "the cell holds a formula without a result",
         "<c><v>abc</v></c>": "the cell holds abc, which its format cannot show",
         "<c><f>B1+1</f><v>0</v></c>": "the cell holds a formula without a result",  # in a workbook to be calculated
-        '<c t="b"><v>7</v></c>': "the cell holds '7', which is no value of the type 'b'",
-        '<c t="s"><v>-1</v></c>': "the cell holds '-1', which is no value of the type 's'",
+        '<c t="b"><v>7</v></c>': "the cell holds '7', which is not a value of the type 'b'",
+        '<c t="s"><v>-1</v></c>': "the cell holds '-1', which is not a value of the type 's'",
     }
     save_xml(path, *(f"<row>{cell}</row>" for cell in detail_of))
     faults = full_faults(path)

@@ -109,7 +109,7 @@ def test_a_jar_that_maven_brings_in_place_of_another_is_not_kept(program: Progra
     with pytest.raises(ConfigurationError, match=r"kafka\.jar has another SHA-256\. Nothing of it was started or kept"):
         fetch_broker(cache)
     assert {path.name for path in cache.iterdir()} == {"lock", "calls"}
-    assert "because Maven has brought another Apache Kafka" in open_broker(cache.parent).kind
+    assert "because Maven has fetched another Apache Kafka" in open_broker(cache.parent).kind
 
 
 @pytest.mark.parametrize(

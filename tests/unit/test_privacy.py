@@ -146,7 +146,7 @@ def test_what_an_older_release_left_open_is_told_and_its_remedy_closes_it(home: 
     (logs / "dpa.log").touch()
     here = load_settings()
     (place,) = open_places(here, here.warehouse_url)
-    assert privacy_warning([place]) == f"{logs} is open to other users (mode 0755): `dpa doctor` tells how to close it"
+    assert privacy_warning([place]) == f"{logs} is open to other users (mode 0755): `dpa doctor` shows how to close it"
     subprocess.run(shlex.split(place.remedy), check=True)
     assert open_here() == []
     assert modes_below(home) == {"0600", "0700"}

@@ -17,7 +17,7 @@ SECRET = "cAnArY p@ss/w'or\\d é%41"
 def test_a_line_end_behind_a_secret_is_left_out_and_told(line_end: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "freight"):
         assert accepted(f"{SECRET}{line_end}", "the key of the API") == SECRET
-    assert caplog.messages == ["the key of the API ends with a line end, which is left out: write it anew without one"]
+    assert caplog.messages == ["the key of the API ends with a line end, which is ignored: enter it again without one"]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_line_end_behind_a_secret_is_left_out_and_told(line_end: str, caplog: 
 def test_a_control_character_is_named_and_nothing_of_the_secret(sign: str, named: str) -> None:
     for secret in (f"cAn{sign}ArY", f"{sign}cAnArY", f"cAnArY{sign}x\n"):
         with pytest.raises(
-            ConfigurationError, match=f"the key of the API has {named}.* in it: write it anew"
+            ConfigurationError, match=f"the key of the API has {named}.* in it: enter it again"
         ) as refused:
             accepted(secret, "the key of the API")
         assert "cAn" not in repr(refused.value)
