@@ -1,4 +1,4 @@
-"""Parsers of files that nobody vouches for. Each file is parsed in a process of its own, see `__main__`.
+"""Parsers for untrusted files. Each file is parsed in a process of its own, see `__main__`.
 
-These modules import little, and nothing that a parser does not need: they are loaded again for every file.
+These modules import only what a parser needs: they are loaded again for every file.
 """

@@ -1,4 +1,4 @@
-"""MS Access by Jackcess, which reads all formats and types right; `java/AccessTables.java` tells what it reads."""
+"""MS Access through Jackcess, which reads all formats and types correctly; `java/AccessTables.java` prints the rows."""
 
 import json
 import os
@@ -23,7 +23,7 @@ JAVA_OPTIONS = (
     "-XX:-UsePerfData",
     "-XX:+ExitOnOutOfMemoryError",
 )
-OUT_OF_MEMORY = 3  # exit code of a Java that has none left
+OUT_OF_MEMORY = 3  # exit code of a Java without free memory
 REMEDIES: dict[SourceFault, str] = {
     "encrypted": "remove the password (in Access: open it exclusively, File, Info, Decrypt Database), deliver it again",
     "corrupt": "in Access: File, Info, Compact & Repair Database; then deliver the whole file again",
@@ -39,15 +39,16 @@ class Table(NamedTuple):
 
 
 def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
-    """Send the rows of the table whose columns fit best, numbered from 1 in the order of the file.
+    """Send the rows of the best-matching table, numbered from 1 in the order of the file.
 
     Args:
-        path: an .mdb or .accdb file, whatever its name.
-        wishes: `headers` that are known, the option `table` or None, the program's `class_path` and the `java` for it.
-        output: takes rows, and faults: rows with a value that is no text, such as a picture.
+        path: The .mdb or .accdb file, whatever its name.
+        wishes: The known `headers`, the option `table` or None, the program's `class_path` and its `java`.
+        output: The output for rows, and for faults: rows with a value that is not text, such as a picture.
 
     Raises:
-        SourceError: no Access file, behind a password, damaged, no such table, or it is a link.
+        SourceError: The file is not an Access file, is protected by a password or damaged, or has no such table; or
+        the table is a link.
     """
     refuse_other_kinds(path)
     with _program(path, wishes["java"], wishes["class_path"]) as program:
@@ -63,10 +64,10 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
 
 def refuse_other_kinds(path: Path) -> None:
-    """Refuse what is no Access file.
+    """Refuse a file that is not an Access file.
 
     Raises:
-        SourceError: it is empty, or another kind of file.
+        SourceError: The file is empty, or of another kind.
     """
     with path.open("rb") as stream:
         start = stream.read(20)
@@ -75,16 +76,16 @@ def refuse_other_kinds(path: Path) -> None:
     if not start[4:].startswith(KINDS_OF_FILE):
         raise SourceError(
             "unsupported",
-            "the file is no MS Access database, whatever its name says",
+            "the file is not an MS Access database, whatever its name says",
             remedy="deliver an .mdb or .accdb file, or set the reader that fits",
         )
 
 
 def best_table(tables: Sequence[Table], wishes: Mapping[str, Any]) -> Table:
-    """Return the table that is named, else the one with the most known columns; of equals the first.
+    """Return the named table, else the one with the most known columns; of equals the first.
 
     Raises:
-        SourceError: there is none, or it is a link or broken.
+        SourceError: There is no such table, or it is a link or broken.
     """
     wanted, known = wishes["table"], set(wishes["headers"])
     if wanted is None:
@@ -136,20 +137,20 @@ def _program(path: Path, java: str, class_path: str) -> Iterator[subprocess.Pope
 
 
 def _line(program: subprocess.Popen[bytes]) -> Any:
-    """Return what the program says next.
+    """Return the program's next answer.
 
     Raises:
-        SourceError: what is wrong with the file, or the program has died.
+        SourceError: The file is faulty, or the program has died.
     """
     assert program.stdout is not None
     line = program.stdout.readline()
     if not line.endswith(b"\n"):
         raise _died(program.wait())
-    told = orjson.loads(line)
-    if isinstance(told, dict) and "fault" in told:
-        fault: SourceFault = told["fault"]
-        raise SourceError(fault, f"the database cannot be read: {told['message'][:500]}", remedy=REMEDIES[fault])
-    return told
+    answer = orjson.loads(line)
+    if isinstance(answer, dict) and "fault" in answer:
+        fault: SourceFault = answer["fault"]
+        raise SourceError(fault, f"the database cannot be read: {answer['message'][:500]}", remedy=REMEDIES[fault])
+    return answer
 
 
 def _died(exit_code: int) -> SourceError:
@@ -176,7 +177,7 @@ def _send(program: subprocess.Popen[bytes], header: Sequence[str], output: Outpu
 
 
 def send_row(number: int, cells: Sequence[Any], header: Sequence[str], output: Output) -> None:
-    """Send a row; an object that tells why stands for a value that is no text, and makes it a fault."""
+    """Send a row; an object in place of a value says why it is not text, and makes the row a fault."""
     odd = next((place for place, cell in enumerate(cells) if isinstance(cell, dict)), None)
     if odd is None:
         output.row(number, cells)

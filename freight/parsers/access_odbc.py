@@ -1,4 +1,4 @@
-"""MS Access by Microsoft's own driver, which only Windows has."""
+"""MS Access through Microsoft's own driver, which only Windows has."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -13,19 +13,20 @@ from freight.parsers.output import Output
 
 DRIVER = "Microsoft Access Driver (*.mdb, *.accdb)"
 ROWS_AT_ONCE = 1_000
-WRONG_PASSWORD = "password"  # in the driver's words, whatever the language of the rest
+WRONG_PASSWORD = "password"  # appears in the driver's message in every language
 
 
 def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
-    """Send the rows of the table whose columns fit best, numbered from 1 in the order in which the driver gives them.
+    """Send the rows of the best-matching table, numbered from 1 in the order of the driver.
 
     Args:
-        path: an .mdb or .accdb file.
-        wishes: `headers` that are known, and the option `table` or None.
-        output: takes rows, and faults: rows with a value that is no text, such as a picture.
+        path: The .mdb or .accdb file.
+        wishes: The known `headers`, and the option `table` or None.
+        output: The output for rows, and for faults: rows with a value that is not text, such as a picture.
 
     Raises:
-        SourceError: no Access file, behind a password, damaged, no such table, it is a link, or there is no driver.
+        SourceError: The file is not an Access file, is protected by a password or damaged, or has no such table; the
+        table is a link; or the driver is missing.
     """
     refuse_other_kinds(path)
     pyodbc = _driver()
@@ -49,9 +50,9 @@ def _driver() -> Any:
     try:
         import pyodbc
     except ImportError:
-        raise _not_here("the package pyodbc is not there") from None
+        raise _not_here("the package pyodbc is missing") from None
     if DRIVER not in pyodbc.drivers():
-        raise _not_here(f"the ODBC driver {DRIVER!r} is not there")
+        raise _not_here(f"the ODBC driver {DRIVER!r} is missing")
     return pyodbc
 
 
@@ -59,7 +60,7 @@ def _not_here(reason: str) -> SourceError:
     return SourceError(
         "unreadable",
         f"MS Access cannot be read on this machine: {reason}",
-        remedy="install Microsoft's Access Database Engine of 64 bits, and `pip install pyodbc`",
+        remedy="install Microsoft's 64-bit Access Database Engine, and `pip install pyodbc`",
     )
 
 
@@ -77,7 +78,7 @@ def _columns(cursor: Any, table: str) -> Sequence[str]:
 
 
 def _text(value: object) -> object:
-    """Return a value as text, as the other parser writes it; an object if it is none."""
+    """Return a value as the other parser writes it; an object if it is not text."""
     match value:
         case None:
             return ""
@@ -96,7 +97,7 @@ def _text(value: object) -> object:
 
 
 def _fault(error: Exception) -> SourceError:
-    told = str(error.args[-1])[:500]
-    if WRONG_PASSWORD in told.lower():
-        return SourceError("encrypted", f"the database cannot be read: {told}", remedy=REMEDIES["encrypted"])
-    return SourceError("corrupt", f"the database cannot be read: {told}", remedy=REMEDIES["corrupt"])
+    message = str(error.args[-1])[:500]
+    if WRONG_PASSWORD in message.lower():
+        return SourceError("encrypted", f"the database cannot be read: {message}", remedy=REMEDIES["encrypted"])
+    return SourceError("corrupt", f"the database cannot be read: {message}", remedy=REMEDIES["corrupt"])

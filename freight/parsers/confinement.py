@@ -1,9 +1,9 @@
-"""What a parser can reach: its file, what a Python needs to run, and nothing else of the machine or the network.
+"""Confines a parser to its file and what Python needs to run, away from the rest of the machine and the network.
 
-A parser that a hostile file has taken over runs as the user who loads, and would reach whatever that user reaches. So
-the process gives up for good what it does not need, before it looks at the file; that takes no right of root. On Linux
-Landlock closes the file system and seccomp the network, other processes and what else the kernel offers. What the
-kernel lacks is left out: files are parsed all the same, and `dpa doctor` tells it.
+A parser that a hostile file has taken over runs as the user who loads, and could reach whatever that user reaches. So
+the process gives up its unneeded access for good before it opens the file; this needs no root rights. On Linux,
+Landlock closes the file system, and seccomp closes the network, other processes and further kernel features. If the
+kernel lacks one of them, files are parsed all the same, and `dpa doctor` reports it.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ NO_NEW_PRIVILEGES, SET_SECCOMP, SECCOMP_FILTER = 38, 22, 2  # of prctl
 CAPABILITIES = 0x20080522  # version of capget and capset
 READ_WHAT_OTHERS_OWN = 0b110  # DAC_OVERRIDE and DAC_READ_SEARCH
 
-# What any Python may load or look up late. All of it is the same on every machine of a kind, and no secret.
+# Files that any Python may load late. They are the same on every machine of a kind, and not secret.
 SYSTEM_FILES = (
     "/usr/lib",
     "/usr/lib64",
@@ -36,18 +36,18 @@ SYSTEM_FILES = (
     "/dev/null",
     "/dev/urandom",
 )
-KINDS_OF_FILES = ("etc/mime.types", "etc/*/mime.types", "etc/*/conf/mime.types")  # Python reads those that exist
-LOADERS = "lib*/ld-*.so*"  # what the kernel starts to start a program
-SETTINGS_OF_JAVA = "etc/java*"  # where Linux distributions put some files of a Java
+KINDS_OF_FILES = ("etc/mime.types", "etc/*/mime.types", "etc/*/conf/mime.types")  # Python reads the existing ones
+LOADERS = "lib*/ld-*.so*"  # the kernel runs them to start a program
+SETTINGS_OF_JAVA = "etc/java*"  # Linux distributions keep some files of a Java here
 
 
 class Reach(NamedTuple):
-    """What one parser needs besides a Python.
+    """The access that one parser needs besides Python's.
 
     Attributes:
-        reads: files, and folders with all below them.
-        starts: folders of programs that it starts, which it reads, too; without any it can start no process at all.
-        clears: folder whose files it may remove.
+        reads: The files, and the folders with everything below them, that it may read.
+        starts: The folders of programs that it may start and read; without any it cannot start a process.
+        clears: The folder whose files it may remove.
     """
 
     reads: Sequence[str]
@@ -56,11 +56,11 @@ class Reach(NamedTuple):
 
 
 class Confinement(NamedTuple):
-    """What holds back a process.
+    """The confinement in force on a process.
 
     Attributes:
-        landlock: version of Landlock that closes the file system, 0 if the kernel has none.
-        seccomp: whether the network and other processes are closed.
+        landlock: The version of Landlock that closes the file system; 0 if the kernel has none.
+        seccomp: True if the network and other processes are closed.
     """
 
     landlock: int
@@ -68,13 +68,13 @@ class Confinement(NamedTuple):
 
 
 def confine(reach: Reach) -> Confinement:
-    """Give up what is not needed: for good, and for all that this process starts.
+    """Give up all other access, for good, for this process and its children.
 
     Args:
         reach: The files and programs that are needed; missing ones are left out.
 
     Returns:
-        What holds from now on; nothing of it where the system is not Linux.
+        The confinement from now on; none if the system is not Linux.
     """
     if sys.platform != "linux" or _prctl(NO_NEW_PRIVILEGES, 1) != 0:
         return Confinement(0, seccomp=False)
@@ -88,7 +88,7 @@ def _prctl(option: int, *arguments: object) -> int:
 
 
 def _system_call(number: int, *arguments: object) -> int:
-    """Call the kernel; -1 for whatever it refuses."""
+    """Make a system call; return -1 if the kernel refuses it."""
     passed = (ctypes.c_long(a) if isinstance(a, int) else a for a in (number, *arguments))
     return _libc().syscall(*passed)  # type: ignore[no-any-return]
 
@@ -99,7 +99,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _give_up_rights_of_root() -> None:
-    """Keep only that to read what others own, where this process has it: a delivery may be another user's."""
+    """Drop all capabilities except reading other users' files, if present: a delivery may belong to another user."""
     header, held = struct.pack("=Ii", CAPABILITIES, 0), ctypes.create_string_buffer(24)
     if _libc().capget(header, held) == 0:
         _, permitted, *_ = struct.unpack("=6I", held.raw)
@@ -115,14 +115,14 @@ BELOW_PATH = 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
 OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE
 READ = READ_FILE | READ_DIR
-FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # how many rights a version knows; all are taken
+FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # the number of rights that a version knows; all are taken
 FILE_RIGHTS_NOW = 16
 TCP, TCP_SINCE = 0b11, 4  # bind and connect
 SCOPES, SCOPES_SINCE = 0b11, 6  # abstract sockets, and signals to others
 
 
 def _close_files(reach: Reach) -> int:
-    """Let this thread, and what it starts, reach what is listed; return the version of Landlock, 0 without it."""
+    """Limit this thread and its children to the listed places; return the version of Landlock, 0 without it."""
     version = max(0, _system_call(CREATE_RULESET, None, 0, TELL_VERSION))
     ruleset = _ruleset(version) if version else -1
     if ruleset < 0:
@@ -137,7 +137,7 @@ def _close_files(reach: Reach) -> int:
 def _ruleset(version: int) -> int:
     files = (1 << FILE_RIGHTS.get(version, FILE_RIGHTS_NOW)) - 1
     network = TCP if version >= TCP_SINCE else 0
-    # Some kernels of Red Hat have version 6 without the signals, and refuse to scope them.
+    # Some Red Hat kernels have version 6 without the signals, and refuse to scope them.
     for scopes in (SCOPES, 0) if version >= SCOPES_SINCE else (0,):
         wanted = struct.pack("=QQQ", files, network, scopes)
         ruleset = _system_call(CREATE_RULESET, wanted, len(wanted), 0)
@@ -163,7 +163,7 @@ def _glob(*patterns: str) -> Iterator[Path]:
 
 
 def _files_of_python() -> Iterator[Path]:
-    """Give what modules are loaded from; of the folder of this project only the package, since data lie beside it."""
+    """Yield the places from which modules load; of the project's folder only the package, since data is beside it."""
     package = Path(__file__).resolve().parents[1]
     yield package
     yield Path(sys.base_prefix, "lib")
@@ -173,7 +173,7 @@ def _files_of_python() -> Iterator[Path]:
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:
-    with suppress(OSError):  # not there, or not for this user: then nobody needs it
+    with suppress(OSError):  # missing, or closed to this user: then nothing needs it
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         rights &= -1 if path.is_dir() else OF_A_FILE
         _system_call(ADD_RULE, ruleset, BELOW_PATH, struct.pack("=Qi", rights, place), 0)
@@ -184,14 +184,14 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
 
 MACHINES = {"x86_64": 0, "aarch64": 1}  # column in the tables below
 ARCHITECTURES = (0xC000003E, 0xC00000B7)
-OTHER_NUMBERS = 0x4000_0000  # of x86's 32-bit calls in 64-bit mode
+OTHER_NUMBERS = 0x4000_0000  # x86's 32-bit calls in 64-bit mode
 
-# System calls that are refused, by their numbers on the two kinds of processors.
+# Refused system calls, by their numbers on the two kinds of processors.
 REACH_OTHERS = {
     "socket": (41, 198),
     "bind": (49, 200),
     "connect": (42, 203),
-    "io_uring_setup": (425, 425),  # does what other calls do, unseen by this filter
+    "io_uring_setup": (425, 425),  # performs other calls past this filter
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
@@ -214,7 +214,7 @@ REACH_OTHERS = {
     "open_by_handle_at": (304, 265),
     "unshare": (272, 97),
     "setns": (308, 268),
-    "setpriority": (141, 140),  # these slow other processes of the same user down, and for good
+    "setpriority": (141, 140),  # these can slow down other processes of the same user for good
     "ioprio_set": (251, 30),
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
@@ -224,10 +224,10 @@ REACH_OTHERS = {
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
     "kcmp": (312, 272),
-    "inotify_add_watch": (254, 27),  # tells the names of files in folders that Landlock closes
-    "clone3": (435, 435),  # hides from a filter what it makes; the C library then takes clone
+    "inotify_add_watch": (254, 27),  # reveals file names in folders that Landlock closes
+    "clone3": (435, 435),  # hides its arguments from a filter; the C library falls back to clone
 }
-# Landlock lets everybody change what is known of a file: who may read it, say.
+# Landlock does not stop changes to a file's metadata, such as who may read it.
 CHANGE_ATTRIBUTES = {
     "chmod": (90, None),
     "fchmod": (91, 52),
@@ -250,7 +250,7 @@ CHANGE_ATTRIBUTES = {
 }
 START_PROGRAMS = {"execve": (59, 221), "execveat": (322, 281), "fork": (57, None), "vfork": (58, None)}
 SIGNAL = {"kill": (62, 129), "tgkill": (234, 131)}
-# What a descriptor is told to do, by the second argument: to send a signal to whatever process is named.
+# Commands to a descriptor, in the second argument, that make it signal any named process.
 NAME_AN_OWNER = {"fcntl": (72, 25), "ioctl": (16, 29)}
 F_SETOWN, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP = 8, 15, 0x8901, 0x8902
 LIMITS, CLONE = {"prlimit64": (302, 261)}, {"clone": (56, 220)}
@@ -268,7 +268,7 @@ class _Program(ctypes.Structure):
 
 
 def _close_kernel(*, may_start: bool) -> bool:
-    """Refuse this thread, and what it starts, the calls above; return whether the kernel does so."""
+    """Refuse the calls above to this thread and its children; return whether the kernel supports it."""
     column = MACHINES.get(os.uname().machine)
     if column is None:
         return False
@@ -310,7 +310,7 @@ def _only(number: int, test: int, operand: int) -> Iterator[bytes]:
 
 
 def _never(number: int, operands: Sequence[int]) -> Iterator[bytes]:
-    """Refuse a call if its second argument is one of some."""
+    """Refuse a call if its second argument is in a list."""
     yield _do(JUMP_IF_EQUAL, number, 0, 2 * len(operands) + 2)
     yield _do(LOAD, SECOND_ARGUMENT_AT)
     for operand in operands:
@@ -323,5 +323,5 @@ def _do(code: int, operand: int, if_so: int = 0, if_not: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_so, if_not, operand)
 
 
-if __name__ == "__main__":  # tells `dpa doctor` what holds on this machine
+if __name__ == "__main__":  # shows `dpa doctor` the confinement on this machine
     print(*confine(Reach((), (), os.devnull)))

@@ -1,4 +1,4 @@
-"""Workbooks with quarantined rows, as people give them back: each cell of a row that still has its key."""
+"""Corrected workbooks of quarantined rows: reads each cell of the rows that still have their key."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,17 +16,17 @@ LAST_MODIFIED_BY = "{http://schemas.openxmlformats.org/package/2006/metadata/cor
 
 
 def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
-    """Send a row for each cell: author, sheet, key of its row, heading, text, and why it holds no value if so.
+    """Send a row for each cell: author, sheet, key of its row, heading, text, and the reason if it holds no value.
 
-    Row numbers are those that Excel shows. Empty cells are sent, too; rows without a key are not.
+    Row numbers are those that Excel shows. Empty cells are included; rows without a key are not.
 
     Args:
-        path: a workbook of any kind, whatever its name.
-        wishes: `key`, the heading of the column with the keys.
-        output: takes the cells.
+        path: The workbook, of any kind and name.
+        wishes: The `key`: the heading of the column with the keys.
+        output: The output for the cells.
 
     Raises:
-        SourceError: not a workbook, behind a password, too large, or no sheet has such a column.
+        SourceError: The file is not a workbook, is protected by a password or too large, or no sheet has such a column.
     """
     with open_counted(path, output) as content:
         workbook = open_workbook(content)
@@ -42,7 +42,7 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
 
 def _last_modified_by(content: BinaryIO) -> str:
-    """Return who saved the workbook, as the program wrote it; nothing if it did not."""
+    """Return who last saved the workbook, as its program noted it; empty if it did not."""
     try:
         with ZipFile(content) as archive:
             return fromstring(archive.read(PROPERTIES)).findtext(LAST_MODIFIED_BY) or ""
@@ -51,7 +51,7 @@ def _last_modified_by(content: BinaryIO) -> str:
 
 
 def _send(workbook: Workbook, sheet: str, key: str, author: str, output: Output) -> bool:
-    """Send the cells of a sheet; return whether it has keys."""
+    """Send the cells of a sheet; return whether the sheet has keys."""
     rows = workbook.rows(sheet)
     headings = _headings(rows, key)
     for row in rows if headings else ():
@@ -64,7 +64,7 @@ def _send(workbook: Workbook, sheet: str, key: str, author: str, output: Output)
 
 
 def _headings(rows: Iterator[Row], key: str) -> dict[int, str]:
-    """Return the headings by column, if the key is among those of the first rows."""
+    """Return the headings by column if the key is in one of the first rows."""
     for row in rows:
         if key in row.texts.values():
             return row.texts

@@ -1,4 +1,4 @@
-"""Workbooks as people export them: title rows, merged headers, dates as cells or as text, a totals line."""
+"""Workbooks as people export them: with title rows, merged headers, dates as cells or as text, a totals line."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,11 +15,11 @@ from freight.parsers.workbooks import Row, Workbook, open_workbook
 from freight.parsers.workbooks.cells import LAST_ROW, within
 
 HEADER_SEARCH_ROWS = 30
-LONGEST_HEADER_CHARS = 1_000  # no contract knows a longer one
+LONGEST_HEADER_CHARS = 1_000  # no contract has a longer one
 
 
 class Table(NamedTuple):
-    """Where the rows are: the sheet, the row of the header, and its cells by column; columns count from 1."""
+    """The place of the rows: the sheet, the row of the header, and its cells by column; columns count from 1."""
 
     sheet: str
     header_row: int
@@ -27,16 +27,16 @@ class Table(NamedTuple):
 
 
 def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
-    """Send the rows of the sheet whose header fits best; row numbers are those that Excel shows.
+    """Send the rows of the sheet with the best-matching header; row numbers are those that Excel shows.
 
     Args:
-        path: a workbook of any kind, whatever its name.
-        wishes: `headers` that are known, and the options `sheet` and `header_row` or None.
-        output: takes rows, and faults: rows with an unusable cell or with cells beyond the header.
+        path: The workbook, of any kind and name.
+        wishes: The known `headers`, and the options `sheet` and `header_row` or None.
+        output: The output for rows, and for faults: rows with an unusable cell or with cells beyond the header.
 
     Raises:
-        SourceError: not a workbook, behind a password, too large, without any cell, not what the options say, or a
-            column that lacks its header. Anything else when it is damaged.
+        SourceError: The file is not a workbook, is protected by a password, too large or empty, does not match the
+            options, or has a column without a header. A damaged file can raise any other error.
     """
     with open_counted(path, output) as content:
         workbook = open_workbook(content)
@@ -46,7 +46,7 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
 
 def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> Table:
-    """Return the table whose header has the most known cells, of equals the first; if none is known, the widest row."""
+    """Return the table whose header has the most known cells; of equals the first; if none is known, the widest row."""
     known = set(wishes["headers"])
     found = [
         Table(sheet, row.number, row.texts)
@@ -59,7 +59,7 @@ def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> Table:
 
 
 def _fit(table: Table, known: set[str]) -> tuple[int, int]:
-    """Return how many cells of a header are known, and if none is, how wide it is."""
+    """Return the number of known cells in a header, and as a tie-breaker its width if none is known."""
     hits = sum(len(text) <= LONGEST_HEADER_CHARS and normalise(text) in known for text in table.header.values())
     return hits, 0 if hits else len(table.header)
 
@@ -74,7 +74,7 @@ def _sheets(workbook: Workbook, wanted: str | None) -> list[str]:
 
 
 def _header_candidates(rows: Iterator[Row], header_row: int | None) -> Iterator[Row]:
-    """Give the rows that may be the header: the one that is named, or the first ones that hold something."""
+    """Yield the rows that may be the header: the named one, or the first ones with content."""
     last = header_row or HEADER_SEARCH_ROWS
     for row in takewhile(lambda row: row.number <= last, rows):
         if row.texts and header_row in (None, row.number):
@@ -108,10 +108,10 @@ def _send(rows: Iterator[Row], table: Table, output: Output) -> None:
 
 
 def _send_fault(row: Row, header: dict[int, str], output: Output) -> None:
-    """Say why a row cannot be cut into the header's cells.
+    """Return why a row does not fit the header's cells.
 
     Raises:
-        SourceError: the row has a cell in a column that has no header but lies within the table.
+        SourceError: The row has a cell in a column within the table that has no header.
     """
     stray = sorted((row.texts.keys() | row.errors.keys()) - header.keys())
     if stray and stray[0] < max(header):

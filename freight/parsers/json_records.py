@@ -1,7 +1,7 @@
 """JSON: a list of objects (bare, or under a key such as `data`), or JSON Lines. Values become text, typed later.
 
-Nothing is guessed: what is no JSON is refused, numbers keep all their digits, and an object that names a key twice is
-a fault. Both are read piece by piece and may be of any size.
+Nothing is guessed: invalid JSON is refused, numbers keep all their digits, and an object that repeats a key is a fault.
+Both are read piece by piece and may be of any size.
 """
 
 import json
@@ -19,8 +19,8 @@ from freight.errors import SourceError
 from freight.parsers.output import Output, open_counted
 
 PIECE_BYTES = 1 << 20
-PIECE_LIMIT_BYTES = 16 << 20  # also the longest line; while it is parsed it takes twenty times as much memory
-HEADER_ROWS = 50_000  # among which every key has to be
+PIECE_LIMIT_BYTES = 16 << 20  # also the longest line; parsing needs twenty times as much memory
+HEADER_ROWS = 50_000  # every key has to appear in one of them
 WRAPPER_KEYS = ("data", "items", "results", "records", "value")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 OPENING = re.compile(rb'\s*(?:\[|\{.*?"(%s)"\s*:\s*\[)\s*(?=\{)' % "|".join(WRAPPER_KEYS).encode(), re.DOTALL)
@@ -28,29 +28,29 @@ BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 CUTS_TRIED = 20
 KEYS_REMEMBERED = 1_000
 PAGE_HEADER = ("record", "mark")
-TOLD_LIMIT_CHARS = 4_096  # of a cursor, a number of records or a watermark
-MANY_DIGITS = re.compile(rb"[0-9]{18}")  # a double has no more than 17 that count
+VALUE_LIMIT_CHARS = 4_096  # for a cursor, a number of records or a watermark
+MANY_DIGITS = re.compile(rb"[0-9]{18}")  # a double has at most 17 significant digits
 TOO_DEEP = "it is nested more than 250 deep"
-TOO_LARGE_FOR_A_DOUBLE, OUT_OF_MEMORY = "infinity", "Not enough memory"  # how orjson names them
+TOO_LARGE_FOR_A_DOUBLE, OUT_OF_MEMORY = "infinity", "Not enough memory"  # orjson's names for them
 
 Numbered = tuple[int, object]  # row number and parsed JSON value
 
 
 class Unparsed(bytes):
-    """A line that is no JSON."""
+    """A line that is not JSON."""
 
 
-BLANK = Unparsed()  # no row
+BLANK = Unparsed()  # not a row
 
 
 class Number(str):
-    """The digits of a number, all of them."""
+    """A number with all its digits."""
 
     __slots__ = ()
 
 
 class Doubled(dict[str, object]):
-    """An object that names a key more than once; parsers keep the last value and say nothing."""
+    """An object that repeats a key; parsers silently keep the last value."""
 
 
 NESTING = {dict, list, Doubled}
@@ -60,13 +60,13 @@ def parse_list(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     """Send the objects of a JSON list; row numbers count them from 1.
 
     Args:
-        path: the file.
-        wishes: none.
-        output: takes rows, and faults: what is not a flat object.
+        path: The file.
+        wishes: None.
+        output: The output for rows, and for faults: elements that are not flat objects.
 
     Raises:
-        SourceError: not JSON, not a list of objects, empty, an object is too large, or has a key that the first ones
-            had not.
+        SourceError: The file is empty, not JSON or not a list of objects; an object is too large, or has a key that is
+            not in the first ones.
     """
     with open_counted(path, output) as stream:
         _send(enumerate(_listed(stream), start=1), output)
@@ -76,27 +76,27 @@ def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     """Send the objects of JSON Lines; row numbers count lines from 1.
 
     Args:
-        path: the file.
-        wishes: none.
-        output: takes rows, and faults: lines that are not a flat JSON object.
+        path: The file.
+        wishes: None.
+        output: The output for rows, and for faults: lines that are not flat JSON objects.
 
     Raises:
-        SourceError: the file is empty, a line is too large, or has a key that the first ones had not.
+        SourceError: The file is empty, a line is too large, or has a key that is not in the first ones.
     """
     with open_counted(path, output) as stream:
         _send(_numbered_lines(stream), output)
 
 
 def parse_known(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
-    """Send the objects of JSON Lines as `parse_lines` does, without keys that nobody knows.
+    """Send the objects of JSON Lines as `parse_lines` does, without unknown keys.
 
     Args:
-        path: the file.
-        wishes: `known`, the normalised names of the keys to send.
-        output: takes rows, and faults: lines that are not a JSON object, or not flat in what is known.
+        path: The file.
+        wishes: The `known` keys to send, by their normalised names.
+        output: The output for rows, and for faults: lines that are not JSON objects, or whose known keys are not flat.
 
     Raises:
-        SourceError: as `parse_lines`.
+        SourceError: As `parse_lines`.
     """
     known = set(wishes["known"])
     is_known = lru_cache(KEYS_REMEMBERED)(lambda key: normalise(key) in known)
@@ -114,19 +114,20 @@ def parse_page(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     """Send the records of a page of an API, each as a line of JSON.
 
     Args:
-        path: the page, not over `PIECE_LIMIT_BYTES`: it is parsed as a whole, since what is told may stand at its end.
-        wishes: `lists`, keys under one of which the records are, unless the page is a list; `told`, other keys of the
-            page that count; `mark`, a key of the records, or None.
-        output: takes a row for each record: it and its mark, both as JSON. Row 0 has the list of what is told instead.
+        path: The page, of at most `PIECE_LIMIT_BYTES`: it is parsed as a whole, since a cursor may be at its end.
+        wishes: The `lists`: possible keys of the list of records, unless the page is a list; `told`: the page's other
+            keys to return; `mark`: a key of the records, or None.
+        output: The output for a row per record: the record and its mark, both as JSON. Row 0 has the values of the
+        `told` keys instead.
 
     Raises:
-        SourceError: not JSON, no list, empty, or too large.
+        SourceError: The page is not JSON, has no list, is empty or too large.
     """
     document = _whole(path, output)
     records = objects_of(document, wishes["lists"])
     beside = document if isinstance(document, dict) else {}
     output.begin(PAGE_HEADER)
-    output.row(0, [f"[{','.join(_told(key, beside.get(key)) for key in wishes['told'])}]", "null"])
+    output.row(0, [f"[{','.join(_value(key, beside.get(key)) for key in wishes['told'])}]", "null"])
     for number, record in enumerate(records, start=1):
         marked = record if isinstance(record, dict) else {}
         output.row(number, [_line(record), _bounded(wishes["mark"], marked.get(wishes["mark"]))])
@@ -143,20 +144,20 @@ def _whole(path: Path, output: Output) -> object:
         raise _not_json(error, 0) from None
 
 
-def _told(key: str, value: object) -> str:
-    """Return as JSON what a page tells; of a list or an object, whether it has anything."""
+def _value(key: str, value: object) -> str:
+    """Return a value of a page as JSON; for a list or an object, whether it has content."""
     return _bounded(key, bool(value) if isinstance(value, (dict, list)) else value)
 
 
 def _bounded(key: str | None, value: object) -> str:
     text = str(value) if isinstance(value, Number) else orjson.dumps(value).decode()
-    if len(text) > TOLD_LIMIT_CHARS:
+    if len(text) > VALUE_LIMIT_CHARS:
         raise SourceError("too_large", f"{key} has {len(text):,} characters", remedy="ask the owner of the API")
     return text
 
 
 def _line(record: object) -> str:
-    """Return a record as a line of JSON; one that names a key twice still does."""
+    """Return a record as a line of JSON, repeated keys included."""
     line = orjson.dumps(record).decode()
     return f"{line[:-1]},{line[1:]}" if isinstance(record, Doubled) else line
 
@@ -172,7 +173,7 @@ def _refuse_empty(stream: BinaryIO) -> None:
 
 
 def _listed(stream: BinaryIO) -> Iterator[object]:
-    """Give what is in the list, parsed piece by piece."""
+    """Yield the elements of the list, parsed piece by piece."""
     rest = stream.read(PIECE_BYTES).removeprefix(BYTE_ORDER_MARK)
     if not rest.strip():
         raise _empty()
@@ -188,7 +189,7 @@ def _listed(stream: BinaryIO) -> Iterator[object]:
 
 
 def _opening(start: bytes) -> bytes:
-    """Return what precedes the first object; nothing if that is no list that can be read piece by piece."""
+    """Return the text before the first object; empty if the list cannot be read piece by piece."""
     found = OPENING.match(start)
     if not found:
         return b""
@@ -200,9 +201,9 @@ def _opening(start: bytes) -> bytes:
 
 
 def _cut(content: bytes) -> tuple[list[object], bytes]:
-    """Return the objects that the content has whole, and the rest of it.
+    """Return the complete objects of the content, and the rest of it.
 
-    A comma parts two objects of the list, and stands in no text and no object, if what precedes it is a whole list.
+    A comma separates two objects, and is not inside a text or an object, if the text before it is a complete list.
     """
     for cut in reversed([*BETWEEN_OBJECTS.finditer(content)][-CUTS_TRIED:]):
         try:
@@ -215,10 +216,10 @@ def _cut(content: bytes) -> tuple[list[object], bytes]:
 
 
 def _last_objects(opening: bytes, rest: bytes, given: int) -> list[object]:
-    """Return what is left of the list, whose end has to be there.
+    """Return the rest of the list, which has to have its end.
 
     Raises:
-        SourceError: the JSON is broken or no list; or there is a second one that is called for, too.
+        SourceError: The JSON is broken or not a list, or it has a second list under a possible key.
     """
     try:
         document = loads(opening + rest)
@@ -232,20 +233,20 @@ def _last_objects(opening: bytes, rest: bytes, given: int) -> list[object]:
 
 
 def _not_json(error: ValueError, given: int) -> SourceError:
-    told, where = str(error), ""
+    message, where = str(error), ""
     if isinstance(error, json.JSONDecodeError):
-        told = error.msg
+        message = error.msg
         where = "" if given else f" (line {error.lineno}, character {error.colno})"
     return SourceError(
         "corrupt",
-        f"not valid JSON: {told}{where}",
+        f"not valid JSON: {message}{where}",
         row=given + 1 if given else None,
         remedy="deliver the whole file again",
     )
 
 
 def _too_long(opening: bytes, rest: bytes, given: int) -> SourceError:
-    """Say why a piece does not end: it is broken, or it is one that long."""
+    """Return why a piece does not end: the JSON is broken, or one element is too long."""
     try:
         loads(opening + rest)
     except json.JSONDecodeError as error:
@@ -253,19 +254,19 @@ def _too_long(opening: bytes, rest: bytes, given: int) -> SourceError:
             return _not_json(error, given)
     return SourceError(
         "too_large",
-        f"what is in the list is longer than {PIECE_LIMIT_BYTES >> 20} MiB",
+        f"an element of the list is longer than {PIECE_LIMIT_BYTES >> 20} MiB",
         row=given + 1,
         remedy="deliver a list of flat objects, bare or as the first in its file, or JSON Lines with `reader: jsonl`",
     )
 
 
 def loads(content: bytes) -> object:
-    """Parse a JSON text; a `Doubled` stands for an object that names a key twice.
+    """Parse a JSON text; a `Doubled` stands for an object that repeats a key.
 
-    Numbers whose digits a double cannot hold are returned as text.
+    Numbers with more digits than a double holds are returned as text.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: The text is not JSON.
     """
     try:
         document = orjson.loads(content)
@@ -275,11 +276,11 @@ def loads(content: bytes) -> object:
         if TOO_LARGE_FOR_A_DOUBLE not in error.msg:
             raise
         return _loads_exactly(content)
-    return document if _is_told_whole(content, document) else _loads_exactly(content)
+    return document if _is_complete(content, document) else _loads_exactly(content)
 
 
-def _is_told_whole(content: bytes, document: object) -> bool:
-    """Whether a document holds all that its text says: each key has two quotation marks, and so has each text."""
+def _is_complete(content: bytes, document: object) -> bool:
+    """Whether a document holds all of its text: each key and each text has two quotation marks."""
     if MANY_DIGITS.search(content) or rb"\u0022" in content:
         return False
     return content.count(b'"') == _dumped(document).count(b'"')
@@ -302,7 +303,7 @@ def _loads_exactly(content: bytes) -> object:
 
 
 def _dumped(document: object) -> bytes:
-    """Return a text of a document; refuse one that has none, for half of a surrogate pair or for its depth."""
+    """Return the text of a document; refuse half of a surrogate pair, and too much nesting."""
     try:
         return orjson.dumps(document)
     except TypeError as error:
@@ -319,10 +320,10 @@ def _refuse_constant(name: str) -> Never:
 
 
 def objects_of(document: object, keys: Sequence[str] = WRAPPER_KEYS) -> list[object]:
-    """Return the list that a document is, or has under one of some keys.
+    """Return the list that a document is, or holds under one of the keys.
 
     Raises:
-        SourceError: there is none.
+        SourceError: There is no list.
     """
     if isinstance(document, Doubled):
         raise SourceError(
@@ -350,12 +351,12 @@ def _numbered_lines(stream: BinaryIO) -> Iterator[Numbered]:
 
 
 def _parsed_together(lines: Sequence[bytes]) -> list[object]:
-    """Return the objects of lines that are one flat object each; nothing if they are not, or not surely."""
+    """Return the objects of lines that are surely one flat object each; else None."""
     bare = [line.strip() for line in lines]
     if not all(line.startswith(b"{") and line.endswith(b"}") for line in bare):
         return []
     try:
-        # No text goes on over the end of a line, and so no flat object does.
+        # No text spans a line end, so no flat object does.
         records = loads(b"[" + b",\n".join(bare) + b"]")
     except ValueError:
         return []
@@ -381,7 +382,7 @@ def _parsed_line(line: bytes, number: int) -> object:
 
 
 def _header(rows: Sequence[Numbered]) -> list[str]:
-    """Return the keys of all objects in the order of their first appearance."""
+    """Return the keys of all objects, in order of first appearance."""
     if not rows:
         raise SourceError("header_only", "there is no object in the file", remedy="deliver the rows")
     keys = dict.fromkeys(key for _, record in rows if isinstance(record, dict) for key in record)

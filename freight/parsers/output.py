@@ -1,4 +1,4 @@
-"""What a parser finds, on its way to the reader: a header, rows of text, and rows that cannot be cut into cells."""
+"""The output of a parser to its reader: a header, rows of text, and rows that cannot be split into cells."""
 
 import io
 import json
@@ -16,10 +16,10 @@ from freight.types import ReasonCode
 HEADER_LIMIT_CHARS = 1 << 20
 BATCH_ROWS, BATCH_CHARS = 20_000, 16 << 20
 ROW_LIMIT_CHARS = 64 << 20
-OUT_OF_TIME = -24  # exit code of a process that had its time of the processor (SIGXCPU)
-TOLD_CHARS = 2_000  # of why a file cannot be used
-PROGRESS_BYTES = 1 << 16  # read of the file between two signs of life
-# As `BAD_ROWS_SCHEMA` of freight.frames, which would bring polars along; a test holds them against each other.
+OUT_OF_TIME = -24  # exit code of a process that has used up its CPU time (SIGXCPU)
+TOLD_CHARS = 2_000  # of the reason why a file cannot be used
+PROGRESS_BYTES = 1 << 16  # read from the file between two progress messages
+# Equal to `BAD_ROWS_SCHEMA` in freight.frames, which would import polars; a test compares them.
 FAULTS = pa.schema(
     [
         ("row_number", pa.int64()),
@@ -32,14 +32,14 @@ FAULTS = pa.schema(
 
 
 def rows_schema(width: int) -> pa.Schema:
-    """Return the columns of rows under a header of so many cells: texts by position, and the row's number."""
+    """Return the schema of rows under a header of a given width: texts by position, and the row's number."""
     return pa.schema([*((str(position), pa.large_string()) for position in range(width)), ("row_number", pa.int64())])
 
 
 class Output:
     """Sends batches to the reader, with at most one of each kind in memory.
 
-    `begin` comes first, then rows and faults in any order.
+    Call `begin` first, then `row` and `fault` in any order.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -49,7 +49,7 @@ class Output:
         self._faults = _Batch(FAULTS)
 
     def progress(self, read_bytes: int) -> None:
-        """Note that some of the file was read: it buys time."""
+        """Report that more of the file was read: this extends the time limit."""
         self._unread_bytes += read_bytes
         if self._unread_bytes >= PROGRESS_BYTES:
             self._send("progress", str(self._unread_bytes).encode())
@@ -59,7 +59,7 @@ class Output:
         """Name the columns.
 
         Raises:
-            SourceError: the header is longer than any table's.
+            SourceError: The header is longer than that of any table.
         """
         if sum(map(len, header)) > HEADER_LIMIT_CHARS:
             raise SourceError("too_large", "the header is longer than a megabyte", remedy="shorten it")
@@ -67,10 +67,10 @@ class Output:
         self._send("header", json.dumps(list(header)).encode())
 
     def row(self, number: int, cells: Sequence[str]) -> None:
-        """Add a row; it has as many cells as the header.
+        """Add a row with as many cells as the header.
 
         Raises:
-            SourceError: the row is larger than memory should hold.
+            SourceError: The row is too large for memory.
         """
         assert self._rows is not None, "begin comes first"
         self._rows.add([*cells, number], _bounded(sum(map(len, cells)) + len(cells), number))
@@ -78,31 +78,31 @@ class Output:
             self._send_rows()
 
     def fault(self, number: int, column: str | None, reason: ReasonCode, detail: str, raw: bytes) -> None:
-        """Add a row that cannot be cut into cells, as the file has it.
+        """Add a row that cannot be split into cells, with its raw text.
 
         Raises:
-            SourceError: the row is larger than memory should hold.
+            SourceError: The row is too large for memory.
         """
         self._faults.add([number, column, reason, detail, raw], _bounded(len(raw), number))
         if self._faults.is_full:
             self._send_faults()
 
     def end(self) -> None:
-        """Send what is left, and that nothing follows."""
+        """Send the remaining rows and the end."""
         self._send_rows()
         self._send_faults()
         self._send("done", b"")
 
     def fail(self, error: SourceError) -> None:
-        """Send why the file cannot be used."""
-        told = {
+        """Send the reason why the file cannot be used."""
+        content = {
             "fault": error.fault,
             "message": error.message[:TOLD_CHARS],
             "remedy": error.remedy[:TOLD_CHARS],
             "row": error.row,
             "column": error.column,
         }
-        self._send("failed", json.dumps(told).encode())
+        self._send("failed", json.dumps(content).encode())
 
     def _send_rows(self) -> None:
         if self._rows:
@@ -122,13 +122,13 @@ def _bounded(chars: int, number: int) -> int:
             "too_large",
             f"the row holds {chars >> 20} million characters",
             row=number,
-            remedy="look what stands there: no row of a table is as long",
+            remedy="check this place in the file: no row of a table is that long",
         )
     return chars
 
 
 class _Batch:
-    """Rows that are sent together."""
+    """A batch of rows that are sent together."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
@@ -147,7 +147,7 @@ class _Batch:
         self._chars += chars
 
     def take(self) -> bytes:
-        """Return the rows as an Arrow stream, and forget them."""
+        """Return the rows as an Arrow stream and clear the batch."""
         columns = [list(column) for column in zip(*self._rows, strict=True)]
         self._rows, self._chars = [], 0
         sink = pa.BufferOutputStream()
@@ -157,7 +157,7 @@ class _Batch:
 
 
 class _Counted(io.FileIO):
-    """A file that tells how much of it was read."""
+    """A file that reports how much of it was read."""
 
     def __init__(self, path: Path, output: Output) -> None:
         super().__init__(path)
@@ -180,16 +180,16 @@ def open_counted(path: Path, output: Output) -> BinaryIO:
 
 
 def out_of_memory() -> SourceError:
-    """Return the fault of a file that does not fit into the memory of its parser."""
+    """Return the error for a file that exceeds its parser's memory."""
     return SourceError(
         "too_large", "the file is too large: its parser ran out of memory", remedy="deliver it in parts, or as CSV"
     )
 
 
 def out_of_time() -> SourceError:
-    """Return the fault of a file that keeps its parser busy for longer than its size explains."""
+    """Return the error for a file that takes its parser too much CPU time for its size."""
     return SourceError(
         "timed_out",
         "its parser took longer than a table of this size takes",
-        remedy="look what the file holds; deliver its table alone, or as CSV",
+        remedy="check the content of the file; deliver its table alone, or as CSV",
     )

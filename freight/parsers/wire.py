@@ -1,4 +1,4 @@
-"""How a parser tells its reader what it finds: frames on its standard output, each a kind, a length and a payload."""
+"""The wire format from a parser to its reader: frames on standard output, each with a kind, a length and a payload."""
 
 import struct
 from typing import IO, Literal, NamedTuple
@@ -7,16 +7,16 @@ Kind = Literal["progress", "header", "rows", "faults", "failed", "done"]
 
 KINDS: tuple[Kind, ...] = ("progress", "header", "rows", "faults", "failed", "done")
 START = struct.Struct(">BQ")
-FRAME_LIMIT_BYTES = 384 << 20  # a full batch with the longest row behind it, of characters of four bytes each
+FRAME_LIMIT_BYTES = 384 << 20  # a full batch plus the longest row, in characters of four bytes each
 
 
 class Frame(NamedTuple):
     """One message of a parser.
 
     Attributes:
-        kind: `progress` (so many bytes were read), `header` (JSON list), `rows` and `faults` (Arrow stream),
-            `failed` (JSON: fault, message, remedy, row, column), `done` (nothing follows).
-        payload: the rest, as the kind says.
+        kind: The kind: `progress` (number of bytes read), `header` (JSON list), `rows` and `faults` (Arrow stream),
+            `failed` (JSON: fault, message, remedy, row, column), `done` (the end).
+        payload: The content, in the format of the kind.
     """
 
     kind: Kind
@@ -24,13 +24,13 @@ class Frame(NamedTuple):
 
 
 def write_frame(stream: IO[bytes], frame: Frame) -> None:
-    """Write a frame at once, so that its reader never waits for the rest of it."""
+    """Write a frame and flush it, so that its reader never waits for the rest."""
     stream.write(START.pack(KINDS.index(frame.kind), len(frame.payload)) + frame.payload)
     stream.flush()
 
 
 def read_frame(stream: IO[bytes]) -> Frame | None:
-    """Read a frame; None if the parser ended without one."""
+    """Read a frame; None if the parser has ended."""
     start = stream.read(START.size)
     if len(start) < START.size:
         return None

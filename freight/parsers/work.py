@@ -1,4 +1,4 @@
-"""What a parser's process does once it is confined: it keeps within its limits, parses, and ends with its reader."""
+"""The work of a confined parser process: it sets its limits, parses, and ends with its reader."""
 
 import errno
 import gc
@@ -17,29 +17,29 @@ from typing import Any
 from freight.errors import SourceError
 from freight.parsers.output import Output, out_of_memory
 
-LAST_WORDS_LIMIT_BYTES = 16 << 20  # the one file that it writes is what its libraries say
+LAST_WORDS_LIMIT_BYTES = 16 << 20  # its only output file holds its libraries' messages
 
 
 def work(task: Mapping[str, Any]) -> None:
-    """Do what a task says, and answer.
+    """Carry out a task and send the results.
 
     Args:
-        task: `parser` (`module.function`), `path`, `wishes` and the limits.
+        task: The task, with `parser` (`module.function`), `path`, `wishes` and the limits.
     """
     threading.Thread(target=_end_with_reader, daemon=True).start()
-    gc.disable()  # no cycles are made here, and looking for them takes a seventh of the time
-    warnings.simplefilter("ignore")  # of parts of the file that are not read; one for each would fill the disk
+    gc.disable()  # parsers make no cycles, and the search for them takes a seventh of the time
+    warnings.simplefilter("ignore")  # about unread parts of the file; one for each would fill the disk
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not stand between two frames
+    os.dup2(2, 1)  # a library's prints must not get between two frames
     parse = _parser(task["parser"])
     _limit(task["memory_limit_bytes"], task["cpu_limit_s"])
     _answer(Output(answers), parse, Path(task["path"]), task["wishes"])
 
 
 def _end_with_reader() -> None:
-    """Wait for the end of standard input, which comes however the reader ends; then end, and leave no file behind.
+    """Wait for the end of standard input, which comes however the reader ends; then remove the files and exit.
 
-    Where the process is confined, an empty folder is left, which a later reader removes.
+    A confined process leaves an empty folder behind, which a later reader removes.
     """
     while os.read(0, 1):
         pass
@@ -56,7 +56,7 @@ def _parser(name: str) -> Any:
 
 
 def _limit(memory_bytes: int, cpu_s: int) -> None:
-    with suppress(ImportError):  # Windows has no such limits; there only the time is bounded
+    with suppress(ImportError):  # Windows has no such limits; there only the time is limited
         import resource
 
         for kind, limit in (
@@ -80,8 +80,8 @@ def _answer(output: Output, parse: Any, path: Path, wishes: Mapping[str, Any]) -
     except OSError as error:
         output.fail(_by_the_system(error))
     except Exception as error:  # a parser over a broken file may raise anything
-        told = f"{type(error).__name__}: {error}"
-        output.fail(SourceError("corrupt", f"the file is damaged: {told[:500]}", remedy="deliver the whole file again"))
+        fault = f"{type(error).__name__}: {error}"[:500]
+        output.fail(SourceError("corrupt", f"the file is damaged: {fault}", remedy="deliver the whole file again"))
 
 
 def _by_the_system(error: OSError) -> SourceError:
@@ -91,6 +91,6 @@ def _by_the_system(error: OSError) -> SourceError:
         return SourceError(
             "unreadable",
             f"it could not be read: {error.strerror}",
-            remedy="look after the disk or the network; the next run tries again",
+            remedy="check the disk or the network; the next run tries again",
         )
     return SourceError("corrupt", f"the file is damaged: {error}", remedy="deliver the whole file again")

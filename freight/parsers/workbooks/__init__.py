@@ -1,4 +1,4 @@
-"""Workbooks of all kinds, told by what they hold and not by their names."""
+"""Workbooks of all kinds, recognised by their content and not by their names."""
 
 import re
 import zipfile
@@ -10,12 +10,12 @@ from freight.parsers.workbooks.package import behind_a_password, folded, refuse_
 
 __all__ = ["Row", "Workbook", "open_workbook"]
 
-OLE_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of an .xls, and of a workbook behind a password
-BARE_XLS_START = re.compile(rb"\x09[\x00\x02\x04\x08][\x04-\x14]\x00")  # of versions 2 to 5, which need no OLE
+OLE_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of an .xls, and of a password-protected workbook
+BARE_XLS_START = re.compile(rb"\x09[\x00\x02\x04\x08][\x04-\x14]\x00")  # of versions 2 to 5, which may lack OLE
 ENCRYPTED_PART = "EncryptedPackage".encode("utf-16-le")
 LOOK_BYTES = 4_096
 REMEDY = "open it in the program that made it and save it as `Excel Workbook (*.xlsx)`"
-NO_WORKBOOKS = {  # what stands in the beginning of a file, in lower case, to what the file is
+NO_WORKBOOKS = {  # pattern in the lower-case start of a file, to the kind of the file
     rb"urn:schemas-microsoft-com:office:spreadsheet": "an XML spreadsheet of 2003",
     rb"urn:oasis:names:tc:opendocument": "a flat OpenDocument (.fods)",
     rb"<!doctype html|<html|<table|<meta |mime-version:": "a page of HTML",
@@ -33,10 +33,11 @@ def open_workbook(content: BinaryIO) -> Workbook:
     """Open a workbook of any kind.
 
     Args:
-        content: at its start.
+        content: The file, at its start.
 
     Raises:
-        SourceError: it is none, behind a password, or a bomb. Anything else when it is damaged.
+        SourceError: The file is not a workbook, is protected by a password, or is a ZIP bomb. A damaged file can raise
+        any other error.
     """
     start = content.read(LOOK_BYTES)
     content.seek(0)
@@ -60,7 +61,7 @@ def _open_package(content: BinaryIO) -> Workbook:
     parts = _parts(content)
     for part, kind in OTHER_PACKAGES.items():
         if part in parts:
-            raise SourceError("unsupported", f"the file is {kind}, and no workbook", remedy=REMEDY)
+            raise SourceError("unsupported", f"the file is {kind}, not a workbook", remedy=REMEDY)
     if any(part.endswith("workbook.bin") for part in parts):
         from freight.parsers.workbooks.xlsb import XlsbWorkbook
 

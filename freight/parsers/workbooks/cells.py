@@ -1,4 +1,4 @@
-"""What all kinds of workbooks have in common: rows of text, cells that hold no value, and how a number is written."""
+"""Common parts of all kinds of workbooks: rows of text, cells without a usable value, and the text of numbers."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -14,10 +14,10 @@ from freight.errors import SourceError
 EXACT_FLOAT_INTEGERS = 1e15  # below it a float holds every whole number, so its text needs no exponent
 BOOLEANS = {"0": "false", "1": "true", "false": "false", "true": "true"}
 LEADING_ZEROS = re.compile(r"0{2,}")  # of a number format: 42 shows as 00042
-EAST_ASIAN_DATES = dict.fromkeys([*range(27, 37), *range(50, 59)], "yyyy-mm-dd h:mm")  # that openpyxl does not list
-LAST_ROW, LAST_COLUMN = 1 << 20, 1 << 14  # that programs write, in each kind of workbook
-NO_DAY = 60  # 29 February 1900, which Excel has and the calendar has not
-ERRORS = {  # of the binary kinds, by their code
+EAST_ASIAN_DATES = dict.fromkeys([*range(27, 37), *range(50, 59)], "yyyy-mm-dd h:mm")  # missing in openpyxl
+LAST_ROW, LAST_COLUMN = 1 << 20, 1 << 14  # the limits of the programs, in each kind of workbook
+NO_DAY = 60  # 29 February 1900, which exists only in Excel
+ERRORS = {  # of the binary kinds, by code
     0x00: "#NULL!",
     0x07: "#DIV/0!",
     0x0F: "#VALUE!",
@@ -28,11 +28,11 @@ ERRORS = {  # of the binary kinds, by their code
     0x2B: "#GETTING_DATA",
 }
 
-WriteNumber = Callable[[str], str]  # a number as the file stores it, to the text that stands for it
+WriteNumber = Callable[[str], str]  # from a number in the file to its text
 
 
 class UnusableCell(Exception):
-    """A cell holds no value; carries what it holds instead, and why that is none."""
+    """A cell holds no usable value; carries its content and the reason."""
 
     def __init__(self, text: str, detail: str) -> None:
         super().__init__(detail)
@@ -44,9 +44,9 @@ class Row(NamedTuple):
     """A row of a sheet; columns count from 1.
 
     Attributes:
-        number: as Excel shows it.
-        texts: text of the cells that hold something, by column.
-        errors: why a cell holds no value, by column.
+        number: The row number that Excel shows.
+        texts: The texts of the cells with content, by column.
+        errors: The reasons why cells hold no value, by column.
     """
 
     number: int
@@ -54,7 +54,7 @@ class Row(NamedTuple):
     errors: dict[int, str]
 
     def put[**P](self, column: int, read: Callable[P, str], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Keep the text that a function reads of a cell, or why it holds no value."""
+        """Keep the text that a function reads from a cell, or the reason why it has none."""
         try:
             text = read(*args, **kwargs)
         except UnusableCell as unusable:
@@ -64,24 +64,24 @@ class Row(NamedTuple):
 
 
 class Workbook(Protocol):
-    """A workbook of any kind, whose sheets are read row by row."""
+    """A workbook of any kind; its sheets are read row by row."""
 
     sheets: list[str]
 
     def rows(self, sheet: str) -> Iterator[Row]:
-        """Give the rows of a sheet in their order; those that hold nothing may be left out."""
+        """Yield the rows of a sheet in order; empty rows may be left out."""
 
 
 def after(previous: int, position: int, kind: str, written: object) -> int:
     """Return the position of a row or a cell.
 
     Raises:
-        SourceError: it does not lie behind the one before, so that nobody can tell which one counts.
+        SourceError: It does not follow the previous one, so it is unclear which one counts.
     """
     if position <= previous:
         raise SourceError(
             "corrupt",
-            f"the workbook is damaged: the {kind} {written} is out of order or there twice",
+            f"the workbook is damaged: the {kind} {written} is out of order or appears twice",
             remedy="open it in Excel, let it be repaired, check it and save it",
         )
     return position
@@ -91,7 +91,7 @@ def within(position: int, limit: int) -> int:
     """Return the position of a row or a cell.
 
     Raises:
-        SourceError: no sheet is as large.
+        SourceError: No sheet is that large.
     """
     if position > limit:
         raise SourceError(
@@ -103,22 +103,22 @@ def within(position: int, limit: int) -> int:
 
 
 def error_cell(text: str) -> UnusableCell:
-    """Return what a cell is that holds an error, such as #N/A."""
+    """Return the fault of a cell that holds an error, such as #N/A."""
     return UnusableCell(text, f"the cell holds the error {text}")
 
 
 def formula_without_result(formula: str) -> UnusableCell:
-    """Return what a cell is whose formula nobody has calculated."""
+    """Return the fault of a cell whose formula was never calculated."""
     return UnusableCell(formula, "the cell holds a formula without a result; open the workbook in Excel and save it")
 
 
 def format_codes(own: dict[int, str]) -> dict[int, str]:
-    """Return number formats by their number: those that every workbook has, and its own."""
+    """Return number formats by their number: the built-in ones and the workbook's own."""
     return {**EAST_ASIAN_DATES, **BUILTIN_FORMATS, **own}
 
 
 def written_as(code: str, epoch: datetime) -> WriteNumber | None:
-    """Return how a number format writes: as a date or with leading zeros; None if its numbers read as they are."""
+    """Return the writer of a number format for dates or leading zeros; None if its numbers need no change."""
     duration = is_timedelta_format(code)
     if duration or is_date_format(code):
         return partial(_date, epoch=epoch, duration=duration)
@@ -129,7 +129,7 @@ def number_text(value: str, write: WriteNumber | None) -> str:
     """Return the text of a number.
 
     Raises:
-        UnusableCell: it is none, or its format cannot show it.
+        UnusableCell: The value is not a number, or its format cannot show it.
     """
     try:
         return (write or plain_number)(value)
@@ -138,7 +138,7 @@ def number_text(value: str, write: WriteNumber | None) -> str:
 
 
 def plain_number(value: str) -> str:
-    """Return the shortest text of a number, without an exponent where it is whole."""
+    """Return the shortest text of a number, without an exponent if it is whole."""
     value = value.removesuffix(".0")
     if value.isdigit():
         return str(int(value))
@@ -148,7 +148,7 @@ def plain_number(value: str) -> str:
 
 
 def instant(when: datetime) -> str:
-    """Return an instant to the millisecond, as texts of dates are written here."""
+    """Return an instant to the millisecond, in the format of all dates here."""
     return when.isoformat(" ", "milliseconds" if when.microsecond else "seconds")
 
 
@@ -158,7 +158,7 @@ def _padded_number(value: str, width: int) -> str:
 
 
 def _date(value: str, epoch: datetime, *, duration: bool) -> str:
-    """Return days since an epoch as an instant; Excel keeps them as a float, hence rounded to milliseconds."""
+    """Return days since an epoch as an instant, rounded to milliseconds since Excel stores a float."""
     days = float(value)
     if not duration and (days < 0 or (int(days) == NO_DAY and epoch == CALENDAR_WINDOWS_1900)):
         raise ValueError("there is no such day")

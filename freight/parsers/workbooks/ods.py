@@ -1,6 +1,6 @@
 """OpenDocument spreadsheets (.ods), read row by row.
 
-Read here, since the libraries for it hold the whole document in memory, or give an empty text for an error.
+Written here because the libraries for it hold the whole document in memory, or return an empty text for an error.
 """
 
 import re
@@ -53,13 +53,14 @@ NO_TEXT = {_tag("office", "annotation"), _tag("text", "note"), _tag("text", "rub
 
 
 class OdsWorkbook:
-    """A spreadsheet whose sheets are read row by row.
+    """A spreadsheet; its sheets are read row by row.
 
     Attributes:
-        sheets: names of the sheets, in their order.
+        sheets: The names of the sheets, in order.
 
     Raises:
-        SourceError: it is behind a password, or no spreadsheet. Anything else when it is damaged.
+        SourceError: The file is protected by a password, or not a spreadsheet. A damaged file can raise any other
+        error.
     """
 
     def __init__(self, content: BinaryIO) -> None:
@@ -71,15 +72,15 @@ class OdsWorkbook:
         if not self.sheets:
             raise SourceError(
                 "unsupported",
-                "the file is an OpenDocument, but no spreadsheet",
+                "the file is an OpenDocument file, but not a spreadsheet",
                 remedy="deliver its table as .xlsx, .ods or CSV",
             )
 
     def rows(self, sheet: str) -> Iterator[Row]:
-        """Give the rows of a sheet that hold something.
+        """Yield the rows of a sheet that have content.
 
         Raises:
-            SourceError: there are more rows or columns than a sheet has.
+            SourceError: There are more rows or columns than a sheet can have.
         """
         last = 0
         for element in self._row_elements(sheet):
@@ -89,7 +90,7 @@ class OdsWorkbook:
                 yield from (row._replace(number=place) for place in range(first, within(last, LAST_ROW) + 1))
 
     def _row_elements(self, sheet: str) -> Iterator[Element]:
-        """Give the elements of rows, each only until the next: a parent that keeps them would grow."""
+        """Yield the elements of rows, and drop each before the next: otherwise their parent would grow."""
         within: list[Element] = []
         for event, element in self._events(sheet):
             if event == "start":
@@ -103,7 +104,7 @@ class OdsWorkbook:
                 within[-1].clear()
 
     def _events(self, sheet: str) -> Iterator[tuple[str, Element]]:
-        """Parse what stands before the first sheet, and then this sheet: nobody needs those between."""
+        """Parse the part before the first sheet, then this sheet, and skip the sheets between."""
         parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
         with self._archive.open(CONTENT) as part:
             before = part.read(min(self._starts.values()))
@@ -114,10 +115,10 @@ class OdsWorkbook:
 
 
 def _starts_of_sheets(archive: ZipFile) -> dict[str, int]:
-    """Return the byte of the content at which each sheet starts.
+    """Return the byte offset in the content of each sheet's start.
 
     Raises:
-        ExpatError: the content is no XML, or ends too early.
+        ExpatError: The content is not XML, or ends too early.
     """
     starts: dict[str, int] = {}
     depth = 0
@@ -186,7 +187,7 @@ def _paragraph(element: Element) -> str:
 
 
 def _pieces(element: Element) -> Iterator[str]:
-    """Give the text of a paragraph, in which white space of any length is one blank unless an element says more."""
+    """Yield the text of a paragraph; any run of white space is one space unless an element sets more."""
     yield SPACE.sub(" ", element.text or "")
     for child in element:
         if child.tag in CHARACTERS:
@@ -201,13 +202,13 @@ def _is_error(shown: str) -> bool:
 
 
 def _as_shown(text: str, shown: str) -> str:
-    """Return a number with the leading zeros that its format shows."""
+    """Return a number with the leading zeros of its format."""
     padded = shown.startswith("0") and shown.isdecimal() and shown.lstrip("0") == text.lstrip("0")
     return shown if padded else text
 
 
 def _instant(value: str) -> str:
-    when = datetime.fromisoformat(value) + MILLISECOND / 2  # of a float, hence rounded
+    when = datetime.fromisoformat(value) + MILLISECOND / 2  # rounds: the source is a float
     return instant(when - timedelta(microseconds=when.microsecond % 1_000))
 
 

@@ -1,4 +1,4 @@
-"""A workbook that is a ZIP of parts, and what must not be delivered as one."""
+"""Workbooks that are a ZIP of parts, and the check for ZIP bombs."""
 
 import io
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from zipfile import ZipFile, ZipInfo
 from freight.errors import SourceError
 
 UNPACKED_LIMIT_BYTES = 2 << 30
-BOMB_RATIO, BOMB_FROM_BYTES = 300, 32 << 20  # sheets of real exports shrink 10 to 50 times
-ROOT_BYTES = 1 << 16  # in which the first element of a part names its namespaces
-# A workbook saved as Strict Open XML differs from others by the names of its namespaces.
+BOMB_RATIO, BOMB_FROM_BYTES = 300, 32 << 20  # real sheets compress by a factor of 10 to 50
+ROOT_BYTES = 1 << 16  # of a part, with the namespaces of its first element
+# A workbook saved as Strict Open XML differs from others in the names of its namespaces.
 STRICT_NAMES = {
     b"http://purl.oclc.org/ooxml/spreadsheetml/main": b"http://schemas.openxmlformats.org/spreadsheetml/2006/main",
     b"http://purl.oclc.org/ooxml/officeDocument/relationships": (
@@ -21,16 +21,16 @@ STRICT_NAMES = {
 
 
 class Package(ZipFile):
-    """A ZIP whose parts are found by their names in any case, and if a program wrote backslashes into them.
+    """A ZIP that finds parts by name in any case, even with backslashes in the names.
 
     Namespaces of Strict Open XML read as those of every other workbook.
     """
 
     def getinfo(self, name: str) -> ZipInfo:
-        """Return the part of a name.
+        """Return the part with a name.
 
         Raises:
-            KeyError: there is none.
+            KeyError: There is no such part.
         """
         exact = self.NameToInfo.get(name)
         return exact or super().getinfo(self._names.get(folded(name), name))
@@ -46,7 +46,7 @@ class Package(ZipFile):
 
 
 class _Transitional(io.RawIOBase):
-    """A part in whose beginning the names of strict namespaces are replaced."""
+    """A part with the names of strict namespaces replaced in its start."""
 
     def __init__(self, part: IO[bytes]) -> None:
         self._part = part
@@ -65,28 +65,28 @@ class _Transitional(io.RawIOBase):
 
 
 def folded(name: str) -> str:
-    """Return what two names of one part have in common."""
+    """Return the normal form of a part's name."""
     return name.replace("\\", "/").casefold()
 
 
 def behind_a_password() -> SourceError:
-    """Return what a workbook is that nobody can read without its password."""
+    """Return the error for a password-protected workbook."""
     return SourceError(
         "encrypted", "the workbook is behind a password", remedy="remove the password and deliver it again"
     )
 
 
 def refuse_bomb(members: Sequence[ZipInfo]) -> None:
-    """Refuse a ZIP that would unfold to what no table is.
+    """Refuse a ZIP that would decompress to more than any table.
 
     Raises:
-        SourceError: it would.
+        SourceError: The ZIP would.
     """
     unpacked = sum(member.file_size for member in members)
     bomb = any(m.file_size > BOMB_FROM_BYTES and m.file_size > BOMB_RATIO * m.compress_size for m in members)
     if bomb or unpacked > UNPACKED_LIMIT_BYTES:
         raise SourceError(
             "too_large",
-            f"the workbook is too large: it would unfold to {unpacked >> 20} MiB",
+            f"the workbook is too large: it would decompress to {unpacked >> 20} MiB",
             remedy="deliver it in parts, or as CSV",
         )

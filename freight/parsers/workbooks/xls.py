@@ -1,4 +1,4 @@
-"""Workbooks of Excel 2 to 2003 (.xls), as xlrd reads them."""
+"""Workbooks of Excel 2 to 2003 (.xls), read with xlrd."""
 
 import io
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ USUAL_ENCODING = "cp1252"  # of a workbook that names no code page
 
 
 class XlsWorkbook:
-    """A workbook whose sheets are read one at a time; chart sheets and macro sheets are not among them.
+    """A workbook; its sheets are read one at a time, without chart sheets and macro sheets.
 
     Attributes:
-        sheets: names of the sheets, in their order.
+        sheets: The names of the sheets, in order.
 
     Raises:
-        SourceError: it is behind a password, or no workbook. Anything else when it is damaged.
+        SourceError: The file is protected by a password, or not a workbook. A damaged file can raise any other error.
     """
 
     def __init__(self, content: BinaryIO) -> None:
@@ -31,7 +31,7 @@ class XlsWorkbook:
         self._styled = _styled_numbers(self._book)
 
     def rows(self, sheet: str) -> Iterator[Row]:
-        """Give the rows of a sheet."""
+        """Yield the rows of a sheet."""
         self._forget_other_sheets(sheet)
         cells = self._book.sheet_by_name(sheet)
         for place in range(cells.nrows):
@@ -85,13 +85,15 @@ def _refusal(error: Exception) -> Exception:
         return behind_a_password()
     if "Can't find workbook" in str(error):
         return SourceError(
-            "unsupported", "the file is of an old Office program, but no workbook", remedy="deliver it as .xlsx or CSV"
+            "unsupported",
+            "the file is from an old Office program, but no workbook",
+            remedy="deliver it as .xlsx or CSV",
         )
     return error
 
 
 def _styled_numbers(book: xlrd.Book) -> dict[int, WriteNumber]:
-    """Return how numbers are written in those cell styles that show them as dates or with leading zeros."""
+    """Return the number writers of the cell styles that show dates or leading zeros."""
     epoch = CALENDAR_MAC_1904 if book.datemode else CALENDAR_WINDOWS_1900
     codes = format_codes({key: found.format_str for key, found in book.format_map.items() if found.format_str})
     written = {xf.xf_index: written_as(codes.get(xf.format_key, ""), epoch) for xf in book.xf_list}
@@ -99,7 +101,7 @@ def _styled_numbers(book: xlrd.Book) -> dict[int, WriteNumber]:
 
 
 class _Nowhere(io.TextIOBase):
-    """Takes what xlrd tells of the odd things in a file, which could be a line for each record."""
+    """Swallows xlrd's warnings about a file, which could be a line per record."""
 
     def write(self, text: str, /) -> int:
         return len(text)

@@ -1,7 +1,7 @@
 """Binary workbooks (.xlsb): a ZIP as an .xlsx is, whose parts are records instead of XML ([MS-XLSB]).
 
-Read here, since the libraries for it lose what a cell holds: python-calamine gives an empty text for an error, and
-pyxlsb does not know which numbers are dates.
+Written here because the libraries for it lose content: python-calamine returns an empty text for an error, and pyxlsb
+does not know which numbers are dates.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,11 +29,11 @@ Record = tuple[int, bytes]
 
 
 class Kind(IntEnum):
-    """Kinds of records; one of a formula carries its result where a cell without one has its value."""
+    """Kinds of records; a formula's record carries its result in the place of a plain cell's value."""
 
     ROW, BLANK, RK, ERROR, BOOL, REAL, TEXT, SHARED_TEXT = range(8)
     FORMULA_TEXT, FORMULA_REAL, FORMULA_BOOL, FORMULA_ERROR = range(8, 12)
-    SHORT_BLANK, SHORT_SHARED_TEXT = 12, 18  # the same as BLANK to SHARED_TEXT, right of the cell before
+    SHORT_BLANK, SHORT_SHARED_TEXT = 12, 18  # the same as BLANK to SHARED_TEXT, to the right of the previous cell
     SHARED_ITEM, FORMAT, STYLE, RICH_TEXT = 19, 44, 47, 62
     SHEET_DATA, SHEET_DATA_END, WORKBOOK_PROPERTIES, SHEET = 145, 146, 153, 156
     CELL_STYLES, CELL_STYLES_END = 617, 618
@@ -44,13 +44,13 @@ SHORT_CELLS = range(Kind.SHORT_BLANK, Kind.SHORT_SHARED_TEXT + 1)
 
 
 class XlsbWorkbook:
-    """A workbook whose sheets are read row by row; chart sheets and macro sheets are not among them.
+    """A workbook; its sheets are read row by row, without chart sheets and macro sheets.
 
     Attributes:
-        sheets: names of the sheets, in their order.
+        sheets: The names of the sheets, in order.
 
     Raises:
-        Exception: it is damaged.
+        Exception: The file is damaged.
     """
 
     def __init__(self, content: BinaryIO) -> None:
@@ -66,10 +66,10 @@ class XlsbWorkbook:
         self._styled = _styled_numbers(styles, since_1904=since_1904)
 
     def rows(self, sheet: str) -> Iterator[Row]:
-        """Give the rows of a sheet.
+        """Yield the rows of a sheet.
 
         Raises:
-            SourceError: rows or cells are out of order, so that nobody can tell which one counts.
+            SourceError: Rows or cells are out of order, so it is unclear which one counts.
         """
         row, column = Row(0, {}, {}), 0
         for kind, data in _between(self._records(self._parts[sheet]), Kind.SHEET_DATA, Kind.SHEET_DATA_END):
@@ -94,7 +94,7 @@ class XlsbWorkbook:
             yield from _records(stream)
 
     def _text(self, kind: int, data: bytes) -> str:
-        """Return the text of a cell: its style, then its value."""
+        """Return the text of a cell from its style and its value."""
         style, value = _integer(data) & 0xFFFFFF, data[4:]
         match kind:
             case Kind.RK:
@@ -150,13 +150,13 @@ def _targets(relations: Iterable[object]) -> dict[str, str]:
 
 def _worksheets(records: Iterable[Record], relations: Iterable[object]) -> dict[str, str]:
     worksheets = {found.Id: found.target for found in relations if found.Type.endswith("/worksheet")}  # type: ignore[attr-defined]
-    sheets = [data[8:] for kind, data in records if kind == Kind.SHEET]  # behind visibility and number
+    sheets = [data[8:] for kind, data in records if kind == Kind.SHEET]  # after visibility and number
     named = [(_string(data), _string(data[4 + 2 * _integer(data) :])) for data in sheets]
     return {name: worksheets[relation] for relation, name in named if relation in worksheets}
 
 
 def _styled_numbers(records: Iterable[Record], *, since_1904: bool) -> dict[int, WriteNumber]:
-    """Return how numbers are written in those cell styles that show them as dates or with leading zeros."""
+    """Return the number writers of the cell styles that show dates or leading zeros."""
     epoch = CALENDAR_MAC_1904 if since_1904 else CALENDAR_WINDOWS_1900
     records = list(records)
     codes = format_codes({_integer16(data): _string(data[2:]) for kind, data in records if kind == Kind.FORMAT})
@@ -174,7 +174,7 @@ def _integer16(data: bytes) -> int:
 
 
 def _short_number(data: bytes) -> float:
-    """Return a number that is kept in 30 bits, of which two more say how."""
+    """Return a number stored in 30 bits; two more bits give its format."""
     bits = _integer(data)
     whole = unpack_from("<i", data)[0] >> 2
     value = whole if bits & 2 else unpack("<d", bytes(4) + pack("<I", bits & ~3))[0]
@@ -182,7 +182,7 @@ def _short_number(data: bytes) -> float:
 
 
 def _string(data: bytes) -> str:
-    """Return a text that follows its length."""
+    """Return a length-prefixed text."""
     length = 2 * _integer(data)
     if len(data) < 4 + length:
         raise EOFError("a record ends within a text")

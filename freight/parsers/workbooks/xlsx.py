@@ -1,8 +1,8 @@
-"""Workbooks of Excel since 2007 (.xlsx, .xlsm). openpyxl tells which parts there are and what a date is.
+"""Workbooks of Excel since 2007 (.xlsx, .xlsm). openpyxl lists the parts and recognises dates.
 
-The cells are read here and not by openpyxl, which drops rows that stand out of order, gives an empty cell for a
-formula that was never calculated, fails over charts and styles that nobody asked for, keeps an element of each row in
-memory, and takes twice as long. Faster engines would not do: those turn error cells into empty ones.
+The cells are read here and not by openpyxl, which drops rows that are out of order, returns an empty cell for a
+formula that was never calculated, fails on charts and styles that are not needed, keeps an element of each row in
+memory, and takes twice as long. Faster engines are no choice: they turn error cells into empty ones.
 """
 
 import re
@@ -41,13 +41,13 @@ STRING_TABLE, STRING, TEXT, RUN = map(_tag, ("sst", "si", "t", "r"))
 
 
 class XlsxWorkbook:
-    """A workbook whose sheets are read row by row; chart sheets and macro sheets are not among them.
+    """A workbook; its sheets are read row by row, without chart sheets and macro sheets.
 
     Attributes:
-        sheets: names of the sheets, in their order.
+        sheets: The names of the sheets, in order.
 
     Raises:
-        Exception: it is damaged.
+        Exception: The file is damaged.
     """
 
     def __init__(self, content: BinaryIO) -> None:
@@ -67,10 +67,10 @@ class XlsxWorkbook:
         self._is_uncalculated = _is_uncalculated(reader)
 
     def rows(self, sheet: str) -> Iterator[Row]:
-        """Give the rows of a sheet that are in the file, whatever it says of its size.
+        """Yield the rows that are in a sheet, whatever size it declares.
 
         Raises:
-            SourceError: rows or cells are out of order, so that nobody can tell which one counts.
+            SourceError: Rows or cells are out of order, so it is unclear which one counts.
         """
         number = 0
         with self._archive.open(self._parts[sheet]) as part:
@@ -93,7 +93,7 @@ class XlsxWorkbook:
             return _text_without_value(cell, kind)
         match kind:
             case "n" if value == "0" and self._is_uncalculated and cell.find(FORMULA) is not None:
-                raise formula_without_result(f"={cell.findtext(FORMULA)}")  # what programs write that cannot calculate
+                raise formula_without_result(f"={cell.findtext(FORMULA)}")  # written by programs that cannot calculate
             case "n":
                 return number_text(value, self._styled.get(cell.get("s")))
             case "s" if value.isdigit():
@@ -103,14 +103,14 @@ class XlsxWorkbook:
             case "b" if value in BOOLEANS:
                 return BOOLEANS[value]
             case "d":
-                return value  # ISO 8601, which contracts understand
+                return value  # ISO 8601, which contracts accept
             case "e":
                 raise error_cell(value)
-        raise UnusableCell(value, f"the cell holds {value!r}, which is no value of the type {kind!r}")
+        raise UnusableCell(value, f"the cell holds {value!r}, which is not a value of the type {kind!r}")
 
 
 def _children(part: IO[bytes], parent_tag: str, tag: str) -> Iterator[Element]:
-    """Give the children of an element one by one, each only until the next: a parent that keeps them would grow."""
+    """Yield the children of an element, and drop each before the next: otherwise their parent would grow."""
     events = iterparse(part, events=("start", "end"))
     parent = next((element for _, element in events if element.tag == parent_tag), None)
     for event, element in events:
@@ -128,19 +128,19 @@ def _shared_strings(reader: ExcelReader) -> list[str]:
 
 
 def _rich_text(element: Element) -> str:
-    """Return a text without its formats, and without the phonetic readings that are no part of it."""
+    """Return a text without its formatting and without phonetic readings."""
     runs = (child for child in element if child.tag in (TEXT, RUN))
     pieces = (child.text if child.tag == TEXT else child.findtext(TEXT) for child in runs)
     return _unescaped("".join(piece or "" for piece in pieces))
 
 
 def _unescaped(text: str) -> str:
-    """Read `_x000D_`, by which a workbook writes characters that XML cannot hold."""
+    """Decode `_x000D_`, a workbook's notation for characters that XML cannot hold."""
     return ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
 
 
 def _styled_numbers(reader: ExcelReader) -> dict[str | None, WriteNumber]:
-    """Return how numbers are written in those cell styles that show them as dates or with leading zeros."""
+    """Return the number writers of the cell styles that show dates or leading zeros."""
     entry = reader.package.find(STYLES_TYPE)
     if entry is None:
         return {}
@@ -154,7 +154,7 @@ def _styled_numbers(reader: ExcelReader) -> dict[str | None, WriteNumber]:
 
 
 def _is_uncalculated(reader: ExcelReader) -> bool:
-    """Tell whether a workbook asks to be calculated when it is opened."""
+    """Return whether a workbook requests a calculation when it is opened."""
     workbook = fromstring(reader.archive.read(reader.parser.workbook_part_name))
     asked = workbook.find(_tag("calcPr"))
     return asked is not None and BOOLEANS.get(asked.get("fullCalcOnLoad", "")) == "true"
@@ -166,7 +166,7 @@ def _own_formats(styles: Element) -> dict[int, str]:
 
 
 def _row_number(element: Element, previous: int) -> int:
-    written = element.get("r")  # some exporters leave it out, some write 2.0
+    written = element.get("r")  # some exporters omit it, some write 2.0
     return after(previous, int(float(written)) if written else previous + 1, "row", written)
 
 
