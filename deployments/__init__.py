@@ -1,5 +1,5 @@
-"""Where it runs: Prefect on a laptop."""
+"""Deployments: where DPA runs, and what it needs there."""
 
 from freight.privacy import keep_private
 
-keep_private()  # before Prefect is imported: its server and worker inherit it
+keep_private()  # before the import of Prefect: its server and worker inherit the umask

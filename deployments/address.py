@@ -1,4 +1,4 @@
-"""Where the Prefect server of this machine listens, by which names it is called, and where it must not listen."""
+"""The address of this machine's Prefect server: where it listens, which names it answers to, and what it refuses."""
 
 import ipaddress
 import os
@@ -15,19 +15,19 @@ from freight.addresses import is_loopback
 from freight.errors import ConfigurationError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")  # no * and no comma, by which it would answer to any name
+HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")  # no * and no comma: with them it would answer to any name
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens.
+    """The address of a server.
 
     Attributes:
-        host: name or IP address of this machine.
-        port: of it.
-        public: by which people open it, None if that is what it listens at.
-        certificate: PEM file of its chain, by which it speaks TLS, None if it does not.
-        key: PEM file of the key, None if it is in that of the chain.
+        host: The name or IP address of this machine.
+        port: The port.
+        public: The URL by which people open it; None if it is the same address.
+        certificate: The PEM file of its certificate chain; None without TLS.
+        key: The PEM file of the key; None if the key is in that of the chain.
     """
 
     host: str
@@ -38,10 +38,10 @@ class Address:
 
     @classmethod
     def wanted(cls, home: Path) -> "Address":
-        """Return where settings want a server: Prefect's own, and ours for TLS; relative paths count from a folder.
+        """Return the address in Prefect's settings, and ours for TLS; relative paths start at a folder.
 
         Raises:
-            ConfigurationError: `PREFECT_UI_URL` is no URL.
+            ConfigurationError: `PREFECT_UI_URL` is not a URL.
         """
         api = get_current_settings().server.api
         certificate, key = (os.environ.get(name) for name in ("DPA_PREFECT_CERTIFICATE", "DPA_PREFECT_KEY"))
@@ -55,22 +55,22 @@ class Address:
 
     @property
     def ui(self) -> httpx.URL:
-        """By which people open it."""
+        """The URL by which people open it."""
         return self.public or self._url(self.host)
 
     @property
     def api(self) -> str:
-        """URL of the API for programs of this machine."""
+        """The URL of the API for programs on this machine."""
         return f"{self._url(self.host) if is_loopback(self.host) else self.ui}/api"
 
     @property
     def hosts(self) -> set[str]:
-        """What a request may name as its host: pages of others lead their own names to this machine."""
+        """The allowed Host headers: a foreign page can point its own name to this machine."""
         return {f"[{name}]" if ":" in name else name for name in self._names}
 
     @property
     def origins(self) -> set[str]:
-        """Of which pages the scripts may ask it, and read the answers."""
+        """The origins whose scripts may call the server and read its responses."""
         return {str(self.ui), *(str(self._url(name)) for name in self._names)}
 
     @property
@@ -81,17 +81,17 @@ class Address:
         return httpx.URL(scheme="https" if self.certificate else "http", host=host, port=self.port)
 
     def require_closed(self) -> None:
-        """See to it that nobody can read on the way what is said to the server.
+        """Check that nobody can read the traffic to the server on its way.
 
         Raises:
-            ConfigurationError: other machines reach it without TLS, or its certificate cannot be used; the message says
+            ConfigurationError: Other machines reach it without TLS, or its certificate cannot be used; the message says
                 what to set.
         """
         if not is_loopback(self.host) and self.certificate is None:
             raise ConfigurationError(
-                f"a Prefect at {self.host} is reached from other machines, and the password goes there in clear: set"
+                f"a Prefect at {self.host} is open to other machines, and the password would travel in clear text: set"
                 " DPA_PREFECT_CERTIFICATE to a PEM file with the key and the certificate of this machine, or unset"
-                f" PREFECT_SERVER_API_HOST and come by a tunnel: ssh -L {self.port}:127.0.0.1:{self.port} MACHINE"
+                f" PREFECT_SERVER_API_HOST and use a tunnel: ssh -L {self.port}:127.0.0.1:{self.port} MACHINE"
             )
         if not is_loopback(self.ui.host) and (self.ui.scheme != "https" or _is_any(self.ui.host)):
             raise ConfigurationError(
@@ -106,21 +106,21 @@ def _origin(url: str) -> httpx.URL | None:
     if not url:
         return None
     try:
-        told = httpx.URL(url)
+        parsed = httpx.URL(url)
     except httpx.InvalidURL:
-        told = httpx.URL()
-    if told.scheme not in ("http", "https") or not HOST.fullmatch(told.host):
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not HOST.fullmatch(parsed.host):
         raise ConfigurationError(
-            "PREFECT_UI_URL is no URL such as https://prefect.example.org:4200: correct or unset it"
+            "PREFECT_UI_URL is not a URL such as https://prefect.example.org:4200: correct or unset it"
         )
-    return httpx.URL(scheme=told.scheme, host=told.host, port=told.port)
+    return httpx.URL(scheme=parsed.scheme, host=parsed.host, port=parsed.port)
 
 
 def _load(certificate: Path, key: Path | None) -> None:
     try:
-        # An empty password, since a key that has one would be asked for at a terminal that nobody sees.
+        # An empty password: for an encrypted key, OpenSSL would prompt at a terminal that nobody sees.
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
-    except OSError as error:  # which those of ssl are, too
+    except OSError as error:  # those of ssl are OSErrors too
         raise ConfigurationError(
             f"DPA_PREFECT_CERTIFICATE and DPA_PREFECT_KEY name no certificate with its key in PEM: {error}"
         ) from error

@@ -1,6 +1,6 @@
-"""Tell Prefect the kinds of blocks, and make those of a file: `python -m deployments.apply_blocks blocks.yaml`.
+"""Registers block kinds in Prefect, and saves the blocks of a file: `python -m deployments.apply_blocks blocks.yaml`.
 
-The file holds no secrets, only the names of those in a Key Vault. Repeating the command changes nothing.
+The file holds no secrets, only the names of secrets in a Key Vault. Repeating the command changes nothing.
 """
 
 import re
@@ -45,15 +45,15 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # of a block, for Prefect
 
 
 def apply_blocks(path: Path | None = None) -> list[str]:
-    """Let Prefect know all kinds of blocks, and the blocks of a file; return the names of the latter.
+    """Register all kinds of blocks and save the blocks of a file; return the names of the blocks.
 
-    Blocks that the file does not name stay as they are. Nothing is written unless the whole file is right.
+    Blocks that the file does not name stay unchanged. Nothing is written unless the whole file is valid.
 
     Args:
-        path: the file; without one, there are only the kinds.
+        path: The file; without one, only the kinds are registered.
 
     Raises:
-        ConfigurationError: the file cannot be read or is wrong; the message names the line.
+        ConfigurationError: The file cannot be read or is wrong; the message names the line.
     """
     blocks = _File(path).blocks() if path else {}
     for kind in BLOCKS:
@@ -64,7 +64,7 @@ def apply_blocks(path: Path | None = None) -> list[str]:
 
 
 class _Entry(NamedTuple):
-    """A block that a file names."""
+    """The kind and name of a block in the file."""
 
     kind: type[Block]
     name: str
@@ -74,15 +74,15 @@ class _Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What stands behind a key of the file, and in which line the key is."""
+class _Item:
+    """The value of a key in the file, and the line of the key."""
 
     line: int
     node: yaml.Node
 
 
 class _File:
-    """A file of blocks: kinds, their blocks, and the fields of these."""
+    """A file of blocks: kinds, their blocks, and the blocks' fields."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -92,15 +92,15 @@ class _File:
     def blocks(self) -> dict[_Entry, Block]:
         """Return the blocks; those that others refer to come first, and are the same objects.
 
-        Prefect stores a reference to a block that was saved as itself before.
+        Prefect stores a reference only to a block that was saved before.
         """
-        for entry, told in self._entries.items():
-            self._block(entry, told)
+        for entry, item in self._entries.items():
+            self._block(entry, item)
         for entry in self._blocks:
             self._need_no_secret_typed_in(entry)
         return self._blocks
 
-    def _block(self, entry: _Entry, asked: _Told) -> Block:
+    def _block(self, entry: _Entry, asked: _Item) -> Block:
         """Return a block of the file, or of Prefect if the file does not name it."""
         if entry in self._entries:
             return self._blocks.get(entry) or self._make(entry)
@@ -110,35 +110,35 @@ class _File:
             raise self._fault(asked, str(error)) from None
 
     def _make(self, entry: _Entry) -> Block:
-        told = self._entries[entry]
-        fields = self._mapping(told, f"{entry} wants its fields")
+        item = self._entries[entry]
+        fields = self._mapping(item, f"{entry} needs its fields")
         values = {name: self._value(entry, name, field) for name, field in fields.items()}
         try:
             self._blocks[entry] = entry.kind(**values)
         except ConfigurationError as error:
-            raise self._fault(told, f"{entry}: {error}") from None
+            raise self._fault(item, f"{entry}: {error}") from None
         except ValidationError as error:
             fault = error.errors(include_input=False)[0]
             name = str(fault["loc"][0])
-            raise self._fault(fields.get(name, told), f"{entry}: {name}: {fault['msg']}") from None
+            raise self._fault(fields.get(name, item), f"{entry}: {name}: {fault['msg']}") from None
         return self._blocks[entry]
 
-    def _value(self, entry: _Entry, name: str, told: _Told) -> Any:
+    def _value(self, entry: _Entry, name: str, item: _Item) -> Any:
         kind = entry.kind
         if name not in kind.model_fields:
-            raise self._fault(told, f"{entry} has no field {name!r}: use one of {', '.join(kind.model_fields)}")
+            raise self._fault(item, f"{entry} has no field {name!r}: use one of {', '.join(kind.model_fields)}")
         if name in _secrets(kind):
-            raise self._fault(told, f"{entry}: {name} is a secret, which does not belong into a file: {_instead(kind)}")
-        value = yaml.SafeLoader("").construct_object(told.node, deep=True)
+            raise self._fault(item, f"{entry}: {name} is a secret, which must not be in a file: {_instead(kind)}")
+        value = yaml.SafeLoader("").construct_object(item.node, deep=True)
         held = _kind_held(kind, name)
         if held is None or value is None:
             return value
         if not isinstance(value, str):
-            raise self._fault(told, f"{entry}: {name} wants the name of a block of the kind {_slug(held)}")
-        return self._block(_Entry(held, value), told)
+            raise self._fault(item, f"{entry}: {name} needs the name of a block of the kind {_slug(held)}")
+        return self._block(_Entry(held, value), item)
 
     def _need_no_secret_typed_in(self, entry: _Entry) -> None:
-        """Refuse to lose a secret that was typed into Prefect's form, unless the file says what takes its place."""
+        """Refuse to overwrite a secret typed into Prefect's form, unless the file names its replacement."""
         with get_client(sync_client=True) as prefect:
             try:
                 stored = prefect.read_block_document_by_name(entry.name, _slug(entry.kind)).data
@@ -148,18 +148,18 @@ class _File:
             if stored.get(name) and not getattr(self._blocks[entry], f"{name}_secret", None):
                 raise self._fault(
                     self._entries[entry],
-                    f"{entry}: Prefect keeps a {name} for it, which would be lost: {_instead(entry.kind)}, empty it "
+                    f"{entry}: Prefect holds a {name} for it, which would be lost: {_instead(entry.kind)}, empty it "
                     "in the form of Prefect, or leave the block out of the file",
                 )
 
-    def _read(self) -> Iterator[tuple[_Entry, _Told]]:
+    def _read(self) -> Iterator[tuple[_Entry, _Item]]:
         kinds = {_slug(kind): kind for kind in BLOCKS}
-        for slug, told in self._mapping(_Told(1, self._root()), "it wants kinds of blocks").items():
+        for slug, item in self._mapping(_Item(1, self._root()), "it needs kinds of blocks").items():
             if slug not in kinds:
-                raise self._fault(told, f"there is no kind of block {slug!r}: use one of {', '.join(sorted(kinds))}")
-            for name, block in self._mapping(told, f"{slug} wants names of blocks").items():
+                raise self._fault(item, f"there is no kind of block {slug!r}: use one of {', '.join(sorted(kinds))}")
+            for name, block in self._mapping(item, f"{slug} needs names of blocks").items():
                 if not NAME.fullmatch(name):
-                    raise self._fault(block, f"the name {name!r} of a block is not of small letters, digits and dashes")
+                    raise self._fault(block, f"the block name {name!r} may only hold a-z, digits and dashes")
                 yield _Entry(kinds[slug], name), block
 
     def _root(self) -> yaml.Node:
@@ -168,23 +168,23 @@ class _File:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{self._path} cannot be read: {error}") from None
         except yaml.YAMLError as error:
-            raise ConfigurationError(f"{self._path.name} is no YAML: {error}") from None
+            raise ConfigurationError(f"{self._path.name} is not YAML: {error}") from None
         return root or yaml.MappingNode("tag:yaml.org,2002:map", [])
 
-    def _mapping(self, told: _Told, wanted: str) -> dict[str, _Told]:
-        """Return what stands behind the keys of a mapping."""
-        if not isinstance(told.node, yaml.MappingNode):
-            raise self._fault(told, f"{wanted}, each with a colon")
-        found: dict[str, _Told] = {}
-        for key, node in told.node.value:
-            below = _Told(key.start_mark.line + 1, node)
+    def _mapping(self, item: _Item, wanted: str) -> dict[str, _Item]:
+        """Return the values of a mapping by their keys."""
+        if not isinstance(item.node, yaml.MappingNode):
+            raise self._fault(item, f"{wanted}, each with a colon")
+        found: dict[str, _Item] = {}
+        for key, node in item.node.value:
+            below = _Item(key.start_mark.line + 1, node)
             if (name := str(key.value)) in found:
-                raise self._fault(below, f"{name!r} is there twice")
+                raise self._fault(below, f"{name!r} appears twice")
             found[name] = below
         return found
 
-    def _fault(self, told: _Told, message: str) -> ConfigurationError:
-        return ConfigurationError(f"{self._path.name}, line {told.line}: {message}")
+    def _fault(self, item: _Item, message: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._path.name}, line {item.line}: {message}")
 
 
 def _slug(kind: type[Block]) -> str:
@@ -192,7 +192,7 @@ def _slug(kind: type[Block]) -> str:
 
 
 def _secrets(kind: type[Block]) -> list[str]:
-    """Return the fields of a kind that Prefect encrypts."""
+    """Return the fields of a kind of block that Prefect encrypts."""
     return [name.removesuffix(".*") for name in kind.model_json_schema()["secret_fields"]]
 
 
@@ -202,15 +202,15 @@ def _instead(kind: type[Block]) -> str:
 
 
 def _kind_held(kind: type[Block], name: str) -> type[Block] | None:
-    """Return the kind of block that a field holds, if it holds one."""
+    """Return the kind of block that a field holds; None if it holds no block."""
     annotation = kind.model_fields[name].annotation
     return next((held for held in (annotation, *get_args(annotation)) if Block.is_block_class(held)), None)
 
 
 def main() -> int:
-    """Carry out the command; return 0, 2 if the file is wrong, or 1 if Prefect does not answer."""
+    """Run the command; return 0, 2 if the file is wrong, or 1 if Prefect does not answer."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("file", type=Path, nargs="?", help="YAML of blocks; without one, only the kinds are told.")
+    parser.add_argument("file", type=Path, nargs="?", help="YAML of blocks; without one, only kinds are registered.")
     file = parser.parse_args().file
     guard_temporary_server()
     try:

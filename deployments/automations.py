@@ -1,6 +1,6 @@
-"""Alerts: which events of Prefect are told to people, in what words, and the command that sets it all up.
+"""Alerts: which Prefect events people receive, the text of the messages, and the command that sets them up.
 
-`python -m deployments.automations apply` may be repeated: what is right already stays as it is.
+`python -m deployments.automations apply` can be repeated: it leaves up-to-date automations alone.
 """
 
 import sys
@@ -38,10 +38,10 @@ from tasks import heartbeat
 from tasks.overdue import OVERDUE
 from tasks.temporary_server import told_login
 
-CHANNEL = "alerts"  # the Alert Channel block that is used unless another one is named
-SENDER = "dpa-alerts"  # the block of Prefect's own that is made of it
+CHANNEL = "alerts"  # the default Alert Channel block
+SENDER = "dpa-alerts"  # Prefect's own block that is made from it
 SENDERS = (MicrosoftTeamsWebhook, SendgridEmail, SlackWebhook, TwilioSMS, Webhook)
-TAG = "dpa-alert"  # marks the automations that are ours
+TAG = "dpa-alert"  # marks our automations
 TRIED = "dpa.alerts.tried"
 
 RUNS = "prefect.flow-run.*"
@@ -50,10 +50,10 @@ OF_DPA: ResourceSpecificationDict = {"prefect.resource.id": "prefect.tag.dpa", "
 EACH = {"prefect.resource.id"}
 EACH_DEPLOYMENT = {"related:flow:prefect.resource.id", "related:deployment:prefect.resource.id", "prefect.state-name"}
 
-AGAIN = timedelta(minutes=10)  # for so long the same thing is not told again, however often it happens
-OVERDUE_AGAIN = timedelta(hours=6)  # the same of what is looked at every hour
-SILENCE = timedelta(seconds=6 * heartbeat.BEAT_S)  # Prefect may lose some of a listener's heartbeats
-UNREADY = timedelta(seconds=15)  # a pool that was paused is not ready until its worker tells of itself
+AGAIN = timedelta(minutes=10)  # the pause before the same alert repeats, however often its cause occurs
+OVERDUE_AGAIN = timedelta(hours=6)  # the same for checks that run every hour
+SILENCE = timedelta(seconds=6 * heartbeat.BEAT_S)  # Prefect can lose some of a listener's heartbeats
+UNREADY = timedelta(seconds=15)  # a resumed pool is not ready until its worker's next heartbeat
 
 RUN = """\
 Source: {{ deployment.name or flow.name }}{% if flow_run.parameters.dataset %}, \
@@ -71,20 +71,20 @@ lag {{ event.payload.lag }}
 Listener: {{ event.payload.listener }}"""
 POOL = """\
 Source: work pool {{ event.resource.name }}
-Reason: no worker of it has told of itself for a while
+Reason: none of its workers has sent a heartbeat for a while
 Pool: {{ (work_pool | ui_url) or event.resource.name }}"""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that people are told.
+    """A message to people about an event.
 
     Attributes:
-        name: of the automation.
-        trigger: when it is told.
-        subject: what is told first, a template of Prefect as the body.
-        body: the rest.
-        page: where it says what to do.
+        name: The name of the automation.
+        trigger: The event that causes it.
+        subject: The first line, a Prefect template like the body.
+        body: The text below it.
+        page: The page that says what to do.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Alert:
     page: str
 
     def automation(self, kind: Kind, sender: Block, sender_id: UUID) -> AutomationCore:
-        """Return the automation that sends it to a channel of a kind."""
+        """Return the automation that sends it to a channel of a given kind."""
         body = f"{self.body}\nTo do: {self.page}"
         return AutomationCore(
             name=f"DPA: {self.name}",
@@ -106,16 +106,16 @@ class Alert:
 
 
 def _action(kind: Kind, sender: Block, sender_id: UUID, subject: str, body: str) -> ActionTypes:
-    """Return what sends a message, all of which is nothing but text: it holds names that others have chosen.
+    """Return the action that sends a message as plain text, since it contains names that others have chosen.
 
-    The server fills the templates in and knows no code of ours, so they say themselves what is replaced.
+    The server renders the templates without our code, so the templates themselves do the escaping.
     """
     is_json = isinstance(sender, Webhook)
     subject = _only_text("subject", subject, SUBJECTS[kind], is_json=is_json)
     body = _only_text("body", body, BODIES[kind], is_json=is_json)
     if not is_json:
         return SendNotification(block_document_id=sender_id, subject=subject, body=body)
-    # Not Prefect's own Custom Webhook: when the receiver answers with an error, the server would log its URL.
+    # Not Prefect's own Custom Webhook: if the receiver answers with an error, the server logs its URL.
     return CallWebhook(block_document_id=sender_id, payload=f'{{"subject": {subject}, "body": {body}}}')
 
 
@@ -125,7 +125,7 @@ def _only_text(name: str, template: str, replaced: Table, *, is_json: bool) -> s
 
 
 def _when(*events: str, of: str, again: timedelta = AGAIN, each: set[str] = EACH, of_dpa: bool = False) -> EventTrigger:
-    """Return a trigger for what happens; it is told at once, then not again for some time."""
+    """Return a trigger for an event; it fires at once, then not again for some time."""
     return EventTrigger(
         posture=Posture.Reactive,
         expect=set(events),
@@ -138,9 +138,9 @@ def _when(*events: str, of: str, again: timedelta = AGAIN, each: set[str] = EACH
 
 
 def _unless(*events: str, after: str, within: timedelta, of: str) -> EventTrigger:
-    """Return a trigger for what does not happen after something else; if that comes again, the time begins anew.
+    """Return a trigger for the absence of an event after another one; each occurrence of the latter restarts the time.
 
-    So it is expected as well: else Prefect would miss it while it still remembers that all was well after the last one.
+    So the latter is expected too: otherwise Prefect would miss an absence while it remembers the last success.
     """
     return EventTrigger(
         posture=Posture.Proactive,
@@ -228,26 +228,26 @@ ALERTS = (
 
 
 def apply(client: SyncPrefectClient, channel: str = CHANNEL, alerts: Sequence[Alert] = ALERTS) -> str:
-    """Let Prefect send alerts to a channel: make what is missing, change what differs, remove what is ours and gone.
+    """Set up Prefect's alerts to a channel: create missing automations, update changed ones, delete our obsolete ones.
 
     An automation that was switched off in Prefect's interface stays off.
 
     Args:
-        client: of the server that sends them; also the one that Prefect uses by itself here.
-        channel: name of an Alert Channel block.
-        alerts: what is told.
+        client: The client of the server that sends them; Prefect's own calls use it too.
+        channel: The name of an Alert Channel block.
+        alerts: The alerts.
 
     Returns:
-        What was done, in a line.
+        A one-line summary of the changes.
 
     Raises:
-        ConfigurationError: there is no such channel, or it cannot be used.
-        TransientError: its key is in a vault that does not answer.
+        ConfigurationError: The channel does not exist, or cannot be used.
+        TransientError: Its key is in a vault that does not answer.
     """
     used = load_block(AlertChannel, channel)
     sender = used.sender_block()
     sender_id = sender.save(SENDER, overwrite=True)
-    assert isinstance(sender_id, UUID)  # where nothing is async
+    assert isinstance(sender_id, UUID)  # in synchronous code
     known = {automation.name: automation for automation in _ours(client)}
     wanted = [alert.automation(used.kind, sender, sender_id) for alert in alerts]
     made = [automation for automation in wanted if automation.name not in known]
@@ -267,7 +267,7 @@ def _ours(client: SyncPrefectClient) -> list[Automation]:
 
 
 def _change(client: SyncPrefectClient, known: dict[str, Automation], wanted: AutomationCore) -> bool:
-    """Change an automation if it is not as wanted: a change would make its trigger forget what it waits for."""
+    """Change an automation only if it differs: each change resets its trigger."""
     there = known[wanted.name]
     content = {**_content(wanted), "enabled": there.enabled}
     if _content(there) == content:
@@ -277,12 +277,12 @@ def _change(client: SyncPrefectClient, known: dict[str, Automation], wanted: Aut
 
 
 def _content(automation: AutomationCore) -> dict[str, Any]:
-    """Return what may be changed."""
+    """Return the parts that an update may change."""
     return automation.model_dump(exclude={"id", "owner_resource"})
 
 
 def _forget_other_senders(client: SyncPrefectClient, sender: Block) -> None:
-    """Delete what an earlier channel of another kind has left: it holds a key."""
+    """Delete the block of an earlier channel of another kind: it holds a key."""
     for kind in SENDERS:
         if not isinstance(sender, kind):
             try:
@@ -293,7 +293,7 @@ def _forget_other_senders(client: SyncPrefectClient, sender: Block) -> None:
 
 
 def has_channel(client: SyncPrefectClient) -> bool:
-    """Whether there is a channel that alerts go to by themselves."""
+    """Whether the default channel for alerts exists."""
     try:
         client.read_block_document_by_name(CHANNEL, AlertChannel.get_block_type_slug(), include_secrets=False)
     except ObjectNotFound:
@@ -302,19 +302,19 @@ def has_channel(client: SyncPrefectClient) -> bool:
 
 
 def _try() -> str:
-    """Let an alert take the way that all take."""
-    payload = {"reason": "somebody has tried whether alerts arrive"}
+    """Send a test alert along the way of all alerts."""
+    payload = {"reason": "this is a test of the alerts"}
     emit_event(TRIED, {"prefect.resource.id": "dpa.alerts", "prefect.resource.name": "DPA"}, payload=payload)
-    return "An alert is under way"
+    return "A test alert is on its way"
 
 
 def main() -> int:
-    """Carry out the command; return 0, or 2 if the channel cannot be used or Prefect does not answer."""
+    """Run the command; return 0, or 2 if the channel cannot be used or Prefect does not answer."""
     parser = ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    applied = commands.add_parser("apply", help="let Prefect send alerts to a channel")
+    applied = commands.add_parser("apply", help="set up Prefect's alerts to a channel")
     applied.add_argument("--channel", default=CHANNEL, help="name of an Alert Channel block (default: %(default)s)")
-    commands.add_parser("try", help="send an alert, to see whether it arrives")
+    commands.add_parser("try", help="send a test alert")
     options = parser.parse_args()
     try:
         with told_login(), _server() as client:
@@ -327,7 +327,7 @@ def main() -> int:
 
 @contextmanager
 def _server() -> Iterator[SyncPrefectClient]:
-    """Give a client of the server that sends alerts; without one that is named, Prefect would start one for itself."""
+    """Yield a client of the server that sends alerts; without a named server, Prefect would start a temporary one."""
     url = PREFECT_API_URL.value()
     if url is None:
         raise ConfigurationError("no server is named: set PREFECT_API_URL, such as http://127.0.0.1:4200/api")

@@ -1,4 +1,4 @@
-"""Processes that go on when the one that started them has ended."""
+"""Background processes that outlive the process that started them."""
 
 import subprocess
 import sys
@@ -13,33 +13,33 @@ import psutil
 from freight.errors import ConfigurationError
 
 POLL_S = 0.25
-SAME_START_S = 2.0  # a system that corrects its clock tells other times of start than before
+SAME_START_S = 2.0  # after a clock correction, the system reports a different start time
 STOP_LIMIT_S = 15.0
 LAST_WORDS = 5  # lines of the log in an error
 LOG_BYTES = 10_000_000
 
-# Ctrl-C in the shell that started it, and the end of that shell, must not reach it.
+# Neither Ctrl-C in the shell that started it nor the end of that shell may reach it.
 DETACHED: dict[str, Any]
 if sys.platform == "win32":
     DETACHED = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
 else:
     DETACHED = {"start_new_session": True}
 
-_started: list[subprocess.Popen[bytes]] = []  # one that is forgotten while it runs complains
+_started: list[subprocess.Popen[bytes]] = []  # kept, since a Popen warns when it is collected while its process runs
 
 
 @dataclass(frozen=True)
 class Background:
-    """A program in the background, known by the file that holds the number of its process and when that began.
+    """A background program, identified by a file with its process id and start time.
 
-    A number alone may belong to another process by now, as after a restart of the machine.
+    The process id alone may belong to another process by now, for instance after a restart of the machine.
     """
 
     pid_path: Path
     log_path: Path
 
     def process(self) -> psutil.Process | None:
-        """Return the process, None if it does not live."""
+        """Return the process; None if it is not running."""
         try:
             pid, started = self.pid_path.read_text(encoding="ascii").split()
             process = psutil.Process(int(pid))
@@ -49,7 +49,7 @@ class Background:
         return process if is_it and _lives(process) else None
 
     def start(self, argv: Sequence[str], environment: Mapping[str, str], folder: Path) -> psutil.Process:
-        """Start the program; what it says is added to its log."""
+        """Start the program and append its output to its log."""
         for path in (self.pid_path, self.log_path):
             path.parent.mkdir(parents=True, exist_ok=True)
         self._set_a_long_log_aside()
@@ -64,7 +64,7 @@ class Background:
         return process
 
     def _set_a_long_log_aside(self) -> None:
-        """Keep a log and the one before it, no more."""
+        """Keep only the current log and the previous one."""
         if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES:
             self.log_path.replace(self.log_path.with_suffix(".old.log"))
 
@@ -72,7 +72,7 @@ class Background:
         """Return the process.
 
         Raises:
-            ConfigurationError: it has ended; the message holds its last words.
+            ConfigurationError: It has ended; the message quotes the end of its log.
         """
         process = self.process()
         if process is None:
@@ -81,7 +81,7 @@ class Background:
         return process
 
     def stop(self) -> None:
-        """Ask the process to end, and kill what is left of it and its children; does nothing if it does not live."""
+        """Ask the process to end, then kill what is left of it and its children; do nothing if it is not running."""
         process = self.process()
         if process is not None:
             family = [process, *process.children(recursive=True)]

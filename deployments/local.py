@@ -1,6 +1,6 @@
 """Prefect on this machine: a server, all deployments of prefect.yaml and a worker (`make up`, `make down`).
 
-Both go on in the background. Repeating either command is harmless.
+Server and worker run in the background. Repeating either command is harmless.
 """
 
 import os
@@ -47,7 +47,7 @@ from freight.errors import ConfigurationError, DpaError
 from freight.settings import PROJECT_ROOT, Settings, load_settings
 
 POOL = "local"
-START_LIMIT_S = 180.0  # a small machine that is busy takes a minute for the server
+START_LIMIT_S = 180.0  # a small, busy machine takes a minute for the server
 DRAIN_LIMIT_S = 60.0  # Prefect kills a run 30 s after it was cancelled
 PREFECT = (sys.executable, "-m", "prefect")
 SERVER = (sys.executable, "-m", "deployments.server")
@@ -56,22 +56,22 @@ SERVER = (sys.executable, "-m", "deployments.server")
 SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    # By itself it deletes only events, those older than 7 days; runs with their logs would stay for ever.
+    # By default it deletes only events older than 7 days; runs and their logs would stay for ever.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-    # By itself it knows in memory only who has a place under a concurrency limit: if it were killed, the place of a
-    # nightly would be taken for ever, and each later one cancelled.
+    # By default it keeps concurrency slots in memory only: if it were killed, the slot of a nightly load would stay
+    # taken for ever, and each later one would be cancelled.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the server is, and what a client has to say to it.
+    """The server's address, and the settings of its clients.
 
     Attributes:
-        url: of the API.
-        login: user:password.
-        authority: PEM file of the one that vouches for its certificate, empty for those that Prefect knows.
+        url: The URL of the API.
+        login: The login, as user:password.
+        authority: The PEM file of its certificate authority; empty for the authorities that Prefect trusts.
     """
 
     url: str
@@ -80,26 +80,26 @@ class Place:
 
     @classmethod
     def of(cls, server: psutil.Process) -> "Place":
-        """Return where a server is that this module has started, be it in another shell or by an older version."""
-        told = server.environ()
-        return cls(told["PREFECT_API_URL"], told.get(THEIRS, ""), told.get("PREFECT_API_SSL_CERT_FILE", ""))
+        """Return the place of a server that this module has started, possibly in another shell or version."""
+        env = server.environ()
+        return cls(env["PREFECT_API_URL"], env.get(THEIRS, ""), env.get("PREFECT_API_SSL_CERT_FILE", ""))
 
     @property
     def ui(self) -> str:
-        """Address of the interface."""
+        """The address of the interface."""
         return self.url.removesuffix("/api")
 
     @property
     def variables(self) -> dict[str, str]:
-        """What clients have to know."""
-        told = {"PREFECT_API_URL": self.url, THEIRS: self.login}
-        return told | ({"PREFECT_API_SSL_CERT_FILE": self.authority} if self.authority else {})
+        """The environment variables for clients."""
+        variables = {"PREFECT_API_URL": self.url, THEIRS: self.login}
+        return variables | ({"PREFECT_API_SSL_CERT_FILE": self.authority} if self.authority else {})
 
     def environment(self, here: Settings) -> dict[str, str]:
-        """Return the environment of Prefect's programs, which share nothing with other Prefects of this user."""
+        """Return the environment of Prefect's programs, separate from this user's other Prefects."""
         return {
             **SERVER_SETTINGS,
-            "DPA_SCALING": "false",  # an embedded warehouse takes one listener, and a laptop may have no Kafka
+            "DPA_SCALING": "false",  # an embedded warehouse allows one listener, and a laptop may have no Kafka
             **os.environ,
             "PREFECT_HOME": str(here.prefect),
             "DPA_WORK_POOL": POOL,
@@ -108,13 +108,13 @@ class Place:
 
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
-        """Give a client, which also those use who ask Prefect for one by themselves."""
-        told = {
+        """Yield a client; Prefect's own calls use the same settings."""
+        settings = {
             PREFECT_API_URL: self.url,
             PREFECT_API_AUTH_STRING: self.login or None,
             PREFECT_API_SSL_CERT_FILE: self.authority or None,
         }
-        with temporary_settings(told), get_client(sync_client=True) as client:
+        with temporary_settings(settings), get_client(sync_client=True) as client:
             yield client
 
 
@@ -122,17 +122,17 @@ class Place:
 
 
 def up(here: Settings) -> None:
-    """Start what does not run yet, and deploy everything.
+    """Start whatever is not running, and deploy everything.
 
     Raises:
-        DpaError: something cannot be started; the message says why.
+        DpaError: A program cannot be started; the message says why.
     """
     demo()
     place = _start_server(here)
     tell_shells(here, place.ui, place.variables)
     with place.client() as client:
         _make_pool(client)
-        worker = _start_worker(place, here)  # which takes its time: the rest is done meanwhile
+        worker = _start_worker(place, here)  # slow to start: the rest goes on meanwhile
         blocks = here.home / "blocks.yaml"
         apply_blocks(blocks if blocks.exists() else None)
         _deploy(place, here)
@@ -159,27 +159,27 @@ def _start_server(here: Settings) -> Place:
 
 
 def _place_of(server: psutil.Process) -> Place:
-    """Return where a server is that runs already.
+    """Return the place of a running server.
 
     Raises:
-        ConfigurationError: it is one of an older version, which lets everybody in.
+        ConfigurationError: It is of an older version, which has no password.
     """
     if SERVER[-1] not in server.cmdline():
         raise ConfigurationError(
-            f"the Prefect server that runs here (process {server.pid}) is of an older version of DPA and lets web pages"
-            " in: make down, then make up"
+            f"the running Prefect server (process {server.pid}) is from an older version of DPA and open to web pages:"
+            " make down, then make up"
         )
-    _say(f"The Prefect server runs already (process {server.pid})")
+    _say(f"The Prefect server is already running (process {server.pid})")
     place = Place.of(server)
     if own_login() not in ("", place.login):
-        _say(f"It keeps the password that it was started with: make down and make up for that in {OURS}")
+        _say(f"It keeps its old password: make down and make up to use the one in {OURS}")
     return place
 
 
 def _refuse_open_metrics() -> None:
     if get_current_settings().client.metrics.enabled:
         raise ConfigurationError(
-            "PREFECT_CLIENT_METRICS_ENABLED would open a port at every address of this machine, to everybody: unset it"
+            "PREFECT_CLIENT_METRICS_ENABLED would open a port to everybody on every address of this machine: unset it"
         )
 
 
@@ -197,22 +197,22 @@ def _authority(address: Address) -> str:
 
 
 def server_environment(here: Settings, address: Address, place: Place) -> dict[str, str]:
-    """Return the environment of a server, which no setting of a user opens to pages of others."""
+    """Return the environment of a server; no setting of the user can open it to foreign web pages."""
     return {
         "PREFECT_UI_API_URL": f"{address.ui}/api",
         **place.environment(here),
         OURS: place.login,
         "PREFECT_SERVER_API_HOST": address.host,
         "PREFECT_SERVER_API_PORT": str(address.port),
-        # By this name, which Prefect prefers to the one without API.
+        # This name, since Prefect prefers it to the one without API.
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(sorted(address.origins)),
     }
 
 
 def _show_once(login: str) -> None:
-    """Show a login that was made just now, to a person and not to a log."""
+    """Show a new login to a person, not to a log."""
     if sys.stdout.isatty():
-        _say(f"Prefect asks for a login, which was made for it just now: {login}")
+        _say(f"Prefect asks for a login. This one was just created: {login}")
 
 
 def _answers(host: str, port: int) -> bool:
@@ -227,11 +227,11 @@ def is_healthy(place: Place) -> bool:
     """Whether a server answers.
 
     Raises:
-        ConfigurationError: it answers with a certificate that its clients do not trust.
+        ConfigurationError: It answers with a certificate that its clients do not trust.
     """
     url = httpx.URL(place.url)
     if not _answers(url.host, url.port or (443 if url.scheme == "https" else 80)):
-        return False  # which is cheap to tell: a client for HTTP loads all certificates of the world first
+        return False  # a cheap check first: an HTTP client starts by loading all certificate authorities
     try:
         trusted = ssl.create_default_context(cafile=place.authority or certifi.where())
         return httpx.get(f"{place.url}/health", timeout=5, verify=trusted).is_success
@@ -245,7 +245,7 @@ def is_healthy(place: Place) -> bool:
 
 
 def _wait_for(program: Background, is_ready: Callable[[], bool]) -> None:
-    """Wait until a program that was started does its work; one that does not come to it is stopped."""
+    """Wait until a started program works; stop it if it never does."""
     deadline = time.monotonic() + START_LIMIT_S
     try:
         while not is_ready():
@@ -259,15 +259,15 @@ def _wait_for(program: Background, is_ready: Callable[[], bool]) -> None:
 
 
 def _make_pool(client: SyncPrefectClient) -> None:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "description": "Processes of this machine.",
         "base_job_template": process_template(),
         "is_paused": False,
     }
     try:
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", **told))
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", **fields))
     except ObjectAlreadyExists:
-        client.update_work_pool(POOL, WorkPoolUpdate(**told))
+        client.update_work_pool(POOL, WorkPoolUpdate(**fields))
 
 
 def _deploy(place: Place, here: Settings) -> None:
@@ -293,20 +293,20 @@ def _start_worker(place: Place, here: Settings) -> psutil.Process:
         _say(f"Starting a worker, log in {worker.log_path}")
         argv = [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--name", platform.node()]
         return worker.start(argv, environment, PROJECT_ROOT)
-    _say(f"The worker runs already (process {process.pid})")
+    _say(f"The worker is already running (process {process.pid})")
     if changed := _changed_settings(process, environment):
-        _say(f"It keeps its own {', '.join(changed)}: make down and make up for the new ones")
+        _say(f"It keeps its old {', '.join(changed)}: make down and make up to use the new ones")
     return process
 
 
 def _changed_settings(process: psutil.Process, environment: dict[str, str]) -> list[str]:
-    """Return the settings of DPA that are others now than when a process was started."""
+    """Return DPA's settings that have changed since a process was started."""
     old = process.environ()
     return sorted(n for n in old.keys() | environment if n.startswith("DPA_") and old.get(n) != environment.get(n))
 
 
 def _is_at_work(client: SyncPrefectClient, worker: psutil.Process) -> bool:
-    """Whether the worker has told Prefect that it lives; an earlier one had the same name."""
+    """Whether this worker has sent Prefect a heartbeat; an earlier one had the same name."""
     since = datetime.fromtimestamp(worker.create_time(), UTC)
     beats = [known.last_heartbeat_time for known in client.read_workers_for_work_pool(POOL)]
     return any(beat is not None and beat >= since for beat in beats)
@@ -327,21 +327,21 @@ def _what_next(here: Settings, place: Place) -> str:
 
 
 def down(here: Settings) -> None:
-    """End the runs, the worker and the server; what does not run is no fault."""
+    """End the runs, the worker and the server; one that is not running is no error."""
     server, worker = _server(here), _worker(here)
     process = server.process()
     if process is None and worker.process() is None:
-        _say("Nothing runs here")
+        _say("Nothing is running here")
         return
     if process is not None:
         _end_runs(Place.of(process))
-    worker.stop()  # its runs first: it would kill them, and leave them Running in Prefect
+    worker.stop()  # its runs have ended before: it would kill them and leave them Running in Prefect
     server.stop()
     _say("The worker and the Prefect server are stopped")
 
 
 def _end_runs(place: Place) -> None:
-    """Let no run begin any more, and cancel those under way; a listener then commits what it has read."""
+    """Prevent new runs and cancel the current ones; a listener then commits what it has read."""
     try:
         with place.client() as client:
             client.update_work_pool(POOL, WorkPoolUpdate(is_paused=True))
@@ -354,10 +354,10 @@ def _end_runs(place: Place) -> None:
                 time.sleep(POLL_S)
                 runs = _runs_under_way(client)
     except httpx.HTTPError as error:
-        _say(f"The server does not tell which runs are under way: {error}")
+        _say(f"The server does not list the current runs: {error}")
         return
     for run in runs:
-        _say(f"{run.name} did not end within {DRAIN_LIMIT_S:.0f} s and is killed; what it had committed stays")
+        _say(f"{run.name} did not end within {DRAIN_LIMIT_S:.0f} s and is killed; its committed work stays")
 
 
 def _runs_under_way(client: SyncPrefectClient) -> list[FlowRun]:
@@ -388,7 +388,7 @@ def _say(line: str) -> None:
 
 
 def main() -> int:
-    """Carry out the command; return 0, or 2 if something cannot be started."""
+    """Run the command; return 0, or 2 if something cannot be started."""
     parser = ArgumentParser(description=__doc__)
     commands = {command.__name__: command for command in (up, down)}
     parser.add_argument("command", choices=commands)

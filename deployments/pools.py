@@ -1,4 +1,4 @@
-"""What runs of a work pool may ask for; whatever else a job is, the pool says."""
+"""The job settings that runs of a work pool may choose; the pool fixes all others."""
 
 import json
 from typing import Any
@@ -9,10 +9,10 @@ AKS = PROJECT_ROOT / "deployments" / "aks" / "base-job-template.json"
 
 
 def process_template() -> dict[str, Any]:
-    """Return the template of a pool of processes, without a command, a folder and variables of whoever starts a run.
+    """Return the job template of a process pool; whoever starts a run cannot set a command or a folder.
 
-    Its runs may ask for what those of the pool `aks` may, so that `prefect.yaml` serves both: of processes, only `env`
-    means something.
+    Its runs may set the same fields as those of the pool `aks`, so that `prefect.yaml` works for both: for processes
+    only `env` has an effect.
     """
     variables = json.loads(AKS.read_text(encoding="utf-8"))["variables"]
     return {"job_configuration": {"env": "{{ env }}"}, "variables": variables}

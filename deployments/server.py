@@ -1,7 +1,7 @@
-"""The Prefect server that `make up` starts: Prefect's own, for those alone who call it by name and know the password.
+"""The Prefect server that `make up` starts: Prefect's own, limited to its own host names and its password.
 
-Prefect's `server start` answers whatever name it is called by, so a page whose name leads to this machine (DNS
-rebinding) would pass for its own.
+Prefect's `server start` answers to any Host header, so a foreign page whose name resolves to this machine (DNS
+rebinding) would count as same-origin.
 """
 
 import sys
@@ -22,13 +22,13 @@ from freight.settings import load_settings
 
 
 def guarded(app: FastAPI, address: Address) -> ASGIApp:
-    """Return an app that answers only who calls it by its name, by HTTP and by websockets."""
+    """Return an app that answers only to its own host names, over HTTP and websockets."""
     _close_pages_with_scripts_of_others(app)
     return TrustedHostMiddleware(app, sorted(address.hosts), www_redirect=False)
 
 
 def _close_pages_with_scripts_of_others(app: FastAPI) -> None:
-    """Take away the descriptions that need no password: they fetch scripts to where the browser keeps it."""
+    """Remove the API documentation, which needs no password: it loads foreign scripts into the origin that holds it."""
     for part in (app, *_interfaces(app)):
         pages = {part.docs_url, part.redoc_url, part.swagger_ui_oauth2_redirect_url, part.openapi_url}
         part.router.routes[:] = [route for route in part.routes if getattr(route, "path", None) not in pages]
@@ -41,17 +41,17 @@ def _interfaces(app: FastAPI) -> Iterator[FastAPI]:
 
 
 def policy(api: httpx.URL) -> str:
-    """Return what a browser allows the interface, which keeps the password where every script in its pages can read it.
+    """Return the content security policy of the interface, whose scripts can all read the password.
 
-    They are Prefect's own and talk to its API alone, so they send no usage figures either; and no page of others lays
-    the buttons of somebody who is logged in under its own.
+    Only Prefect's own scripts run, and they reach its API alone, so they cannot send usage figures either; and no
+    foreign page can put the interface of a logged-in user into a frame.
 
     Args:
-        api: The API that the interface asks.
+        api: The API that the interface calls.
     """
     places = [str(api.copy_with(scheme=scheme, path="/")) for scheme in (api.scheme, api.scheme.replace("http", "ws"))]
     allowed = {
-        "script-src": ["'self'", "'unsafe-eval'"],  # by which the graph of a run is drawn
+        "script-src": ["'self'", "'unsafe-eval'"],  # for drawing the graph of a run
         "worker-src": ["'self'", "blob:"],
         "object-src": ["'none'"],
         "base-uri": ["'self'"],
@@ -65,12 +65,12 @@ def serve(address: Address) -> None:
     """Serve until the process is told to end.
 
     Raises:
-        ConfigurationError: there is no password, or it could be read on the way.
+        ConfigurationError: There is no password, or its traffic could be read on the way.
     """
     server = get_current_settings().server
     if not server.api.auth_string:
         raise ConfigurationError(
-            "a Prefect needs a password: set PREFECT_SERVER_API_AUTH_STRING, or start it by make up"
+            "the Prefect server needs a password: set PREFECT_SERVER_API_AUTH_STRING, or start it with make up"
         )
     address.require_closed()
     uvicorn.run(
@@ -88,7 +88,7 @@ def serve(address: Address) -> None:
 
 
 def main() -> int:
-    """Serve where the settings say; return 2 if they are wrong."""
+    """Serve at the address of the settings; return 2 if they are wrong."""
     try:
         serve(Address.wanted(load_settings().home))
     except DpaError as error:

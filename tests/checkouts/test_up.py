@@ -409,10 +409,10 @@ def test_everything_runs_from_prefect_and_nothing_after_make_down(installation: 
     installation.keep("alert-channel", "alerts", kind="webhook", key="http://127.0.0.1:9/nobody")
     again = installation.run(UP, PREFECT_SERVER_API_AUTH_STRING="ops:another")  # in a shell that knows no Kafka
     assert "alerts go to the channel 'alerts'" in again
-    assert "The Prefect server runs already" in again
-    assert "It keeps the password that it was started with" in again
-    assert "The worker runs already" in again
-    assert "It keeps its own DPA_KAFKA_BOOTSTRAP" in again
+    assert "The Prefect server is already running" in again
+    assert "It keeps its old password" in again
+    assert "The worker is already running" in again
+    assert "It keeps its old DPA_KAFKA_BOOTSTRAP" in again
     assert installation.processes() == running
     assert {name: told["id"] for name, told in installation.deployments().items()} == {
         name: told["id"] for name, told in deployed.items()
@@ -425,7 +425,7 @@ def test_everything_runs_from_prefect_and_nothing_after_make_down(installation: 
     assert f"Cancelling {listener}\nThe worker and the Prefect server are stopped" in ended
     assert stored_state(installation, listener) == "CANCELLED"
     assert installation.processes() == []
-    assert "Nothing runs here" in installation.run(DOWN)
+    assert "Nothing is running here" in installation.run(DOWN)
     assert open_to_others(installation) == []
 
 

@@ -107,17 +107,17 @@ def test_again_changes_nothing_and_a_change_is_seen_by_those_that_hold_the_block
     ("wrong", "remedy"),
     [
         ("kafka: {}", r"line 2: there is no kind of block 'kafka': use one of .*, kafka-cluster"),
-        ("kafka-cluster:", "line 2: kafka-cluster wants names of blocks, each with a colon"),
-        ("kafka-cluster:\n  a: here", "line 3: kafka-cluster/a wants its fields, each with a colon"),
-        ("kafka-cluster:\n  A_b: {}", "line 3: the name 'A_b' of a block is not of small letters, digits and dashes"),
+        ("kafka-cluster:", "line 2: kafka-cluster needs names of blocks, each with a colon"),
+        ("kafka-cluster:\n  a: here", "line 3: kafka-cluster/a needs its fields, each with a colon"),
+        ("kafka-cluster:\n  A_b: {}", "line 3: the block name 'A_b' may only hold a-z, digits and dashes"),
         ("http-api:\n  a:\n    url: b", r"line 4: http-api/a has no field 'url': use one of base_url, auth"),
         ("http-api:\n  a: {auth: none}", "line 3: http-api/a: base_url: Field required"),
         ("http-api:\n  a:\n    base_url: https://b\n    auth: maybe", "line 5: http-api/a: auth: Input should be"),
-        ("http-api:\n  a:\n    base_url: b", r"line 3: http-api/a: HTTP API: base_url wants https://"),
-        ("http-api:\n  a: {}\n  a: {}", "line 4: 'a' is there twice"),
+        ("http-api:\n  a:\n    base_url: b", r"line 3: http-api/a: HTTP API: base_url needs https://"),
+        ("http-api:\n  a: {}\n  a: {}", "line 4: 'a' appears twice"),
         (
             f"freight-warehouse:\n  a:\n    url: sqlite://\n    password: '{CANARY}'",
-            "line 5: freight-warehouse/a: password is a secret, which does not belong into a file: name a block of "
+            "line 5: freight-warehouse/a: password is a secret, which must not be in a file: name a block of "
             "the kind azure-key-vault-secret in password_secret",
         ),
         (
@@ -130,9 +130,9 @@ def test_again_changes_nothing_and_a_change_is_seen_by_those_that_hold_the_block
         ),
         (
             "freight-warehouse:\n  a:\n    url: sqlite://\n    password_secret: {name: b}",
-            "line 5: freight-warehouse/a: password_secret wants the name of a block of the kind azure-key-vault-secret",
+            "line 5: freight-warehouse/a: password_secret needs the name of a block of the kind azure-key-vault-secret",
         ),
-        ("http-api: [", "is no YAML"),
+        ("http-api: [", "is not YAML"),
     ],
     ids=lambda value: re.sub(r"\W+", " ", value.partition("line")[2])[:40],
 )
@@ -148,7 +148,7 @@ def test_what_is_wrong_is_told_with_its_line_and_nothing_is_written(
 
 def test_a_password_that_was_typed_in_is_not_lost(write: Write) -> None:
     Warehouse(url=HERE, password=SecretStr(CANARY)).save("small", overwrite=True)
-    told = "line 1: freight-warehouse/small: Prefect keeps a password for it, which would be lost: name a block of"
+    told = "line 1: freight-warehouse/small: Prefect holds a password for it, which would be lost: name a block of"
     with pytest.raises(ConfigurationError, match=told):
         apply_blocks(write(f"freight-warehouse: {{small: {{url: '{AZURE}', entra_id: true}}}}"))
     apply_blocks(write(SMALL))

@@ -260,7 +260,7 @@ def test_the_command_says_what_it_did_or_what_is_missing(
         assert said in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["automations", "try"])
     assert automations.main() == 0
-    assert "somebody has tried" in receiver.wait_for("this is how an alert arrives").body
+    assert "this is a test of the alerts" in receiver.wait_for("this is how an alert arrives").body
 
 
 def test_a_nightly_is_overdue_if_it_is_scheduled_and_no_run_has_ended(

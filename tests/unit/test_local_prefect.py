@@ -119,7 +119,7 @@ def test_the_password_that_is_made_cannot_be_guessed() -> None:
 
 def test_a_name_that_is_no_url_is_refused(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_UI_URL", "prefect.example.org")
-    with pytest.raises(ConfigurationError, match="PREFECT_UI_URL is no URL such as"):
+    with pytest.raises(ConfigurationError, match="PREFECT_UI_URL is not a URL such as"):
         Address.wanted(here.home)
 
 
@@ -143,7 +143,7 @@ def test_no_setting_of_a_user_opens_the_server(here: Settings, monkeypatch: pyte
 
 
 def test_the_server_itself_refuses_to_start_without_a_password() -> None:
-    with pytest.raises(ConfigurationError, match="a Prefect needs a password"):
+    with pytest.raises(ConfigurationError, match="the Prefect server needs a password"):
         server.serve(Address("127.0.0.1", free_port()))
 
 
@@ -152,7 +152,7 @@ def test_metrics_for_everybody_are_refused(here: Settings, monkeypatch: pytest.M
     settings = {PREFECT_SERVER_API_PORT: free_port(), PREFECT_CLIENT_METRICS_ENABLED: True}
     with (
         temporary_settings(settings),
-        pytest.raises(ConfigurationError, match="PREFECT_CLIENT_METRICS_ENABLED would open a port at every address"),
+        pytest.raises(ConfigurationError, match="PREFECT_CLIENT_METRICS_ENABLED would open a port to everybody"),
     ):
         local.up(here)
 
@@ -255,7 +255,7 @@ def test_the_users_own_password_is_taken_from_the_environment_and_written_nowher
     assert sourced(here, **{OURS: own}).stdout == f"http://127.0.0.1:4200/api|{own}|"
     without = sourced(here)
     assert without.returncode != 0
-    assert f"{OURS}: has to be what the Prefect server was started with" in without.stderr
+    assert f"{OURS}: must be the login that the Prefect server was started with" in without.stderr
 
 
 def test_powershell_is_told_the_same(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ def test_powershell_is_told_the_same(here: Settings, monkeypatch: pytest.MonkeyP
     ]
     tell_shells(here, "https://it's:4200", place("ops:own").variables)
     assert here.prefect_login.read_text(encoding="utf-8").splitlines()[2:] == [
-        f"if (-not $env:{OURS}) {{ throw '{OURS} has to be what the Prefect server was started with' }}",
+        f"if (-not $env:{OURS}) {{ throw '{OURS} must be the login that the Prefect server was started with' }}",
         "$env:PREFECT_API_URL = 'http://127.0.0.1:4200/api'",
         f"$env:PREFECT_API_AUTH_STRING = $env:{OURS}",
     ]
@@ -333,7 +333,7 @@ def test_a_name_that_stands_for_every_name_is_refused(
     here: Settings, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("PREFECT_UI_URL", url)
-    with pytest.raises(ConfigurationError, match="PREFECT_UI_URL is no URL such as"):
+    with pytest.raises(ConfigurationError, match="PREFECT_UI_URL is not a URL such as"):
         Address.wanted(here.home)
 
 
