@@ -1,1 +1,1 @@
-"""Where things are and with which secret: settings that Prefect keeps, and what the core makes of them."""
+"""The blocks: locations and secrets of other systems that Prefect stores, and their connection to the core."""

@@ -1,4 +1,4 @@
-"""Where alerts go, as a Prefect block: a Teams or Slack channel, mailboxes, phones, or any webhook."""
+"""The destination of alerts as a Prefect block: a Teams or Slack channel, mailboxes, phones, or any webhook."""
 
 import re
 from typing import ClassVar, Literal, Self
@@ -31,30 +31,30 @@ KEYS: dict[Kind, tuple[re.Pattern[str], str]] = {
     ),
     "email": (re.compile(r"SG\.\S+"), "an API key of SendGrid, which begins with SG."),
     "sms": (re.compile(r"[0-9a-fA-F]{32}"), "the auth token of a Twilio account, 32 hexadecimal digits"),
-    # Unencrypted on this machine only: the URL is the secret.
+    # Unencrypted only on this machine: the URL is the secret.
     "webhook": (
         re.compile(r"(https://|http://(127\.0\.0\.1|localhost)(:\d+)?/)[^\s@\\]+"),
-        "the URL that takes a POST of JSON, https://…, without a user",
+        "the URL that accepts a POST of JSON, https://…, without a user",
     ),
 }
 
 
 class AlertChannel(SecretFields, Block):
-    """Where alerts go.
+    """The destination of alerts.
 
-    Prefect's server sends them, and it knows no code of ours: `python -m deployments.automations apply` makes a block
-    of its own kinds out of this one.
+    Prefect's server sends them, without our code: `python -m deployments.automations apply` turns this block into one
+    of Prefect's own kinds.
 
     Attributes:
-        kind: of the channel.
-        key: the secret that lets somebody write to it.
-        sender: mailbox or phone number that the messages come from.
-        recipients: mailboxes or phone numbers that get them.
-        account: of Twilio.
-        key_secret: the key as a secret of a Key Vault, which is read when the alerts are applied.
+        kind: The kind of channel.
+        key: The secret that gives write access to it.
+        sender: The mailbox or phone number that sends the messages.
+        recipients: The mailboxes or phone numbers that receive them.
+        account: The Twilio account.
+        key_secret: The key as a Key Vault secret, which is read when the alerts are applied.
 
     Example:
-        Keep the channel once, then load it by its name:
+        Save the channel once, then load it by name:
         ```python
         from blocks.alert_channel import AlertChannel
 
@@ -65,33 +65,33 @@ class AlertChannel(SecretFields, Block):
     """
 
     _block_type_name: ClassVar[str] = "Alert Channel"
-    _block_type_slug: ClassVar[str] = "alert-channel"  # never rename: it is the key of what is stored
-    _description: ClassVar[str] = "Where alerts go: a Teams or Slack channel, mailboxes, phones, or any webhook."
+    _block_type_slug: ClassVar[str] = "alert-channel"  # never rename: it is the key of the stored blocks
+    _description: ClassVar[str] = "Destination of alerts: a Teams or Slack channel, mailboxes, phones, or any webhook."
     _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://docs.prefect.io/v3/concepts/automations")
 
-    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
-    kind: Kind = Field(description="What it is: teams, slack, email (SendGrid), sms (Twilio), or webhook.")
+    # Never reorder: the order is part of Prefect's stored schema and of its form.
+    kind: Kind = Field(description="Kind of channel: teams, slack, email (SendGrid), sms (Twilio), or webhook.")
     key: SecretStr | None = Field(
         default=None,
         description="URL of the webhook (teams, slack, webhook), API key of SendGrid (email), or auth token of Twilio.",
     )
     sender: str | None = Field(
-        default=None, description="Mailbox (email) or phone number (sms) that the messages come from."
+        default=None, description="Mailbox (email) or phone number (sms) that sends the messages."
     )
     recipients: list[str] = Field(
-        default_factory=list, description="Mailboxes (email) or phone numbers (sms) that get them."
+        default_factory=list, description="Mailboxes (email) or phone numbers (sms) that receive them."
     )
     account: str | None = Field(default=None, description="Account SID of Twilio (sms).")
     key_secret: KeyVaultSecret | None = Field(
-        default=None, description="The key as a secret of a Key Vault, instead of the field key."
+        default=None, description="The key as a Key Vault secret, instead of the field key."
     )
 
     def sender_block(self) -> Block:
-        """Return the block of Prefect's own by which its server sends; it holds the key and must not be logged.
+        """Return Prefect's own block with which its server sends; it holds the key and must not be logged.
 
         Raises:
-            ConfigurationError: the key in the vault cannot be one of this kind, or may not be read.
-            TransientError: the vault does not answer.
+            ConfigurationError: The key in the vault is not of this kind, or must not be read.
+            TransientError: The vault does not answer.
         """
         key = self._read_key()
         if fault := self._fault_of_key(key):
@@ -119,7 +119,7 @@ class AlertChannel(SecretFields, Block):
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
         if fault := self._fault_of_keys() or self._fault_of_addresses():
-            raise ConfigurationError(f"alert channel: {fault}")  # not a ValueError, which would show the input
+            raise ConfigurationError(f"alert channel: {fault}")  # a ValueError would show the input
         return self
 
     def _fault_of_keys(self) -> str | None:
@@ -140,7 +140,7 @@ class AlertChannel(SecretFields, Block):
         )
         addresses = [self.sender or "", *self.recipients]
         if len(addresses) < 2 or not all(map(address.fullmatch, addresses)):
-            return f"kind {self.kind} needs a sender and recipients, which are {said}"
+            return f"kind {self.kind} needs a sender and recipients: {said}"
         return self._fault_of_account()
 
     def _fault_of_account(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Who this process is for Azure, which hosts may see that, and how long Azure may take to answer."""
+"""The Azure identity of this process, the hosts that may receive its tokens, and the time limits for Azure."""
 
 import asyncio
 import re
@@ -12,18 +12,18 @@ from freight.errors import ConfigurationError
 from freight.secrets import accepted, redacted
 from freight.settings import AzureCloud, azure_cloud, azure_secrets
 
-ANSWER_S = 5  # by default Azure is asked for many minutes, and a listener has to poll
+ANSWER_S = 5  # Azure's clients retry for many minutes by default, but a listener has to poll
 PATIENCE: dict[str, Any] = {"connection_timeout": ANSWER_S, "read_timeout": ANSWER_S, "retry_total": 1}
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")  # of an answer: a word, such as SecretNotFound
+CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")  # an error code of a response, such as SecretNotFound
 
 
 class Cloud(NamedTuple):
-    """A cloud of Azure: who gives its tokens, and the domains of the services that they are for.
+    """An Azure cloud: its token authority, and the domains of the services that accept its tokens.
 
     Attributes:
-        authority: host that gives tokens.
-        vault, blob, postgresql, sql, event_hubs: domains below which a service has its hosts.
+        authority: The host that issues tokens.
+        vault, blob, postgresql, sql, event_hubs: The parent domains of a service's hosts.
         postgresql_scope: The scope of a token for PostgreSQL.
     """
 
@@ -68,40 +68,40 @@ CLOUDS: dict[AzureCloud, Cloud] = {
 
 
 def cloud() -> Cloud:
-    """Return the cloud that this installation works with; see `azure_cloud`."""
+    """Return the Azure cloud of this installation; see `azure_cloud`."""
     return CLOUDS[azure_cloud()]
 
 
 def is_below(host: str, domains: tuple[str, ...]) -> bool:
-    """Whether a host is one of Azure's own: labels of a name, and then one of the domains, without a dot behind it."""
+    """Whether a host belongs to Azure: DNS labels followed by one of the domains, without a trailing dot."""
     lowered = host.lower()
     names = [lowered.removesuffix(f".{domain}") for domain in domains if lowered.endswith(f".{domain}")]
     return lowered.isascii() and any(all(map(LABEL.fullmatch, name.split("."))) for name in names)
 
 
 def refuse_foreign(host: str, domains: tuple[str, ...]) -> None:
-    """Refuse to show who this process is to a host that is not Azure's own.
+    """Refuse to send this process's identity to a host that is not Azure's own.
 
     Raises:
-        ConfigurationError: it is another one.
+        ConfigurationError: The host is not Azure's.
     """
     if not is_below(host, domains):
         raise ConfigurationError(
-            f"{host!r} is not below {' or '.join(domains)}, and no other host is given a token of this identity: "
+            f"{host!r} is not below {' or '.join(domains)}, and no other host may receive a token of this identity: "
             "correct the host, set DPA_AZURE_CLOUD for a sovereign cloud, or log in otherwise"
         )
 
 
 @cache  # it keeps its tokens until they expire
 def machine_credential() -> TokenCredential:
-    """Return what this machine has: a workload or managed identity, a service principal's variables, `az login`."""
-    from azure.identity import DefaultAzureCredential  # a slow import, which few need
+    """Return this machine's credential: a workload or managed identity, a service principal, or `az login`."""
+    from azure.identity import DefaultAzureCredential  # a slow import that few installations need
 
     return CheckedCredential(DefaultAzureCredential(authority=cloud().authority, **PATIENCE))
 
 
 class CheckedCredential:
-    """A credential whose tokens fit into a header: whoever sends another one repeats it in an error."""
+    """A credential that checks its tokens for use in a header: an error of the client would quote an invalid one."""
 
     def __init__(self, credential: TokenCredential) -> None:
         self._credential = credential
@@ -110,21 +110,21 @@ class CheckedCredential:
         """Return a token.
 
         Raises:
-            ConfigurationError: it cannot be sent.
+            ConfigurationError: The token cannot be sent.
         """
         given = self._credential.get_token(*scopes, **options)
         return AccessToken(accepted(given.token, "the token of Azure", ascii_only=True), given.expires_on)
 
 
 class WaitingCredential:
-    """The identity that this machine has, for a client that must not be held up."""
+    """The identity of this machine, for an asynchronous client."""
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """Return a token; see `machine_credential`."""
         return await asyncio.to_thread(machine_credential().get_token, *scopes, **options)
 
     async def close(self) -> None:
-        """Do nothing: others use the identity, too."""
+        """Do nothing: other clients share the identity."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,12 +133,12 @@ class WaitingCredential:
         await self.close()
 
 
-def told(error: AzureError, *secrets: str) -> str:
-    """Return what an error of Azure says, without what was sent: of an answer only its number and its code.
+def safe_text(error: AzureError, *secrets: str) -> str:
+    """Return an Azure error's message without the request: of a response only its status and its code.
 
     Args:
-        error: of a library of Azure.
-        secrets: The secrets that it was given, besides those that it takes from the environment by itself.
+        error: The error of an Azure library.
+        secrets: The secrets that the library received, besides those that it reads from the environment itself.
     """
     if isinstance(error, HttpResponseError) and error.response is not None:
         code = str(getattr(error.error, "code", ""))

@@ -1,29 +1,29 @@
-"""Tokens of Azure in the place of passwords, such as those of a workload identity."""
+"""Azure tokens in place of passwords, such as those of a workload identity."""
 
 from collections.abc import Callable
 
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import AzureError
 
-from blocks.azure_identity import CheckedCredential, cloud, machine_credential, refuse_foreign, told
+from blocks.azure_identity import CheckedCredential, cloud, machine_credential, refuse_foreign, safe_text
 from freight.errors import TransientError
 from freight.types import PasswordSource
 
-# Called with the client's `sasl.oauthbearer.config`; returns a token and when it expires, in seconds since 1970.
+# Called with the client's `sasl.oauthbearer.config`; returns a token and its expiry, in seconds since 1970.
 TokenSource = Callable[[str], tuple[str, float]]
 
 
 def azure_tokens(host: str, credential: TokenCredential | None = None) -> TokenSource:
-    """Return a source of tokens for Kafka, which raises a `TransientError` when Azure gives none.
+    """Return a token source for Kafka; it raises a `TransientError` if Azure issues none.
 
-    Kafka's client asks it in a thread of its own, before a token expires; a credential keeps its token until then.
+    Kafka's client calls it in a thread of its own before a token expires; the credential caches its token until then.
 
     Args:
-        host: of the Event Hubs namespace, such as my-namespace.servicebus.windows.net.
-        credential: logs in to Azure; by default `machine_credential`.
+        host: The host of the Event Hubs namespace, such as my-namespace.servicebus.windows.net.
+        credential: The login to Azure; by default `machine_credential`.
 
     Raises:
-        ConfigurationError: the host is not that of an Event Hubs namespace, and the token would be this machine's.
+        ConfigurationError: The host is not an Event Hubs namespace, and the token would be this machine's.
     """
     if credential is None:
         refuse_foreign(host, cloud().event_hubs)
@@ -37,12 +37,12 @@ def azure_tokens(host: str, credential: TokenCredential | None = None) -> TokenS
 
 
 def azure_passwords(credential: TokenCredential | None = None) -> PasswordSource:
-    """Return a source of tokens that PostgreSQL takes as passwords; it raises a `TransientError` when Azure gives none.
+    """Return a source of tokens as PostgreSQL passwords; it raises a `TransientError` if Azure issues none.
 
-    A token has to be valid only while a connection is made, so each connection takes the one of that moment.
+    A token has to be valid only during the login, so each connection takes the current one.
 
     Args:
-        credential: logs in to Azure; by default `machine_credential`.
+        credential: The login to Azure; by default `machine_credential`.
     """
     known = credential or machine_credential()
 
@@ -56,4 +56,4 @@ def _given(credential: TokenCredential, scope: str, taker: str) -> AccessToken:
     try:
         return CheckedCredential(credential).get_token(scope)
     except AzureError as error:
-        raise TransientError(f"Azure gives no token for {taker}: {told(error)}") from None
+        raise TransientError(f"Azure issues no token for {taker}: {safe_text(error)}") from None

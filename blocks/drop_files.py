@@ -1,4 +1,4 @@
-"""Files in an Azure Blob storage account as a filesystem, with faults that are ours."""
+"""Files in an Azure Blob storage account as a filesystem that raises our errors."""
 
 import asyncio
 import errno
@@ -18,43 +18,42 @@ from azure.core.exceptions import (
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ExponentialRetry
 from fsspec.asyn import sync, sync_wrapper
 
-from blocks.azure_identity import CODE, told
+from blocks.azure_identity import CODE, safe_text
 from freight.errors import SourceError
 
 COPY_LOOK_S = 1.0
-BLOCK_BYTES = 8 << 20  # of a file in memory; by default it is 50 MiB
+BLOCK_BYTES = 8 << 20  # of a file in memory; the default is 50 MiB
 
-# What the filesystem has an answer to: a file that is not there, has changed, or is empty.
+# Statuses that the filesystem handles itself: a file is missing, has changed, or is empty.
 EXPECTED = (404, 412, 416)
 REFUSED = (401, 403)
 NO_CONTAINER = "ContainerNotFound"
 
 
 def client_options() -> dict[str, Any]:
-    """Return how long Azure may take; a short outage is waited for, about 20 s, and the next run looks after others."""
+    """Return the time limits for Azure; they bridge an outage of about 20 s, and the next run handles longer ones."""
     return {"connection_timeout": 10, "read_timeout": 60, "initial_backoff": 2, "retry_total": 3}
 
 
 class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
-    """The containers of an account, as `abfs://container/folder/file`.
+    """The containers of an account, with paths such as `abfs://container/folder/file`.
 
-    Names are taken as they are, and nothing is remembered from one call to the next. It cannot be stored: it may hold
-    a key.
+    It uses names unchanged and caches nothing between calls. It cannot be pickled, since it may hold a key.
 
     Attributes:
-        account_url: where the account is.
-        remedy: what to do when it refuses the login.
+        account_url: The URL of the account.
+        remedy: The remedy for a refused login.
     """
 
     protocol = "abfs"
-    cachable = False  # a filesystem that was made before may have an older key
+    cachable = False  # a cached filesystem may have an older key
 
     def __init__(self, account_url: str, credential: Any, remedy: str, secret: str = "") -> None:
-        """Take the place; nothing is asked yet.
+        """Keep the arguments; this sends no request.
 
         Args:
-            account_url: where the account is.
-            credential: logs in.
+            account_url: The URL of the account.
+            credential: The credential for the login.
             remedy: The remedy for a refused login.
             secret: The key or SAS, which no error may repeat.
         """
@@ -62,20 +61,20 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         super().__init__(credential=credential, use_listings_cache=False, assume_container_exists=True)
 
     def do_connect(self) -> None:
-        """Make the client; that of the base class would look into the environment."""
+        """Create the client; the base class would use credentials from the environment."""
         options = client_options()
         self.service_client = BlobServiceClient(
             self.account_url, self.credential, retry_policy=_ToldRetry(self, **options), **options
         )
 
     def split_path(self, path: str, **_: Any) -> tuple[str, str, None]:
-        """Return the container, the name within it, and no version."""
+        """Return the container, the name inside it, and no version."""
         container, _slash, name = self._strip_protocol(path).partition("/")
         return container, name, None
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
-        """Return container and name; the base class takes a name for a URL, and changes it."""
+        """Return container and name; the base class would treat the name as a URL and change it."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
         return path.removeprefix("abfs://").lstrip("/")
@@ -84,27 +83,27 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         return _DropFile(self, path, mode, **{**options, "block_size": BLOCK_BYTES})
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Tell what an error of Azure means for us."""
+    def our_errors(self) -> Iterator[None]:
+        """Turn Azure's errors into ours."""
         try:
             yield
         except ResourceNotFoundError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
         except ClientAuthenticationError as error:
-            raise self.refused(told(error, self._secret)) from None
+            raise self.refused(safe_text(error, self._secret)) from None
         except AzureError as error:
             raise SourceError(
                 "unreadable",
-                f"{self.account_url} does not answer: {told(error, self._secret)}",
-                remedy="look after the network and the account; the next run tries again",
+                f"{self.account_url} does not answer: {safe_text(error, self._secret)}",
+                remedy="check the network and the account; the next run tries again",
             ) from None
 
     def refused(self, why: str) -> SourceError:
-        """Return the error of a login that the account refuses."""
+        """Return the error for a refused login."""
         return SourceError("unreadable", f"{self.account_url} refuses the login: {why}", remedy=self.remedy)
 
     def mv(self, path1: str, path2: str, etag: str = "", **_: Any) -> None:
-        """Move a file of the account, the version of an ETag: it is copied, and deleted when the copy is whole."""
+        """Move a file within the account, in an ETag's version: copy it, then delete it when the copy is complete."""
         sync(self.loop, self._move, path1, path2, etag)
 
     async def _move(self, path1: str, path2: str, etag: str) -> None:
@@ -118,7 +117,7 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
                 await asyncio.sleep(COPY_LOOK_S)
                 status = str((await target.get_blob_properties()).copy.status)
             if status != "success":
-                raise SourceError("unreadable", f"its copy ended as {status}", remedy="look after the account")
+                raise SourceError("unreadable", f"its copy ended as {status}", remedy="check the account")
             await self.delete_copied(source, etag)
         except ResourceModifiedError:
             raise SourceError("changed_while_reading", "it has changed", remedy="none: the next run loads it") from None
@@ -126,25 +125,25 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path1) from None
 
     async def delete_copied(self, source: BlobClient, etag: str) -> None:
-        """Delete a file whose copy is whole, if it is still the one that was copied."""
+        """Delete a copied file, if it is still the version that was copied."""
         await source.delete_blob(etag=etag, match_condition=MatchConditions.IfNotModified)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a filesystem that may hold a key is not written anywhere")
+        raise TypeError("a filesystem that may hold a key cannot be pickled")
 
 
 class _DropFile(AzureBlobFile):  # type: ignore[misc]
-    """A file that is read; an answer that breaks off is a fault of the place."""
+    """A file for reading; a response that breaks off counts as a fault of the account."""
 
     async def _read_range(self, start: int, end: int | None = None, **_: Any) -> bytes:
-        with self.fs.told():
+        with self.fs.our_errors():
             return bytes(await self._async_fetch_range(start, end))
 
     _fetch_range = sync_wrapper(_read_range)
 
 
 class _ToldRetry(ExponentialRetry):
-    """Sends again what may succeed the next time, and tells what an answer means for us."""
+    """Retries requests that may succeed the next time, and turns responses into our errors."""
 
     def __init__(self, drop: DropFileSystem, **options: Any) -> None:
         super().__init__(**options)
@@ -154,9 +153,9 @@ class _ToldRetry(ExponentialRetry):
         """Send a request.
 
         Raises:
-            SourceError: the account does not answer, refuses the login, or has no such container.
+            SourceError: The account does not answer, refuses the login, or has no such container.
         """
-        with self._drop.told():
+        with self._drop.our_errors():
             response = await super().send(request)  # type: ignore[no-untyped-call]
         self._refuse_faults(response.http_response)
         return response
@@ -168,7 +167,7 @@ class _ToldRetry(ExponentialRetry):
             raise SourceError(
                 "missing",
                 f"{self._drop.account_url} has no such container",
-                remedy="make the container, or correct the location in the catalog",
+                remedy="create the container, or correct the location in the catalog",
             )
         if status in REFUSED:
             raise self._drop.refused(f"{status} {code}")
@@ -176,5 +175,5 @@ class _ToldRetry(ExponentialRetry):
             raise SourceError(
                 "unreadable",
                 f"{self._drop.account_url} answers {status} {code}",
-                remedy="look after the account; the next run tries again",
+                remedy="check the account; the next run tries again",
             )

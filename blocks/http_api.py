@@ -20,24 +20,24 @@ HEADER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class HttpApi(SecretFields, Block):
-    """Where an HTTP API is and how to log in to it.
+    """The URL of an HTTP API and the login to it.
 
     Attributes:
-        base_url: where it is.
-        auth: how to log in.
-        key: API key; with OAuth2 the secret of the client.
-        key_secret: the same as a secret of a Key Vault, which may change while a client lives.
-        api_key_header: header that holds the API key.
-        token_url: where OAuth2 gives tokens.
-        client_id: who asks for them.
-        scope: what they are for.
-        connect_timeout_s: until the API takes a connection.
-        read_timeout_s: until it says something; status and headers have to come within both.
-        ca_location: PEM file of the authority that vouches for it.
-        private: whether it, or the server of tokens, is in a private network or on this machine.
+        base_url: The URL of the API.
+        auth: The kind of login.
+        key: The API key; with OAuth2 the client secret.
+        key_secret: The same as a Key Vault secret, which may change while a client is in use.
+        api_key_header: The header for the API key.
+        token_url: The OAuth2 token endpoint.
+        client_id: The OAuth2 client.
+        scope: The OAuth2 scope.
+        connect_timeout_s: The limit for opening a connection.
+        read_timeout_s: The limit for the next bytes; status and headers must arrive within the sum of both.
+        ca_location: The PEM file of its certificate authority.
+        private: True if it, or the token server, is in a private network or on this machine.
 
     Example:
-        Keep the API once, then load it by its name:
+        Save the API once, then load it by name:
         ```python
         from blocks.http_api import HttpApi
 
@@ -49,46 +49,46 @@ class HttpApi(SecretFields, Block):
     """
 
     _block_type_name: ClassVar[str] = "HTTP API"
-    _block_type_slug: ClassVar[str] = "http-api"  # never rename: it is the key of what is stored
-    _description: ClassVar[str] = "Where an HTTP API is and how to log in to it."
+    _block_type_slug: ClassVar[str] = "http-api"  # never rename: it is the key of the stored blocks
+    _description: ClassVar[str] = "URL of an HTTP API and the login to it."
     _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://www.python-httpx.org/advanced/clients/")
 
-    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
-    base_url: str = Field(description="Where the API is.", examples=["https://erp.example.org/v1"])
+    # Never reorder: the order is part of Prefect's stored schema and of its form.
+    base_url: str = Field(description="URL of the API.", examples=["https://erp.example.org/v1"])
     auth: Literal["none", "api-key", "oauth2"] = Field(
-        default="none", description="How to log in: with an API key, or with the client credentials of OAuth2."
+        default="none", description="Kind of login: none, an API key, or the client credentials of OAuth2."
     )
-    key: SecretStr | None = Field(default=None, description="API key; with OAuth2 the secret of the client.")
+    key: SecretStr | None = Field(default=None, description="API key; with OAuth2 the client secret.")
     key_secret: KeyVaultSecret | None = Field(
-        default=None, description="The same as a secret of a Key Vault, instead of the field key."
+        default=None, description="The same as a Key Vault secret, instead of the field key."
     )
-    api_key_header: str = Field(default="X-Api-Key", description="Header that holds the API key.")
+    api_key_header: str = Field(default="X-Api-Key", description="Header for the API key.")
     token_url: str | None = Field(
         default=None,
-        description="Where OAuth2 gives tokens.",
+        description="Token endpoint of OAuth2.",
         examples=["https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"],
     )
-    client_id: str | None = Field(default=None, description="Who asks for tokens of OAuth2.")
-    scope: str | None = Field(default=None, description="What the tokens of OAuth2 are for, if it has to be said.")
-    connect_timeout_s: float = Field(default=5.0, gt=0, description="Seconds until the API takes a connection.")
-    read_timeout_s: float = Field(default=30.0, gt=0, description="Seconds until the API says something.")
+    client_id: str | None = Field(default=None, description="Client of OAuth2.")
+    scope: str | None = Field(default=None, description="Scope of the OAuth2 tokens, if the server requires one.")
+    connect_timeout_s: float = Field(default=5.0, gt=0, description="Limit in seconds for opening a connection.")
+    read_timeout_s: float = Field(default=30.0, gt=0, description="Limit in seconds for the next bytes of a response.")
     ca_location: str | None = Field(
-        default=None, description="PEM file of the authority that vouches for the API; the known ones if it is empty."
+        default=None, description="PEM file of the API's certificate authority; empty for the public ones."
     )
     private: bool = Field(
         default=False,
-        description="The API is in a private network or on this machine; without this only public addresses are asked.",
+        description="The API is in a private network or on this machine; otherwise only public addresses are allowed.",
     )
 
     def client(self) -> httpx.Client:
-        """Return a client that reaches this API and no other host, whatever it is asked for or redirected to.
+        """Return a client that reaches this API and no other host, whatever the request or redirect.
 
-        An answer has half an hour, its status and headers both timeouts; see `freight.web`. What the client raises is
-        httpx's own; besides, when it connects and logs in:
+        A response may take half an hour, its status and headers the sum of both timeouts; see `freight.web`. The client
+        raises httpx's own errors, and on connecting and logging in:
 
         Raises:
-            ConfigurationError: the login is refused, another host is asked for, or the API is where none may be.
-            TransientError: the Key Vault or the token server does not answer.
+            ConfigurationError: The login is refused, the request is for another host, or the address is forbidden.
+            TransientError: The Key Vault or the token server does not answer.
         """
         return self._open(self.base_url, self._login())
 
@@ -118,13 +118,13 @@ class HttpApi(SecretFields, Block):
         return None
 
     def _key(self) -> PasswordSource:
-        header = "the key of the HTTP API block" if self.auth == "api-key" else ""  # a form carries all characters
+        header = "the key of the HTTP API block" if self.auth == "api-key" else ""  # a form can carry all characters
         return secret_source(self.key, self.key_secret, header)
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
         if fault := self._fault_of_place() or self._fault_of_login():
-            raise ConfigurationError(f"HTTP API: {fault}")  # not a ValueError, which would show the input
+            raise ConfigurationError(f"HTTP API: {fault}")  # a ValueError would show the input
         return self
 
     def _fault_of_place(self) -> str | None:
@@ -132,13 +132,13 @@ class HttpApi(SecretFields, Block):
         if url is None:
             return "base_url cannot be read"
         if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
-            return "base_url wants https://, a host and a path, without user, password and question mark"
+            return "base_url needs https://, a host and a path, without user, password and query"
         if self.auth != "none" and url.scheme != "https":
             return "http:// would show the login to the network: name https:// in base_url"
         return self._fault_of_address("base_url", url)
 
     def _fault_of_address(self, field: str, url: httpx.URL) -> str | None:
-        """What a name leads to is seen when the client connects."""
+        """Check literal addresses; the client checks those of names when it connects."""
         address = written_address(url.host)
         fault = fault_of_address(address, is_private=self.private) if address else None
         return f"{field} names {fault}" if fault else None
@@ -149,13 +149,13 @@ class HttpApi(SecretFields, Block):
             return "there is one key: remove key, or key_secret"
         secret = given or bool(self.key_secret)
         if self.auth == "none":
-            return "there is a key for no login: choose auth, or remove the key" if secret else None
+            return "there is a key, but auth is none: choose auth, or remove the key" if secret else None
         if not secret:
             return f"{self.auth} needs a key: fill in key, or key_secret"
         if self.auth == "oauth2":
             return self._fault_of_oauth2()
         if not HEADER_NAME.fullmatch(self.api_key_header):
-            return "api_key_header wants the name of a header: letters, digits and dashes"
+            return "api_key_header needs the name of a header: letters, digits and dashes"
         return None
 
     def _fault_of_oauth2(self) -> str | None:

@@ -1,4 +1,4 @@
-"""How a client of an HTTP API says who it is. What it shows may change while the client lives."""
+"""Logins to an HTTP API. Keys and tokens may change while a client is in use."""
 
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -16,13 +16,13 @@ from freight.web import UNTIL, shown, words_of
 
 Requests = Generator[httpx.Request, httpx.Response, None]
 
-EXPIRY_MARGIN_S = 60.0  # a token that is about to expire would do so on its way
-LIFETIME_S, LONGEST_LIFETIME_S = 300.0, 86_400.0  # of a token whose server says none, or one that nobody gives
-TOKEN_LIMIT_S = 60.0  # for a token, whatever the server drips meanwhile
-TOKEN_LIMIT_BYTES = 64 << 10  # of its answer; tokens with many groups have some thousand characters
+EXPIRY_MARGIN_S = 60.0  # a token that is about to expire could do so in transit
+LIFETIME_S, LONGEST_LIFETIME_S = 300.0, 86_400.0  # if the token server states none, or an implausible one
+TOKEN_LIMIT_S = 60.0  # for a token, even if the server sends its response drop by drop
+TOKEN_LIMIT_BYTES = 64 << 10  # of its response; tokens with many groups have some thousand characters
 RETRIED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT}
 
-# What OAuth2 has a word for (RFC 6749). All else that comes with a refusal may repeat the secret that was sent.
+# The error codes of OAuth2 (RFC 6749). All other text of an error may repeat the secret.
 REFUSALS = {
     "access_denied",
     "invalid_client",
@@ -37,7 +37,7 @@ REFUSALS = {
 
 
 class ApiKey(httpx.Auth):
-    """Shows a key in a header; one that is refused is asked for anew, once."""
+    """Sends a key in a header; if it is refused, reads the key anew, once."""
 
     def __init__(self, header: str, key: PasswordSource) -> None:
         self._header, self._key = header, key
@@ -52,16 +52,16 @@ class ApiKey(httpx.Auth):
 
 
 class _Answer(NamedTuple):
-    """What a token server says: its status, and what it says as JSON, if it does."""
+    """The response of a token server: its status, and its JSON content, if any."""
 
     status: int
     content: dict[str, Any]
 
 
 class ClientCredentials(httpx.Auth):
-    """Shows a token of OAuth2, which is given for the secret of a client and kept until it expires.
+    """Sends an OAuth2 token, obtained with a client secret and cached until it expires.
 
-    Not of a library: those at hand take a secret that never changes.
+    Not from a library: the usual ones expect a secret that never changes.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class ClientCredentials(httpx.Auth):
         self._token, self._valid_until = "", 0.0
 
     def sync_auth_flow(self, request: httpx.Request) -> Requests:
-        """Send a request with a token, and again with another one if it is refused.
+        """Send a request with a token, and again with a new one if it is refused.
 
         Raises:
-            ConfigurationError: the token server refuses the client.
-            TransientError: it gives no token right now.
+            ConfigurationError: The token server refuses the client.
+            TransientError: The token server issues no token right now.
         """
         until = request.extensions.get(UNTIL, inf)
         if time.monotonic() >= self._valid_until:
@@ -103,7 +103,7 @@ class ClientCredentials(httpx.Auth):
         self._take(answer.content)
 
     def _ask(self, secret: str, until: float) -> _Answer:
-        """Ask by a client of its own, which follows no redirection: a secret is sent nowhere twice."""
+        """Use a client of its own that follows no redirects: a secret must not be forwarded."""
         form = {**self._form, "client_secret": secret}
         limit = {UNTIL: min(until, time.monotonic() + TOKEN_LIMIT_S)}
         try:
@@ -113,34 +113,34 @@ class ClientCredentials(httpx.Auth):
             ):
                 return _Answer(response.status_code, _content(response))
         except httpx.TransportError as error:
-            raise TransientError(f"{self._told} does not answer in full: {words_of(error)}") from None
+            raise TransientError(f"{self._server} does not answer in full: {words_of(error)}") from None
         except (httpx.InvalidURL, ValueError):
-            raise ConfigurationError(f"{self._told} leads to no place: ask its owner") from None
+            raise ConfigurationError(f"{self._server} redirects to an invalid URL: ask its owner") from None
 
     @property
-    def _told(self) -> str:
+    def _server(self) -> str:
         return f"the token server {shown(httpx.URL(self._token_url))}"
 
     def _refuse(self, answer: _Answer) -> None:
-        told = f"{self._told} answers {answer.status}"
+        answered = f"{self._server} answers {answer.status}"
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in RETRIED:
-            raise TransientError(told)
+            raise TransientError(answered)
         if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
             raise ConfigurationError(
-                f"{told}, and leads elsewhere: a secret is not sent on, name as token_url where tokens are given"
+                f"{answered}, and redirects elsewhere: a secret is not forwarded, set token_url to the final endpoint"
             )
         if answer.status >= HTTPStatus.BAD_REQUEST or not isinstance(answer.content.get("access_token"), str):
             refusal = answer.content.get("error")
             code = f" ({refusal})" if isinstance(refusal, str) and refusal in REFUSALS else ""
-            raise ConfigurationError(f"{told} without a token: check client_id, scope and the key{code}")
+            raise ConfigurationError(f"{answered} without a token: check client_id, scope and the key{code}")
 
     def _take(self, content: dict[str, Any]) -> None:
-        self._token = accepted(content["access_token"], "the token that the token server gives", ascii_only=True)
+        self._token = accepted(content["access_token"], "the token of the token server", ascii_only=True)
         self._valid_until = time.monotonic() + _lifetime_s(content.get("expires_in")) - EXPIRY_MARGIN_S
 
 
 def _content(response: httpx.Response) -> dict[str, Any]:
-    """Return what a token server says, if it is JSON and not endless."""
+    """Return the content of a token server's response, if it is JSON within the limit."""
     try:
         content = orjson.loads(_start_of(response.iter_bytes()))
     except (ValueError, httpx.DecodingError):
@@ -157,8 +157,8 @@ def _start_of(pieces: Iterable[bytes]) -> bytes:
     return bytes(start[:TOKEN_LIMIT_BYTES])
 
 
-def _lifetime_s(told: object) -> float:
+def _lifetime_s(stated: object) -> float:
     try:
-        return min(float(told or LIFETIME_S), LONGEST_LIFETIME_S)  # type: ignore[arg-type]
+        return min(float(stated or LIFETIME_S), LONGEST_LIFETIME_S)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return LIFETIME_S

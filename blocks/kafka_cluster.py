@@ -14,7 +14,7 @@ from freight.addresses import is_loopback
 from freight.errors import ConfigurationError
 from freight.streaming.password import PASSWORD_CB
 
-# No other signs: behind a NUL the client reads no further, so a name would end otherwise for it than for us.
+# No other characters: the client stops reading at a NUL, so it would see another name than we check.
 PLACE = "[A-Za-z0-9._-]+:[0-9]{1,5}"
 PLACES = re.compile(f"{PLACE}(,{PLACE})*")
 EVENT_HUBS_PORT = 9093
@@ -23,22 +23,22 @@ NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9-]{4,48}[A-Za-z0-9]")
 
 
 class KafkaCluster(SecretFields, Block):
-    """Where Kafka is and how to log in to it.
+    """The servers of a Kafka cluster and the login to it.
 
-    Azure Event Hubs is a Kafka for its clients: `KafkaCluster.event_hubs` knows its port, user and encryption.
+    Azure Event Hubs speaks Kafka's protocol: `KafkaCluster.event_hubs` sets its port, user and encryption.
 
     Attributes:
-        bootstrap_servers: where to connect first, `host:port`, several separated by commas.
-        security_protocol: PLAINTEXT; SSL, which is TLS without a login; or SASL_SSL with a login over TLS.
-        sasl_mechanism: how to log in.
-        username: who logs in; `$ConnectionString` on Event Hubs.
-        password: of the user; on Event Hubs the connection string.
-        ca_location: PEM file of the authority that vouches for the servers.
-        password_secret: the password as a secret of a Key Vault, which the client follows when it changes.
-        insecure: the network is trusted: whoever sits in it reads and changes what is sent as PLAINTEXT.
+        bootstrap_servers: The servers to connect to first, as `host:port`, separated by commas.
+        security_protocol: The protocol: PLAINTEXT, SSL (TLS without a login), or SASL_SSL (with a login over TLS).
+        sasl_mechanism: The kind of login.
+        username: The user; `$ConnectionString` on Event Hubs.
+        password: The user's password; on Event Hubs the connection string.
+        ca_location: The PEM file of the servers' certificate authority.
+        password_secret: The password as a Key Vault secret; the client picks up changes.
+        insecure: True if the network is trusted: anybody in it can read and change PLAINTEXT traffic.
 
     Example:
-        Keep the cluster once, then load it by its name:
+        Save the cluster once, then load it by name:
         ```python
         from blocks.kafka_cluster import KafkaCluster
 
@@ -49,13 +49,13 @@ class KafkaCluster(SecretFields, Block):
     """
 
     _block_type_name: ClassVar[str] = "Kafka Cluster"
-    _block_type_slug: ClassVar[str] = "kafka-cluster"  # never rename: it is the key of what is stored
-    _description: ClassVar[str] = "Where Kafka, or Azure Event Hubs, is and how to log in to it."
+    _block_type_slug: ClassVar[str] = "kafka-cluster"  # never rename: it is the key of the stored blocks
+    _description: ClassVar[str] = "Servers of Kafka or Azure Event Hubs, and the login to them."
     _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://kafka.apache.org/documentation/#security")
 
-    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
+    # Never reorder: the order is part of Prefect's stored schema and of its form.
     bootstrap_servers: str = Field(
-        description="Where to connect first, as host:port; several are separated by commas.",
+        description="Servers to connect to first, as host:port, separated by commas.",
         examples=["kafka.example.org:9093", "my-namespace.servicebus.windows.net:9093"],
     )
     security_protocol: Literal["PLAINTEXT", "SASL_SSL", "SSL"] = Field(
@@ -63,22 +63,22 @@ class KafkaCluster(SecretFields, Block):
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         default="PLAIN",
-        description="How to log in with SASL_SSL; Event Hubs takes PLAIN with a connection string, or OAUTHBEARER.",
+        description="Kind of login with SASL_SSL; Event Hubs accepts PLAIN with a connection string, or OAUTHBEARER.",
     )
-    username: str | None = Field(default=None, description="Who logs in; on Event Hubs literally $ConnectionString.")
+    username: str | None = Field(default=None, description="User; on Event Hubs literally $ConnectionString.")
     password: SecretStr | None = Field(
         default=None, description="Password of the user; on Event Hubs the connection string of the namespace."
     )
     ca_location: str | None = Field(
         default=None,
-        description="PEM file of the authority that vouches for the servers; that of the system if it is empty.",
+        description="PEM file of the servers' certificate authority; empty for those of the system.",
     )
     password_secret: KeyVaultSecret | None = Field(
-        default=None, description="The password as a secret of a Key Vault, instead of the field password."
+        default=None, description="The password as a Key Vault secret, instead of the field password."
     )
     insecure: bool = Field(
         default=False,
-        description="The network is trusted: whoever sits in it reads and changes what is sent as PLAINTEXT.",
+        description="The network is trusted: anybody in it can read and change PLAINTEXT traffic.",
     )
 
     @classmethod
@@ -86,17 +86,15 @@ class KafkaCluster(SecretFields, Block):
         """Return the cluster of an Event Hubs namespace, Standard tier or above.
 
         Args:
-            namespace: its name, without the domain.
-            connection_string: of a shared access policy with the right Listen, `Endpoint=sb://…`; without one, the
-                client logs in with tokens of the identity that it runs as.
+            namespace: The name of the namespace, without the domain.
+            connection_string: The connection string of a shared access policy with the right Listen, `Endpoint=sb://…`;
+                without one, the client logs in with tokens of its own identity.
 
         Raises:
-            ConfigurationError: the name or the connection string cannot be right.
+            ConfigurationError: The name or the connection string is invalid.
         """
         if not NAMESPACE.fullmatch(namespace):
-            raise ConfigurationError(
-                "the name of an Event Hubs namespace is letters, digits and dashes: leave the rest"
-            )
+            raise ConfigurationError("the name of an Event Hubs namespace is letters, digits and dashes: omit the rest")
         place = f"{namespace}.{cloud().event_hubs[0]}:{EVENT_HUBS_PORT}"
         if connection_string is None:
             return cls(bootstrap_servers=place, security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
@@ -111,11 +109,11 @@ class KafkaCluster(SecretFields, Block):
         """Return the settings of a `KafkaSource`; they may hold the password in clear and must not be logged.
 
         Args:
-            token_source: gives the tokens of OAUTHBEARER; for Event Hubs by default those that Azure gives the identity
-                of this process.
+            token_source: The source of OAUTHBEARER tokens; for Event Hubs by default those of this process's Azure
+                identity.
 
         Raises:
-            ConfigurationError: OAUTHBEARER elsewhere than on Event Hubs without a source of tokens.
+            ConfigurationError: OAUTHBEARER outside Event Hubs has no token source.
         """
         settings = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.security_protocol}
         if self.ca_location and self.security_protocol != "PLAINTEXT":
@@ -129,7 +127,7 @@ class KafkaCluster(SecretFields, Block):
             return {"sasl.username": self.username, **self._password()}
         if token_source is None and not self._is_at_event_hubs:
             raise ConfigurationError(
-                "the Kafka cluster wants OAUTHBEARER, and only those of Event Hubs are given tokens: use SCRAM or "
+                "the Kafka cluster needs OAUTHBEARER, but only Event Hubs receives tokens: use SCRAM or "
                 "PLAIN with a password"
             )
         return {"oauth_cb": token_source or azure_tokens(self._hosts[0])}
@@ -140,7 +138,7 @@ class KafkaCluster(SecretFields, Block):
 
     @property
     def _is_at_event_hubs(self) -> bool:
-        """Whether a server is one of Event Hubs, or looks like one."""
+        """Whether a server belongs to Event Hubs, or looks like it."""
         domains = [f".{domain}" for known in CLOUDS.values() for domain in known.event_hubs]
         return any(domain in host for domain in domains for host in self._hosts)
 
@@ -153,12 +151,12 @@ class KafkaCluster(SecretFields, Block):
     def _refuse_what_cannot_work(self) -> Self:
         faults = self._fault_of_place, self._fault_of_login, self._fault_of_event_hubs, self._fault_of_network
         if fault := next(filter(None, (find() for find in faults)), None):
-            raise ConfigurationError(f"Kafka cluster: {fault}")  # not a ValueError, which would show the input
+            raise ConfigurationError(f"Kafka cluster: {fault}")  # a ValueError would show the input
         return self
 
     def _fault_of_place(self) -> str | None:
         if not PLACES.fullmatch(self.bootstrap_servers):
-            return "bootstrap_servers wants host:port, several separated by commas, without kafka:// and spaces"
+            return "bootstrap_servers needs host:port, separated by commas, without kafka:// and spaces"
         return None
 
     def _fault_of_login(self) -> str | None:
@@ -187,7 +185,7 @@ class KafkaCluster(SecretFields, Block):
 
     def _fault_of_namespace(self) -> str | None:
         if len(self._hosts) > 1:
-            return "a namespace of Event Hubs is one server, and nobody else gets its login: remove the others"
+            return "an Event Hubs namespace is one server, and no other may receive its login: remove the others"
         place = f".{cloud().event_hubs[0]}:{EVENT_HUBS_PORT}"
         if not self.bootstrap_servers.lower().endswith(place):
             return (
@@ -198,9 +196,9 @@ class KafkaCluster(SecretFields, Block):
 
     def _fault_of_its_login(self) -> str | None:
         if self.security_protocol != "SASL_SSL":
-            return f"Event Hubs wants SASL_SSL with the user {EVENT_HUBS_USER}: set security_protocol"
+            return f"Event Hubs needs SASL_SSL with the user {EVENT_HUBS_USER}: set security_protocol"
         if self.sasl_mechanism.startswith("SCRAM"):
-            return "Event Hubs knows no SCRAM: choose PLAIN with a connection string"
+            return "Event Hubs does not support SCRAM: choose PLAIN with a connection string"
         if self.sasl_mechanism == "PLAIN" and self.username != EVENT_HUBS_USER:
             return f"the user of Event Hubs is literally {EVENT_HUBS_USER}: set username"
         return None
@@ -210,6 +208,6 @@ class KafkaCluster(SecretFields, Block):
         if far is None or self.security_protocol != "PLAINTEXT" or self.insecure:
             return None
         return (
-            f"PLAINTEXT lets whoever sits in the network read and change what {far} sends: choose SASL_SSL or SSL in a "
-            "Kafka Cluster block, or trust the network, by `insecure` in the block or DPA_KAFKA_INSECURE=true"
+            f"PLAINTEXT lets anybody in the network read and change what {far} sends: choose SASL_SSL or SSL in a "
+            "Kafka Cluster block, or trust the network with `insecure` in the block or DPA_KAFKA_INSECURE=true"
         )

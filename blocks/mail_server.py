@@ -14,23 +14,23 @@ from freight.errors import ConfigurationError, TransientError
 from freight.secrets import secretly
 
 ANSWER_S = 30
-LATER = range(400, 500)  # replies of a server that may do it another time
+LATER = range(400, 500)  # replies of a server that may accept the mail later
 
 
 class MailServer(SecretFields, Block):
-    """Where mail is handed in, and who hands it in.
+    """A mail server, and the account that sends through it.
 
     Attributes:
-        host, port: of the server.
-        security: how the connection is encrypted; a login is never sent without.
-        username: who logs in; empty if the server wants no login.
-        password: of the user.
-        password_secret: the same as a secret of a Key Vault, which is read when mail is sent.
-        sender: address from which the mail comes.
-        ca_location: PEM file of the authority that vouches for the server.
+        host, port: The address of the server.
+        security: The encryption of the connection; a login is never sent without.
+        username: The user; empty if the server needs no login.
+        password: The user's password.
+        password_secret: The same as a Key Vault secret, which is read when mail is sent.
+        sender: The address of the sender.
+        ca_location: The PEM file of the server's certificate authority.
 
     Example:
-        Keep the server once, then load it by its name:
+        Save the server once, then load it by name:
         ```python
         from blocks.mail_server import MailServer
 
@@ -41,32 +41,32 @@ class MailServer(SecretFields, Block):
     """
 
     _block_type_name: ClassVar[str] = "Mail Server"
-    _block_type_slug: ClassVar[str] = "mail-server"  # never rename: it is the key of what is stored
-    _description: ClassVar[str] = "Where mail is handed in, and who hands it in."
+    _block_type_slug: ClassVar[str] = "mail-server"  # never rename: it is the key of the stored blocks
+    _description: ClassVar[str] = "A mail server, and the account that sends through it."
     _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://docs.python.org/3/library/smtplib.html")
 
-    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
+    # Never reorder: the order is part of Prefect's stored schema and of its form.
     host: str = Field(description="Name of the server.", examples=["smtp.example.org"])
     port: int = Field(default=587, ge=1, le=65_535, description="Port: usually 587 with STARTTLS, 465 with TLS.")
     security: Literal["STARTTLS", "TLS", "NONE"] = Field(
-        default="STARTTLS", description="How the connection is encrypted; NONE only for a relay that wants no login."
+        default="STARTTLS", description="Encryption of the connection; NONE only for a relay without a login."
     )
-    username: str | None = Field(default=None, description="Who logs in; empty if the server wants no login.")
+    username: str | None = Field(default=None, description="User; empty if the server needs no login.")
     password: SecretStr | None = Field(default=None, description="Password of the user.")
     password_secret: KeyVaultSecret | None = Field(
-        default=None, description="The password as a secret of a Key Vault, instead of the field password."
+        default=None, description="The password as a Key Vault secret, instead of the field password."
     )
-    sender: str = Field(description="Address from which the mail comes.", examples=["dpa@example.org"])
+    sender: str = Field(description="Address of the sender.", examples=["dpa@example.org"])
     ca_location: str | None = Field(
-        default=None, description="PEM file of the authority that vouches for the server; that of the system if empty."
+        default=None, description="PEM file of the server's certificate authority; empty for those of the system."
     )
 
     def send(self, message: EmailMessage) -> None:
-        """Hand in a message; its sender is that of this block.
+        """Send a message, with the sender of this block.
 
         Raises:
-            ConfigurationError: the server refuses the login, the sender or a recipient, or cannot be trusted.
-            TransientError: the server does not answer, or asks to come again.
+            ConfigurationError: The server refuses the login, the sender or a recipient, or cannot be trusted.
+            TransientError: The server does not answer, or asks to retry later.
         """
         del message["From"]
         message["From"] = self.sender
@@ -76,23 +76,25 @@ class MailServer(SecretFields, Block):
         except ssl.SSLError as error:
             raise ConfigurationError(f"{self._place} cannot be trusted: {error}: see ca_location") from None
         except smtplib.SMTPRecipientsRefused as error:
-            raise ConfigurationError(f"{self._place} takes no mail for {', '.join(error.recipients)}") from None
+            raise ConfigurationError(f"{self._place} accepts no mail for {', '.join(error.recipients)}") from None
         except smtplib.SMTPResponseException as error:
-            told = f"{self._place} says {error.smtp_code}: {_text(error.smtp_error)}"
-            raise (TransientError(told) if error.smtp_code in LATER else ConfigurationError(told)) from None
+            refusal = f"{self._place} says {error.smtp_code}: {_text(error.smtp_error)}"
+            raise (TransientError(refusal) if error.smtp_code in LATER else ConfigurationError(refusal)) from None
         except smtplib.SMTPNotSupportedError as error:
             raise ConfigurationError(f"{self._place}: {error}: see security, username and port") from None
         except (OSError, smtplib.SMTPException) as error:
             raise TransientError(f"{self._place} does not answer: {error}") from None
         if refused:
-            raise ConfigurationError(f"{self._place} takes no mail for {', '.join(refused)}; the others have theirs")
+            raise ConfigurationError(
+                f"{self._place} accepts no mail for {', '.join(refused)}; the others have received theirs"
+            )
 
     @property
     def _place(self) -> str:
         return f"the mail server {self.host}:{self.port}"
 
     def _hand_in(self, message: EmailMessage, password: str) -> dict[str, tuple[int, bytes]]:
-        """Return who gets no mail, and why."""
+        """Return the refused recipients, with the reasons."""
         with self._connected() as server:
             if self.username:
                 server.login(self.username, password)

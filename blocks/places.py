@@ -1,4 +1,4 @@
-"""What a flow works with: the block that it names, or what the settings of the installation say."""
+"""The systems of a flow: from the block that it names, or from the settings of the installation."""
 
 from typing import Any, NamedTuple
 
@@ -20,11 +20,11 @@ from freight.warehouse.connect import Engine, open_engine
 
 
 def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
-    """Return the settings of a Kafka client, by the name of a block or from the installation's settings.
+    """Return the settings of a Kafka client, from a named block or from the installation's settings.
 
     Raises:
-        ConfigurationError: there is no such block, or it cannot be used; or nothing names a Kafka, or one that cannot
-            be used.
+        ConfigurationError: The block does not exist or cannot be used; or the settings name no Kafka, or an unusable
+            one.
     """
     if block:
         return load_block(KafkaCluster, block).client_settings()
@@ -34,17 +34,17 @@ def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
 
 
 class WarehousePlace(NamedTuple):
-    """Where a warehouse is, and what gives its password."""
+    """The URL of a warehouse, and the source of its password."""
 
     url: str
     password: PasswordSource | None = None
 
 
 def warehouse_place(block: str | None, here: Settings) -> WarehousePlace:
-    """Return where a warehouse is, by the name of a block or from the installation's settings.
+    """Return the place of a warehouse, from a named block or from the installation's settings.
 
     Raises:
-        ConfigurationError: there is no such block, or it cannot be used.
+        ConfigurationError: The block does not exist, or cannot be used.
     """
     if block is None:
         return WarehousePlace(here.warehouse_url)
@@ -53,17 +53,17 @@ def warehouse_place(block: str | None, here: Settings) -> WarehousePlace:
 
 
 def open_warehouse(block: str | None, here: Settings) -> Engine:
-    """Return the engine of a warehouse, by the name of a block or from the installation's settings.
+    """Return the engine of a warehouse, from a named block or from the installation's settings.
 
     Raises:
-        ConfigurationError: there is no such block, or it cannot be used.
+        ConfigurationError: The block does not exist, or cannot be used.
     """
     place = warehouse_place(block, here)
     return open_engine(place.url, password=place.password)
 
 
 class BlockConnections:
-    """What sources of the catalog are reached by, as blocks of Prefect; see `Connections`."""
+    """The connections of the catalog's sources, as Prefect blocks; see `Connections`."""
 
     def database(self, name: str) -> Database:
         """Return the database of an SQL Source block."""
@@ -79,22 +79,22 @@ class BlockConnections:
 
 
 def load_block[B: Block](kind: type[B], name: str) -> B:
-    """Return a block that Prefect keeps.
+    """Return a block stored in Prefect.
 
     Raises:
-        ConfigurationError: there is no such block, or it cannot be used.
+        ConfigurationError: The block does not exist, or cannot be used.
     """
     try:
         block = kind.load(name)
     except ValueError:
         known_as = f"{kind.get_block_type_name()} block {name!r}"
         raise ConfigurationError(
-            f"there is no {known_as}: make it in Prefect under Blocks, or correct the name"
+            f"there is no {known_as}: create it in Prefect under Blocks, or correct the name"
         ) from None
     except RuntimeError as error:
         if not isinstance(error.__cause__, ValidationError):
             raise
         faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.__cause__.errors())
         raise ConfigurationError(f"the {kind.get_block_type_name()} block {name!r} cannot be used: {faults}") from None
-    assert isinstance(block, kind)  # in a flow that is not async
+    assert isinstance(block, kind)  # in a synchronous flow
     return block

@@ -1,4 +1,4 @@
-"""What all blocks do with the secrets that are typed into their forms."""
+"""The common handling of secrets that are typed into blocks' forms."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from freight.secrets import accepted
 
 
 class SecretFields(BaseModel):
-    """A block whose secrets hold no control characters, and which shows nothing of what it refuses."""
+    """A block that refuses control characters in its secrets, and never shows the refused input."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)  # what was wrong may be a secret
+    model_config = ConfigDict(hide_input_in_errors=True)  # the wrong input may be a secret
 
     @field_validator("*", mode="after")
     @classmethod

@@ -1,4 +1,4 @@
-"""A database that sources of the catalog are read from, as a Prefect block."""
+"""A database for sources of the catalog, as a Prefect block."""
 
 from typing import ClassVar, Self
 
@@ -13,7 +13,7 @@ from freight.database_urls import attributes, read_url_without_secrets
 from freight.databases import Database
 from freight.errors import ConfigurationError
 
-# Attributes of Microsoft's ODBC driver. By other ways of `Authentication=` than this one it logs in with a token.
+# Attributes of Microsoft's ODBC driver. With any other value of `Authentication=` it logs in with a token.
 BY_PASSWORD = "sqlpassword"
 ENCRYPTED = {"yes", "true", "mandatory", "strict"}
 PROVEN = {"no", "false", "0"}
@@ -22,18 +22,18 @@ UNNAMED = {"dsn", "filedsn", "failoverpartner"}
 
 
 class SqlSource(SecretFields, Block):
-    """A database that is read from and never written to, and with which password to open it.
+    """A database that DPA reads and never writes, and its password.
 
-    A PostgreSQL or MySQL on another machine has to prove by TLS that it is the one in the URL, unless the URL says
-    otherwise; so does an Azure SQL, by the default of its driver.
+    A PostgreSQL or MySQL on another machine has to prove its identity by TLS, unless the URL says otherwise; so does
+    an Azure SQL, by its driver's default.
 
     Attributes:
-        url: where it is, without a password.
-        password: of the user in the URL.
-        password_secret: the same as a secret of a Key Vault, which is read when a connection is made.
+        url: The URL, without a password.
+        password: The password of the user in the URL.
+        password_secret: The same as a Key Vault secret, which is read when a connection is made.
 
     Example:
-        Keep the database once, then load it by its name:
+        Save the database once, then load it by name:
         ```python
         from blocks.sql_source import SqlSource
 
@@ -45,13 +45,13 @@ class SqlSource(SecretFields, Block):
     """
 
     _block_type_name: ClassVar[str] = "SQL Source"
-    _block_type_slug: ClassVar[str] = "sql-source"  # never rename: it is the key of what is stored
-    _description: ClassVar[str] = "A database that is read from, and with which password to open it."
+    _block_type_slug: ClassVar[str] = "sql-source"  # never rename: it is the key of the stored blocks
+    _description: ClassVar[str] = "A database that DPA reads, and its password."
     _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://docs.sqlalchemy.org/en/20/core/engines.html#database-urls")
 
-    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
+    # Never reorder: the order is part of Prefect's stored schema and of its form.
     url: str = Field(
-        description="Where the database is, without a password. PostgreSQL has to prove who it is, by TLS.",
+        description="URL of the database, without a password. PostgreSQL has to prove its identity by TLS.",
         examples=[
             "mssql+pyodbc://reader@erp.database.windows.net/erp?driver=ODBC+Driver+18+for+SQL+Server",
             "postgresql://reader@erp.example.org/erp",
@@ -61,14 +61,14 @@ class SqlSource(SecretFields, Block):
         default=None, description="Password of the user in the URL; empty if the server needs none."
     )
     password_secret: KeyVaultSecret | None = Field(
-        default=None, description="The password as a secret of a Key Vault, instead of the field password."
+        default=None, description="The password as a Key Vault secret, instead of the field password."
     )
 
     def database(self) -> Database:
-        """Return the database; it is opened when it is read.
+        """Return the database; reading opens it.
 
         Raises:
-            ConfigurationError: there is no driver for it.
+            ConfigurationError: Its driver is not installed.
         """
         return Database(self.url, password_source(self.password, self.password_secret))
 
@@ -83,7 +83,7 @@ class SqlSource(SecretFields, Block):
 
 
 def _refuse_to_show_tokens(url: sa.URL) -> None:
-    """Refuse a URL by which the driver would take a token, and show it to others than Azure's own or unproven ones."""
+    """Refuse a URL with which the driver would send a token to a host that is not Azure's or not verified."""
     named = attributes(url)
     if all(way == BY_PASSWORD for way in named.get("authentication", [])):
         return
@@ -93,8 +93,8 @@ def _refuse_to_show_tokens(url: sa.URL) -> None:
             "SQL source"
         )
     if named.keys() & UNNAMED:
-        raise ConfigurationError("a token is sent to a host that is named: write it into the URL of the SQL source")
-    # All of them: drivers differ in which of two they take.
+        raise ConfigurationError("a token is only sent to a named host: write the host into the URL of the SQL source")
+    # All values: drivers differ in which of two they use.
     servers = [server for name in SERVER for server in named.get(name, [])] + ([url.host] if url.host else [])
     for server in servers or [""]:
         refuse_foreign(server.removeprefix("tcp:").partition(",")[0], cloud().sql)

@@ -14,7 +14,7 @@ from freight.database_urls import VERIFIED, read_url_without_secrets, servers_of
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
 
-# What a URL may say beside a token: nothing that leads to another server, or does without the proof of it.
+# Allowed parameters beside a token: none that names another server, or waives the proof of its identity.
 HARMLESS = {
     "host",
     "port",
@@ -29,19 +29,19 @@ HARMLESS = {
 
 
 class Warehouse(SecretFields, Block):
-    """Where a warehouse is and with which password to open it.
+    """The URL of a warehouse and its password.
 
-    A PostgreSQL on another machine has to prove by TLS that it is the one in the URL (`sslmode=verify-full`), unless
-    the URL says otherwise; with `entra_id` it always has to, and it is one of Azure's.
+    A PostgreSQL on another machine has to prove its identity by TLS (`sslmode=verify-full`), unless the URL says
+    otherwise; with `entra_id` it always has to, and has to be one of Azure's.
 
     Attributes:
-        url: where it is, without a password.
-        password: of the user in the URL.
-        password_secret: the same as a secret of a Key Vault, which is read when a connection is made.
-        entra_id: whether to log in with tokens of Entra ID, taken when a connection is made.
+        url: The URL, without a password.
+        password: The password of the user in the URL.
+        password_secret: The same as a Key Vault secret, which is read when a connection is made.
+        entra_id: True to log in with Entra ID tokens, fetched when a connection is made.
 
     Example:
-        Keep the warehouse once, then load it by its name:
+        Save the warehouse once, then load it by name:
         ```python
         from blocks.warehouse import Warehouse
 
@@ -52,28 +52,28 @@ class Warehouse(SecretFields, Block):
     """
 
     _block_type_name: ClassVar[str] = "Freight Warehouse"
-    _block_type_slug: ClassVar[str] = "freight-warehouse"  # never rename: it is the key of what is stored
-    _description: ClassVar[str] = "Where a warehouse is and with which password to open it."
+    _block_type_slug: ClassVar[str] = "freight-warehouse"  # never rename: it is the key of the stored blocks
+    _description: ClassVar[str] = "URL of a warehouse and its password."
     _documentation_url: ClassVar[HttpUrl] = HttpUrl("https://docs.sqlalchemy.org/en/20/core/engines.html#database-urls")
 
-    # Never reorder: the order is part of the schema that Prefect stores, and of the form that it shows.
+    # Never reorder: the order is part of Prefect's stored schema and of its form.
     url: str = Field(
-        description="Where the warehouse is, without a password. TLS is verify-full, unless ?sslmode= says otherwise.",
+        description="URL of the warehouse, without a password. TLS is verify-full, unless ?sslmode= says otherwise.",
         examples=["postgresql://dpa@db.example.org/freight", "sqlite:////data/supply_chain_dwh.sqlite"],
     )
     password: SecretStr | None = Field(
         default=None, description="Password of the user in the URL; empty if a password file or the server needs none."
     )
     password_secret: KeyVaultSecret | None = Field(
-        default=None, description="The password as a secret of a Key Vault, instead of the field password."
+        default=None, description="The password as a Key Vault secret, instead of the field password."
     )
     entra_id: bool = Field(
         default=False,
-        description="Log in with tokens of the identity that the process runs as (Microsoft Entra ID), not a password.",
+        description="Log in with tokens of the process's identity (Microsoft Entra ID), not a password.",
     )
 
     def password_source(self) -> PasswordSource | None:
-        """Return what gives `open_engine` the password, None if nothing has to."""
+        """Return the source of the password for `open_engine`; None if it needs none."""
         if self.entra_id:
             return azure_passwords()
         return password_source(self.password, self.password_secret)
@@ -91,12 +91,14 @@ class Warehouse(SecretFields, Block):
 
 
 def _refuse_to_show_tokens(url: sa.URL) -> None:
-    """Refuse a URL by which a token would go to others than Azure's own, or to one that has not proved to be it."""
+    """Refuse a URL that would send a token to a host that is not Azure's or not verified."""
     if url.get_backend_name() != "postgresql":
         raise ConfigurationError("a warehouse with entra_id is a PostgreSQL of Azure: correct url, or remove entra_id")
     if more := sorted(set(url.query) - HARMLESS):
         raise ConfigurationError(f"a token is sent over verified TLS only: remove {', '.join(more)} from url")
     if url.query.get("sslmode", VERIFIED) != VERIFIED:
-        raise ConfigurationError(f"a token is sent over verified TLS only: remove sslmode from url, or say {VERIFIED}")
+        raise ConfigurationError(
+            f"a token is sent over verified TLS only: remove sslmode from url, or set it to {VERIFIED}"
+        )
     for host in servers_of(url) or [""]:
         refuse_foreign(host, cloud().postgresql)

@@ -23,7 +23,7 @@ TIMED_OUT = r"\[timed_out\]|timed out"
 NO_HTTP = "the connection ended early, or the response is not HTTP"
 TOO_LARGE = r"over 16 MiB a page and 512 MiB in all \[too_large\]"
 NO_TOKEN = "answers 200 without a token"
-SENT_ON = r"and leads elsewhere: a secret is not sent on"
+SENT_ON = r"and redirects elsewhere: a secret is not forwarded"
 
 BY_THE_API = {
     "gzip-within-gzip": "it is compressed more than once",
@@ -33,7 +33,7 @@ BY_THE_API = {
     "many-encodings": "it is compressed more than once",
     "brotli": r"not with gzip \[unsupported\]. Remedy: let the API answer unpacked",
     "half-a-gzip": "the compressed data has no end",
-    "two-gzips": "goes on behind the end",
+    "two-gzips": "continues after the end",
     "no-gzip": "not compressed as its header says",
     "redirect-with-a-body": TOO_LARGE,
     "posted-on": "needs an HTTP API block of its own",

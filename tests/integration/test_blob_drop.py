@@ -188,7 +188,7 @@ def test_without_a_key_the_identity_of_the_machine_logs_in(
 def test_a_container_that_is_not_there_is_told(azurite: Azurite) -> None:
     told = refusal(lambda: find_files("abfs://nowhere/*.csv", HERE, opened(azurite)))
     assert told.startswith(f"missing: abfs://nowhere/*.csv: {azurite.url} has no such container")
-    assert "make the container" in told
+    assert "create the container" in told
 
 
 def test_an_account_that_is_away_is_told_and_read_when_it_is_back(own_azurite: OwnAzurite) -> None:

@@ -158,7 +158,7 @@ def test_the_secret_of_a_client_is_posted_once_and_nowhere_else(erp: Erp, new_ap
         erp.seen.clear()
         with (
             new_api("oauth2").client() as client,
-            pytest.raises(ConfigurationError, match=f"answers {status}, and leads elsewhere: a secret is not sent on"),
+            pytest.raises(ConfigurationError, match=f"answers {status}, and redirects elsewhere: a secret is not"),
         ):
             client.get("machines", follow_redirects=True)
         assert erp.seen == [("/token", erp.key)]

@@ -99,7 +99,7 @@ def test_who_knows_a_secret_goes_on_with_it_while_the_vault_is_away(
     vault.status = 503
     with caplog.at_level(logging.WARNING, "freight"):
         assert secret_of(vault).read(fresh=True) == "canary one"
-    assert f"going on with the secret '{NAME}' as it was" in caplog.text
+    assert f"going on with the cached secret '{NAME}'" in caplog.text
     assert "canary" not in caplog.text + repr(secret_of(vault)) + secret_of(vault).model_dump_json()
 
 

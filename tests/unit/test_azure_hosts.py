@@ -73,10 +73,10 @@ def test_a_drop_is_named_by_its_host_alone(url: str) -> None:
 def test_a_stand_in_on_this_machine_is_opened_by_a_key_and_never_shown_who_we_are() -> None:
     for url in ("http://127.0.0.1:10000/dpa", "https://localhost:10000/dpa"):
         assert BlobDrop(account_url=url, key=SecretStr("a2V5")).filesystem()
-        with pytest.raises(ConfigurationError, match="no other host is given a token of this identity"):
+        with pytest.raises(ConfigurationError, match="no other host may receive a token of this identity"):
             BlobDrop(account_url=url).filesystem()
     vault = KeyVault(url="https://localhost:8443")
-    with pytest.raises(ConfigurationError, match="no other host is given a token of this identity"):
+    with pytest.raises(ConfigurationError, match="no other host may receive a token of this identity"):
         vault.read("hidden")
 
 
@@ -141,11 +141,11 @@ MSI = "driver=ODBC+Driver+18+for+SQL+Server&Authentication=ActiveDirectoryMsi"
         ("mssql+pyodbc://evil.example/erp?driver=x&Authentication=ActiveDirectoryPassword", "is not below"),
         (f"mssql+pyodbc://erp.database.windows.net/erp?{MSI}&Network+Address=evil.example", "is not below"),
         (f"mssql+pyodbc://evil.example/erp?{MSI}&Authentication=SqlPassword", "'evil.example' is not below"),
-        (f"mssql+pyodbc://erp.database.windows.net/erp?{MSI}&Failover_Partner=evil.example", "a host that is named"),
+        (f"mssql+pyodbc://erp.database.windows.net/erp?{MSI}&Failover_Partner=evil.example", "a named host"),
         (f"mssql+pyodbc://erp.database.windows.net/erp?{MSI}&Encrypt=no", "over verified TLS"),
         (f"mssql+pyodbc://erp.database.windows.net/erp?{MSI}&Encrypt=Optional", "over verified TLS"),
         (f"mssql+pyodbc://erp.database.windows.net/erp?{MSI}&TrustServerCertificate=Yes", "over verified TLS"),
-        (f"mssql+pyodbc://?dsn=erp&{MSI}", "a host that is named"),
+        (f"mssql+pyodbc://?dsn=erp&{MSI}", "a named host"),
         (
             "mssql+pyodbc:///?odbc_connect=Server%3Dtcp:evil.example,1433%3BAuthentication+%3D+ActiveDirectoryDefault",
             "'evil.example' is not below",

@@ -316,4 +316,4 @@ def test_the_secret_of_a_service_principal_is_not_repeated(seen: Any, monkeypatc
     identity.error = ClientAuthenticationError(f"the secret {quote(MARK)} is none")
     text = seen(azure_passwords(identity))
     assert places(text, MARK) == []
-    assert "Azure gives no token for PostgreSQL: the secret *** is none" in text
+    assert "Azure issues no token for PostgreSQL: the secret *** is none" in text
