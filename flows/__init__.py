@@ -1,5 +1,5 @@
-"""What runs: one module for each business process; a flow only sequences tasks."""
+"""The flows: one module per business process; a flow only sequences tasks."""
 
 from freight.privacy import keep_private
 
-keep_private()  # before Prefect is imported, and wherever a run starts: as a program, or by a worker
+keep_private()  # before the import of Prefect, however a run starts: as a program or in a worker

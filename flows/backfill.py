@@ -1,6 +1,6 @@
 """Load the files of a span of days, each day in a run of its own on the work pool.
 
-What is loaded already is left alone, so a backfill that was ended goes on when it is started again.
+Loaded files are left alone, so an interrupted backfill continues when it is started again.
 """
 
 from collections.abc import Sequence
@@ -39,16 +39,16 @@ def backfill(
     catalog: Path | None = None,
     warehouse: str | None = None,
 ) -> State[Any]:
-    """Load the days of a span that have files which are not loaded, oldest first; a bad day does not stop the others.
+    """Load the days of a span that have unloaded files, oldest first; a bad day does not stop the others.
 
     Args:
         from_day: The first day, by the date in the paths of the files.
         until_day: The last day, included.
-        sources: Only these sources of the catalog; by default all whose location tells the day.
+        sources: Only these sources of the catalog; by default all with a day in their location.
         dry_run: Only show what would be loaded, in the artifact backfill-plan.
-        at_once: How many days are loaded at the same time.
-        catalog: YAML list of sources; the installation's catalog by default.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        at_once: The number of days to load at the same time.
+        catalog: The YAML list of sources; by default the catalog of this installation.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
 
     Returns:
         Completed with the plan after a dry run, else with the run of each day; Failed when one of them failed, or with
@@ -72,16 +72,16 @@ def _span(first: date, last: date) -> list[date]:
     days = (last - first).days + 1
     if not 1 <= days <= MOST_DAYS:
         raise ConfigurationError(
-            f"from_day {first} to until_day {last} is no span of 1 to {MOST_DAYS:,} days: correct the parameters"
+            f"from_day {first} to until_day {last} is not a span of 1 to {MOST_DAYS:,} days: correct the parameters"
         )
     return [first + timedelta(days=day) for day in range(days)]
 
 
 def _wanted(plans: Sequence[DayPlan]) -> dict[date, list[str]]:
-    """Return the sources that have something to load, by day."""
+    """Return the sources with something to load, by day."""
     wanted: dict[date, list[str]] = {}
     for plan in plans:
-        if plan.new or plan.fault:  # a fault may have gone by then; else the run of the day tells it
+        if plan.new or plan.fault:  # a fault may be gone by then; if not, the run of the day reports it
             wanted.setdefault(plan.day, []).append(plan.source)
     return wanted
 
@@ -97,12 +97,12 @@ def _publish(plans: Sequence[DayPlan]) -> None:
 def _headline(plans: Sequence[DayPlan]) -> str:
     wanted, days = _wanted(plans), {plan.day for plan in plans}
     files, new = sum(plan.files for plan in plans), sum(plan.new for plan in plans)
-    return f"{len(wanted)} of {len(days)} days have something to load: {new:,} of {files:,} files"
+    return f"{len(wanted)} of {len(days)} days have files to load: {new:,} of {files:,} files"
 
 
 def _ended(plans: Sequence[DayPlan], runs: Sequence[DayRun]) -> State[Any]:
     failed = [run for run in runs if not run.is_loaded]
     if not failed:
         return Completed(message=f"{_headline(plans)}; all loaded", data=runs)
-    told = [f"{len(failed)} of {len(runs)} days are not loaded", *map(str, failed[:SHOWN])]
-    return Failed(message="\n".join(told), data=runs)
+    lines = [f"{len(failed)} of {len(runs)} days are not loaded", *map(str, failed[:SHOWN])]
+    return Failed(message="\n".join(lines), data=runs)

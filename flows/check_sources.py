@@ -1,4 +1,4 @@
-"""Tell what loading the sources now would change, also of those that only blocks reach; it writes nothing."""
+"""Show what a load would change now, including sources that only blocks reach; it writes nothing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,15 +24,15 @@ SHOWN = 20  # failures in the message of a run; the artifact shows all
 def check_sources(
     sources: list[str] | None = None, catalog: Path | None = None, warehouse: str | None = None
 ) -> State[Any]:
-    """Read and validate what is new, and tell what loading it would change, as `dpa sources check` does.
+    """Read and validate new data, and show what a load would change, as `dpa sources check` does.
 
     Args:
         sources: Only these sources of the catalog.
-        catalog: YAML list of sources; the installation's catalog by default.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        catalog: The YAML list of sources; by default the catalog of this installation.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
 
     Returns:
-        Completed with the checks, Failed when something would fail, which the message names, or with the `DpaError`.
+        Completed with the checks; Failed if a load would fail, with the reasons in the message, or with the `DpaError`.
         The artifacts check-sources and check-sources-bad-rows show each file and its first bad rows.
     """
     here = load_settings()

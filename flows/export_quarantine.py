@@ -1,4 +1,4 @@
-"""Write the rows that wait in quarantine into a workbook, where people correct them."""
+"""Write the quarantined rows into a workbook for people to correct."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,17 +28,17 @@ def export_quarantine(
     rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = USUAL_ROWS,
     warehouse: str | None = None,
 ) -> State[Any]:
-    """Export what waits in quarantine; a workbook that is there stays, and so do the corrections in it.
+    """Export the rows in quarantine; an existing workbook and its corrections stay.
 
     Args:
-        folder: Where the workbook goes: a path that counts from the home folder, or a URL.
-        drop: Name of the Blob Drop block in whose account the folder lies; it then begins with abfs://.
-        source: Only rows of this source of the catalog, or this topic.
-        rows: The newest so many.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        folder: The folder for the workbook: a path relative to the home folder, or a URL.
+        drop: The name of the Blob Drop block whose account holds the folder, which then begins with abfs://.
+        source: Only rows of this source of the catalog, or of this topic.
+        rows: The number of newest rows to export.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
 
     Returns:
-        Completed with the place of the workbook, or that nothing waits; else Failed with the reason.
+        Completed with the location of the workbook, or a note that nothing waits; else Failed with the reason.
     """
     here = load_settings()
     location = f"{folder}/{book_name(datetime.now(UTC))}"

@@ -1,4 +1,4 @@
-"""Load the rows that people have corrected in workbooks of the quarantine, each once."""
+"""Load the rows that people have corrected in quarantine workbooks, each once."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -27,18 +27,18 @@ def import_quarantine(
     corrected_by: str | None = None,
     warehouse: str | None = None,
 ) -> State[Any]:
-    """Import the workbooks that were given back; one whose corrections are all loaded is moved out of the way.
+    """Import the returned workbooks; move a workbook away once all its corrections are loaded.
 
     Args:
-        location: Path, glob or URL of the workbooks; a relative path counts from the home folder.
-        archive: Folder of the same place to which workbooks go whose corrections are all loaded.
-        drop: Name of the Blob Drop block in whose account they lie; location and archive then begin with abfs://.
-        corrected_by: Who has corrected them; without it, who has saved a workbook last, as it says.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        location: The path, glob or URL of the workbooks; a relative path starts at the home folder.
+        archive: The folder, in the same place, for workbooks whose corrections are all loaded.
+        drop: The name of the Blob Drop block whose account holds them; location and archive then begin with abfs://.
+        corrected_by: The person who has corrected them; by default whoever saved each workbook last.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
 
     Returns:
-        Completed with what became of each workbook; its name is Degraded when corrected rows are still wrong.
-        Failed when a workbook cannot be used, or with the `DpaError` when the run could not go on.
+        Completed with the result for each workbook, under the name Degraded if corrected rows are still wrong.
+        Failed if a workbook cannot be used, or with the `DpaError` that stopped the run.
     """
     here = load_settings()
     run_id = RunId(str(runtime.flow_run.id))
@@ -49,10 +49,10 @@ def import_quarantine(
     ):
         by = Import(run_id, started_by(), corrected_by, _now)
         dropped = import_dropped(engine, read_catalog(here.catalog), files, by, archive, here.home)
-    told = "\n".join([f"{len(files)} workbooks", *dropped.told()])
+    message = "\n".join([f"{len(files)} workbooks", *dropped.told()])
     if dropped.failures:
-        return Failed(message=told)
-    return Completed(message=told, data=dropped, name=DEGRADED if dropped.problems else None)
+        return Failed(message=message)
+    return Completed(message=message, data=dropped, name=DEGRADED if dropped.problems else None)
 
 
 def _now() -> datetime:

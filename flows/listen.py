@@ -1,7 +1,7 @@
-"""Load a topic into the warehouse as its messages come, until somebody ends it or a rule does.
+"""Load the messages of a topic into the warehouse as they arrive, until a person or a rule stops it.
 
-A micro-batch commits its rows, quarantine, lineage and offsets in one transaction, so a listener may be ended and
-started again at any time. From the shell: `python -m flows.listen --idle-s 10`.
+A micro-batch commits its rows, quarantine, lineage and offsets in one transaction, so a listener can be stopped and
+restarted at any time. From the shell: `python -m flows.listen --idle-s 10`.
 """
 
 import argparse
@@ -36,14 +36,14 @@ from tasks.run_names import dated
 from tasks.temporary_server import guard_temporary_server, told_login
 
 LIMITS, POISON = BatchLimits(), PoisonLimits()
-MOST_ROWS = 1_000_000  # that a Kafka client gives at once
+MOST_ROWS = 1_000_000  # the most that a Kafka client returns at once
 
 Seconds = Annotated[float, Field(gt=0)]
 
 
 def _run_name() -> str:
-    told = runtime.flow_run.parameters
-    return dated(f"listen {told['topic'] or session.topic_of(told['dataset'])}")()
+    parameters = runtime.flow_run.parameters
+    return dated(f"listen {parameters['topic'] or session.topic_of(parameters['dataset'])}")()
 
 
 @flow(name="listen", flow_run_name=_run_name)
@@ -67,24 +67,24 @@ def listen(
     """Listen to a topic; a micro-batch is a plain function call, never a task.
 
     Args:
-        dataset: What the messages are, such as transactions or terminal_events; it decides on contract and table.
-        topic: Name of the topic; by default freight.transactions, freight.terminal-events and so on, by the dataset.
-        group: Consumer group. Listeners of one group share the partitions; another group reads everything again.
-        kafka: Name of a Kafka Cluster block; without one, the servers in DPA_KAFKA_BOOTSTRAP.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
-        batch_rows: Messages after which a micro-batch is committed.
-        batch_bytes: Bytes after which a micro-batch is committed.
-        batch_age_s: Seconds after which a micro-batch is committed, full or not.
-        quarantine_limit: Share of bad messages among the last ones above which the listener stops; 1 never stops it.
-        start_from: Where a group that is new starts, at the earliest message that is kept or at the latest.
-        max_run_s: Ends the listener after so many seconds.
-        idle_s: Ends the listener when no message came for so many seconds.
-        at_end: Ends the listener when everything is read.
-        simulated: Whether the simulator makes the messages; they never mix with real data.
+        dataset: The dataset of the messages, such as transactions or terminal_events; it selects contract and table.
+        topic: The name of the topic; by default freight.transactions, freight.terminal-events and so on, by dataset.
+        group: The consumer group. Listeners of one group share the partitions; another group reads everything again.
+        kafka: The name of a Kafka Cluster block; by default the servers in DPA_KAFKA_BOOTSTRAP.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
+        batch_rows: The number of messages that completes a micro-batch.
+        batch_bytes: The number of bytes that completes a micro-batch.
+        batch_age_s: The age in seconds at which a micro-batch is committed, full or not.
+        quarantine_limit: The share of bad messages among the last ones above which the listener stops; 1 never does.
+        start_from: The start of a new group, at the earliest stored message or at the latest.
+        max_run_s: The number of seconds after which the listener stops.
+        idle_s: The number of seconds without a message after which the listener stops.
+        at_end: True to stop the listener when everything is read.
+        simulated: True if the simulator makes the messages; they never mix with real data.
 
     Returns:
-        Completed when a rule ended it or somebody told it to end, with the reason and what was read; Cancelled when its
-        run was. Failed with the `DpaError` when it could not go on; what was committed stays.
+        Completed when a rule or a person stopped it, with the reason and the counts; Cancelled when its run was.
+        Failed with the `DpaError` that stopped it; committed messages stay.
     """
     stream = Stream(dataset, topic or session.topic_of(dataset), group, simulated=simulated)
     settings = ListenSettings(
@@ -119,15 +119,15 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
             )
 
         why = run_until_told(work, stop, run_id)
-    told = f"{why}; {status.now().counts}"
-    return Cancelled(message=told, data=told) if heartbeat.is_cancelled else Completed(message=told, data=told)
+    ending = f"{why}; {status.now().counts}"
+    return Cancelled(message=ending, data=ending) if heartbeat.is_cancelled else Completed(message=ending, data=ending)
 
 
 def main() -> int:
     """Run the flow in this process.
 
     Returns:
-        0 when the listener ended as it should, 2 when a setting is wrong, 1 when anything else failed, 130 when it was
+        0 when the listener ended normally, 2 if a setting is wrong, 1 if anything else failed, 130 if it was
         interrupted while it ended.
     """
     options = _parser().parse_args()
@@ -152,21 +152,21 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return a parser with an option for each parameter of the flow."""
+    """Return a parser with one option per parameter of the flow."""
     kinds = {"string": str, "integer": int, "number": float}
     parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
-    for name, told in listen.parameters.properties.items():
-        option, text = "--" + name.replace("_", "-"), told["description"].replace("%", "%%")
-        kind = told.get("type") or told["anyOf"][0]["type"]
+    for name, schema in listen.parameters.properties.items():
+        option, text = "--" + name.replace("_", "-"), schema["description"].replace("%", "%%")
+        kind = schema.get("type") or schema["anyOf"][0]["type"]
         if kind == "boolean":
             parser.add_argument(option, help=text, action="store_true")
         else:
-            parser.add_argument(option, help=text, type=kinds[kind], choices=told.get("enum"))
+            parser.add_argument(option, help=text, type=kinds[kind], choices=schema.get("enum"))
     return parser
 
 
 def _start_server_of_our_own() -> None:
-    """Start the server that Prefect gives a run which names none, such that Ctrl-C does not end it before the run."""
+    """Start Prefect's temporary server for a run without one, so that Ctrl-C does not end it before the run."""
     if not hasattr(signal, "pthread_sigmask"):
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server's process inherits it

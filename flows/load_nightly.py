@@ -52,17 +52,16 @@ def load_nightly(
     """Load all sources; a bad file is reported and does not stop the others.
 
     Args:
-        catalog: YAML list of sources; the installation's catalog by default.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        catalog: The YAML list of sources; by default the catalog of this installation.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
         sources: Only these sources of the catalog.
-        day: Only the files of this day, of sources whose location tells the day.
-        degraded_share: Share of a source's rows in quarantine above which the run ends as Degraded.
+        day: Only the files of this day, for sources with a day in their location.
+        degraded_share: The share of a source's rows in quarantine above which the run ends as Degraded.
 
     Returns:
-        Completed with the `RunReport`; its name is Degraded when something was left out, a parked file or many rows,
-        or when a fallback serves in the place of a source.
-        Failed when a file or a source failed; what could be loaded is loaded. Failed with the `DpaError` when the run
-        could not go on.
+        Completed with the `RunReport`, under the name Degraded if something was left out, a parked file or many rows,
+        or if a fallback replaced a source.
+        Failed if a file or a source failed; everything else is loaded. Failed with the `DpaError` that stopped the run.
     """
     settings = load_settings()
     chosen = read_catalog(catalog or settings.catalog).only(sources, dated=day is not None)
@@ -96,8 +95,8 @@ def _ended(report: RunReport, degraded_share: float) -> State[Any]:
 
 
 def _publish(report: RunReport) -> None:
-    told = reasons(report, "failed", "parked", "replaced", "waiting")
-    paragraphs = [headline(report), *told, *drifts(report), *remarks(report)]
+    lines = reasons(report, "failed", "parked", "replaced", "waiting")
+    paragraphs = [headline(report), *lines, *drifts(report), *remarks(report)]
     publish_table(summary_rows(report), "load-nightly-summary", *paragraphs)
 
 

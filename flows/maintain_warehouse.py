@@ -1,4 +1,4 @@
-"""Make partitions that are needed soon, and delete what is beyond its retention; what people read stays as it is."""
+"""Create partitions for the near future and delete rows past their retention; the data that people read stays."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -28,13 +28,13 @@ def maintain_warehouse(
     spool_days: Days = SPOOL_DAYS,
     warehouse: str | None = None,
 ) -> State[Any]:
-    """Do what `dpa purge` does; totals of what is deleted stay in the ledger, so reconcile can still prove the rest.
+    """Do what `dpa purge` does; totals of the deleted rows stay in the ledger, so reconcile can still prove the rest.
 
     Args:
-        quarantine_days: How long quarantined rows and failed attempts are kept.
-        lineage_days: How long is kept which run and file a row came from.
-        spool_days: How long the spool files of failed runs are kept.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        quarantine_days: The days to keep quarantined rows and failed attempts.
+        lineage_days: The days to keep the lineage of rows to runs and files.
+        spool_days: The days to keep the spool files of failed runs.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
 
     Returns:
         Completed with the deleted rows by table, or Failed with the `DpaError`.
@@ -43,5 +43,5 @@ def maintain_warehouse(
     retention = Retention(quarantine_days, lineage_days)
     with closing(open_warehouse(warehouse, here)) as engine:
         deleted = maintain(engine, here.spool, retention, spool_days, datetime.now(UTC))
-    told = [f"{name}: {count:,}" for name, count in deleted.items() if count]
-    return Completed(message=f"deleted: {', '.join(told) or 'nothing was old enough'}", data=deleted)
+    counts = [f"{name}: {count:,}" for name, count in deleted.items() if count]
+    return Completed(message=f"deleted: {', '.join(counts) or 'nothing was old enough'}", data=deleted)

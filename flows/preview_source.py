@@ -1,4 +1,4 @@
-"""Show the first rows of a source as the warehouse would have them, also of one that only a block reaches."""
+"""Show the first rows of a source as the warehouse would store them, even if only a block reaches it."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -16,25 +16,25 @@ from tasks.artifacts import publish_table
 from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
-MOST_ROWS = 100  # Prefect keeps them
+MOST_ROWS = 100  # Prefect stores them
 
 
 @flow(name="preview-source", flow_run_name=dated("preview-source"))
 @ends_in_words
 def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 10) -> State[Any]:
-    """Show the first rows of a source, loaded before or not, as `dpa sources preview` does.
+    """Show the first rows of a source, loaded or not, as `dpa sources preview` does.
 
     Args:
-        source: Of the catalog.
-        rows: So many.
+        source: A source of the catalog.
+        rows: The number of rows to show.
 
     Returns:
-        Completed, and the artifact preview-source has the rows; or Failed with the reason.
+        Completed, with the rows in the artifact preview-source; or Failed with the reason.
     """
     catalog = read_catalog(load_settings().catalog)
     location, first, bad_rows = pipeline.preview_source(
         catalog, catalog.named(source), datetime.now(UTC), rows, BlockConnections()
     )
-    told = f"{first.height} rows of {source} {location}; {bad_rows:,} rows of it break the contract"
-    publish_table(first.select(pl.all().cast(pl.String)).to_dicts(), "preview-source", told)
-    return Completed(message=told, data=first)
+    summary = f"{first.height} rows of {source} {location}; {bad_rows:,} rows of it break the contract"
+    publish_table(first.select(pl.all().cast(pl.String)).to_dicts(), "preview-source", summary)
+    return Completed(message=summary, data=first)

@@ -1,4 +1,4 @@
-"""Prove that what was counted is what the tables hold; it changes nothing."""
+"""Prove that the tables hold what the ledger counted; it changes nothing."""
 
 from typing import Any
 
@@ -23,10 +23,10 @@ def reconcile(warehouse: str | None = None) -> State[Any]:
     """Prove the ledger against the tables, the streams' offsets and every stored row, as `dpa reconcile` does.
 
     Args:
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
 
     Returns:
-        Completed when all agrees. Failed with the findings, which the message names, or with the `DpaError`.
+        Completed if everything agrees. Failed with the findings, listed in the message, or with the `DpaError`.
     """
     here = load_settings()
     with closing(open_warehouse(warehouse, here)) as engine:
@@ -34,5 +34,5 @@ def reconcile(warehouse: str | None = None) -> State[Any]:
         findings = find_broken(engine)
     if not findings:
         return Completed(message=AGREE, data=findings)
-    told = [f"{len(findings)} things do not hold", *map(str, findings[:SHOWN])]
-    return Failed(message="\n".join(told), data=findings)
+    lines = [f"{len(findings)} things do not hold", *map(str, findings[:SHOWN])]
+    return Failed(message="\n".join(lines), data=findings)

@@ -1,4 +1,4 @@
-"""Load quarantined rows and messages that keep the contract by now, each once, with the origin they always had."""
+"""Load quarantined rows and messages that now keep the contract, each once, with their original origin."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,11 +20,11 @@ from tasks.run_names import dated
 @flow(name="replay-quarantine", flow_run_name=dated("replay-quarantine"))
 @ends_in_words
 def replay_quarantine(source: str | None = None, warehouse: str | None = None) -> State[Any]:
-    """Replay what waits in quarantine; running it again changes nothing.
+    """Replay the quarantine; running it again changes nothing.
 
     Args:
         source: Only this source of the catalog, or this topic.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
 
     Returns:
         Completed with the outcome of each file and partition, or Failed with the `DpaError`.
@@ -37,8 +37,8 @@ def replay_quarantine(source: str | None = None, warehouse: str | None = None) -
     ):
         outcomes = replay(engine, read_catalog(here.catalog), run_id=run_id, source=source, clock=_now)
     replayed, waiting = (sum(of) for of in ([o.counts.read for o in outcomes], [o.waiting for o in outcomes]))
-    told = [f"{replayed} rows replayed, {waiting} still in quarantine", *map(str, outcomes)]
-    return Completed(message="\n".join(told), data=outcomes)
+    lines = [f"{replayed} rows replayed, {waiting} still in quarantine", *map(str, outcomes)]
+    return Completed(message="\n".join(lines), data=outcomes)
 
 
 def _now() -> datetime:

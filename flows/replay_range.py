@@ -1,4 +1,4 @@
-"""Read a span of a topic once more: what is loaded already stays as it is, what went missing comes back."""
+"""Read a span of a topic again: loaded messages stay unchanged, missing ones are loaded."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -35,20 +35,20 @@ def replay_range(
     until_time: datetime | None = None,
     simulated: bool = False,
 ) -> State[Any]:
-    """Read offsets or times of a topic again; positions do not move, and running it again changes nothing.
+    """Read a span of offsets or times again; positions do not move, and running it again changes nothing.
 
     Args:
-        dataset: What the messages are, such as transactions or terminal_events.
-        topic: Name of the topic; by default freight.transactions, freight.terminal-events and so on, by the dataset.
-        group: Consumer group whose messages they are; it is noted with them.
-        kafka: Name of a Kafka Cluster block; without one, the servers in DPA_KAFKA_BOOTSTRAP.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        dataset: The dataset of the messages, such as transactions or terminal_events.
+        topic: The name of the topic; by default freight.transactions, freight.terminal-events and so on, by dataset.
+        group: The consumer group to note with the messages.
+        kafka: The name of a Kafka Cluster block; by default the servers in DPA_KAFKA_BOOTSTRAP.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
         partitions: Only these partitions.
-        from_offset: First offset, in each of them.
-        until_offset: Offset after the last one, in each of them.
-        from_time: Messages sent at this instant or later.
-        until_time: Messages sent before this instant.
-        simulated: Whether the simulator makes the messages.
+        from_offset: The first offset, in each of them.
+        until_offset: The offset after the last one, in each of them.
+        from_time: Only messages sent at this instant or later.
+        until_time: Only messages sent before this instant.
+        simulated: True if the simulator makes the messages.
 
     Returns:
         Completed with the counts, or Failed with the `DpaError`.

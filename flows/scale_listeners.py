@@ -1,7 +1,7 @@
-"""Keep as many listeners of each topic as its messages need, and replace those that are gone.
+"""Keep as many listeners of each topic as its messages need, and replace dead ones.
 
-Whether a listener lives is told by its sign of life in the warehouse, so that an outage of Prefect doubles none. Runs
-of the deployment follow each other, and the next one goes on where the last one ended.
+A listener counts as alive by its heartbeat in the warehouse, so an outage of Prefect never doubles one. Runs of the
+deployment follow each other, and the next one continues where the last one ended.
 """
 
 import threading
@@ -60,27 +60,27 @@ def scale_listeners(
     period_s: Seconds = 30.0,
     max_run_s: Seconds | None = None,
 ) -> State[Any]:
-    """Start, drain and replace runs of `listen`; a deployment's parameters say which topic, Kafka and warehouse.
+    """Start, drain and replace runs of `listen`; a deployment's parameters name its topic, Kafka and warehouse.
 
     Args:
-        deployments: Deployments of listen to scale, each for a topic of its own.
-        minimum: Listeners that a topic always has; with 0 an idle one has none.
-        maximum: Listeners that a topic never has more of; never more than partitions, and one in an SQLite file.
-        lag_threshold: Messages that may wait for each listener.
-        activation_lag: With a minimum of 0, messages that may wait before the first listener is started.
-        cooldown_s: Seconds for which fewer listeners must have been enough before one is drained.
-        settle_s: Seconds between two steps up.
-        catch_up_s: Seconds within which a backlog should be gone.
-        commit_limit_s: Seconds that commits may take; where they take longer no listener is added.
-        restarts: Starts in an hour that may come to nothing before no more are tried.
-        start_limit_s: Seconds that a run may take until its listener shows a sign of life.
-        lag_limit: Messages that may wait before an event tells so; by default what all listeners may have.
-        lag_limit_s: Seconds for which more may wait before an event tells so.
-        period_s: Seconds from one look to the next.
-        max_run_s: Ends the run so many seconds after it was due.
+        deployments: The deployments of listen to scale, each for a topic of its own.
+        minimum: The least number of listeners of a topic; with 0 an idle topic has none.
+        maximum: The most listeners of a topic; never more than partitions, and one for an SQLite file.
+        lag_threshold: The number of messages that may wait per listener.
+        activation_lag: The number of messages that may wait before the first listener starts, with a minimum of 0.
+        cooldown_s: The seconds for which fewer listeners must have been enough before one is drained.
+        settle_s: The seconds between two steps up.
+        catch_up_s: The seconds within which a backlog should be gone.
+        commit_limit_s: The longest commit, in seconds, at which listeners are still added.
+        restarts: The number of failed starts in an hour after which no more are tried.
+        start_limit_s: The seconds that a run may take until its listener's first heartbeat.
+        lag_limit: The number of waiting messages above which an event reports it; by default that of all listeners.
+        lag_limit_s: The seconds for which more may wait before an event reports it.
+        period_s: The seconds between two checks.
+        max_run_s: The seconds after its due time at which the run ends.
 
     Returns:
-        Completed when its time is over or somebody told it to end. Failed with the `DpaError` when it cannot work.
+        Completed when its time is over or a person stopped it. Failed with the `DpaError` if it cannot work.
     """
     limits = ScalingLimits(
         minimum,
@@ -101,7 +101,7 @@ def scale_listeners(
 
 
 def _end(max_run_s: float | None) -> datetime | None:
-    """Return when to end: counted from when the run was due, or a late one would stand in the way of the next."""
+    """Return the end of the run, counted from its due time: otherwise a late run would delay the next one."""
     due = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
     return None if max_run_s is None else due + timedelta(seconds=max_run_s)
 
@@ -130,11 +130,11 @@ def _scaler(
     start_limit_s: float,
     period_s: float,
 ) -> Iterator[Scaler]:
-    """Give the scaler of the stream that a deployment listens to."""
-    told = deployment.parameters
-    topic = told["topic"] or topic_of(told["dataset"])
-    stream = Stream(told["dataset"], topic, told["group"], simulated=told["simulated"])
-    place, client = warehouse_place(told["warehouse"], here), kafka_client(told["kafka"], here)
+    """Yield the scaler of a deployment's stream."""
+    parameters = deployment.parameters
+    topic = parameters["topic"] or topic_of(parameters["dataset"])
+    stream = Stream(parameters["dataset"], topic, parameters["group"], simulated=parameters["simulated"])
+    place, client = warehouse_place(parameters["warehouse"], here), kafka_client(parameters["kafka"], here)
     with closing(open_engine(place.url, PATIENCE, "dpa scale", place.password)) as engine:
         scaler = Scaler(
             engine,
@@ -153,5 +153,5 @@ def _scaler(
 
 
 def _possible(limits: ScalingLimits, engine: Engine) -> ScalingLimits:
-    """Keep to one listener where the warehouse has one writer."""
+    """Limit the listeners to one if the warehouse allows one writer."""
     return limits if engine.dialect.name == "postgresql" else replace(limits, maximum=1)

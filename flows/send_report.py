@@ -1,4 +1,4 @@
-"""Write the workbook as the warehouse is now, and send it by mail."""
+"""Write the current report and send it by mail."""
 
 from email.message import EmailMessage
 from pathlib import Path
@@ -27,16 +27,16 @@ def send_report(
     """Send the supply chain report.
 
     Args:
-        recipients: Addresses; each sees the others.
-        mail_server: Name of a Mail Server block.
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
+        recipients: The mail addresses; each recipient sees the others.
+        mail_server: The name of a Mail Server block.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
 
     Returns:
-        Completed when the server has taken the mail, else Failed with the reason.
+        Completed when the server has accepted the mail, else Failed with the reason.
     """
     here = load_settings()
     if not recipients:
-        raise ConfigurationError("nobody gets the report: set the parameter recipients of the deployment")
+        raise ConfigurationError("the report has no recipients: set the parameter recipients of the deployment")
     written = write_report(warehouse, simulated=read_catalog(here.catalog).simulated)
     if isinstance(written, str):
         return Failed(message=f"the report was {written}")
@@ -49,9 +49,9 @@ def _mail(recipients: list[str], workbook: Path) -> EmailMessage:
     message["Subject"] = "Supply chain report"
     try:
         message["To"] = ", ".join(recipients)
-    except ValueError as error:  # a line end would begin another header
+    except ValueError as error:  # a line end would start another header
         raise ConfigurationError(
-            f"the parameter recipients of the deployment is no list of addresses: {error}"
+            f"the parameter recipients of the deployment is not a list of addresses: {error}"
         ) from None
     message.set_content(
         "The supply chain report is attached. Its first sheet sums up the period, and says if the data is simulated.\n"

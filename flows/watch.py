@@ -1,4 +1,4 @@
-"""Look whether something is overdue: a nightly load that is not done, a dataset that gets old. It changes nothing."""
+"""Check for overdue work: a nightly load that is not done, or a dataset that is too old. It changes nothing."""
 
 from datetime import UTC, datetime, time
 from typing import Any
@@ -19,7 +19,7 @@ from tasks.overdue import overdue_nightlies, tell
 from tasks.run_names import dated
 
 ON_TIME = "nothing is overdue"
-SIMULATED = "the warehouse holds simulated data, for which nobody waits"
+SIMULATED = "the warehouse holds simulated data, which is never overdue"
 
 
 @flow(name="watch", flow_run_name=dated("watch"))
@@ -30,17 +30,17 @@ def watch(
     nightly_by: time = time(4),
     freshness_s: dict[str, float] | None = None,
 ) -> State[Any]:
-    """Look whether the nightly load is done in time, and whether each dataset is as fresh as its contract wants.
+    """Check that the nightly load is done in time, and that each dataset is as fresh as its contract requires.
 
     Args:
-        warehouse: Name of a Freight Warehouse block; without one, the warehouse of this installation.
-        nightly_from: When the nightly load begins, in Douala.
-        nightly_by: When it has to be done, in Douala.
-        freshness_s: Other limits of age in seconds than those of the contracts, such as {"terminal_events": 86400}.
+        warehouse: The name of a Freight Warehouse block; by default the warehouse of this installation.
+        nightly_from: The start of the nightly load, in Douala time.
+        nightly_by: The deadline of the nightly load, in Douala time.
+        freshness_s: The limits of age in seconds in place of the contracts', such as {"terminal_events": 86400}.
 
     Returns:
-        Completed when nothing is overdue. Failed by the name Overdue, with a message that names each thing; Prefect has
-        got an event for each, too. Failed with the `DpaError` when it could not look.
+        Completed if nothing is overdue. Failed under the name Overdue, with a message that lists everything overdue and
+        an event in Prefect for each. Failed with the `DpaError` if the check was not possible.
     """
     here, now = load_settings(), datetime.now(UTC)
     loads = _loads(open_warehouse(warehouse, here))
@@ -53,7 +53,7 @@ def watch(
 
 
 def _loads(warehouse: Engine) -> dict[str, datetime] | None:
-    """Return when each dataset was last loaded, None if the data is simulated."""
+    """Return the last load of each dataset; None if the data is simulated."""
     with closing(warehouse) as engine:
         require_current(engine)
         with reading(engine) as connection:
@@ -63,5 +63,5 @@ def _loads(warehouse: Engine) -> dict[str, datetime] | None:
 def _state(findings: list[Overdue]) -> State[Any]:
     if not findings:
         return Completed(message=ON_TIME, data=findings)
-    told = [f"{len(findings)} overdue", *map(str, findings)]
-    return Failed(name="Overdue", message="\n".join(told), data=findings)
+    lines = [f"{len(findings)} overdue", *map(str, findings)]
+    return Failed(name="Overdue", message="\n".join(lines), data=findings)

@@ -1,1 +1,1 @@
-"""How Prefect runs the core: thin task shells with retries, names and artifacts."""
+"""Prefect tasks around the core: thin shells with retries, names and artifacts."""

@@ -1,4 +1,4 @@
-"""Prefect's API for those who have something better to do than to wait for it."""
+"""Prefect's API for callers that must not wait for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ ANSWER_S = 5.0
 
 @contextmanager
 def impatient_client() -> Iterator[SyncPrefectClient]:
-    """Give a client that fails within seconds when Prefect is away; its usual one tries for a minute or more."""
+    """Yield a client that fails within seconds if Prefect is away; its usual one retries for a minute or more."""
     with (
         temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
         get_client(sync_client=True, httpx_settings={"timeout": ANSWER_S}) as client,

@@ -1,4 +1,4 @@
-"""Artifacts of Prefect, whose interface reads every text as Markdown, also in the cells of a table."""
+"""Prefect artifacts; the interface reads all of their text as Markdown, even in table cells."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from freight.outward import markdown
 
 
 def publish_table(rows: Sequence[Mapping[str, object]], key: str, *paragraphs: str) -> None:
-    """Show rows with the run.
+    """Show rows as an artifact of the run.
 
     Args:
         rows: The cells of each row by column.
         key: The key of the artifact.
-        paragraphs: What stands above the table.
+        paragraphs: The text above the table.
     """
     cells = [{markdown(name): _cell(value) for name, value in row.items()} for row in rows]
     create_table_artifact(cells, key=key, description="\n\n".join(map(markdown, paragraphs)))

@@ -1,4 +1,4 @@
-"""The dry run of a source as a task; it is safe to repeat, since it writes nothing."""
+"""The dry run of a source as a task; repeating it is safe, since it writes nothing."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from tasks.load import RETRY, warehouse
 
 @task(name="check", task_run_name="check-{source.name}", **RETRY)
 def check(block: str | None, catalog: Catalog, source: Source) -> list[Check]:
-    """Tell how each file of a source, or what else is new in it, would end if it were loaded now."""
+    """Return the outcome that each load unit of a source would have now."""
     engine = warehouse(block)
     require_current(engine)
     return pipeline.check_source(engine, catalog, source, datetime.now(UTC), BlockConnections())

@@ -1,4 +1,4 @@
-"""Days of files as runs of the deployment `load-day`: they start, and are waited for, some at a time."""
+"""Days of files as runs of the deployment `load-day`: starts them and waits for them, some at a time."""
 
 import logging
 import time
@@ -24,7 +24,7 @@ log = logging.getLogger("freight")
 
 @dataclass(frozen=True)
 class DayRun:
-    """How the run of a day ended."""
+    """The result of a day's run."""
 
     day: date
     run: str
@@ -33,7 +33,7 @@ class DayRun:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether everything of the day is in the warehouse."""
+        """Whether all files of the day are in the warehouse."""
         return self.state == StateType.COMPLETED
 
     def __str__(self) -> str:
@@ -41,14 +41,14 @@ class DayRun:
 
 
 def run_days(parameters: Mapping[date, Mapping[str, Any]], at_once: int) -> list[DayRun]:
-    """Run the days in their order, and wait for them; a run of a day that is under way already is waited for instead.
+    """Run the days in order and wait for them; if a run of a day is already active, wait for that one.
 
     Args:
-        parameters: of the flow `load_nightly` for each day, the day itself left out.
-        at_once: how many run at the same time.
+        parameters: The parameters of the flow `load_nightly` for each day, without the day itself.
+        at_once: The number of days to run at the same time.
 
     Raises:
-        ConfigurationError: there is no such deployment.
+        ConfigurationError: The deployment does not exist.
     """
     waiting, under_way, ended = list(parameters), dict[date, UUID](), list[DayRun]()
     with get_client(sync_client=True) as client:
@@ -61,7 +61,7 @@ def run_days(parameters: Mapping[date, Mapping[str, Any]], at_once: int) -> list
             for run in _ended(client, under_way):
                 day = next(day for day, run_id in under_way.items() if run_id == run.id)
                 del under_way[day]
-                ended.append(_told(day, run))
+                ended.append(_ending(day, run))
                 log.info("backfill: %s; %d days wait", ended[-1], len(waiting))
     return sorted(ended, key=lambda run: run.day)
 
@@ -99,6 +99,6 @@ def _ended(client: SyncPrefectClient, under_way: Mapping[date, UUID]) -> list[Fl
     return client.read_flow_runs(flow_run_filter=chosen)
 
 
-def _told(day: date, run: FlowRun) -> DayRun:
+def _ending(day: date, run: FlowRun) -> DayRun:
     assert run.state
     return DayRun(day, run.name, run.state.type.value, run.state.message or "")

@@ -1,4 +1,4 @@
-"""How a flow begins and ends: with a log, and by an error that says what to do as a failed run without a traceback."""
+"""The start and end of a flow: it opens the log, and turns a `DpaError` into a failed run without a traceback."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -15,7 +15,7 @@ from tasks.log import log_run
 def ends_in_words[**P](work: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
     """Return the work of a flow, logged; a `DpaError` ends it as Failed, with the error as its message and result.
 
-    To be put below `@flow`, which sees the parameters of the work.
+    Put it below `@flow`, which then sees the parameters of the work.
     """
 
     @wraps(work)
@@ -23,7 +23,7 @@ def ends_in_words[**P](work: Callable[P, State[Any]]) -> Callable[P, State[Any]]
         try:
             log_run(load_settings().logs)
             return work(*args, **kwargs)
-        except DpaError as error:  # says what to do; the trace of calls would only hide it
+        except DpaError as error:  # its message says what to do; a traceback would only hide it
             return Failed(message=str(error), data=error)
 
     return in_words

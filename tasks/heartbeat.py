@@ -1,6 +1,6 @@
-"""What a listener tells Prefect, an event twice a minute and one artifact that is kept up to date, and what it asks.
+"""A listener's traffic with Prefect: a heartbeat event twice a minute, one artifact, and a check for cancellation.
 
-All of it happens in a thread of its own, and none of it may harm the data: Prefect may be away for as long as it likes.
+It runs in a thread of its own and cannot harm the data: Prefect may be away for any time.
 """
 
 import logging
@@ -25,19 +25,19 @@ from tasks.api import impatient_client
 log = logging.getLogger("freight")
 
 EVENT = "dpa.listener.heartbeat"
-ENDED = "dpa.listener.ended"  # in place of the last one, so that nobody waits for more
+ENDED = "dpa.listener.ended"  # replaces the last heartbeat, so that no alert waits for more
 BEAT_S = 30.0
-SHOW_S = 60.0  # between two changes of the artifact
+SHOW_S = 60.0  # between two updates of the artifact
 LAST_BEAT_S = 3.0  # for the last one, when the listener ends
 
 
 def artifact_key(topic: str) -> str:
-    """Return the key of the artifact of a topic: Prefect allows small letters, digits and dashes."""
+    """Return the key of a topic's artifact: Prefect allows lower-case letters, digits and dashes."""
     return "listen-" + re.sub(r"[^a-z0-9]+", "-", topic.lower()).strip("-")
 
 
 def stream_resource(stream: Stream) -> dict[str, str]:
-    """Return the resource that events of a stream are about."""
+    """Return the Prefect resource of a stream's events."""
     return {
         "prefect.resource.id": f"dpa.stream.{stream.group}.{stream.topic}",
         "prefect.resource.name": stream.topic,
@@ -47,13 +47,13 @@ def stream_resource(stream: Stream) -> dict[str, str]:
 
 
 class Heartbeat:
-    """Tells how a listener does, as long as the context lasts, and ends it when its run is cancelled.
+    """Reports a listener's state while the context lasts, and stops the listener when its run is cancelled.
 
-    Those who started the run do the latter at once, but not all of them: Prefect's workers give up to listen for
-    cancellations of a run for ever when the server was away for half a minute.
+    Whatever started the run usually does the latter at once, but not always: Prefect's workers stop watching a run
+    for cancellations for good once the server was away for half a minute.
 
     Attributes:
-        is_cancelled: whether the run was found to be cancelled.
+        is_cancelled: True once the run was found cancelled.
     """
 
     def __init__(self, stream: Stream, listener_id: str, run_id: UUID, status: Status, stop: threading.Event) -> None:
@@ -80,22 +80,22 @@ class Heartbeat:
         self._beat()
         while not self._ended.wait(BEAT_S):
             self._beat()
-        self._shown_at = float("-inf")  # the last one is shown in any case
+        self._shown_at = float("-inf")  # so the first one is always shown
         self._beat(ENDED)
 
     def _beat(self, event: str = EVENT) -> None:
         try:
-            told = self._status.now()
+            snapshot = self._status.now()
             with impatient_client() as prefect:
                 if time.monotonic() - self._shown_at >= SHOW_S:
-                    self._show(prefect, told)
+                    self._show(prefect, snapshot)
                     self._shown_at = time.monotonic()
                 self._end_if_cancelled(prefect)
-            self._emit(event, told)  # only if Prefect is there: it would log each event that it cannot send
+            self._emit(event, snapshot)  # only if Prefect answers: it would log each event that it cannot send
             self._is_away = False
-        except Exception as error:  # whatever it is, the data go on
+        except Exception as error:  # whatever it is, the data flow continues
             if not self._is_away:
-                log.warning("Prefect is not told how the listener does: %s: %s", type(error).__name__, error)
+                log.warning("Prefect does not get the listener's state: %s: %s", type(error).__name__, error)
             self._is_away = True
 
     def _end_if_cancelled(self, prefect: SyncPrefectClient) -> None:
@@ -104,44 +104,44 @@ class Heartbeat:
             self.is_cancelled = True
             self._stop.set()
 
-    def _emit(self, event: str, told: Snapshot) -> None:
-        """Hand an event to the thread that sends events."""
+    def _emit(self, event: str, snapshot: Snapshot) -> None:
+        """Pass an event to Prefect's sending thread."""
         resource = stream_resource(self._stream)
-        figures = {"listener": self._listener_id, **_figures(told)}
-        # The server works on two events at a time: only one that follows another is certain to come after it. Were one
-        # heartbeat lost, those that follow it would wait for long, so only the end does.
+        figures = {"listener": self._listener_id, **_figures(snapshot)}
+        # The server handles two events at a time: only an event that `follows` another one surely comes after it. If a
+        # heartbeat were lost, its followers would wait long, so only the last event follows one.
         self._before = emit_event(event, resource, payload=figures, follows=self._before if event == ENDED else None)
 
-    def _show(self, prefect: SyncPrefectClient, told: Snapshot) -> None:
-        """Make the artifact of this run, or change it."""
+    def _show(self, prefect: SyncPrefectClient, snapshot: Snapshot) -> None:
+        """Create or update the artifact of this run."""
         if self._artifact_id:
-            prefect.update_artifact(self._artifact_id, ArtifactUpdate(data=self._table(told)))
+            prefect.update_artifact(self._artifact_id, ArtifactUpdate(data=self._table(snapshot)))
             return
         key, title = artifact_key(self._stream.topic), f"{self._stream.topic}, group {self._stream.group}"
         artifact = ArtifactCreate(
-            key=key, type="markdown", description=title, data=self._table(told), flow_run_id=self._run_id
+            key=key, type="markdown", description=title, data=self._table(snapshot), flow_run_id=self._run_id
         )
         self._artifact_id = prefect.create_artifact(artifact).id
 
-    def _table(self, told: Snapshot) -> str:
-        figures = {"listener": self._listener_id, **_figures(told)}
+    def _table(self, snapshot: Snapshot) -> str:
+        figures = {"listener": self._listener_id, **_figures(snapshot)}
         rows = [f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in figures.items()]
         return "\n".join(["| | |", "|---|---|", *rows])
 
 
-def _figures(told: Snapshot) -> dict[str, Any]:
-    """Return what people and automations want to know."""
+def _figures(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the figures for people and automations."""
     return {
-        "state": told.state,
-        "lag": told.lag,
-        "rate": round(told.rate, 1),
-        "latency_s": None if told.latency_s is None else round(told.latency_s, 3),
-        "partitions": told.partitions,
-        "messages": told.messages,
-        "quarantined": told.counts.quarantined,
-        "committed_at": _instant(told.committed_at),
-        "polled_at": _instant(told.polled_at),
-        "started_at": _instant(told.started_at),
+        "state": snapshot.state,
+        "lag": snapshot.lag,
+        "rate": round(snapshot.rate, 1),
+        "latency_s": None if snapshot.latency_s is None else round(snapshot.latency_s, 3),
+        "partitions": snapshot.partitions,
+        "messages": snapshot.messages,
+        "quarantined": snapshot.counts.quarantined,
+        "committed_at": _instant(snapshot.committed_at),
+        "polled_at": _instant(snapshot.polled_at),
+        "started_at": _instant(snapshot.started_at),
     }
 
 

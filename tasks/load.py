@@ -1,4 +1,4 @@
-"""The steps of the batch load as tasks. Each is safe to repeat; only an error that may pass is worth a retry."""
+"""The steps of the batch load as tasks. Each is safe to repeat; only transient errors are retried."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from freight.warehouse.connect import Engine
 
 
 def _may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
-    """Tell Prefect to retry only what may succeed the next time."""
+    """Let Prefect retry only errors that may pass."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and may_pass(error)
 
@@ -35,20 +35,20 @@ RETRY: dict[str, Any] = {
     "retry_jitter_factor": JITTER,
     "retry_condition_fn": _may_pass,
     "cache_policy": NO_CACHE,  # these tasks have side effects
-    "persist_result": False,  # a file that is planned knows how to open its place
+    "persist_result": False,  # a planned file holds the function that opens it
 }
 
 
 @cache
 def warehouse(block: str | None = None) -> Engine:
-    """Return the engine of a warehouse, that of a block or of this installation; only a name is a parameter."""
+    """Return the engine of a block's warehouse, or of this installation's; only the name is a task parameter."""
     return open_warehouse(block, load_settings())
 
 
 def close_warehouse(block: str | None) -> None:
-    """Close the connections to a warehouse: with the last one, SQLite puts what is in its log into the file.
+    """Close the connections to a warehouse: with the last one, SQLite merges its log into the file.
 
-    A process that ends without it leaves the log, and who copies the file alone copies the state before the load.
+    Without it the log would stay, and a copy of the file alone would have the state before the load.
     """
     warehouse(block).dispose()
 
@@ -61,7 +61,7 @@ def begin_run(block: str | None, catalog: Catalog, run_id: RunId, started_by: st
 
 @task(name="plan", task_run_name="plan-{source.name}", **RETRY)
 def plan(block: str | None, catalog: Catalog, source: Source, run_id: RunId) -> SourcePlan:
-    """Find what has to be loaded of a source."""
+    """Find the load units of a source."""
     spool = load_settings().spool
     return pipeline.plan_source(
         warehouse(block), catalog, source, run_id, _now(), connections=BlockConnections(), spool=spool
@@ -77,7 +77,7 @@ def extract(planned: PlannedUnit) -> RawSpool:
 
 @task(name="transform", task_run_name="transform-{planned.unit.location}", **RETRY)
 def transform(planned: PlannedUnit, raw: RawSpool) -> ConformedSpool:
-    """Type, validate and derive within the spool."""
+    """Type, validate and derive in the spool."""
     return pipeline.transform_unit(planned, raw, _now())
 
 
@@ -89,7 +89,7 @@ def load(block: str | None, planned: PlannedUnit, spool: ConformedSpool) -> Unit
 
 @task(name="record-failure", task_run_name="record-failure-{planned.unit.location}", **RETRY)
 def record_failure(block: str | None, planned: PlannedUnit, error: SourceError) -> UnitOutcome:
-    """Write down why nothing of a file was loaded."""
+    """Record why nothing of a file was loaded."""
     return pipeline.fail_unit(warehouse(block), planned.unit, error, _now())
 
 
@@ -97,19 +97,19 @@ def record_failure(block: str | None, planned: PlannedUnit, error: SourceError) 
 def archive(
     catalog: Catalog, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
 ) -> list[UnitOutcome]:
-    """Move the files of a source that are loaded into its archive; return the outcomes, with what stays and why."""
+    """Move a source's loaded files into its archive; return the outcomes, including the files that stay and why."""
     return pipeline.archive_loaded(catalog.folder, source, files, outcomes)
 
 
 @task(name="refresh-aggregates", task_run_name="refresh-aggregates", **RETRY)
 def refresh_aggregates(block: str | None) -> int:
-    """Recompute the daily statistics that the loads have marked; return how many rows changed."""
+    """Recompute the daily statistics that the loads have marked; return the number of changed rows."""
     return aggregates.refresh_aggregates(warehouse(block))
 
 
 @task(name="finish-run", task_run_name="finish-run", **RETRY)
 def finish_run(block: str | None, report: RunReport) -> None:
-    """Note how the run ended, and drop its spool files unless something failed."""
+    """Record the end of the run, and delete its spool files unless something failed."""
     pipeline.finish_run(warehouse(block), report, _now(), load_settings().spool)
 
 

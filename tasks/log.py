@@ -1,4 +1,4 @@
-"""What the core logs, in a file and shown with its run in Prefect. The core itself knows nothing of the latter."""
+"""Sends the core's log to a file and to the run in Prefect; the core itself does not know Prefect."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ from freight.log import log_to_file
 
 
 class _RunLog(APILogHandler):
-    """Sends what is logged within a run to Prefect; outside there is no run to show it with."""
+    """Sends the log records of a run to Prefect, and drops those outside a run."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""
@@ -19,9 +19,9 @@ class _RunLog(APILogHandler):
 
 
 def log_run(folder: Path) -> Path:
-    """Send what the core logs to `dpa.log` in a folder and to Prefect; calling it again changes nothing.
+    """Send the core's log to `dpa.log` in a folder and to Prefect; calling it again changes nothing.
 
-    A thread belongs to a run if it has the context of the one that made it, as those of the core have.
+    A thread belongs to a run if it inherits the context of its creator, as the core's threads do.
     """
     core = logging.getLogger("freight")
     if not any(isinstance(handler, _RunLog) for handler in core.handlers):

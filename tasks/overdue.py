@@ -1,4 +1,4 @@
-"""Which nightly loads Prefect still waits for, and how it is told of what is overdue."""
+"""Finds the nightly loads that Prefect still waits for, and sends events about overdue work."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -13,18 +13,18 @@ from prefect.events import emit_event
 from freight.care.overdue import Night, Overdue
 
 OVERDUE = "dpa.overdue"
-DONE = [StateType.COMPLETED, StateType.FAILED]  # a run that Failed has told so, and has loaded what it could
+DONE = [StateType.COMPLETED, StateType.FAILED]  # a Failed run has raised an alert itself, and has loaded what it could
 
 
 def overdue_nightlies(flow: str, night: Night) -> list[Overdue]:
-    """Return the deployments of a flow that have a schedule and of which no run ended in a night or since.
+    """Return the scheduled deployments of a flow that have had no finished run since the start of a night.
 
-    Those that were made during the night or after it do not count. Prefect is asked and not the warehouse: it knows
-    what is scheduled, and which run is a nightly one.
+    Deployments created during the night or later do not count. The source is Prefect and not the warehouse: Prefect
+    knows the schedules, and which run is a nightly one.
 
     Args:
-        flow: name of the flow.
-        night: when a run had to begin and to end.
+        flow: The name of the flow.
+        night: The span in which a run had to begin and end.
     """
     with get_client(sync_client=True) as prefect:
         waiting = [
@@ -35,7 +35,7 @@ def overdue_nightlies(flow: str, night: Night) -> list[Overdue]:
 
 
 def _scheduled(prefect: SyncPrefectClient, flow: str, before: datetime) -> Iterator[tuple[str, UUID]]:
-    """Give the deployments of a flow that have started by themselves for some time."""
+    """Yield the deployments of a flow whose schedule has been active for some time."""
     named = FlowFilter.model_validate({"name": {"any_": [flow]}})
     for found in prefect.read_deployments(flow_filter=named):
         is_active = not found.paused and any(schedule.active for schedule in found.schedules)
@@ -54,7 +54,7 @@ def _is_done(prefect: SyncPrefectClient, deployment_id: UUID, night: Night) -> b
 
 
 def tell(findings: Sequence[Overdue]) -> None:
-    """Send an event for each thing that is overdue; an alert waits for them, and tells the same thing once in hours."""
+    """Send an event for each overdue finding; an alert reacts to them, and repeats the same one only after hours."""
     for found in findings:
         resource = {"prefect.resource.id": f"dpa.overdue.{found.key}", "prefect.resource.name": found.name}
         emit_event(OVERDUE, resource, payload={"reason": found.reason})

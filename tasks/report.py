@@ -1,4 +1,4 @@
-"""The workbook: writing it, and sending it. A report that cannot be written never harms the load."""
+"""Writes and sends the report workbook. A report that cannot be written never harms the load."""
 
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -17,19 +17,19 @@ from tasks.load import RETRY, warehouse
 
 @task(name="write-report", task_run_name="write-report", cache_policy=NO_CACHE)
 def write_report(block: str | None, *, simulated: bool) -> Path | str:
-    """Write the workbook of the warehouse; return its path, or why there is none."""
+    """Write the report of the warehouse; return its path, or the reason why there is none."""
     path = load_settings().reports / WORKBOOK_NAME
     try:
         return write_workbook(warehouse(block), path, simulated=simulated, now=datetime.now(UTC))
     except DpaError as error:
         get_run_logger().error("no report was written: %s", error)
         return f"not written: {error}"
-    except Exception as error:  # the data is loaded and proved; a fault in drawing it must not fail the run
+    except Exception as error:  # the data is loaded and proved; an error in the report must not fail the run
         get_run_logger().exception("no report was written")
         return f"not written: {type(error).__name__}: {error}"
 
 
 @task(name="send", task_run_name="send", **RETRY)
 def send(block: str, message: EmailMessage) -> None:
-    """Hand in a message at the mail server of a block."""
+    """Send a message through the mail server of a block."""
     load_block(MailServer, block).send(message)

@@ -1,4 +1,4 @@
-"""Prefect as a scaler needs it: the runs of a deployment of `listen`, events, and an artifact that shows decisions."""
+"""Prefect for the scaler: the runs of a deployment of `listen`, events, and an artifact that shows decisions."""
 
 import inspect
 import time
@@ -47,10 +47,10 @@ PHASES: dict[StateType, Phase] = {
     StateType.CRASHED: "failed",
 }
 UNFINISHED = [state for state, phase in PHASES.items() if phase not in ("ended", "failed")]
-SAME_STREAM = ("dataset", "topic", "group")  # a run of the deployment may have been started for another one
-DUE = timedelta(minutes=1)  # a run that is scheduled for later starts nothing now
+SAME_STREAM = ("dataset", "topic", "group")  # a run of the deployment may have been started for another stream
+DUE = timedelta(minutes=1)  # a run that is scheduled for later does not count
 KEY = "scale-listeners"
-SHOW_S = 60.0  # between two changes of the artifact if nothing is done
+SHOW_S = 60.0  # between two updates of the artifact without a step
 SHOWN = 20  # steps in the artifact
 
 
@@ -59,7 +59,7 @@ class ListenDeployment:
     """A deployment of `listen`.
 
     Attributes:
-        parameters: of its runs, those that it leaves out included.
+        parameters: The parameters of its runs, defaults included.
     """
 
     deployment_id: UUID
@@ -70,10 +70,10 @@ def read_deployment(name: str, flow: Flow[..., Any]) -> ListenDeployment:
     """Return a deployment of a flow by its name, `flow/deployment`.
 
     Raises:
-        ConfigurationError: there is no such deployment.
-        TransientError: Prefect is away.
+        ConfigurationError: The deployment does not exist.
+        TransientError: Prefect does not answer.
     """
-    with _told(f"the deployment {name}"), impatient_client() as prefect:
+    with _our_errors(f"the deployment {name}"), impatient_client() as prefect:
         found = prefect.read_deployment_by_name(name)
     bound = inspect.signature(flow.fn).bind(**found.parameters)
     bound.apply_defaults()
@@ -81,7 +81,7 @@ def read_deployment(name: str, flow: Flow[..., Any]) -> ListenDeployment:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _our_errors(what: str) -> Iterator[None]:
     try:
         yield
     except ObjectNotFound:
@@ -102,20 +102,20 @@ class PrefectRuns:
         wanted = {"operator": "or_", "state": states, "end_time": {"after_": since}}
         unfinished_or_new = FlowRunFilter.model_validate(wanted)
         mine = DeploymentFilter(id=DeploymentFilterId(any_=[self._deployment.deployment_id]))
-        with _told("the runs of listeners"), impatient_client() as prefect:
+        with _our_errors("the runs of listeners"), impatient_client() as prefect:
             found = prefect.read_flow_runs(
                 flow_run_filter=unfinished_or_new, deployment_filter=mine, sort=FlowRunSort.START_TIME_DESC
             )
         return [_seen(run) for run in found if self._is_mine(run)]
 
     def _is_mine(self, run: FlowRun) -> bool:
-        told = {**self._deployment.parameters, **run.parameters}
+        parameters = {**self._deployment.parameters, **run.parameters}
         is_due = run.expected_start_time is None or run.expected_start_time <= datetime.now(UTC) + DUE
-        return is_due and all(told[name] == self._deployment.parameters[name] for name in SAME_STREAM)
+        return is_due and all(parameters[name] == self._deployment.parameters[name] for name in SAME_STREAM)
 
     def start(self) -> None:
         """See `Orchestrator`."""
-        with _told(f"the deployment of {self._stream.topic}"), impatient_client() as prefect:
+        with _our_errors(f"the deployment of {self._stream.topic}"), impatient_client() as prefect:
             prefect.create_flow_run_from_deployment(self._deployment.deployment_id)
 
     def settle(self, settling: Settling) -> None:
@@ -123,7 +123,7 @@ class PrefectRuns:
         state: State[Any] = (
             Cancelled(message=settling.reason) if settling.cancelled else Crashed(message=settling.reason)
         )
-        with _told(f"the run {settling.run_id}"), impatient_client() as prefect:
+        with _our_errors(f"the run {settling.run_id}"), impatient_client() as prefect:
             prefect.set_flow_run_state(UUID(settling.run_id), state)
 
     def alert(self, kind: AlertKind, reason: str) -> None:
@@ -139,7 +139,7 @@ def _seen(run: FlowRun) -> RunSeen:
 
 
 class Board:
-    """Shows how streams are scaled in one artifact of the run: where each stands, and the latest steps."""
+    """Shows the scaling of all streams in one artifact of the run: the state of each, and the latest steps."""
 
     def __init__(self, run_id: UUID) -> None:
         self._run_id = run_id
@@ -150,14 +150,14 @@ class Board:
         self._shown_at = float("-inf")
 
     def show(self, stream: Stream, look: Look) -> None:
-        """Show a look; while Prefect is away a later one is shown."""
+        """Show a check; if Prefect is away, a later one is shown."""
         self._looks[stream.topic] = look
         is_news = self._said.get(stream.topic) != look.told
         self._said[stream.topic] = look.told
         if is_news:
             self._steps.appendleft(f"{look.seen.now:%H:%M:%S} {stream.topic}: {look.told}")
         if is_news or time.monotonic() - self._shown_at >= SHOW_S:
-            with suppress(TransientError), _told("the artifact of this run"), impatient_client() as prefect:
+            with suppress(TransientError), _our_errors("the artifact of this run"), impatient_client() as prefect:
                 self._write(prefect)
                 self._shown_at = time.monotonic()
 

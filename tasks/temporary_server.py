@@ -1,4 +1,4 @@
-"""The server that Prefect starts for a process that names none."""
+"""The temporary server that Prefect starts for a process without a server."""
 
 import os
 import secrets
@@ -13,37 +13,37 @@ from freight.errors import ConfigurationError
 
 
 def new_login() -> str:
-    """Return a user and a password that nobody guesses, as `user:password`."""
+    """Return a user and a random password, as `user:password`."""
     return f"dpa:{secrets.token_urlsafe(24)}"
 
 
 def guard_temporary_server() -> None:
-    """Let the server of this process answer this process alone; does nothing where settings name a server.
+    """Protect this process's temporary server with a password; do nothing if the settings name a server.
 
-    It listens on loopback, which every page in a browser of this machine reaches, and has the blocks of its user.
-    To be called before anything asks Prefect.
+    It listens on loopback, which every page in a browser on this machine reaches, and holds the blocks of its user.
+    Call this before any use of Prefect's API.
     """
-    if get_current_settings().api.url:  # an empty one names none, for Prefect as well
+    if get_current_settings().api.url:  # an empty one names none, for Prefect too
         return
     login = new_login()
     os.environ.setdefault(
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"
-    )  # 20 s are too few on a busy machine
+    )  # 20 s are not enough on a busy machine
     os.environ |= {
         "PREFECT_SERVER_API_AUTH_STRING": login,
         "PREFECT_API_AUTH_STRING": login,
-        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "",  # it has no interface, so no page needs it
-        "PREFECT_CLIENT_METRICS_ENABLED": "false",  # a run would open a port to everybody
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "",  # no page needs it, since it has no interface
+        "PREFECT_CLIENT_METRICS_ENABLED": "false",  # otherwise a run opens a port to everybody
     }
     refresh_global_settings_context()
 
 
 @contextmanager
 def told_login() -> Iterator[None]:
-    """Say what to do where a server wants a login that this process does not know.
+    """Explain what to do if a server asks for a login that this process does not have.
 
     Raises:
-        ConfigurationError: in place of the refusal of the server.
+        ConfigurationError: In place of the server's refusal.
     """
     try:
         yield
@@ -51,6 +51,6 @@ def told_login() -> Iterator[None]:
         if error.response.status_code != httpx.codes.UNAUTHORIZED:
             raise
         raise ConfigurationError(
-            f"Prefect at {get_current_settings().api.url} wants a login: tell this shell that of `make up` by "
+            f"Prefect at {get_current_settings().api.url} asks for a login: give this shell the one of `make up` with "
             "`. .prefect/login.sh`, set PREFECT_API_AUTH_STRING, or unset PREFECT_API_URL"
         ) from None

@@ -57,7 +57,7 @@ def stored(corridor: Corridor) -> list[str]:
 def test_a_dry_run_tells_what_would_be_loaded_and_loads_nothing(corridor: Corridor) -> None:
     state = run()
     assert state.is_completed()
-    told = "3 of 4 days have something to load: 3 of 3 files"
+    told = "3 of 4 days have files to load: 3 of 3 files"
     assert state.message == f"dry run, nothing was loaded. {told}"
     shown = str(Artifact.get("backfill-plan"))
     assert told in shown
@@ -124,7 +124,7 @@ def test_days_are_loaded_in_runs_of_their_own_and_only_what_is_missing(corridor:
     write_day(corridor, 2)
     again = run(dry_run=False)
     assert again.is_completed(), again.message
-    assert again.message == "1 of 4 days have something to load: 1 of 3 files; all loaded"
+    assert again.message == "1 of 4 days have files to load: 1 of 3 files; all loaded"
     assert stored(corridor) == ["TRX-1", "TRX-2", "TRX-4"]
     assert pool.executed == ["load 2026-02-02", "load 2026-02-04", "load 2026-02-02"]
 
@@ -150,7 +150,7 @@ def test_a_backfill_that_cannot_be_says_why(home: Path, monkeypatch: pytest.Monk
         assert "there is no deployment load-nightly/nowhere" in str(run(dry_run=False).message)
     backwards = backfill(LAST, FIRST, return_state=True)
     assert backwards.is_failed()
-    assert "from_day 2026-02-04 to until_day 2026-02-01 is no span" in str(backwards.message)
+    assert "from_day 2026-02-04 to until_day 2026-02-01 is not a span" in str(backwards.message)
     assert "the catalog has no source 'rail': it has erp" in str(run(sources=["rail"]).message)
     undated = {**SOURCE, "location": "erp/*.csv"}
     (home / "catalog.yaml").write_text(yaml.safe_dump({"sources": [undated]}), encoding="utf-8")

@@ -152,7 +152,7 @@ def test_the_artifact_of_any_topic_has_a_key_that_prefect_takes(topic: str, key:
     ("named", "message"),
     [
         ({}, "no Kafka is named: set DPA_KAFKA_BOOTSTRAP to host:port, or name a Kafka Cluster block"),
-        ({"kafka": "nowhere"}, "there is no Kafka Cluster block 'nowhere': make it in Prefect under Blocks"),
+        ({"kafka": "nowhere"}, "there is no Kafka Cluster block 'nowhere': create it in Prefect under Blocks"),
         ({"kafka": "here", "warehouse": "nowhere"}, "there is no Freight Warehouse block 'nowhere'"),
         ({"kafka": "no-file"}, "the Kafka client refuses its settings"),
         ({"kafka": "unfinished"}, "SASL_SSL with PLAIN needs a username"),
@@ -503,7 +503,7 @@ def test_the_data_go_on_while_prefect_is_away_and_the_run_can_be_cancelled_after
     assert str(state.message).startswith(f"told to stop; read {load.sent}, inserted {load.sent}, ")
     assert meanwhile > away_s / pause_s * 100
     assert len(artifacts_of(prefect, run_id)) == 1
-    assert (tmp_path / "logs" / "dpa.log").read_text(encoding="utf-8").count("Prefect is not told") == 1
+    assert (tmp_path / "logs" / "dpa.log").read_text(encoding="utf-8").count("Prefect does not get") == 1
     assert reconcile(engine) == []
     measured(f"{meanwhile} of {load.sent} messages loaded while Prefect was away for {away_s:.0f} s, doubled 0")
 
@@ -581,7 +581,7 @@ def test_a_prefect_that_fails_is_told_once_and_harms_nothing(
     assert run_flow(topic=topic, at_end=True).is_completed()
     assert count(warehouse_here, "fact_transactions") == 1_000
     log = (home / "logs" / "dpa.log").read_text(encoding="utf-8")
-    assert log.count("Prefect is not told how the listener does: RuntimeError: no artifacts today") == 1
+    assert log.count("Prefect does not get the listener's state: RuntimeError: no artifacts today") == 1
 
 
 def test_what_goes_wrong_in_any_thread_is_in_the_log_of_the_run(
@@ -603,7 +603,7 @@ def test_what_goes_wrong_in_any_thread_is_in_the_log_of_the_run(
     for said in (
         f"{topic} waits: not today",  # the thread that commits
         "daily statistics: not today",
-        "Prefect is not told how the listener does: TransientError: not today",
+        "Prefect does not get the listener's state: TransientError: not today",
         f"{topic}: everything is read",  # the loop
     ):
         logged_within(prefect, run_of(prefect, state).id, said)

@@ -93,7 +93,7 @@ def test_a_table_is_reached_by_the_block_that_the_catalog_names(corridor: Corrid
     assert corridor.catalog.sources
     state = run_flow()
     assert state.is_failed()
-    assert "there is no SQL Source block 'erp-azure': make it in Prefect under Blocks" in str(state.message)
+    assert "there is no SQL Source block 'erp-azure': create it in Prefect under Blocks" in str(state.message)
     assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-1", 1)]
     SqlSource(url=url).save("erp-azure")
     assert run_flow().is_completed()

@@ -120,7 +120,7 @@ def test_a_report_that_cannot_be_sent_fails_with_the_reason(server: MailServer, 
     assert "there is no Mail Server block 'nowhere'" in str(send_report(READERS, "nowhere", return_state=True).message)
     assert "set the parameter recipients" in str(send_report([], return_state=True).message)
     more = send_report(["chief@example.org\nBcc: thief@example.org"], return_state=True)
-    assert "the parameter recipients of the deployment is no list of addresses" in str(more.message)
+    assert "the parameter recipients of the deployment is not a list of addresses" in str(more.message)
     assert postman.messages == []
     server.save("refusing", overwrite=True)
     postman.answer = "554 we take no attachments"
@@ -132,10 +132,10 @@ def test_a_report_that_cannot_be_sent_fails_with_the_reason(server: MailServer, 
 def test_what_may_work_another_time_is_told_from_what_will_not(server: MailServer, postman: Postman) -> None:
     message = EmailMessage()
     message["To"] = "nobody@example.org"
-    with pytest.raises(ConfigurationError, match=r"takes no mail for nobody@example\.org"):
+    with pytest.raises(ConfigurationError, match=r"accepts no mail for nobody@example\.org"):
         server.send(message)
     message.replace_header("To", "nobody@example.org, chief@example.org")
-    with pytest.raises(ConfigurationError, match=r"takes no mail for nobody@example\.org; the others have theirs"):
+    with pytest.raises(ConfigurationError, match=r"accepts no mail for nobody@example\.org; the others have received"):
         server.send(message)
     message.replace_header("To", "chief@example.org")
     with pytest.raises(ConfigurationError, match=r"535"):

@@ -106,7 +106,7 @@ def test_who_calls_a_server_without_its_login_is_told_where_it_is(command: str, 
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert f"error: Prefect at {server_that_refuses} wants a login" in done.stderr
+    assert f"error: Prefect at {server_that_refuses} asks for a login" in done.stderr
     assert "`. .prefect/login.sh`" in done.stderr
 
 
