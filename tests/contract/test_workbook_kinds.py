@@ -149,7 +149,7 @@ def test_a_word_document_is_no_workbook(tmp_path: Path) -> None:
     write_parts(tmp_path / "a.xlsx", {"word/document.xml": b"<w/>"})
     assert "a Word document" in refusal_of(tmp_path / "a.xlsx").message
     write_parts(tmp_path / "a.ods", {"content.xml": b"<office><body><text/></body></office>"})
-    assert "no spreadsheet" in refusal_of(tmp_path / "a.ods").message
+    assert "not a spreadsheet" in refusal_of(tmp_path / "a.ods").message
 
 
 ENCRYPTED = b'<manifest><file-entry full-path="content.xml"><encryption-data/></file-entry></manifest>'
