@@ -51,7 +51,7 @@ BY_THE_TOKEN_SERVER = {
     **dict.fromkeys(("gzip-within-gzip", "gzip", "deflate", "many-encodings", "brotli", "half-a-gzip"), NO_TOKEN),
     **dict.fromkeys(("gzip-on-two-lines", "two-gzips", "no-gzip", "body", "many-links"), NO_TOKEN),
     **dict.fromkeys(("redirect-with-a-body", "posted-on", "redirect-loop", "dripping-redirect"), SENT_ON),
-    "redirect-to-nowhere": "leads to no place: ask its owner",
+    "redirect-to-nowhere": "redirects to an invalid URL: ask its owner",
     "refused-with-a-body": "answers 401 without a token",
     "missing-with-a-body": "answers 404 without a token",
     "broken-with-a-body": "answers 500",
