@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import batched
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -15,7 +16,36 @@ AGGREGATOR_LOCK = 0x44504101  # any number that nothing else locks: one aggregat
 DAYS_PER_STATEMENT = 500
 EPOCH_DAY = date(1970, 1, 1)
 
-Stats = dict[tuple[int, str], tuple[object, ...]]
+
+class SiteDay(NamedTuple):
+    """A local day at a site; the day counts from 1970-01-01."""
+
+    day_number: int
+    site_location: str
+
+    def __str__(self) -> str:
+        return f"day {self.day_number}, {self.site_location}"
+
+
+class SiteStats(NamedTuple):
+    """What happened at a site in a day.
+
+    Attributes:
+        total_transactions: The number of transactions.
+        total_volume: The freight moved, in tonnes.
+        total_alerts: The number of critical alerts.
+        active_machines: The number of machines that have transactions.
+        as_of: The instant that the newest of them speaks for.
+    """
+
+    total_transactions: int
+    total_volume: float
+    total_alerts: int
+    active_machines: int
+    as_of: datetime
+
+
+Stats = dict[SiteDay, SiteStats]
 
 
 def has_marks(engine: sa.Engine) -> bool:
@@ -39,8 +69,8 @@ def refresh_aggregates(engine: sa.Engine, *, wait: bool = True) -> int:
         taken = connection.execute(
             dirty_marks.delete().returning(dirty_marks.c.day_number, dirty_marks.c.site_location)
         )
-        marks = {(day, site) for day, site in taken}
-        days = sorted({day for day, _ in marks})
+        marks = {SiteDay(*mark) for mark in taken}
+        days = sorted({mark.day_number for mark in marks})
         return sum(_refresh_days(connection, part, marks) for part in batched(days, DAYS_PER_STATEMENT))
 
 
@@ -51,7 +81,7 @@ def _is_alone(connection: sa.Connection, *, wait: bool) -> bool:
     return bool(connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(AGGREGATOR_LOCK))).scalar_one())
 
 
-def _refresh_days(connection: sa.Connection, days: Sequence[int], marks: set[tuple[int, str]]) -> int:
+def _refresh_days(connection: sa.Connection, days: Sequence[int], marks: set[SiteDay]) -> int:
     wanted = {key: row for key, row in recompute(connection, days).items() if key in marks}
     stored = {key: row for key, row in stored_stats(connection, days).items() if key in marks}
     stale = [key for key in stored if not same_stats(stored[key], wanted.get(key))]
@@ -68,7 +98,7 @@ def _refresh_days(connection: sa.Connection, days: Sequence[int], marks: set[tup
     return len(stale) + sum(1 for key in wanted if key not in stored)
 
 
-def same_stats(one: tuple[object, ...] | None, other: tuple[object, ...] | None) -> bool:
+def same_stats(one: SiteStats | None, other: SiteStats | None) -> bool:
     """Whether two statistics agree; a sum of doubles depends on the order of its terms, so 1e-9 is no difference."""
     if one is None or other is None:
         return one is other
@@ -80,10 +110,7 @@ def _close(a: object, b: object) -> bool:
 
 
 def recompute(connection: sa.Connection, days: Sequence[int] | None = None) -> Stats:
-    """Return the statistics that follow from the facts, of some days or of all.
-
-    The value holds total_transactions, total_volume (tonnes), total_alerts, active_machines, as_of.
-    """
+    """Return the statistics that follow from the facts, of some days or of all."""
     facts = metadata.tables["fact_transactions"]
     # Grouped by machine first: to count the distinct machines of millions of facts, PostgreSQL would sort them all.
     # SQLite sorts anyway, fastest by the column that differs most.
@@ -107,35 +134,23 @@ def recompute(connection: sa.Connection, days: Sequence[int] | None = None) -> S
         sa.func.count(),
         sa.func.max(part.origin_us),
     ).group_by(part.day_number, part.site_location)
-    return {(row[0], row[1]): (*row[2:6], instant_of(row[6])) for row in connection.execute(query)}
+    return {
+        SiteDay(day, site): SiteStats(transactions, volume_t, alerts, machines, instant_of(origin_us))
+        for day, site, transactions, volume_t, alerts, machines, origin_us in connection.execute(query)
+    }
 
 
 def stored_stats(connection: sa.Connection, days: Sequence[int] | None = None) -> Stats:
-    """Return the statistics as stored, in the shape of `recompute`."""
+    """Return the statistics as stored, of some days or of all."""
     stats = aggr_daily_site_stats
-    query = sa.select(
-        stats.c.day_number,
-        stats.c.site_location,
-        stats.c.total_transactions,
-        stats.c.total_volume,
-        stats.c.total_alerts,
-        stats.c.active_machines,
-        stats.c.as_of,
-    )
+    query = sa.select(*(stats.c[name] for name in (*SiteDay._fields, *SiteStats._fields)))
     if days is not None:
         query = query.where(stats.c.day_number.in_(days))
-    return {(row[0], row[1]): tuple(row[2:]) for row in connection.execute(query)}
+    return {SiteDay(day, site): SiteStats(*figures) for day, site, *figures in connection.execute(query)}
 
 
-def _stats_row(key: tuple[int, str], row: tuple[object, ...]) -> dict[str, object]:
-    names = ("total_transactions", "total_volume", "total_alerts", "active_machines", "as_of")
-    day, site = key
-    return {
-        "day_number": day,
-        "site_location": site,
-        "transaction_date": day_of(day),
-        **dict(zip(names, row, strict=True)),
-    }
+def _stats_row(key: SiteDay, row: SiteStats) -> dict[str, object]:
+    return {**key._asdict(), "transaction_date": day_of(key.day_number), **row._asdict()}
 
 
 def day_of(day_number: int) -> date:

@@ -7,7 +7,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from freight.contracts import Contract, contracts
-from freight.warehouse.aggregates import recompute, same_stats, stored_stats
+from freight.warehouse.aggregates import SiteDay, recompute, same_stats, stored_stats
 from freight.warehouse.reconcile_streams import broken_partitions, overfull_batches
 from freight.warehouse.schema import dirty_marks, metadata
 
@@ -134,9 +134,9 @@ def _streams(connection: sa.Connection) -> list[Finding]:
 def _statistics(connection: sa.Connection) -> list[Finding]:
     wanted, stored = recompute(connection), stored_stats(connection)
     marks = connection.execute(sa.select(dirty_marks.c.day_number, dirty_marks.c.site_location))
-    marked = {(day, site) for day, site in marks}
+    marked = {SiteDay(*mark) for mark in marks}
     return [
-        Finding("daily statistics follow from the facts", f"day {key[0]}, {key[1]}", wanted.get(key), stored.get(key))
+        Finding("daily statistics follow from the facts", str(key), wanted.get(key), stored.get(key))
         for key in sorted(wanted.keys() | stored.keys())
         if key not in marked and not same_stats(wanted.get(key), stored.get(key))
     ]
