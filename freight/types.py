@@ -13,7 +13,9 @@ Cause = Literal["load", "replay", "import"]
 
 GapKind = Literal["retention", "recreated", "truncated"]
 
-ReasonCode = Literal[
+# Why a row cannot be used, where a reader, a stream or the warehouse says so; a rule that a row breaks has its code in
+# `freight.contracts.rules`.
+FaultCode = Literal[
     "tombstone",
     "not_json",
     "not_object",
@@ -23,24 +25,14 @@ ReasonCode = Literal[
     "schema_version",
     "ragged_row",
     "bad_encoding",
-    "control_character",
     "nested_value",
     "excel_error",
     "no_text",
-    "required",
-    "wrong_type",
-    "not_finite",
-    "out_of_range",
-    "not_allowed",
-    "pattern",
-    "too_long",
-    "future",
-    "too_old",
     "conflicting_event",
     "refused_by_warehouse",
     "schema_drift",
 ]
-DRIFTED: ReasonCode = "schema_drift"  # for rows that are kept because they hold columns that the contract does not know
+DRIFTED: FaultCode = "schema_drift"  # for rows that are kept because they hold columns that the contract does not know
 
 
 class PasswordSource(Protocol):

@@ -3,15 +3,15 @@
 Nothing is coerced silently: a value is either typed exactly or its row is quarantined with a reason code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
 from freight.contracts import LOCAL_ZONE, Column, Contract
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark
-from freight.types import ReasonCode
+from freight.contracts.rules import BrokenRule, Cells, Rule, rules_of
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark, bad_rows
 
 NAIVE_FORMATS = (
     "%Y-%m-%d %H:%M:%S",
@@ -28,8 +28,6 @@ DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y")
 
 SPACE = r"[ \u00A0\u202F]"
 THOUSANDS_BY_SPACE = rf"^-?[0-9]{{1,3}}(?:{SPACE}[0-9]{{3}})+(?:,[0-9]+)?$"  # 1 234,5 but not 1 2
-MISFITS: tuple[ReasonCode, ...] = ("wrong_type", "not_allowed", "pattern")
-CONTROL_CHARACTERS = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Split:
 
     Attributes:
         valid: `row_number` and the contract's columns, typed.
-        quarantined: `row_number, column_name, reason, detail, raw`; raw is the row's text as JSON bytes.
+        quarantined: `BAD_ROWS_SCHEMA`; raw is the row's text as JSON bytes.
         typed: all rows, typed; a value that is none of its column's type is null.
         filled: number of values by column.
         misfits: how many of them are of another type than the column's, or none that it knows.
@@ -57,13 +55,6 @@ class Split:
     typed: pl.DataFrame
     filled: Mapping[str, int]
     misfits: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class _Check:
-    column: str
-    reason: ReasonCode
-    fails: pl.Expr
 
 
 def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime) -> Split:
@@ -77,20 +68,20 @@ def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime)
     """
     cleaned = _without_empty(rows.with_columns(_clean(column, rows) for column in contract.columns), contract)
     typed = cleaned.select(ROW_NUMBER, *(_typed(cleaned[c.name], c, locale) for c in contract.columns))
-    checks = [check for column in contract.columns for check in _checks(column, cleaned[column.name], now)]
-    marked = typed.select(check.fails.alias(str(i)) for i, check in enumerate(checks))
+    rules = rules_of(contract)
+    cells = {c.name: Cells(c, pl.lit(cleaned[c.name].is_not_null()), now) for c in contract.columns}
+    marked = typed.select(rule.broken(cells).fill_null(value=False).alias(str(i)) for i, rule in enumerate(rules))
     failing = marked.select(pl.any_horizontal(pl.all())).to_series()
     filled = {name: cleaned.height - cleaned[name].null_count() for name in contract.column_names}
     if not failing.any():
-        return Split(typed, pl.DataFrame(schema=BAD_ROWS_SCHEMA), typed, filled, {})
-    bad_rows = _quarantined(rows.filter(failing), marked.filter(failing), checks)
-    return Split(typed.filter(~failing), bad_rows, typed, filled, _misfits(marked, checks))
+        return Split(typed, bad_rows(), typed, filled, {})
+    quarantined = _quarantined(rows.filter(failing), marked.filter(failing), [rule.key for rule in rules])
+    return Split(typed.filter(~failing), quarantined, typed, filled, _misfits(marked, rules))
 
 
-def _misfits(marked: pl.DataFrame, checks: Sequence[_Check]) -> dict[str, int]:
-    """Count the values that are none of their column; a column has one check that tells."""
-    telling = [(str(i), check.column) for i, check in enumerate(checks) if check.reason in MISFITS]
-    return {column: int(marked[number].sum()) for number, column in telling}
+def _misfits(marked: pl.DataFrame, rules: Sequence[Rule]) -> dict[str, int]:
+    """Count the values that are none of their column; a column has one rule that tells."""
+    return {rule.key.columns[0]: int(marked[str(i)].sum()) for i, rule in enumerate(rules) if rule.is_misfit}
 
 
 def _clean(column: Column, rows: pl.DataFrame) -> pl.Expr:
@@ -167,50 +158,23 @@ def _first_parsed(text: pl.Series, formats: Sequence[str], dtype: pl.Date | pl.D
     return parsed
 
 
-def _checks(column: Column, text: pl.Series, now: datetime) -> list[_Check]:
-    """Return the checks of a column on the typed frame; each is never null."""
-    value = pl.col(column.name)
-    checks: list[tuple[ReasonCode, pl.Expr]] = []
-    if column.required:
-        checks.append(("required", pl.lit(text.is_null())))
-    if column.dtype != "text":
-        checks.append(("wrong_type", value.is_null() & pl.lit(text.is_not_null())))
-    if column.dtype == "number":
-        checks.append(("not_finite", ~value.is_finite()))
-    if column.dtype == "text" and not column.allowed and not column.pattern:
-        checks.append(("control_character", value.str.contains(CONTROL_CHARACTERS)))
-        checks.append(("too_long", value.str.len_chars() > column.max_length))
-    if column.minimum is not None:
-        checks.append(("out_of_range", value < column.minimum))
-    if column.maximum is not None:
-        checks.append(("out_of_range", value > column.maximum))
-    if column.allowed:
-        checks.append(("not_allowed", ~value.is_in(list(column.allowed))))
-    if column.pattern:
-        checks.append(("pattern", ~value.str.contains(f"^(?:{column.pattern})$")))
-    if column.not_before:
-        first = datetime.combine(date.fromisoformat(column.not_before), datetime.min.time(), UTC)
-        checks.append(("out_of_range", value < first))
-    if column.future_limit_s is not None:
-        checks.append(("future", value > now + timedelta(seconds=column.future_limit_s)))
-    if column.past_limit_s is not None:
-        checks.append(("too_old", value < now - timedelta(seconds=column.past_limit_s)))
-    return [_Check(column.name, reason, fails.fill_null(value=False)) for reason, fails in checks]
-
-
-def _quarantined(raw: pl.DataFrame, marked: pl.DataFrame, checks: Sequence[_Check]) -> pl.DataFrame:
-    """Describe bad rows: the first broken rule gives column and reason, the detail lists all of them."""
+def _quarantined(raw: pl.DataFrame, marked: pl.DataFrame, rules: Sequence[BrokenRule]) -> pl.DataFrame:
+    """Describe bad rows: the first broken rule gives column and reason, the others are kept beside it."""
     rows = raw.select(
         ROW_NUMBER,
         raw=pl.struct(name for name in raw.columns if name != ROW_NUMBER).struct.json_encode().cast(pl.Binary),
     )
 
-    def broken(texts: Sequence[str]) -> list[pl.Expr]:
-        return [pl.when(pl.col(str(i))).then(pl.lit(text)) for i, text in enumerate(texts)]
+    def broken(text: Callable[[BrokenRule], str]) -> list[pl.Expr]:
+        return [pl.when(pl.col(str(i))).then(pl.lit(text(rule))) for i, rule in enumerate(rules)]
+
+    def listed(text: Callable[[BrokenRule], str], separator: str) -> pl.Expr:
+        return pl.concat_str(broken(text), separator=separator, ignore_nulls=True)
 
     described = marked.select(
-        column_name=pl.coalesce(broken([check.column for check in checks])),
-        reason=pl.coalesce(broken([check.reason for check in checks])),
-        detail=pl.concat_str(broken([f"{c.column}: {c.reason}" for c in checks]), separator="; ", ignore_nulls=True),
+        column_name=pl.coalesce(broken(lambda rule: rule.columns[0])),
+        reason=pl.coalesce(broken(lambda rule: rule.reason)),
+        detail=listed(str, "; "),
+        broken_rules=pl.format("[{}]", listed(lambda rule: rule.as_json, ",")),
     )
-    return rows.hstack(described).select(ROW_NUMBER, "column_name", "reason", "detail", "raw")
+    return rows.hstack(described).select(BAD_ROWS_SCHEMA.names())

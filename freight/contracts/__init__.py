@@ -4,10 +4,10 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 
-from freight.contracts.contract import LOCAL_ZONE, Column, Contract, Dtype
+from freight.contracts.contract import LOCAL_ZONE, Column, Contract, Dtype, RowRule
 from freight.errors import ConfigurationError
 
-__all__ = ["LOCAL_ZONE", "Column", "Contract", "Dtype", "contract_for", "contracts"]
+__all__ = ["LOCAL_ZONE", "Column", "Contract", "Dtype", "RowRule", "contract_for", "contracts"]
 
 
 @cache

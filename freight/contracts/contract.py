@@ -1,7 +1,18 @@
 """What a dataset promises: its columns, units, ranges and business key, written once as data."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from freight.errors import ConfigurationError
+
+if TYPE_CHECKING:  # parsers import this module, and do without polars
+    import polars as pl
+
+    from freight.contracts.rules import Cells
+
+type Show = Callable[[str], str]  # how a text for people shows a column
 
 Dtype = Literal["text", "integer", "number", "instant", "date", "boolean"]
 Drift = Literal["freeze", "allow_added", "quarantine"]
@@ -48,6 +59,35 @@ class Column:
     aliases: tuple[str, ...] = ()
 
 
+class RowRule(ABC):
+    """A rule over several columns of a row; `freight.contracts.rules` has its kinds.
+
+    Attributes:
+        reason: The code that quarantined rows get.
+        remedy: What to do about a row that breaks it.
+    """
+
+    reason: ClassVar[str]
+    remedy: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns."""
+
+    @abstractmethod
+    def fault(self, columns: Mapping[str, Column]) -> str:
+        """Say why its columns cannot have such a rule; return nothing where they can."""
+
+    @abstractmethod
+    def broken(self, cells: Mapping[str, "Cells"]) -> "pl.Expr":
+        """Return whether rows break it; null means that they keep it."""
+
+    @abstractmethod
+    def sentence(self, columns: Mapping[str, Column], show: Show) -> str:
+        """Say what rows must keep."""
+
+
 @dataclass(frozen=True)
 class Contract:
     """The promise of a dataset.
@@ -59,6 +99,7 @@ class Contract:
         business_key: columns that identify a row.
         columns: what a source delivers.
         derived: what the transform or the warehouse adds; never read from a source, never part of the content hash.
+        rules: what must hold between several columns of a row.
         freshness_s: age after which the dataset counts as stale, in seconds.
         load_order: datasets with a lower number load first (references before facts).
         snapshot: whether a file states all keys, so that a key that is absent from it is worth a flag.
@@ -84,6 +125,25 @@ class Contract:
     immutable: bool = False
     retention_days: int | None = None
     drift: Drift = "freeze"
+    rules: tuple[RowRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        for rule in self.rules:
+            if fault := self._fault_of(rule):
+                raise ConfigurationError(f"the contract {self.dataset!r} cannot have the rule {rule}: {fault}")
+
+    def _fault_of(self, rule: RowRule) -> str:
+        if unknown := [name for name in rule.columns if name not in self.by_name]:
+            return f"no source delivers a column {unknown[0]!r}"
+        if len(set(rule.columns)) < len(rule.columns):
+            return "it names one column twice"
+        is_doubled = [(other.reason, other.columns) for other in self.rules].count((rule.reason, rule.columns)) > 1
+        return "another one is of the same kind and columns" if is_doubled else rule.fault(self.by_name)
+
+    @property
+    def by_name(self) -> dict[str, Column]:
+        """The columns that a source delivers, by their names."""
+        return {column.name: column for column in self.columns}
 
     @property
     def column_names(self) -> tuple[str, ...]:

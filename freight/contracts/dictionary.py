@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from freight.contracts import Column, Contract, contracts
+from freight.contracts.rules import cell_rules, row_rules
 from freight.outward import markdown
 
 INTRODUCTION = """# Data dictionary
@@ -32,6 +33,7 @@ def _dataset(contract: Contract) -> str:
         *(_row(column) for column in contract.columns),
         *(_row(column, derived=True) for column in contract.derived),
         "",
+        *_row_rules(contract),
     ]
     return "\n".join(lines)
 
@@ -43,19 +45,14 @@ def _row(column: Column, *, derived: bool = False) -> str:
 
 
 def _rules(column: Column) -> str:
-    rules = [
-        "required" if column.required else "may be empty",
-        "header may be absent" if column.optional else "",
-        f"{column.minimum:g} to {column.maximum:g}"
-        if column.minimum is not None and column.maximum is not None
-        else "",
-        f"one of {', '.join(column.allowed)}" if column.allowed else "",
-        f"like `{column.pattern}`" if column.pattern else "",
-        f"from {column.not_before}" if column.not_before else "",
-        f"at most {column.future_limit_s // 3_600} h ahead" if column.future_limit_s is not None else "",
-        f"at most {column.past_limit_s // 86_400} days old" if column.past_limit_s is not None else "",
-    ]
-    return "; ".join(rule for rule in rules if rule)
+    may_be_empty = "" if column.required else "may be empty"
+    may_be_absent = "header may be absent" if column.optional else ""
+    return "; ".join(filter(None, [may_be_empty, *(rule.stated for rule in cell_rules(column)), may_be_absent]))
+
+
+def _row_rules(contract: Contract) -> list[str]:
+    stated = [f"- {rule.stated} (`{rule.key.reason}`)" for rule in row_rules(contract)]
+    return ["In each row:", "", *stated, ""] if stated else []
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from freight.contracts.headers import (
     normalise,
     shown,
 )
+from freight.contracts.rules import cell_rules
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.validation import Locale, split
@@ -159,7 +160,7 @@ def _texts(sample: Sample, position: int) -> pl.Series | None:
 
 def _fitting(texts: pl.Series | None, column: Column, sample: Sample) -> float | None:
     """Return the share of values that keep the contract of a column; None if that says nothing."""
-    takes_any_text = column.dtype == "text" and not column.pattern and not column.allowed
+    takes_any_text = not any(rule.is_misfit for rule in cell_rules(column))
     if texts is None or takes_any_text:
         return None
     filled = texts.filter(texts.str.strip_chars() != "").head(SAMPLE_ROWS)

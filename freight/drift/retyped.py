@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from freight.contracts import Column, Contract
+from freight.contracts.rules import cell_rules
 
 RETYPED_SHARE = 0.9  # of the values of a column; with fewer it is the rows that are bad
 RETYPED_FROM_ROWS = 20
@@ -25,6 +26,5 @@ def _is_retyped(filled: int, misfits: int) -> bool:
 
 def expectation(column: Column) -> str:
     """Say in words which values a column takes."""
-    if column.allowed:
-        return f"one of {', '.join(column.allowed)}"
-    return f"text like {column.pattern}" if column.pattern else f"of the type {column.dtype}"
+    stated = [rule.stated for rule in cell_rules(column) if rule.is_misfit]
+    return next(filter(None, stated), f"of the type {column.dtype}")

@@ -11,7 +11,7 @@ import pyarrow.ipc as ipc
 
 from freight.errors import SourceError
 from freight.parsers.wire import Frame, Kind, write_frame
-from freight.types import ReasonCode
+from freight.types import FaultCode
 
 HEADER_LIMIT_CHARS = 1 << 20
 BATCH_ROWS, BATCH_CHARS = 20_000, 16 << 20
@@ -19,7 +19,8 @@ ROW_LIMIT_CHARS = 64 << 20
 OUT_OF_TIME = -24  # exit code of a process that has used up its CPU time (SIGXCPU)
 TOLD_CHARS = 2_000  # of the reason why a file cannot be used
 PROGRESS_BYTES = 1 << 16  # read from the file between two progress messages
-# Equal to `BAD_ROWS_SCHEMA` in freight.frames, which would import polars; a test compares them.
+# As `BAD_ROWS_SCHEMA` in freight.frames, which would import polars, but without the rules of the contract, which no parser
+# checks; a test compares them.
 FAULTS = pa.schema(
     [
         ("row_number", pa.int64()),
@@ -77,7 +78,7 @@ class Output:
         if self._rows.is_full:
             self._send_rows()
 
-    def fault(self, number: int, column: str | None, reason: ReasonCode, detail: str, raw: bytes) -> None:
+    def fault(self, number: int, column: str | None, reason: FaultCode, detail: str, raw: bytes) -> None:
         """Add a row that cannot be split into cells, with its raw text.
 
         Raises:

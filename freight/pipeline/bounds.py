@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from freight.errors import QuarantineLimitExceeded, SourceError
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.frames import ROW_NUMBER, bad_rows
 from freight.pipeline.units import PlannedUnit
 from freight.readers import SourceFile
 from freight.warehouse.ledger import ATTEMPT_ROWS
@@ -21,7 +21,7 @@ class BadRows:
 
     def __init__(self) -> None:
         self._reasons: Counter[str] = Counter()
-        self.first = pl.DataFrame(schema=BAD_ROWS_SCHEMA)
+        self.first = bad_rows()
 
     def note(self, frame: pl.DataFrame) -> None:
         """Take in some bad rows."""

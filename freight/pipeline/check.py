@@ -11,7 +11,7 @@ import polars as pl
 
 from freight.catalog import Catalog, Source
 from freight.errors import QuarantineLimitExceeded, SourceError
-from freight.frames import BAD_ROWS_SCHEMA
+from freight.frames import bad_rows
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import ended_by, try_conformed
 from freight.pipeline.plan import first_unit, plan_source
@@ -34,7 +34,7 @@ class Check:
     """
 
     outcome: UnitOutcome
-    first_bad_rows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=BAD_ROWS_SCHEMA), repr=False)
+    first_bad_rows: pl.DataFrame = field(default_factory=bad_rows, repr=False)
 
 
 def check_source(

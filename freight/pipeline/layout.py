@@ -48,6 +48,7 @@ class Layout:
             reason=pl.lit(DRIFTED, pl.String),
             detail=pl.lit(told),
             raw=pl.struct(cells).struct.json_encode().cast(pl.Binary),
+            broken_rules=pl.lit(None, pl.String),
         )
         return set_aside.select(BAD_ROWS_SCHEMA.names())
 

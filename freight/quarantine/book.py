@@ -18,7 +18,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from freight.contracts import Column, Contract, contract_for
 from freight.contracts.headers import known_headers, normalise
 from freight.errors import ConfigurationError
-from freight.quarantine.words import broken_rules, in_words
+from freight.quarantine.words import broken_rules_of, in_words
 from freight.reports.cells import set_cell, set_text
 from freight.reports.workbook import set_up_page
 from freight.warehouse.connect import Engine, reading
@@ -155,11 +155,9 @@ def _choices(contract: Contract, last_row: int) -> Iterator[DataValidation]:
 
 
 def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, contract: Contract) -> list[Cell]:
-    rules = broken_rules(contract, row.column_name, row.reason, row.detail)
-    detail = row.detail if len(rules) == 1 and rules[0] == (None, row.reason) else None
-    wrong = "; ".join(in_words(reason, column, detail) for column, reason in rules)
-    bad = {column.name for column, _ in rules if column}
-    texts = cells_of(row, contract)
+    texts, broken = cells_of(row, contract), broken_rules_of(row)
+    wrong = "; ".join(in_words(contract, rule, texts, row.detail) for rule in broken)
+    bad = {name for rule in broken for name in rule.columns} & contract.by_name.keys()
     return [
         _quiet(sheet, key_of(row)),
         _plain(sheet, wrong),

@@ -13,20 +13,20 @@ import polars as pl
 
 from freight.catalog import Catalog
 from freight.contracts import Contract, contract_for
+from freight.contracts.rules import BrokenRule
 from freight.errors import SourceError
-from freight.frames import ROW_NUMBER
+from freight.frames import ROW_NUMBER, each_bad_row
 from freight.pipeline.archive import name_of_version
 from freight.quarantine.book import AUTHOR, KEY, cells_of, key_of
 from freight.quarantine.given_back import GivenBack, read_given_back
 from freight.quarantine.replay import Returned, Returning, kind_of, load_back, unit_of
-from freight.quarantine.words import broken_rules, in_words
+from freight.quarantine.words import FAULTS, SHOWN_CHARS, broken_rules_of, in_words, shown_value
 from freight.readers import SourceFile
 from freight.reports.cells import shown, visible
 from freight.types import BatchId, LoadCounts, RunId
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.quarantine import Correction, QuarantinedRow, file_of, rows_by_id
 
-SHOWN_CHARS = 80  # of a value, in a message
 SHOWN_PROBLEMS = 50
 OF_AN_OPEN_ONE = ("~$", ".~lock")  # what Excel and LibreOffice write beside a workbook that is open
 LONGEST_ID = 18  # digits, of a 64-bit number
@@ -277,17 +277,17 @@ def _text_rows(corrected: Sequence[_Corrected], contract: Contract) -> pl.DataFr
 
 def _problems(corrected: Sequence[_Corrected], contract: Contract, returned: Returned) -> Iterator[str]:
     """Tell of each row that was not loaded what is wrong with it."""
-    bad = {row[ROW_NUMBER]: row for row in returned.bad_rows.iter_rows(named=True)}
+    bad = {row.row_number: row for row in each_bad_row(returned.bad_rows)}
     for one in corrected:
         if row := bad.get(one.row.row_number):
-            rules = broken_rules(contract, row["column_name"], row["reason"], row["detail"])
-            told = [in_words(reason, column) + _value(one, column.name if column else "") for column, reason in rules]
+            told = [in_words(contract, rule, one.texts) + _value(one, rule) for rule in broken_rules_of(row)]
             yield f"{one.place}: {'; '.join(told)}"
         elif one.row.row_number in returned.refused:
             reason = "conflicting_event" if contract.immutable else "refused_by_warehouse"
-            yield f"{one.place}: {in_words(reason, None)}"
+            yield f"{one.place}: {FAULTS[reason]}"
 
 
-def _value(one: _Corrected, column: str) -> str:
-    value = one.texts.get(column)
-    return f": {visible(value)[:SHOWN_CHARS]!r}" if value else ""
+def _value(one: _Corrected, rule: BrokenRule) -> str:
+    """Return the value that breaks a rule over one column; the words of the others have their values."""
+    value = one.texts.get(rule.columns[0]) if len(rule.columns) == 1 else None
+    return f": {shown_value(value)}" if value else ""

@@ -1,20 +1,15 @@
-"""What breaks a contract, in words for people who correct it."""
+"""Why a row is in quarantine, in words for people who correct it."""
 
-import re
-from typing import get_args
+from collections.abc import Mapping, Sequence
 
-from freight.contracts.contract import Column, Contract
-from freight.types import ReasonCode
+from freight.contracts import Contract
+from freight.contracts.rules import BrokenRule, read_broken_rules, rule_of
+from freight.frames import BadRow
+from freight.reports.cells import visible
+from freight.warehouse.quarantine import QuarantinedRow
 
-_TYPES = {
-    "text": "is no text",
-    "integer": "is no whole number",
-    "number": "is no number as its file writes them",
-    "instant": "is no date and time such as 2026-03-14 10:30:00",
-    "date": "is no day such as 2026-03-14",
-    "boolean": "is neither true nor false",
-}
-_OF_A_ROW: dict[str, str] = {
+SHOWN_CHARS = 80  # of a value
+FAULTS: dict[str, str] = {
     "tombstone": "the message has no value, and messages delete nothing",
     "not_json": "the message is no JSON",
     "not_object": "the message is no JSON object",
@@ -31,77 +26,35 @@ _OF_A_ROW: dict[str, str] = {
     "schema_drift": "its file has other columns than the contract",
     "refused_by_warehouse": "the warehouse refuses the row by a rule of its own",
 }
-_RULE = re.compile(r"(\w+): (\w+)")
 
 
-def broken_rules(
-    contract: Contract, column_name: str | None, reason: str, detail: str | None
-) -> list[tuple[Column | None, str]]:
-    """Return each rule that a quarantined row breaks, as its column and reason code; None stands for the whole row.
-
-    Args:
-        contract: of the dataset.
-        column_name: as the row is kept.
-        reason: as the row is kept.
-        detail: as the row is kept.
-    """
-    columns = {column.name: column for column in contract.columns}
-    found = [_RULE.fullmatch(part) for part in (detail or "").split("; ")]
-    rules = [(columns[rule[1]], rule[2]) for rule in found if rule and rule[1] in columns and rule[2] in CODES]
-    return list(rules) if len(rules) == len(found) else [(columns.get(column_name or ""), reason)]
+def broken_rules_of(row: QuarantinedRow | BadRow) -> Sequence[BrokenRule]:
+    """Return each rule that a row breaks; of a row that was not judged by rules, its one fault."""
+    fault = BrokenRule(row.reason, (row.column_name,) if row.column_name else ())
+    return read_broken_rules(row.broken_rules) or [fault]
 
 
-CODES = get_args(ReasonCode)
-
-
-def in_words(reason: str, column: Column | None, detail: str | None = None) -> str:
-    """Return what is wrong with a cell or a row.
+def in_words(contract: Contract, broken: BrokenRule, texts: Mapping[str, str | None], detail: str | None = None) -> str:
+    """Return what is wrong with a row.
 
     Args:
-        reason: a `ReasonCode`.
-        column: of the cell; None for the whole row.
-        detail: what the reader has told, for reasons that no rule of a column explains.
+        contract: The contract of its dataset.
+        broken: A rule that it breaks, or its fault.
+        texts: Its cells by column; a rule over several columns shows those that it compares.
+        detail: What the reader says of a fault; a fault of one column needs no more words.
     """
-    if column is not None and (told := _of_a_cell(reason, column)):
-        return f"{column.name} {told}"
-    told = _OF_A_ROW.get(reason, reason)
-    place = f"{column.name}: " if column is not None else ""
-    return f"{place}{told}" + (f" ({detail})" if detail else "")
+    if rule := rule_of(contract, broken):
+        has_several = len(broken.columns) > 1
+        return rule.wrong(lambda name: _shown(name, texts.get(name)) if has_several else name)
+    known = ", ".join(name for name in broken.columns if name in contract.by_name)
+    told = FAULTS.get(broken.reason, f"{broken.reason}, a rule that the contract no longer has: replay the row")
+    return f"{known}: {told}" if known else f"{told} ({detail})" if detail else told
 
 
-def _of_a_cell(reason: str, column: Column) -> str | None:
-    match reason:
-        case "required":
-            return "must not be empty"
-        case "wrong_type":
-            return _TYPES[column.dtype]
-        case "not_finite":
-            return "is no finite number"
-        case "out_of_range":
-            return _range(column)
-        case "not_allowed":
-            return f"is none of {', '.join(column.allowed)}"
-        case "pattern":
-            return f"does not look like {column.pattern}"
-        case "too_long":
-            return f"is longer than {column.max_length} characters"
-        case "control_character":
-            return "holds a character that cannot be shown"
-        case "future":
-            return "lies in the future"
-        case "too_old":
-            return "lies too long ago"
-    return None
+def _shown(column: str, text: str | None) -> str:
+    return f"{column} ({shown_value(text) if text else 'empty'})"
 
 
-def _range(column: Column) -> str:
-    unit = f" {column.unit}" if column.unit else ""
-    match column.minimum, column.maximum:
-        case None, None:
-            return f"is before {column.not_before}"
-        case low, None:
-            return f"is less than {low:g}{unit}"
-        case None, high:
-            return f"is more than {high:g}{unit}"
-        case low, high:
-            return f"is not between {low:g} and {high:g}{unit}"
+def shown_value(text: str) -> str:
+    """Return the text of a cell as a message shows it."""
+    return repr(visible(text)[:SHOWN_CHARS])

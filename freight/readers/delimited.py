@@ -7,9 +7,10 @@ so does one with bytes that are not text. Row numbers count records, the header 
 import codecs
 import io
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import batched, islice
-from typing import BinaryIO
+from operator import attrgetter
+from typing import BinaryIO, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -17,11 +18,11 @@ import pyarrow.csv as pacsv
 
 from freight.contracts import Contract
 from freight.errors import SourceError
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.frames import ROW_NUMBER, BadRow, bad_rows
 from freight.readers.allowance import Allowance
 from freight.readers.dialect import DelimitedOptions, Dialect, detect_dialect
 from freight.readers.locations import SourceFile, text_stream
-from freight.readers.raw import RawBatch, RawTable, fault_row, no_rows
+from freight.readers.raw import RawBatch, RawTable, no_rows
 from freight.readers.strict_csv import Record, Unclosed, lines_of, strict_records
 
 PARSE_BLOCK_BYTES = 2 << 20  # bounds memory; also the longest record that can be read
@@ -98,15 +99,15 @@ def _strict_batch(records: Sequence[Record], dialect: Dialect) -> RawBatch:
     below = [record for record in records if record.number > dialect.header_record + 1]
     rows = [(*record.cells, record.number) for record in below if len(record.cells) == width]
     odd = [record for record in below if len(record.cells) != width and record.text.strip("\r\n")]
-    faults = [_strict_fault(record, width, dialect) for record in odd]
+    faults = bad_rows(_strict_fault(record, width, dialect) for record in odd)
     frame = pl.DataFrame(rows, schema=no_rows(width).schema, orient="row")
-    return _told(frame, pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA), dialect)
+    return _told(frame, faults, dialect)
 
 
-def _strict_fault(record: Record, width: int, dialect: Dialect) -> dict[str, object]:
+def _strict_fault(record: Record, width: int, dialect: Dialect) -> BadRow:
     detail = record.fault or OTHER_WIDTH.format(len(record.cells), width)
     raw = record.text.rstrip("\r\n").encode("latin-1" if dialect.stray_bytes else "utf-8")
-    return fault_row(record.number, None, "ragged_row", detail, raw)
+    return BadRow(record.number, None, "ragged_row", detail, raw)
 
 
 class _WithEndMark(io.RawIOBase):
@@ -174,6 +175,18 @@ def _open_csv(stream: io.RawIOBase, dialect: Dialect, numbering: "_RowNumbers") 
     )
 
 
+class _Skipped(NamedTuple):
+    """A record that the parser could not cut into as many cells as the header has."""
+
+    number: int
+    cells: int
+    raw: bytes
+
+    def fault(self, width: int) -> BadRow:
+        """Return why it is of no use under a header of so many cells."""
+        return BadRow(self.number, None, "ragged_row", OTHER_WIDTH.format(self.cells, width), self.raw)
+
+
 class _RowNumbers:
     """Gives each record its number although the parser leaves out the ones that it could not cut."""
 
@@ -183,22 +196,22 @@ class _RowNumbers:
         self._width = len(dialect.header)
         self._encoding = "latin-1" if dialect.stray_bytes else "utf-8"
         self.allowance = allowance
-        self._skipped: list[tuple[int, int, bytes]] = []  # number, cells and text of each, beyond what was handed out
+        self._skipped: list[_Skipped] = []  # beyond what was handed out
         self._next = 1
 
     def note_invalid(self, row: pacsv.InvalidRow) -> str:
         """Keep a record that the parser skips; called by the parser, in order."""
-        self._skipped.append((row.number, row.actual_columns, row.text.encode(self._encoding)))
+        self._skipped.append(_Skipped(row.number, row.actual_columns, row.text.encode(self._encoding)))
         return "skip" if self.allowance.has(1) else "error"
 
     @property
     def last(self) -> int:
         """Number of the last record seen."""
-        return max([self._next - 1, *(number for number, _, _ in self._skipped[-1:])])
+        return max([self._next - 1, *(record.number for record in self._skipped[-1:])])
 
     def number(self, count: int) -> pl.Series:
         """Return the numbers of the next `count` records that were cut."""
-        skipped = pl.Series([number for number, _, _ in self._skipped], dtype=pl.Int64)
+        skipped = pl.Series([record.number for record in self._skipped], dtype=pl.Int64)
         end = self._next + count + skipped.len()
         numbers = pl.int_range(self._next, end, eager=True, dtype=pl.Int64).alias(ROW_NUMBER)
         numbers = numbers.filter(~numbers.is_in(skipped.implode())) if skipped.len() else numbers
@@ -208,22 +221,16 @@ class _RowNumbers:
     def take_faults(self) -> pl.DataFrame:
         """Return the faults noted since the last call that lie below the header."""
         # The parser reads ahead: a fault beyond the rows handed out is kept, its number is still needed.
-        ready = bisect_left(self._skipped, (self._next,))
+        ready = bisect_left(self._skipped, self._next, key=attrgetter("number"))
         taken, self._skipped = self._skipped[:ready], self._skipped[ready:]
-        return self._frame(taken)
+        return self._below_header(taken)
 
     def take_remaining_faults(self) -> pl.DataFrame:
         """Return the faults that follow the last record that was cut."""
-        return self._frame(self._skipped)
+        return self._below_header(self._skipped)
 
-    def _frame(self, skipped: Sequence[tuple[int, int, bytes]]) -> pl.DataFrame:
-        columns = {ROW_NUMBER: pl.Int64, "cells": pl.Int64, "raw": pl.Binary}
-        faults = pl.DataFrame(skipped, schema=columns, orient="row").with_columns(
-            column_name=pl.lit(None, pl.String),
-            reason=pl.lit("ragged_row"),
-            detail=pl.format(OTHER_WIDTH, "cells", pl.lit(self._width)),
-        )
-        return faults.filter(pl.col(ROW_NUMBER) > self.header_number).select(BAD_ROWS_SCHEMA.names())
+    def _below_header(self, skipped: Iterable[_Skipped]) -> pl.DataFrame:
+        return bad_rows(record.fault(self._width) for record in skipped if record.number > self.header_number)
 
 
 def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) -> RawBatch:
@@ -250,11 +257,11 @@ def _decode_cells(frame: pl.DataFrame, names: list[str]) -> tuple[pl.DataFrame, 
     """Turn cells read as latin-1 back into UTF-8; rows with a cell that is none become faults."""
     decoded = frame.with_columns(pl.Series(name, [_utf8(cell) for cell in frame[name]], pl.String) for name in names)
     broken = decoded.select(pl.any_horizontal(pl.col(names).is_null())).to_series()
-    faults = [
-        fault_row(row[-1], None, "bad_encoding", "bytes that are not UTF-8", "\x1f".join(row[:-1]).encode("latin-1"))
-        for row in frame.filter(broken).select(*names, ROW_NUMBER).iter_rows()
-    ]
-    return decoded.filter(~broken), pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA, orient="row")
+    faults = bad_rows(
+        BadRow(number, None, "bad_encoding", "bytes that are not UTF-8", "\x1f".join(cells).encode("latin-1"))
+        for *cells, number in frame.filter(broken).select(*names, ROW_NUMBER).iter_rows()
+    )
+    return decoded.filter(~broken), faults
 
 
 def _utf8(latin1: str) -> str | None:

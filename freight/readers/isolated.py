@@ -28,13 +28,13 @@ import pyarrow.ipc as ipc
 
 from freight import parsers
 from freight.errors import SourceError, SourceFault
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.frames import ROW_NUMBER, bad_rows
 from freight.parsers.output import FAULTS, OUT_OF_TIME, TOLD_CHARS, out_of_memory, out_of_time, rows_schema
 from freight.parsers.wire import Frame, read_frame
 from freight.readers.locations import SourceFile
 from freight.readers.packed import READ_BLOCK_BYTES
 from freight.readers.raw import RawBatch, RawTable, no_rows
-from freight.types import ReasonCode
+from freight.types import FaultCode
 
 MEMORY_LIMIT_BYTES = 512 << 20
 FETCH_LIMIT_BYTES = 4 << 30  # of a file that is elsewhere, or compressed
@@ -132,13 +132,13 @@ class _Reading:
 
     def batches(self, width: int) -> Iterator[RawBatch]:
         """Give the rows and the faults as they come; end the process after the last."""
-        no_faults = pl.DataFrame(schema=BAD_ROWS_SCHEMA)
         try:
             while (frame := self._next()).kind != "done":
                 if frame.kind == "rows":
-                    yield RawBatch(_table(frame, rows_schema(width)), no_faults)
+                    yield RawBatch(_table(frame, rows_schema(width)), bad_rows())
                 else:
-                    yield RawBatch(no_rows(width), _table(frame, FAULTS))
+                    faults = _table(frame, FAULTS).with_columns(broken_rules=pl.lit(None, pl.String))
+                    yield RawBatch(no_rows(width), faults)
         except SourceError as error:
             raise error.at(self._location) from None
         finally:
@@ -361,4 +361,4 @@ def _is_of_a_parser(rows: pl.DataFrame) -> bool:
         return True
     nothing = rows.select(pl.exclude("column_name").is_null().any()).row(0)
     cut_off = rows.select(pl.col("column_name", "detail").str.contains("\0", literal=True).any()).row(0)
-    return rows["reason"].is_in(get_args(ReasonCode)).all() and not any((*nothing, *cut_off))
+    return rows["reason"].is_in(get_args(FaultCode)).all() and not any((*nothing, *cut_off))

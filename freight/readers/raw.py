@@ -40,11 +40,6 @@ class RawTable:
     most_rows: int | None = None
 
 
-def fault_row(row_number: int, column: str | None, reason: str, detail: str, raw: bytes) -> dict[str, object]:
-    """Return one row of `BAD_ROWS_SCHEMA`."""
-    return {ROW_NUMBER: row_number, "column_name": column, "reason": reason, "detail": detail, "raw": raw}
-
-
 def no_rows(width: int) -> pl.DataFrame:
     """Return the `rows` of a batch that has only faults."""
     return pl.DataFrame(schema={**{str(position): pl.String for position in range(width)}, ROW_NUMBER: pl.Int64})

@@ -22,12 +22,12 @@ from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
 from freight.databases import Database
 from freight.errors import ConfigurationError, SourceAway, SourceError, TransientError
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.frames import ROW_NUMBER, BadRow, bad_rows
 from freight.readers.content_hash import ContentHash
 from freight.readers.deliveries import NewContent, Place, opened
 from freight.readers.locations import SourceFile
 from freight.readers.options import ReaderOptions
-from freight.readers.raw import RawBatch, RawTable, fault_row
+from freight.readers.raw import RawBatch, RawTable
 from freight.readers.watermarks import are_alike, before, instant_in, like, note, recall, utc
 from freight.types import Position
 
@@ -392,17 +392,17 @@ def _raw_batch(part: Sequence[sa.Row[Any]], header: tuple[str, ...], first: int)
     cells = {str(i): [_text(row[i]) for _, row in good] for i in range(len(header))}
     schema = {**dict.fromkeys(cells, pl.String), ROW_NUMBER: pl.Int64}
     frame = pl.DataFrame({**cells, ROW_NUMBER: [number for number, _ in good]}, schema=schema)
-    return RawBatch(frame, pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA))
+    return RawBatch(frame, bad_rows(faults))
 
 
 def _is_nested(row: sa.Row[Any]) -> bool:
     return any(isinstance(value, NESTED) for value in row)
 
 
-def _fault(number: int, row: sa.Row[Any], header: tuple[str, ...]) -> dict[str, object]:
+def _fault(number: int, row: sa.Row[Any], header: tuple[str, ...]) -> BadRow:
     column = next(name for name, value in zip(header, row, strict=True) if isinstance(value, NESTED))
     raw = orjson.dumps(dict(zip(header, row, strict=True)), default=str)
-    return fault_row(number, column, "nested_value", "a list or an object where a value belongs", raw)
+    return BadRow(number, column, "nested_value", "a list or an object where a value belongs", raw)
 
 
 def _text(value: Any) -> str | None:

@@ -9,14 +9,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import orjson
 import polars as pl
 
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise, shown
-from freight.frames import BAD_ROWS_SCHEMA, PARTITION, ROW_NUMBER
-from freight.types import ReasonCode
+from freight.frames import PARTITION, ROW_NUMBER, BadRow, bad_rows
+from freight.types import FaultCode
 
 # A message as the broker gave it: `value` is null in a tombstone, `sent_us` is microseconds since 1970, UTC.
 MESSAGE_SCHEMA = pl.Schema({PARTITION: pl.Int64, "offset": pl.Int64, "sent_us": pl.Int64, "value": pl.Binary})
@@ -62,13 +63,24 @@ def decode(values: pl.Series, contract: Contract) -> Decoded:
     if fast is None:
         return _decode_strictly(numbered, fields)
     if fast.height == numbered.height:
-        return Decoded(fast, pl.DataFrame(schema=BAD_ROWS_SCHEMA))
+        return Decoded(fast, bad_rows())
     rest = numbered.filter(~numbered[ROW_NUMBER].is_in(fast[ROW_NUMBER].implode()))
     strict = _decode_strictly(rest, fields)
     return Decoded(pl.concat([fast, strict.rows]).sort(ROW_NUMBER), strict.faults)
 
 
-Fault = tuple[ReasonCode, str | None, str]  # reason, column, and what to tell people
+class Fault(NamedTuple):
+    """What is wrong with a message.
+
+    Attributes:
+        reason: The code.
+        column_name: The column; None where it is the message.
+        detail: What is wrong, in words.
+    """
+
+    reason: FaultCode
+    column_name: str | None
+    detail: str
 
 
 class _Fields:
@@ -96,26 +108,26 @@ class _Fields:
     def _fault(self, names: Sequence[Field], columns: Sequence[str | None]) -> Fault | None:
         for name, column in zip(names, columns, strict=True):
             if column is None:
-                return "unknown_field", None, f"the contract does not know the field {shown(name)}"
+                return Fault("unknown_field", None, f"the contract does not know the field {shown(name)}")
             if columns.count(column) > 1:
-                return "doubled_field", column, f"more than one field means {column}"
+                return Fault("doubled_field", column, f"more than one field means {column}")
         missing = next((name for name in self._needed if name not in columns), None)
-        return ("missing_field", missing, f"the field {missing} is missing") if missing else None
+        return Fault("missing_field", missing, f"the field {missing} is missing") if missing else None
 
     def cells(self, record: Mapping[Field, object]) -> dict[str, str | None] | Fault:
         """Return the cells of a message by column, or what is wrong with it."""
         columns = self.columns(tuple(record))
-        if isinstance(columns, tuple):
+        if isinstance(columns, Fault):
             return columns
         cells: dict[str, str | None] = {}
         for column, value in zip(columns, record.values(), strict=True):
             if isinstance(value, (dict, list)):
-                return "nested_value", column, "a list or an object where a value belongs"
+                return Fault("nested_value", column, "a list or an object where a value belongs")
             cells[column] = value if type(value) is str else _text(value)
         version = cells.pop(SCHEMA_VERSION) if SCHEMA_VERSION in cells else self._version
         if version != self._version:
             told = f"schema version {str(version)[:SHOWN_CHARS]}, and the contract has {self._version}"
-            return "schema_version", None, told
+            return Fault("schema_version", None, told)
         return cells
 
 
@@ -209,9 +221,8 @@ def _decode_strictly(numbered: pl.DataFrame, fields: _Fields) -> Decoded:
     records, faults = [], []
     for number, value in numbered.iter_rows():
         record = _read(value, fields)
-        if isinstance(record, tuple):
-            reason, column, detail = record
-            faults.append((number, column, reason, detail, b""))
+        if isinstance(record, Fault):
+            faults.append(BadRow(number, record.column_name, record.reason, record.detail, b""))
         else:
             records.append((number, record))
     names = fields.contract.column_names
@@ -220,20 +231,20 @@ def _decode_strictly(numbered: pl.DataFrame, fields: _Fields) -> Decoded:
         | {name: [record.get(name) for _, record in records] for name in names},
         schema={ROW_NUMBER: pl.Int64, **dict.fromkeys(names, pl.String)},
     )
-    return Decoded(rows, pl.DataFrame(faults, schema=BAD_ROWS_SCHEMA, orient="row"))
+    return Decoded(rows, bad_rows(faults))
 
 
 def _read(value: bytes | None, fields: _Fields) -> dict[str, str | None] | Fault:
     """Return the cells of one message by column, or what is wrong with it."""
     if value is None:
-        return "tombstone", None, "the message has no value; messages delete nothing"
+        return Fault("tombstone", None, "the message has no value; messages delete nothing")
     record = _parse(value)
     if isinstance(record, orjson.JSONDecodeError):
         return _why_not_json(value, record)
     if not isinstance(record, dict):
-        return "not_object", None, "the message is JSON, but not an object"
+        return Fault("not_object", None, "the message is JSON, but not an object")
     if value.count(b'":') != len(record) and (doubled := _doubled_field(value)):
-        return "doubled_field", None, f"the field {shown(doubled)} is there twice"
+        return Fault("doubled_field", None, f"the field {shown(doubled)} is there twice")
     return fields.cells(record)
 
 
@@ -241,10 +252,10 @@ def _why_not_json(value: bytes, parsed: orjson.JSONDecodeError) -> Fault:
     try:
         value.decode()
     except UnicodeDecodeError as error:
-        return "bad_encoding", None, f"not UTF-8 at byte {error.start}"
+        return Fault("bad_encoding", None, f"not UTF-8 at byte {error.start}")
     if not value.strip():
-        return "not_json", None, "the message is empty"
-    return "not_json", None, f"{parsed.msg} at character {parsed.pos}"
+        return Fault("not_json", None, "the message is empty")
+    return Fault("not_json", None, f"{parsed.msg} at character {parsed.pos}")
 
 
 def _doubled_field(value: bytes) -> Field | None:

@@ -33,6 +33,7 @@ class QuarantinedRow:
     reason: str
     detail: str | None
     raw: bytes
+    broken_rules: str | None
     replayed_batch_id: BatchId | None
 
     @property

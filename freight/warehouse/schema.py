@@ -80,12 +80,17 @@ def count_columns() -> list[sa.Column[Any]]:
 
 
 def bad_row_columns() -> list[sa.Column[Any]]:
-    """Return why a row could not be used, and its text as bytes: PostgreSQL refuses NUL in text."""
+    """Return why a row could not be used, and its text as bytes: PostgreSQL refuses NUL in text.
+
+    `broken_rules` has, as a list in JSON, the columns and the reason of each rule of the contract that it breaks; null
+    where it was not judged by rules.
+    """
     return [
         sa.Column("column_name", sa.Text),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("detail", sa.Text),
         sa.Column("raw", sa.LargeBinary, nullable=False),
+        sa.Column("broken_rules", sa.Text),
     ]
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from freight.errors import PositionFenced, RowsRefused, TransientError
 from freight.frames import PARTITION, ROW_NUMBER
-from freight.types import BatchId, Cause, LoadCounts, ReasonCode, instant_of
+from freight.types import BatchId, Cause, FaultCode, LoadCounts, instant_of
 from freight.warehouse.connect import Engine, canceller, transaction
 from freight.warehouse.datasets import RowWriter
 from freight.warehouse.ledger import LoadUnit, count_values, open_batch, write_quarantine
@@ -298,7 +298,7 @@ def _with_quarantined(micro_batch: MicroBatch, refused: pl.DataFrame) -> MicroBa
     )
 
 
-def _bad_rows(messages: pl.DataFrame, reason: ReasonCode) -> pl.DataFrame:
+def _bad_rows(messages: pl.DataFrame, reason: FaultCode) -> pl.DataFrame:
     """Return messages with a detail as bad rows."""
     return messages.select(
         pl.col("offset").alias(ROW_NUMBER),
@@ -306,6 +306,7 @@ def _bad_rows(messages: pl.DataFrame, reason: ReasonCode) -> pl.DataFrame:
         pl.lit(reason).alias("reason"),
         "detail",
         pl.col("value").alias("raw"),
+        pl.lit(None, pl.String).alias("broken_rules"),
         pl.col("sent_us").alias("origin_us"),
         PARTITION,
     )

@@ -11,6 +11,7 @@ import pytest
 
 from freight.contracts import contract_for
 from freight.errors import SourceError
+from freight.frames import BadRow, each_bad_row
 from freight.readers import access as access_reader
 from freight.readers import find_files, isolated, reader_for
 from freight.settings import Settings
@@ -64,13 +65,13 @@ def typed_table(types: dict[str, tuple[str, str, str]]) -> AccessTable:
 class Read(NamedTuple):
     header: tuple[str, ...]
     rows: list[tuple[Any, ...]]
-    faults: list[tuple[Any, ...]]
+    faults: list[BadRow]
 
 
 def read(path: Path, **options: object) -> Read:
     table = reader_for("access")(find_files(str(path), path.parent)[0], contract_for("machines"), options)
     batches = [*table.batches]
-    faults = [row for batch in batches for row in batch.faults.rows()]
+    faults = [row for batch in batches for row in each_bad_row(batch.faults)]
     return Read(table.header, [row for batch in batches for row in batch.rows.rows()], faults)
 
 
@@ -145,10 +146,10 @@ def test_a_value_that_is_no_text_makes_its_row_a_fault(access_writer: AccessWrit
     access_writer.write(("V2010", path, [AccessTable("T", ["id|TEXT", "site|OLE"], rows)]))
     found = read(path)
     assert found.rows == [("MCH-002", "", 2)]
-    ((number, column, reason, detail, raw),) = found.faults
-    assert (number, column, reason) == (1, "site", "no_text")
-    assert "OLE" in detail
-    assert b"MCH-001" in raw
+    (fault,) = found.faults
+    assert (fault.row_number, fault.column_name, fault.reason) == (1, "site", "no_text")
+    assert "OLE" in fault.detail
+    assert b"MCH-001" in fault.raw
 
 
 def test_a_link_is_named_and_never_followed(files: dict[str, Path]) -> None:

@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from freight.contracts.rules import BrokenRule, read_broken_rules
 from freight.errors import ConfigurationError
 from freight.warehouse import migrate as migrate_module
 from freight.warehouse.connect import open_engine, reading, transaction
@@ -130,3 +131,43 @@ def test_a_server_that_does_not_know_us_is_a_wrong_setting_and_not_tried_again(
     url = sa.make_url(postgres_warehouse.url).set(**unknown)
     with pytest.raises(ConfigurationError, match=r'refuses us: .*"nowhere" does not exist'):
         require_current(open_engine(url.render_as_string(hide_password=False)))
+
+
+REQUIRED = BrokenRule("required", ("machine_id",))
+OF_BEFORE = {  # by its detail, what a row of before 0011 has as broken rules from then on
+    "machine_id: required": [REQUIRED],
+    "machine_id: required; volume_transferred_t: out_of_range": [
+        REQUIRED,
+        BrokenRule("out_of_range", ("volume_transferred_t",)),
+    ],
+    "topic/0 offset 7: machine_id: required": [],
+    "": [],
+}
+
+
+def test_rows_that_were_quarantined_before_keep_their_broken_rules(warehouse: WarehouseUnderTest) -> None:
+    drop_everything(warehouse.engine)
+    with transaction(warehouse.engine) as connection:
+        command.upgrade(alembic_config(connection), "0010")
+        for number, detail in enumerate([*OF_BEFORE, "7 cells where the header has 5; and: more"]):
+            reason = "required" if detail in OF_BEFORE else "ragged_row"
+            values = {"n": number, "reason": reason, "detail": detail or None}
+            connection.execute(
+                sa.text(
+                    "INSERT INTO quarantine (batch_id, source, dataset, location, row_number, column_name, reason, "
+                    "detail, raw) VALUES (1, 'erp', 'transactions', 'a.csv', :n, 'machine_id', :reason, :detail, '{}')"
+                ),
+                values,
+            )
+            connection.execute(
+                sa.text(
+                    "INSERT INTO load_attempt_rows (attempt_id, row_number, column_name, reason, detail, raw) "
+                    "VALUES (1, :n, 'machine_id', :reason, :detail, '{}')"
+                ),
+                values,
+            )
+    migrate(warehouse.engine)
+    with reading(warehouse.engine) as connection:
+        for table in ("quarantine", "load_attempt_rows"):
+            kept = connection.execute(sa.text(f"SELECT broken_rules FROM {table} ORDER BY row_number")).scalars().all()
+            assert [read_broken_rules(text) for text in kept] == [*OF_BEFORE.values(), []]

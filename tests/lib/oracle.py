@@ -6,6 +6,7 @@ what the contracts state as data.
 
 import json
 import math
+import operator
 import re
 import unicodedata
 from collections import Counter
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from freight.contracts import Column, Contract, contract_for
+from freight.contracts.rules import Ordered, RequiredBy
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.schema import metadata
 
@@ -40,6 +42,12 @@ INSTANTS = [
         rf"(?P<day>\d\d)/(?P<month>\d\d)/(?P<year>\d{{4}}) {CLOCK}(?::(?P<second>\d\d))?",
     )
 ]
+ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
 SHOWN_BYTES = 80
 
 Row = dict[str, Any]
@@ -155,9 +163,11 @@ def judge(value: bytes | None, contract: Contract, now: datetime) -> Row | str:
     """Return the typed values of a message by column, or the reason code with which it belongs in quarantine."""
     try:
         fields = _fields(_document(value), contract)
-        return {column.name: _checked(fields.get(column.name), column, now) for column in contract.columns}
+        row = {column.name: _checked(fields.get(column.name), column, now) for column in contract.columns}
+        _refuse_broken_rules(row, contract)
     except Bad as bad:
         return str(bad)
+    return row
 
 
 class _Literal(str):
@@ -252,6 +262,16 @@ def _checked(text: str | None, column: Column, now: datetime) -> Any:
             raise Bad("required")
         return None
     return _CHECKS[column.dtype](text, column, now)
+
+
+def _refuse_broken_rules(row: Row, contract: Contract) -> None:
+    for rule in contract.rules:
+        first, second = (row[name] for name in rule.columns)
+        match rule:
+            case Ordered(order=order) if None not in (first, second) and not ORDERS[order](first, second):
+                raise Bad("out_of_order")
+            case RequiredBy(values=values) if first is None and second in values:
+                raise Bad("required_by")
 
 
 def _checked_text(text: str, column: Column, _: datetime) -> str:

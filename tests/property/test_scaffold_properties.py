@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from freight.contracts import LOCAL_ZONE
 from freight.contracts.headers import match_header, normalise
+from freight.contracts.rules import CONTROL_CHARACTERS
 from freight.frames import ROW_NUMBER, DecimalMark
 from freight.readers import find_files
 from freight.scaffold.infer import propose_contract
@@ -21,7 +22,7 @@ from freight.scaffold.render import contract_module, migration, source_test
 from freight.scaffold.sample import Sample
 from freight.settings import PROJECT_ROOT
 from freight.types import LoadCounts
-from freight.validation import CONTROL_CHARACTERS, Locale, split
+from freight.validation import Locale, split
 from freight.warehouse.schema import UNUSABLE_NAMES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -19,6 +19,7 @@ from openpyxl.chart import BarChart
 
 from freight.contracts import contract_for
 from freight.errors import SourceError
+from freight.frames import BadRow, each_bad_row
 from freight.parsers.workbooks.package import STRICT_NAMES
 from freight.readers import find_files, isolated, reader_for
 from freight.settings import PROJECT_ROOT
@@ -58,9 +59,9 @@ def refused(path: Path, **options: object) -> SourceError:
     return caught.value
 
 
-def full_faults(path: Path) -> list[tuple[Any, ...]]:
+def full_faults(path: Path) -> list[BadRow]:
     table = reader_for("excel")(find_files(str(path), path.parent)[0], contract_for("transactions"), {})
-    return [row for batch in table.batches for row in batch.faults.rows()]
+    return [row for batch in table.batches for row in each_bad_row(batch.faults)]
 
 
 def replace_part(path: Path, name: str, content: bytes) -> None:
@@ -169,15 +170,15 @@ def test_a_cell_without_a_usable_value_makes_its_row_a_fault(path: Path) -> None
     save_xml(path, *(f"<row>{cell}</row>" for cell in detail_of))
     faults = full_faults(path)
     assert [fault[:3] for fault in faults] == [(row, "ID transaction", "excel_error") for row in range(2, 9)]
-    assert [fault[3].partition(";")[0] for fault in faults] == [*detail_of.values()]
-    assert all(json.loads(fault[4]).keys() == set(HEADER) for fault in faults)
+    assert [fault.detail.partition(";")[0] for fault in faults] == [*detail_of.values()]
+    assert all(json.loads(fault.raw).keys() == set(HEADER) for fault in faults)
 
 
 def test_a_date_that_excel_cannot_show_makes_its_row_a_fault_that_keeps_the_number(path: Path) -> None:
     save(path, [HEADER, ["TRX-1", "MCH-001", 99_999_999]], lambda b: setattr(b.active["C2"], "number_format", "d/m/yy"))
-    ((_, column, _, detail, raw),) = full_faults(path)
-    assert (column, detail) == ("Date", "the cell holds 99999999, which its format cannot show")
-    assert json.loads(raw)["Date"] == "99999999"
+    (fault,) = full_faults(path)
+    assert (fault.column_name, fault.detail) == ("Date", "the cell holds 99999999, which its format cannot show")
+    assert json.loads(fault.raw)["Date"] == "99999999"
 
 
 def test_cells_beyond_the_header_make_the_row_a_fault(path: Path) -> None:
@@ -327,8 +328,8 @@ def test_a_few_bytes_that_claim_sixteen_million_cells_do_not_unfold(path: Path) 
     """One cell in the last column of every row: each row would unfold to 16,384 cells."""
     save_xml(path, *(f'<row r="{i}"><c r="XFD{i}"><v>1</v></c></row>' for i in range(3, 1_027)))
     faults = full_faults(path)
-    assert [fault[0] for fault in faults] == [*range(3, 1_027)]
-    assert {fault[2:] for fault in faults} == {
+    assert [fault.row_number for fault in faults] == [*range(3, 1_027)]
+    assert {(fault.reason, fault.detail, fault.raw) for fault in faults} == {
         ("ragged_row", "cells to the right of the header", b'["", "", "", "", "", {"XFD": "1"}]')
     }
 

@@ -10,6 +10,7 @@ import pytest
 
 from freight.contracts import contract_for
 from freight.errors import ConfigurationError, SourceError
+from freight.frames import each_bad_row
 from freight.readers import find_files, reader_for
 from freight.readers.strict_csv import LOOK_CHARS, quotes_are_plain
 
@@ -24,7 +25,7 @@ def read(
     path.write_bytes("\n".join([*lines, ""]).encode(encoding))
     table = reader_for("csv")(find_files(str(path), folder)[0], contract_for("transactions"), options)
     batches = list(table.batches)
-    faults = [(row[0], row[3], row[4]) for batch in batches for row in batch.faults.rows()]
+    faults = [(row.row_number, row.detail, row.raw) for batch in batches for row in each_bad_row(batch.faults)]
     return [row for batch in batches for row in batch.rows.rows()], faults
 
 
