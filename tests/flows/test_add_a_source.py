@@ -17,7 +17,9 @@ from tests.lib.readme import files_to_write
 
 PAGE = (PROJECT_ROOT / "docs" / "add-a-source.md").read_text(encoding="utf-8")
 WRITTEN = files_to_write(PAGE)
+SHELL = re.findall(r"```sh\n(.*?)```", PAGE.partition("## A new dataset")[2], re.DOTALL)
 CONTRACT, SAMPLE = "freight/contracts/wagons.py", "wagons/wagons_20260201.csv"
+NEXT_SAMPLE = "wagons/wagons_20260202.csv"
 OURS = """# Catalog of the corridor; each source has its owner.
 sources:
   - name: erp  # of the ERP team
@@ -57,8 +59,8 @@ def write_drivers(path: Path) -> None:
 
 
 def line_with(text: str) -> str:
-    """Return the line of the last shell block that contains some text."""
-    (line,) = (line for line in PAGE.rpartition("```sh\n")[2].partition("```")[0].splitlines() if text in line)
+    """Return the line of the page's commands for a new dataset that contains some text."""
+    (line,) = {line for line in "".join(SHELL).splitlines() if text in line}
     return line
 
 
@@ -116,6 +118,22 @@ def test_new_datasets_load_into_a_warehouse_that_was_there_before(
     assert told.returncode == 0, told.stdout
     assert re.search(r"^tare_t +21\.5$", told.stdout, re.MULTILINE)
     assert re.search(rf"^  file +{SAMPLE}$", told.stdout, re.MULTILINE)
+
+
+def test_a_rule_over_two_columns_is_added_as_the_page_says(checkout: Checkout) -> None:
+    (patch,) = re.findall(r"```diff\n(.*?)```", PAGE, re.DOTALL)
+    checkout.write({"rule.patch": patch, NEXT_SAMPLE: WRITTEN[NEXT_SAMPLE]})
+    looked = checkout.run(
+        "\n".join(["git apply rule.patch", *map(line_with, ("export", "dictionary", "sources check"))])
+    )
+    assert looked.returncode == 0, looked.stdout
+    assert (
+        f"OK wagons {NEXT_SAMPLE}: 4 rows: 3 new, 0 changed, 0 unchanged, 0 superseded, 1 to quarantine"
+        in looked.stdout
+    )
+    assert "row 3: prochaine_visite, derniere_visite: out_of_order in " in looked.stdout
+    dictionary = (checkout.folder / "docs" / "data-dictionary.md").read_text(encoding="utf-8")
+    assert "- `prochaine_visite` must be after `derniere_visite` (`out_of_order`)\n" in dictionary
 
 
 def test_the_tests_that_were_written_pass_and_so_do_those_of_schema_and_dictionary(checkout: Checkout) -> None:
