@@ -19,8 +19,8 @@ ROW_LIMIT_CHARS = 64 << 20
 OUT_OF_TIME = -24  # exit code of a process that has used up its CPU time (SIGXCPU)
 TOLD_CHARS = 2_000  # of the reason why a file cannot be used
 PROGRESS_BYTES = 1 << 16  # read from the file between two progress messages
-# As `BAD_ROWS_SCHEMA` in freight.frames, which would import polars, but without the rules of the contract, which no parser
-# checks; a test compares them.
+# Equal to `BAD_ROWS_SCHEMA` in freight.frames, which would import polars, but for the rules of the contract: no parser
+# checks them. A test compares the two.
 FAULTS = pa.schema(
     [
         ("row_number", pa.int64()),
