@@ -1,14 +1,26 @@
-"""Set DPA up and start it, with nothing installed but some Python: `python bootstrap.py COMMAND [args...]`.
+"""Set DPA up and start it, with nothing installed but some Python: python bootstrap.py COMMAND [args...].
 
-It finds an interpreter that DPA can use, makes a virtual environment with the locked packages beside this file,
-and starts the command in it. All of that happens once; later calls start the command at once.
+  run              Simulate today's deliveries and load them all.
+  stream           Stream simulated events through a local Kafka into the warehouse, until Ctrl-C.
+  up               Start Prefect on this machine, with every deployment and a worker.
+  down             End what `up` has started, the runs first.
+  test             Run the tests, without the chaos tests.
+  check            Lint, check format, types, the layering of imports and the documents.
+  bench            Measure DPA against the alternatives, in an environment of its own.
+  chaos            Run only the chaos tests, which kill and starve it.
+  test-kubernetes  Run only the tests on the Kubernetes of KUBECONFIG, with the image DPA_TEST_IMAGE.
+  reset            Remove what DPA has made: warehouse, deliveries, reports.
+  lock             Resolve the packages again; --upgrade takes the newest.
 
-Exit codes: that of the command; 2 when the usage is wrong or no interpreter will do; 1 when the setup fails.
+The first call finds an interpreter that DPA can use, makes a virtual environment beside this file, and lets uv fill it
+with the locked packages; later calls start the command at once. Exit codes: that of the command; 2 when the usage is
+wrong or no interpreter will do; 1 when the setup fails.
 """
 
 # Any Python >= 3.6 has to understand this file, because the oldest one at hand is what starts it and its first job is
 # to find a newer one: standard library only, no walrus, no dataclasses, no `X | Y` types, no match.
 
+import ast
 import hashlib
 import json
 import os
@@ -30,16 +42,28 @@ KNOWN_MINORS = (12, 13, 14)
 PROBE_TIMEOUT_S = 30.0  # a pyenv shim on a cold disk takes seconds; a hung one must not hang us
 LOCK_RETRY_S = 0.5
 STAMP = "dpa-setup.json"
-PYTHON_OVERRIDE = "DPA_PYTHON"
+CLI = "freight.console.cli"
 
-# One line without double quotes, and valid in Python 2: it has to pass through Windows batch shims and to get an
-# answer from any candidate. ssl and sqlite3 are asked for since a self-built Python may silently lack them.
+# One line that passes through Windows batch shims, hence without double quotes, %, | and <, and valid in Python 2, to
+# get an answer from any candidate. ssl and sqlite3 are asked for since a self-built Python may silently lack them.
 PROBE = (
     "import platform, struct, sys, sysconfig; "
-    "print(' '.join([platform.python_version(), platform.python_implementation(), str(struct.calcsize('P') * 8), "
-    "str(sysconfig.get_config_var('Py_GIL_DISABLED') or 0), getattr(sys, '_base_executable', '') or sys.executable])); "
+    "no_gil = '-without-GIL' if sysconfig.get_config_var('Py_GIL_DISABLED') else ''; "
+    "path = getattr(sys, '_base_executable', '') or sys.executable; "
+    "kind = str(struct.calcsize('P') * 8) + '-bit ' + platform.python_implementation() + no_gil; "
+    "print(' '.join([platform.python_version(), kind, path])); "
     "import ensurepip, sqlite3, ssl, venv"
 )
+FITTING = "64-bit CPython"  # what the locked packages have ready-made wheels for
+NO_PYTHON = """\
+DPA needs Python 3.12 or newer (64-bit CPython with venv and ensurepip).
+{}
+Install one and repeat the command:
+  Debian, Ubuntu  sudo apt-get install python3.12 python3.12-venv
+                  or, where the release has none: pyenv install 3.12, or: uv python install 3.12
+  macOS           brew install python@3.12
+  Windows         winget install Python.Python.3.12
+If you have one elsewhere, name it: DPA_PYTHON=/path/to/python"""
 
 # Defaults that a user's own setting overrides.
 ENVIRONMENT = {
@@ -50,7 +74,18 @@ ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",  # one for each thread holds 100 MiB that nobody uses
     "_RJEM_MALLOC_CONF": "dirty_decay_ms:10000",  # Polars gives memory back at once, and asks for it again at once
 }
-RUN_ENVIRONMENT = {"PREFECT_LOGGING_LEVEL": "WARNING"}  # the flow prints its own summary
+
+# uv's names of pip's settings.
+SETTINGS_OF_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+    "proxy": "ALL_PROXY",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "timeout": "UV_HTTP_TIMEOUT",
+}
 
 
 class BootstrapError(Exception):
@@ -72,6 +107,8 @@ class Setup(NamedTuple):
 RUN = Setup(".venv", "requirements.lock")
 DEV = Setup(".venv", "requirements-dev.lock", covers=("requirements.lock",))
 BENCH = Setup(".venv-bench", "requirements-bench.lock")
+UV_LOCK = "requirements-uv.lock"
+FAILURE = "{} could not cope with {}, see its message above: check the network"
 
 
 class Interpreter(NamedTuple):
@@ -89,29 +126,24 @@ Candidate = Tuple[str, ...]
 
 def candidates() -> List[Candidate]:
     """Return the commands that may start a fitting Python: the oldest known minor first, unknown versions last."""
-    found: Dict[Candidate, Tuple[int, ...]] = {}
-    for version, candidate in _all_candidates():
-        if version is None or version >= OLDEST:
-            found.setdefault(candidate, version or (sys.maxsize,))
-    return sorted(found, key=lambda candidate: found[candidate])  # stable: equal versions stay in order of search
+    found = [candidate for minor in KNOWN_MINORS for candidate in _with_minor(minor)]
+    if sys.version_info[:2] >= OLDEST:
+        found.append((sys.executable,))
+    found += [(path,) for name in ("python3", "python") for path in _on_path(name)]
+    return list(dict.fromkeys(found))
 
 
-def _all_candidates() -> Iterator[Tuple[Optional[Tuple[int, int]], Candidate]]:
-    """Yield each candidate with the version its place or name promises, None if that says nothing."""
-    if sys.executable:
-        yield (sys.version_info[0], sys.version_info[1]), (sys.executable,)
-    for minor in KNOWN_MINORS:
-        for path in _on_path("python3.%d" % minor):
-            yield (3, minor), (path,)
-        if WINDOWS:
-            for launcher in _on_path("py"):
-                yield (3, minor), (launcher, "-3.%d" % minor)
-    for folder, pattern in _version_folders():
-        for program in sorted(folder.glob(pattern)):
-            yield _version_in(program.relative_to(folder).parts[0]), (str(program),)
-    for name in ("python3", "python"):
-        for path in _on_path(name):
-            yield None, (path,)
+def _with_minor(minor: int) -> Iterator[Candidate]:
+    """Yield what promises to be Python 3.`minor` by its name or place."""
+    if sys.version_info[:2] == (3, minor):
+        yield (sys.executable,)
+    for path in _on_path("python3.%d" % minor):
+        yield (path,)
+    for launcher in _on_path("py") if WINDOWS else []:
+        yield launcher, "-3.%d" % minor
+    for folder in _version_folders():
+        for version in sorted([*folder.glob("3.%d.*" % minor), *folder.glob("cpython-3.%d.*" % minor)]):
+            yield (str(version / ("python.exe" if WINDOWS else "bin/python")),)
 
 
 def _on_path(name: str) -> List[str]:
@@ -121,33 +153,23 @@ def _on_path(name: str) -> List[str]:
     return [hit for hit in hits if hit]
 
 
-def _version_folders() -> List[Tuple[Path, str]]:
-    """Return (folder, pattern) pairs where version managers keep their interpreters."""
+def _version_folders() -> List[Path]:
+    """Return where pyenv and uv keep their interpreters."""
     home = os.path.expanduser("~")
-    data = os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
+    pyenv, data = os.path.join(home, ".pyenv"), os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
     if WINDOWS:
-        pyenv = os.environ.get("PYENV_ROOT") or os.path.join(home, ".pyenv", "pyenv-win")
-        roaming = os.environ.get("APPDATA") or os.path.join(home, "AppData", "Roaming")
-        uv, program = os.path.join(roaming, "uv", "python"), "*/python.exe"
-    else:
-        pyenv = os.environ.get("PYENV_ROOT") or os.path.join(home, ".pyenv")
-        uv, program = os.path.join(data, "uv", "python"), "*/bin/python"
+        pyenv = os.path.join(pyenv, "pyenv-win")
+        data = os.environ.get("APPDATA") or os.path.join(home, "AppData", "Roaming")
     return [
-        (Path(pyenv, "versions"), program),
-        (Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or uv), program),
+        Path(os.environ.get("PYENV_ROOT") or pyenv, "versions"),
+        Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or os.path.join(data, "uv", "python")),
     ]
-
-
-def _version_in(folder_name: str) -> Optional[Tuple[int, int]]:
-    """Read (3, 12) out of `3.12.1` or `cpython-3.12.4-linux-x86_64-gnu`; None for a named environment."""
-    match = re.match(r"(?:cpython-)?(\d+)\.(\d+)", folder_name)
-    return (int(match.group(1)), int(match.group(2))) if match else None
 
 
 def probe(candidate: Candidate) -> Tuple[Optional[Interpreter], str]:
     """Start a candidate and return it as an interpreter, or None and why it will not do."""
     try:
-        answer = subprocess.run(
+        done = subprocess.run(
             [*candidate, "-c", PROBE],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -159,26 +181,24 @@ def probe(candidate: Candidate) -> Tuple[Optional[Interpreter], str]:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return None, "does not start ({})".format(type(error).__name__)
-    match = re.search(r"^((\d+)\.(\d+)\S*) (\S+) (\d+) (\d+) (.+)$", answer.stdout, re.MULTILINE)
-    complaints = answer.stderr.strip().splitlines() or ["exit code {}".format(answer.returncode)]
-    complaint = complaints[-1 if complaints[0].startswith("Traceback") else 0]  # a shim adds advice below its complaint
+    lines = done.stderr.strip().splitlines() or ["exit code {}".format(done.returncode)]
+    complaint = lines[-1 if lines[0].startswith("Traceback") else 0]  # a shim adds advice below its complaint
+    match = re.search(r"^((\d+)\.(\d+)\S*) (\d+-bit \S+) (.+)$", done.stdout, re.MULTILINE)
     if match is None:
         return None, "does not work ({})".format(complaint)
-    version, implementation, bits, no_gil, path = match.group(1, 4, 5, 6, 7)
+    version, kind, path = match.group(1, 4, 5)
     if (int(match.group(2)), int(match.group(3))) < OLDEST:
         return None, "is Python {}, which is too old".format(version)
-    # The locked packages have ready-made wheels for the ordinary 64-bit CPython only.
-    if (implementation, bits, no_gil) != ("CPython", "64", "0"):
-        kind = implementation + (" without the GIL" if no_gil != "0" else "")
-        return None, "is Python {}, but {}-bit {}".format(version, bits, kind)
-    if answer.returncode != 0:
+    if kind != FITTING:
+        return None, "is Python {}, but {}".format(version, kind)
+    if done.returncode != 0:
         return None, "is Python {}, but not a whole one ({})".format(version, complaint)
     return Interpreter(path, version), ""
 
 
 def _override() -> Optional[str]:
     """Return the program that DPA_PYTHON names, be it by path or by name, None if it is unset or empty."""
-    name = os.environ.get(PYTHON_OVERRIDE)
+    name = os.environ.get("DPA_PYTHON")
     return shutil.which(name) or name if name else None
 
 
@@ -186,36 +206,19 @@ def find_python() -> Interpreter:
     """Return the first candidate that works, or the one that DPA_PYTHON names.
 
     Raises:
-        BootstrapError: none works (exit code 2).
+        BootstrapError: None works (exit code 2).
     """
     override = _override()
-    wanted = [(override,)] if override else candidates()
     refusals = []
-    for candidate in wanted:
+    for candidate in [(override,)] if override else candidates():
         interpreter, refusal = probe(candidate)
         if interpreter is not None:
             return interpreter
         refusals.append("  {} {}".format(" ".join(candidate), refusal))
-    raise BootstrapError(_no_python_message(refusals, override), exit_code=2)
-
-
-def _no_python_message(refusals: List[str], override: Optional[str]) -> str:
-    """Say what was tried and what to install."""
     tried = ["These will not do:", *refusals] if refusals else ["There is no Python on PATH at all."]
     if override:
-        tried.append("Correct or unset {}, which names it.".format(PYTHON_OVERRIDE))
-    return "\n".join(
-        [
-            "DPA needs Python 3.12 or newer (64-bit CPython with venv and ensurepip).",
-            *tried,
-            "Install one and repeat the command:",
-            "  Debian, Ubuntu  sudo apt-get install python3.12 python3.12-venv",
-            "                  or, where the release has none: pyenv install 3.12, or: uv python install 3.12",
-            "  macOS           brew install python@3.12",
-            "  Windows         winget install Python.Python.3.12",
-            "If you have one elsewhere, name it: {}=/path/to/python".format(PYTHON_OVERRIDE),
-        ]
-    )
+        tried.append("Correct or unset DPA_PYTHON, which names it.")
+    raise BootstrapError(NO_PYTHON.format("\n".join(tried)), exit_code=2)
 
 
 # --- Making the virtual environment -------------------------------------------------------------------------------
@@ -225,33 +228,23 @@ def prepare(setup: Setup) -> Path:
     """Return the Python of the setup's virtual environment, which is made or brought up to date if need be.
 
     Raises:
-        BootstrapError: no interpreter will do, or the packages cannot be installed.
+        BootstrapError: No interpreter will do, or the packages cannot be installed.
     """
     if not _is_ready(setup):
         with _one_at_a_time():
             if not _is_ready(setup):  # another call may have done it while this one waited
                 _set_up(setup)
-    return _venv_python(setup)
+    _link_project(setup)  # each time: the launcher of an older checkout may start what has moved since
+    return _program(setup, "python")
 
 
-def _venv_bin(setup: Setup) -> Path:
-    return ROOT / setup.folder / ("Scripts" if WINDOWS else "bin")
-
-
-def _venv_python(setup: Setup) -> Path:
-    return _venv_bin(setup) / ("python.exe" if WINDOWS else "python")
+def _program(setup: Setup, name: str) -> Path:
+    """Return where the virtual environment has a program."""
+    return ROOT / setup.folder / ("Scripts" if WINDOWS else "bin") / (name + (".exe" if WINDOWS else ""))
 
 
 def _digest(lock: str) -> str:
-    """Return the SHA-256 of a lock file.
-
-    Raises:
-        BootstrapError: the file is missing.
-    """
-    try:
-        return hashlib.sha256((ROOT / lock).read_bytes()).hexdigest()
-    except FileNotFoundError:
-        raise BootstrapError("{} is missing: restore it, or make it with: bootstrap.py lock".format(lock)) from None
+    return hashlib.sha256((ROOT / lock).read_bytes()).hexdigest()
 
 
 def _read_stamp(setup: Setup) -> Dict[str, Any]:
@@ -261,66 +254,53 @@ def _read_stamp(setup: Setup) -> Dict[str, Any]:
     except (OSError, ValueError):
         return {}
     # A virtual environment holds absolute paths and a link to its Python: it survives the move of neither.
-    usable = isinstance(stamp, dict) and stamp.get("root") == str(ROOT) and _venv_python(setup).exists()
+    usable = isinstance(stamp, dict) and stamp.get("root") == str(ROOT) and _program(setup, "python").exists()
     if not usable or not os.path.exists(str(stamp.get("base"))):
         return {}
     # Another Python was asked for since; no override means that any fitting one will do.
     return stamp if _override() in (None, stamp["base"], stamp.get("override")) else {}
 
 
+def _write_stamp(setup: Setup, base: str) -> None:
+    """Record the finished setup: the digests of the locks that are installed, where, and from which Python."""
+    locks = {lock: _digest(lock) for lock in (setup.lock, *setup.covers, UV_LOCK)}
+    record = {"root": str(ROOT), "base": base, "override": _override(), "locks": locks}
+    _write(ROOT / setup.folder / STAMP, json.dumps(record, indent=2).encode("utf-8"))
+
+
 def _is_ready(setup: Setup) -> bool:
-    """Whether the virtual environment was finished with exactly the lock file that is there now."""
+    """Whether the virtual environment was finished with exactly the lock files that are there now."""
     locks = _read_stamp(setup).get("locks", {})
-    return bool(locks.get(setup.lock) == _digest(setup.lock))
-
-
-def _can_be_extended(setup: Setup) -> bool:
-    """Whether what is installed is still as locked, so that more packages may simply be added."""
-    locks = _read_stamp(setup).get("locks", {})
-    return bool(locks) and all(lock in setup.covers and _digest(lock) == digest for lock, digest in locks.items())
+    return all(locks.get(lock) == _digest(lock) for lock in (setup.lock, UV_LOCK))
 
 
 def _set_up(setup: Setup) -> None:
-    """Make or extend the virtual environment; the stamp goes first and comes back last, so a kill leaves none."""
-    extend = _can_be_extended(setup)
-    base = str(_read_stamp(setup).get("base", ""))
-    stamp = ROOT / setup.folder / STAMP
-    if stamp.exists():
-        stamp.unlink()
-    if extend:
-        _say("Adding the packages of {} to {} - a minute, once".format(setup.lock, setup.folder))
+    """Make or update the virtual environment; the stamp goes first and comes back last, so a kill leaves none.
+
+    Without a stamp nobody knows what is in the folder, so it is made anew.
+    """
+    base = _read_stamp(setup).get("base")
+    if base:
+        _say("Bringing {} up to {} - a minute, once".format(setup.folder, setup.lock))
+        (ROOT / setup.folder / STAMP).unlink()
     else:
-        base = _make_venv(setup)
-    _install(setup)
-    _link_project(setup)
+        base = _make_anew(setup)
+    # The lock has all dependencies, and its hashes say which file is the right one, whichever index has it.
+    sync = ["sync", "--require-hashes", "--index-strategy", "unsafe-best-match", setup.lock]
+    _get_uv(setup)(sync, FAILURE.format("uv", setup.lock))
     _write_stamp(setup, base)
 
 
-def _make_venv(setup: Setup) -> str:
-    """Make the virtual environment anew and return the path of the Python it is made from.
-
-    What is left of an older one is removed rather than repaired: pip never removes packages that left the lock.
-    """
+def _make_anew(setup: Setup) -> str:
+    """Make an empty virtual environment in place of what is there; return the path of the Python it is made from."""
     interpreter = find_python()
+    _say("Setting up {} with Python {} - a minute, once".format(setup.folder, interpreter.version))
     folder = ROOT / setup.folder
-    _say("Setting up {} with Python {} - a minute or two, once".format(setup.folder, interpreter.version))
-    try:
-        if folder.is_symlink() or folder.is_file():
-            folder.unlink()
-        elif folder.exists():
-            shutil.rmtree(str(folder))
-    except OSError as error:
-        raise BootstrapError("Cannot remove the old {} ({}): close what uses it".format(folder, error)) from None
-    _need([interpreter.path, "-m", "venv", str(folder)], "{} cannot make {}".format(interpreter.path, setup.folder))
+    if folder.is_symlink():
+        folder.unlink()  # and not what is in the folder of somebody else
+    failure = "{} cannot make {}: close what uses it".format(interpreter.path, setup.folder)
+    _need([interpreter.path, "-m", "venv", "--clear", str(folder)], failure, _clean_environment())
     return interpreter.path
-
-
-def _install(setup: Setup) -> None:
-    """Install the locked packages, each checked against its hash."""
-    command = [str(_venv_python(setup)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    failure = "pip could not install {}, see its message above: check the network and repeat the command"
-    # Without dependencies: the lock has them all, and pip would look for a newer one where a package wants an extra.
-    _need([*command, "--require-hashes", "--no-deps", "-r", setup.lock], failure.format(setup.lock))
 
 
 def _link_project(setup: Setup) -> None:
@@ -331,37 +311,34 @@ def _link_project(setup: Setup) -> None:
     site_packages = sorted((ROOT / setup.folder).glob("Lib/site-packages" if WINDOWS else "lib/python3*/site-packages"))
     for folder in site_packages:
         # Relative, hence plain ASCII whatever the checkout is called: .pth files are read in the locale's encoding.
-        (folder / "dpa.pth").write_bytes(os.path.relpath(str(ROOT), str(folder)).encode("ascii") + b"\n")
+        _write(folder / "dpa.pth", os.path.relpath(str(ROOT), str(folder)).encode("ascii") + b"\n")
     # -P: a folder called freight in the current directory must not stand in for ours.
-    start = '-P -c "from freight.console.cli import main; main()"'
+    start = '-P -c "from {} import main; main()"'.format(CLI)
     if WINDOWS:
-        (_venv_bin(setup) / "dpa.cmd").write_bytes('@"%~dp0python.exe" {} %*\r\n'.format(start).encode("ascii"))
+        launcher = '@"%~dp0python.exe" {} %*\r\n'.format(start)
+        _write(_program(setup, "dpa").with_suffix(".cmd"), launcher.encode("ascii"))
+    else:
+        # sh instead of a Python shebang line, which can hold neither a blank nor a long path.
+        launcher = '#!/bin/sh\nexec {} {} "$@"\n'.format(shlex.quote(str(_program(setup, "python"))), start)
+        _write(_program(setup, "dpa"), os.fsencode(launcher), mode=0o755)
+
+
+def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Give a file its content in one step, unless it has it."""
+    if path.exists() and path.read_bytes() == content:
         return
-    launcher = _venv_bin(setup) / "dpa"
-    # sh instead of a Python shebang line, which can hold neither a blank nor a long path.
-    script = '#!/bin/sh\nexec {} {} "$@"\n'.format(shlex.quote(str(_venv_python(setup))), start)
-    launcher.write_bytes(os.fsencode(script))
-    launcher.chmod(0o755)
-
-
-def _write_stamp(setup: Setup, base: str) -> None:
-    """Record the finished setup: the digests of the locks that are installed, where, and from which Python."""
-    locks = {lock: _digest(lock) for lock in (setup.lock, *setup.covers)}
-    record = {"root": str(ROOT), "base": base, "override": _override(), "locks": locks}
-    stamp = ROOT / setup.folder / STAMP
-    draft = stamp.with_suffix(".new")
-    draft.write_bytes(json.dumps(record, indent=2).encode("utf-8"))
-    os.replace(str(draft), str(stamp))
-
-
-_shared_handles: List[int] = []
+    draft = path.with_name("{}.{}".format(path.name, os.getpid()))
+    draft.write_bytes(content)
+    draft.chmod(mode)
+    os.replace(str(draft), str(path))
 
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """Hold back a second setup in this checkout while one is under way; the system frees the lock of a dead one.
 
-    The programs started meanwhile share the lock: a pip that outlives a killed bootstrap still writes into the folder.
+    The programs started meanwhile share the lock, since an installer that outlives a killed bootstrap still writes into
+    the folder. Windows cannot share it: there it ends with this process.
     """
     with open(__file__, "rb") as handle:
         told = False
@@ -370,11 +347,8 @@ def _one_at_a_time() -> Iterator[None]:
                 _say("Waiting for another setup in this folder to finish")
                 told = True
             time.sleep(LOCK_RETRY_S)
-        _shared_handles.append(handle.fileno())
-        try:
-            yield
-        finally:
-            _shared_handles.clear()
+        os.set_inheritable(handle.fileno(), not WINDOWS)
+        yield
 
 
 def _try_lock(handle: IO[bytes]) -> bool:
@@ -396,6 +370,62 @@ def _try_lock(handle: IO[bytes]) -> bool:
     return True
 
 
+# --- Getting uv ---------------------------------------------------------------------------------------------------
+
+
+def _get_uv(setup: Setup) -> Callable[[List[str], str], None]:
+    """Let pip, which each virtual environment has, install the locked uv; return what runs a command of `uv pip`."""
+    python = str(_program(setup, "python"))
+    settings = _pip_settings(python)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    locked = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", UV_LOCK]
+    _need([*pip, *locked], FAILURE.format("pip", UV_LOCK), _environment_of_pip(settings))
+    options = ["--quiet", "--python", python]
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        options.append("--no-index")
+
+    def uv(arguments: List[str], failure: str) -> None:
+        _need([str(_program(setup, "uv")), "pip", *arguments, *options], failure, _environment_of_uv(settings))
+
+    return uv
+
+
+def _pip_settings(python: str) -> Dict[str, str]:
+    """Return what files and variables of this machine set for pip, such as the mirror of a company."""
+    argv = [python, "-m", "pip", "config", "list"]
+    printed = subprocess.run(argv, stdout=subprocess.PIPE, universal_newlines=True, env=_clean_environment()).stdout
+    found = re.findall(r"^(global|install|:env:)\.([\w-]+)=(.+)$", printed, re.MULTILINE)
+    found.sort(key=lambda line: ("global", "install", ":env:").index(line[0]))  # the last one wins
+    return {name: ast.literal_eval(value) for _, name, value in found}
+
+
+def _environment_of_pip(settings: Dict[str, str]) -> Dict[str, str]:
+    """Return an environment in which pip serves a virtual environment, from uv's index if it has none of its own."""
+    environment = dict(_clean_environment(), PIP_USER="0")  # a user's setting that no virtual environment accepts
+    index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
+    if index and "index-url" not in settings:
+        environment["PIP_INDEX_URL"] = re.sub(r"^[\w.-]+=", "", index)  # uv lets an index have a name
+    return environment
+
+
+def _environment_of_uv(settings: Dict[str, str]) -> Dict[str, str]:
+    """Return an environment in which uv, which does not read pip's settings, goes by them; its own come first."""
+    environment = {uv: " ".join(settings[pip].split()) for pip, uv in SETTINGS_OF_UV.items() if pip in settings}
+    links = settings.get("find-links", "").split()
+    environment["UV_FIND_LINKS"] = ",".join(link for link in links if "://" in link or os.path.isdir(link))
+    if _has_certificates():
+        environment["UV_SYSTEM_CERTS"] = "true"
+    return dict(environment, **_clean_environment())
+
+
+def _has_certificates() -> bool:
+    """Whether the system keeps certificates. pip trusts them; uv does on request, and fails where there are none."""
+    import ssl  # here, since an old Python that only starts this file may lack it
+
+    paths = ssl.get_default_verify_paths()
+    return sys.platform in ("win32", "darwin") or bool(paths.cafile or (paths.capath and os.listdir(paths.capath)))
+
+
 # --- Starting programs --------------------------------------------------------------------------------------------
 
 
@@ -413,7 +443,7 @@ def _environment(setup: Setup) -> Dict[str, str]:
     """Return the environment for programs in the virtual environment: as if it were activated, plus our defaults."""
     environment = dict(ENVIRONMENT, **_clean_environment())
     environment["VIRTUAL_ENV"] = str(ROOT / setup.folder)
-    environment["PATH"] = os.pathsep.join([str(_venv_bin(setup)), environment.get("PATH", os.defpath)])
+    environment["PATH"] = os.pathsep.join([str(_program(setup, "python").parent), environment.get("PATH", os.defpath)])
     return environment
 
 
@@ -427,8 +457,7 @@ def _call(argv: List[str], environment: Dict[str, str]) -> int:
 
 def _run_to_end(argv: List[str], environment: Dict[str, str]) -> Tuple[int, bool]:
     """Run a program in the repository; return its exit code, and whether Ctrl-C came meanwhile."""
-    # Windows cannot share single handles; there the lock ends with this process.
-    process = subprocess.Popen(argv, cwd=str(ROOT), env=environment, pass_fds=() if WINDOWS else _shared_handles)
+    process = subprocess.Popen(argv, cwd=str(ROOT), env=environment, close_fds=False)  # the lock of a setup is shared
     interrupted = False
     while True:
         try:
@@ -439,17 +468,11 @@ def _run_to_end(argv: List[str], environment: Dict[str, str]) -> Tuple[int, bool
     return (code if code >= 0 else 128 - code), interrupted
 
 
-def _need(argv: List[str], failure: str) -> None:
-    """Run a step of the setup.
-
-    Raises:
-        BootstrapError: it failed.
-    """
-    environment = _clean_environment()
-    environment["PIP_USER"] = "0"  # a user's pip setting that no virtual environment accepts
+def _need(argv: List[str], failure: str, environment: Dict[str, str]) -> None:
+    """Run a step of the setup, which must succeed."""
     code = _call(argv, environment)
     if code != 0:
-        raise BootstrapError("{} (exit code {}).".format(failure, code))
+        raise BootstrapError("{}, and repeat the command (exit code {}).".format(failure, code))
 
 
 def _become(argv: List[str], environment: Dict[str, str]) -> int:
@@ -463,51 +486,32 @@ def _become(argv: List[str], environment: Dict[str, str]) -> int:
     return _run_to_end(argv, environment)[0]
 
 
-def _module(setup: Setup, *argv: str) -> int:
-    """Set up, then hand over to `python -m ...`."""
-    python = prepare(setup)
-    return _become([str(python), "-m", *argv], _environment(setup))
-
-
 # --- Commands -----------------------------------------------------------------------------------------------------
+
+Command = Callable[[List[str]], int]
+
+
+def _module(setup: Setup, *argv: str) -> Command:
+    """Return a command that hands over to `python -m ...` of a virtual environment."""
+    return lambda args: _become([str(prepare(setup)), "-m", *argv, *args], _environment(setup))
 
 
 def run(args: List[str]) -> int:
-    """Simulate today's deliveries and load them all."""
+    """Simulate what is missing, then load."""
     python = str(prepare(RUN))
-    environment = dict(RUN_ENVIRONMENT, **_environment(RUN))
-    code = _call([python, "-m", "freight.console.cli", "demo"], environment)
+    environment = dict({"PREFECT_LOGGING_LEVEL": "WARNING"}, **_environment(RUN))  # the flow prints its own summary
+    code = _call([python, "-m", CLI, "demo"], environment)
     return code or _become([python, "-m", "flows.load_nightly", *args], environment)
 
 
-def stream(args: List[str]) -> int:
-    """Stream simulated events through a local Kafka into the warehouse, until Ctrl-C."""
-    return _module(RUN, "freight.console.cli", "stream", *args)
-
-
-def up(args: List[str]) -> int:
-    """Start Prefect on this machine, with every deployment and a worker."""
-    return _module(RUN, "deployments.local", "up", *args)
-
-
-def down(args: List[str]) -> int:
-    """End what `up` has started, the runs first."""
-    return _module(RUN, "deployments.local", "down", *args)
-
-
-def test(args: List[str]) -> int:
-    """Run the tests, without the chaos tests."""
-    return _module(DEV, "pytest", *args)
-
-
 def check(args: List[str]) -> int:
-    """Lint, check format, types, the layering of imports and the documents."""
+    """Run all checks, whichever of them fail."""
     python = str(prepare(DEV))
     checks = {
         "ruff check": [python, "-m", "ruff", "check", *args],
         "ruff format": [python, "-m", "ruff", "format", "--check", *args],
         "mypy": [python, "-m", "mypy", *args],
-        "lint-imports": [str(_venv_bin(DEV) / "lint-imports"), "--no-logo"],
+        "lint-imports": [str(_program(DEV, "lint-imports")), "--no-logo"],
         "documents": [python, "-m", "pytest", "-q", "-n", "0", os.path.join("tests", "unit", "test_docs.py")],
     }
     failed = []
@@ -519,81 +523,67 @@ def check(args: List[str]) -> int:
     return 1 if failed else 0
 
 
-def bench(args: List[str]) -> int:
-    """Measure DPA against the alternatives, in an environment of its own."""
-    return _module(BENCH, "benchmarks", *args)
-
-
-def chaos(args: List[str]) -> int:
-    """Run only the chaos tests, which kill and starve it."""
-    return _module(DEV, "pytest", "-m", "chaos", "-n", "2", *args)
-
-
 def test_kubernetes(args: List[str]) -> int:
-    """Run only the tests on the Kubernetes of KUBECONFIG, with the image DPA_TEST_IMAGE."""
+    """Run the tests on a cluster, if one is named."""
     missing = [name for name in ("KUBECONFIG", "DPA_TEST_IMAGE") if not os.environ.get(name)]
     if missing:
         raise BootstrapError("NOT TESTED on Kubernetes: set {}, see CONTRIBUTING.md".format(" and ".join(missing)), 2)
-    return _module(DEV, "pytest", "-m", "kubernetes", "-n", "0", *(args or [os.path.join("tests", "kubernetes")]))
-
-
-def reset(args: List[str]) -> int:
-    """Remove what DPA has made: warehouse, deliveries, reports."""
-    return _module(RUN, "freight.console.cli", "reset", *args)
+    command = _module(DEV, "pytest", "-m", "kubernetes", "-n", "0")
+    return command(args or [os.path.join("tests", "kubernetes")])
 
 
 def lock(args: List[str]) -> int:
-    """Resolve the packages again; --upgrade takes the newest."""
-    python = find_python()
+    """Compile each lock again, in an environment apart, since .venv cannot be made while they are wrong."""
     with tempfile.TemporaryDirectory() as scratch:
-        uv = shutil.which("uv") or _throwaway_uv(python, Path(scratch))
-        shared = [uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--universal"]
-        shared += ["--python-version", "{}.{}".format(*OLDEST), "--python", python.path, *args, "pyproject.toml"]
-        dev = ["--extra", "dev", "--extra", "kubernetes"]
-        # Each lock holds the ones before it in the same versions.
+        apart = Setup(scratch, UV_LOCK)
+        _make_anew(apart)
+        uv = _get_uv(apart)
+        shared = ["compile", "--generate-hashes", "--no-header", "--no-annotate", "--universal"]
+        shared += ["--python-version", "{}.{}".format(*OLDEST), *args]
+        dev = ["pyproject.toml", "--extra", "dev", "--extra", "kubernetes"]
+        # Each lock but uv's holds the ones before it in the same versions.
         for name, *options in (
-            [RUN.lock],
+            [UV_LOCK, "--group", "setup"],
+            [RUN.lock, "pyproject.toml"],
             [DEV.lock, *dev, "-c", RUN.lock],
             [BENCH.lock, *dev, "--extra", "bench", "-c", RUN.lock, "-c", DEV.lock],
         ):
             _say("Resolving " + name)
-            _need([*shared, *options, "--output-file", name], "uv could not resolve " + name)
+            uv([*shared, *options, "--output-file", name], FAILURE.format("uv", name))
     return 0
 
 
-def _throwaway_uv(python: Interpreter, folder: Path) -> str:
-    """Install uv into a temporary virtual environment and return its path."""
-    _need([python.path, "-m", "venv", str(folder)], "{} cannot make a virtual environment".format(python.path))
-    programs = folder / ("Scripts" if WINDOWS else "bin")
-    _need([str(programs / "python"), "-m", "pip", "install", "--quiet", "uv"], "pip could not install uv")
-    return str(programs / "uv")
-
-
-COMMANDS: Dict[str, Callable[[List[str]], int]] = {
-    command.__name__.replace("_", "-"): command
-    for command in (run, stream, up, down, test, check, bench, chaos, test_kubernetes, reset, lock)
+COMMANDS: Dict[str, Command] = {
+    "run": run,
+    "stream": _module(RUN, CLI, "stream"),
+    "up": _module(RUN, "deployments.local", "up"),
+    "down": _module(RUN, "deployments.local", "down"),
+    "test": _module(DEV, "pytest"),
+    "check": check,
+    "bench": _module(BENCH, "benchmarks"),
+    "chaos": _module(DEV, "pytest", "-m", "chaos", "-n", "2"),
+    "test-kubernetes": test_kubernetes,
+    "reset": _module(RUN, CLI, "reset"),
+    "lock": lock,
 }
-
-
-def usage() -> str:
-    """Return the list of commands."""
-    lines = ["  {:15} {}".format(name, command.__doc__) for name, command in COMMANDS.items()]
-    return "\n".join(["Usage: python bootstrap.py COMMAND [args...]", *lines])
 
 
 def main(argv: List[str]) -> int:
     """Carry out the command line (without the program's name) and return the exit code."""
     if argv[:1] in (["help"], ["-h"], ["--help"]):
-        _say(usage())
+        _say(__doc__)
         return 0
     if not argv or argv[0] not in COMMANDS:
-        print(usage(), file=sys.stderr)
+        print(__doc__, file=sys.stderr)
         return 2
     try:
         return COMMANDS[argv[0]](argv[1:])
     except BootstrapError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # such as a lock file that is missing
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

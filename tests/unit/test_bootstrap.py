@@ -1,6 +1,7 @@
 """The bootstrap finds a fitting Python and notices every virtual environment that is not as locked."""
 
 import ast
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 import tomllib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ import bootstrap
 
 SOURCE = Path(bootstrap.__file__)
 REPOSITORY = SOURCE.parent
-TOO_OLD = 'echo "3.8.18 CPython 64 0 /opt/old/python3"'
+LOCKS = ["requirements-uv.lock", "requirements.lock", "requirements-dev.lock", "requirements-bench.lock"]
+TOO_OLD = 'echo "3.8.18 64-bit CPython /opt/old/python3"'
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="the stand-in interpreters are shell scripts")
 
@@ -87,7 +90,7 @@ class TestFindingPython:
 
     def test_passes_over_a_hanging_program(self, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_program(machine / "python3.12", f"exec {shutil.which('sleep', path=os.defpath)} 60")
-        interpreter = write_program(machine / "python3.13", "echo '3.13.0 CPython 64 0 /opt/new/python'")
+        interpreter = write_program(machine / "python3.13", "echo '3.13.0 64-bit CPython /opt/new/python'")
         monkeypatch.setattr(bootstrap, "PROBE_TIMEOUT_S", 1.0)
         assert (str(interpreter),) in bootstrap.candidates()
         assert bootstrap.find_python() == bootstrap.Interpreter("/opt/new/python", "3.13.0")
@@ -103,7 +106,7 @@ class TestFindingPython:
     @pytest.mark.usefixtures("machine")
     @pytest.mark.parametrize(
         "place",
-        [".pyenv/versions/3.12.1", ".pyenv/versions/named", ".local/share/uv/python/cpython-3.12.4-linux-x86_64-gnu"],
+        [".pyenv/versions/3.12.1", ".local/share/uv/python/cpython-3.12.4-linux-x86_64-gnu"],
     )
     def test_finds_what_version_managers_hide(self, tmp_path: Path, place: str) -> None:
         fitting(tmp_path / "home" / place / "bin" / "python")
@@ -130,13 +133,13 @@ class TestFindingPython:
         ("body", "reason"),
         [
             (
-                "echo '3.12.1 CPython 64 0 /p'; printf \"Traceback\\nNo module named 'ensurepip'\\n\" >&2; exit 1",
+                "echo '3.12.1 64-bit CPython /p'; printf \"Traceback\\nNo module named 'ensurepip'\\n\" >&2; exit 1",
                 "not a whole one (No module named 'ensurepip')",
             ),
-            ("echo '3.13.0 CPython 64 1 /p'", "without the GIL"),
-            ("echo '3.12.1 CPython 32 0 /p'", "32-bit"),
-            ("echo '3.12.1 PyPy 64 0 /p'", "PyPy"),
-            ("echo '3.11.7 CPython 64 0 /p'", "3.11.7, which is too old"),
+            ("echo '3.13.0 64-bit CPython-without-GIL /p'", "without-GIL"),
+            ("echo '3.12.1 32-bit CPython /p'", "32-bit"),
+            ("echo '3.12.1 64-bit PyPy /p'", "PyPy"),
+            ("echo '3.11.7 64-bit CPython /p'", "3.11.7, which is too old"),
             ("echo 'Python was not found; run without arguments to install'; exit 9", "exit code 9"),
         ],
     )
@@ -185,31 +188,34 @@ def checkout(folder: Path) -> Path:
         "import sys\ndef main(): print('dpa', *sys.argv[1:])\n", encoding="utf-8"
     )
     shutil.copy(SOURCE, folder)
-    for setup in (bootstrap.RUN, bootstrap.DEV, bootstrap.BENCH):
-        (folder / setup.lock).write_text(f"# packages of {setup.lock}\n", encoding="utf-8")
+    for lock in LOCKS:
+        (folder / lock).write_text(f"# packages of {lock}\n", encoding="utf-8")
     return folder
 
 
 class Setups:
-    """A checkout whose virtual environments are real but empty, since pip, which would download, is stood in for."""
+    """A checkout whose virtual environments are real but empty: pip and uv, which would download, are stood in for."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.venvs_made = 0
         self.installed: list[str] = []
-        self.pip_exit_code = 0
+        self.uv_exit_code = 0
 
     def call(self, argv: list[str], environment: dict[str, str]) -> int:
-        """Stand in for `bootstrap._call`: make virtual environments without pip, and only note what pip is told."""
+        """Stand in for `bootstrap._call`: make virtual environments without pip, and only note what uv is told."""
         if argv[1:3] == ["-m", "venv"]:
             self.venvs_made += 1
             # Without pip since that takes seconds, and here nobody would call it.
             return subprocess.run([*argv, "--without-pip"], env=environment, check=False).returncode
-        assert argv[1:4] == ["-m", "pip", "install"]
         assert "--require-hashes" in argv
         assert not (self.root / argv[0]).parents[1].joinpath(bootstrap.STAMP).exists()
-        self.installed.append(argv[-1])
-        return self.pip_exit_code
+        if argv[1:4] == ["-m", "pip", "install"]:
+            assert argv[-2:] == ["-r", "requirements-uv.lock"]
+            return 0
+        assert argv[1:3] == ["pip", "sync"]
+        self.installed += [argument for argument in argv if argument in LOCKS]
+        return self.uv_exit_code
 
     def prepare(self, setup: bootstrap.Setup) -> tuple[int, list[str]]:
         """Prepare a setup; return how many virtual environments that made and which locks it installed."""
@@ -225,6 +231,7 @@ def setups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setups:
     monkeypatch.setattr(bootstrap, "ROOT", setups.root)
     monkeypatch.setattr(bootstrap, "__file__", str(setups.root / SOURCE.name))  # what a setup locks
     monkeypatch.setattr(bootstrap, "_call", setups.call)
+    monkeypatch.setattr(bootstrap, "_pip_settings", lambda _: {})
     monkeypatch.setenv("DPA_PYTHON", sys.executable)
     return setups
 
@@ -238,22 +245,21 @@ class TestSetup:
         setups.prepare(bootstrap.RUN)
         setups.prepare(bootstrap.RUN)
         version = ".".join(map(str, sys.version_info[:3]))
-        assert capsys.readouterr().out == f"Setting up .venv with Python {version} - a minute or two, once\n"
+        assert capsys.readouterr().out == f"Setting up .venv with Python {version} - a minute, once\n"
 
-    def test_stale_lock_is_installed_into_a_new_venv(self, setups: Setups) -> None:
+    @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-uv.lock"])
+    def test_stale_lock_is_installed(self, setups: Setups, lock: str) -> None:
         setups.prepare(bootstrap.RUN)
-        left_over = setups.root / ".venv" / "package_that_left_the_lock.py"
-        left_over.touch()
-        (setups.root / "requirements.lock").write_text("# newer\n", encoding="utf-8")
-        assert setups.prepare(bootstrap.RUN) == (1, ["requirements.lock"])
-        assert not left_over.exists()
+        (setups.root / lock).write_text("# newer\n", encoding="utf-8")
+        assert setups.prepare(bootstrap.RUN) == (0, ["requirements.lock"])
+        assert setups.prepare(bootstrap.RUN) == (0, [])
 
     def test_development_packages_serve_the_run_too(self, setups: Setups) -> None:
         assert setups.prepare(bootstrap.DEV) == (1, ["requirements-dev.lock"])
         assert setups.prepare(bootstrap.RUN) == (0, [])
         (setups.root / "requirements-dev.lock").write_text("# newer\n", encoding="utf-8")
         assert setups.prepare(bootstrap.RUN) == (0, [])
-        assert setups.prepare(bootstrap.DEV) == (1, ["requirements-dev.lock"])
+        assert setups.prepare(bootstrap.DEV) == (0, ["requirements-dev.lock"])
 
     def test_development_packages_are_added_to_those_of_the_run(self, setups: Setups) -> None:
         setups.prepare(bootstrap.RUN)
@@ -269,10 +275,10 @@ class TestSetup:
     def test_half_made_venv_is_made_again(self, setups: Setups, already_there: bootstrap.Setup | None) -> None:
         if already_there:
             setups.prepare(already_there)
-        setups.pip_exit_code = -9
+        setups.uv_exit_code = -9
         with pytest.raises(bootstrap.BootstrapError, match=r"requirements-dev\.lock"):
             setups.prepare(bootstrap.DEV)
-        setups.pip_exit_code = 0
+        setups.uv_exit_code = 0
         assert setups.prepare(bootstrap.DEV) == (1, ["requirements-dev.lock"])
 
     @pytest.mark.parametrize("left_over", ["", "{", "[]", '{"root": 1}'])
@@ -304,10 +310,19 @@ class TestSetup:
         monkeypatch.delenv("DPA_PYTHON")
         assert setups.prepare(bootstrap.RUN) == (0, [])
 
+    @posix_only
+    def test_folder_behind_a_link_is_left_alone(self, setups: Setups, tmp_path: Path) -> None:
+        theirs = tmp_path / "theirs"
+        theirs.mkdir()
+        (theirs / "file").touch()
+        (setups.root / ".venv").symlink_to(theirs)
+        assert setups.prepare(bootstrap.RUN) == (1, ["requirements.lock"])
+        assert [path.name for path in theirs.iterdir()] == ["file"]
+
     def test_missing_lock_is_named(self, setups: Setups, capsys: pytest.CaptureFixture[str]) -> None:
         (setups.root / "requirements-dev.lock").unlink()
         assert bootstrap.main(["test"]) == 1
-        assert "requirements-dev.lock is missing" in capsys.readouterr().err
+        assert "requirements-dev.lock" in capsys.readouterr().err
 
     def test_two_at_a_time_set_up_once(self, setups: Setups) -> None:
         threads = [threading.Thread(target=bootstrap.prepare, args=(bootstrap.RUN,)) for _ in range(2)]
@@ -318,10 +333,10 @@ class TestSetup:
         assert (setups.venvs_made, setups.installed) == (1, ["requirements.lock"])
 
     @posix_only
-    def test_lock_outlives_a_killed_setup_while_its_pip_runs(self, tmp_path: Path) -> None:
+    def test_lock_outlives_a_killed_setup_while_its_installer_runs(self, tmp_path: Path) -> None:
         root = checkout(tmp_path / "checkout")
-        pip = write_program(tmp_path / "pip", "echo started; read line")
-        code = f"import bootstrap\nwith bootstrap._one_at_a_time(): bootstrap._call([{str(pip)!r}], {{}})"
+        installer = write_program(tmp_path / "installer", "echo started; read line")
+        code = f"import bootstrap\nwith bootstrap._one_at_a_time(): bootstrap._call([{str(installer)!r}], {{}})"
         command = [sys.executable, "-c", code]
         with (root / SOURCE.name).open("rb") as handle:
             with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
@@ -330,7 +345,7 @@ class TestSetup:
                 killed.kill()
                 killed.wait()
                 assert not bootstrap._try_lock(handle)
-            # Leaving the block closed the pipe that the stand-in for pip was waiting for.
+            # Leaving the block closed the pipe that the stand-in for an installer was waiting for.
             while not bootstrap._try_lock(handle):
                 time.sleep(0.01)
 
@@ -346,6 +361,129 @@ class TestSetup:
             check=False,
         )
         assert (started.returncode, started.stdout, started.stderr) == (0, "dpa status a b\n", "")
+
+    @pytest.mark.parametrize("left", ["from freight.cli import main", None])
+    def test_launcher_is_renewed_though_the_lock_is_as_before(self, setups: Setups, left: str | None) -> None:
+        setups.prepare(bootstrap.RUN)
+        (launcher,) = (path for path in bootstrap._program(bootstrap.RUN, "dpa").parent.glob("dpa*"))
+        fresh = launcher.read_bytes()
+        if left:
+            launcher.write_text(left, encoding="ascii")
+        else:
+            launcher.unlink()
+        assert setups.prepare(bootstrap.RUN) == (0, [])
+        assert launcher.read_bytes() == fresh
+        assert os.access(launcher, os.X_OK)
+
+
+def wheel(folder: Path, name: str) -> str:
+    """Write a wheel of one module; return the line of a lock that pins it."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": "",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in files.items():
+            archive.writestr(file, text)
+        archive.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"]))
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+@posix_only
+class TestUv:
+    """What is installed, by the real uv, on a machine with a folder of wheels and no network."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        root = checkout(tmp_path / "checkout")
+        wheels = tmp_path / "wheels"
+        wheels.mkdir()
+        pins = [wheel(wheels, name) for name in ("needed", "developing")]
+        (root / "requirements.lock").write_text(pins[0], encoding="utf-8")
+        (root / "requirements-dev.lock").write_text("".join(pins), encoding="utf-8")
+        (tmp_path / "pip.conf").write_text(
+            f"[global]\nno-index = true\nfind-links =\n  {wheels}\n  /no/folder\n", "utf-8"
+        )
+        for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+        monkeypatch.setenv("DPA_PYTHON", sys.executable)
+        monkeypatch.setattr(bootstrap, "ROOT", root)
+        monkeypatch.setattr(bootstrap, "__file__", str(root / SOURCE.name))
+        call, pip_settings = bootstrap._call, bootstrap._pip_settings
+
+        def with_what_the_tests_have(argv: list[str], environment: dict[str, str]) -> int:
+            """Run a program but pip, which the environment gets in name only: the real one takes seconds to install."""
+            if argv[1:3] == ["-m", "venv"]:
+                return call([*argv, "--without-pip"], environment)
+            if argv[1:4] != ["-m", "pip", "install"]:
+                return call(argv, environment)
+            Path(argv[0]).with_name("uv").symlink_to(Path(sys.executable).with_name("uv"))
+            wheel(wheels, "pip")
+            with zipfile.ZipFile(wheels / "pip-1.0-py3-none-any.whl") as archive:
+                archive.extractall(next(root.glob(".venv/lib/python3*/site-packages")))
+            return 0
+
+        monkeypatch.setattr(bootstrap, "_call", with_what_the_tests_have)
+        monkeypatch.setattr(bootstrap, "_pip_settings", lambda _: pip_settings(sys.executable))
+        return root
+
+    def modules(self, root: Path) -> set[str]:
+        return {path.stem for path in root.glob(".venv/lib/python3*/site-packages/*.py")}
+
+    def test_installs_what_is_locked_and_nothing_else(self, root: Path) -> None:
+        bootstrap.prepare(bootstrap.DEV)
+        assert self.modules(root) == {"needed", "developing", "pip"}
+        (root / "requirements.lock").write_text(
+            f"# newer\n{(root / 'requirements.lock').read_text()}", encoding="utf-8"
+        )
+        (root / ".venv" / "bin" / "uv").unlink()
+        bootstrap.prepare(bootstrap.RUN)
+        assert self.modules(root) == {"needed", "pip"}
+
+    def test_refuses_a_file_of_another_hash(self, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        lock = root / "requirements.lock"
+        lock.write_text(re.sub("sha256:.{4}", "sha256:0000", lock.read_text(encoding="utf-8")), encoding="utf-8")
+        with pytest.raises(bootstrap.BootstrapError, match=r"uv could not cope with requirements.lock"):
+            bootstrap.prepare(bootstrap.RUN)
+        assert "hash" in capfd.readouterr().err.lower()
+        assert self.modules(root) == {"pip"}
+
+
+class TestSettingsOfTheMachine:
+    def test_uv_goes_by_those_of_pip(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for variable in bootstrap.SETTINGS_OF_UV.values():
+            monkeypatch.delenv(variable, raising=False)
+        settings = {"index-url": "https://a/simple", "extra-index-url": "https://b\n  https://c", "cert": "/ca.pem"}
+        environment = bootstrap._environment_of_uv(settings)
+        assert {name: environment.get(name) for name in bootstrap.SETTINGS_OF_UV.values()} == {
+            "UV_DEFAULT_INDEX": "https://a/simple",
+            "UV_INDEX": "https://b https://c",
+            "SSL_CERT_FILE": "/ca.pem",
+        } | dict.fromkeys(["UV_INSECURE_HOST", "SSL_CLIENT_CERT", "ALL_PROXY", "UV_HTTP_TIMEOUT"])
+
+    def test_uv_goes_by_its_own_first_and_pip_by_those_of_uv_last(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", "mirror=https://uv/simple?a=b")
+        monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+        settings = {"index-url": "https://pip/simple"}
+        assert bootstrap._environment_of_uv(settings)["UV_DEFAULT_INDEX"] == "mirror=https://uv/simple?a=b"
+        assert "PIP_INDEX_URL" not in bootstrap._environment_of_pip(settings)
+        assert bootstrap._environment_of_pip({})["PIP_INDEX_URL"] == "https://uv/simple?a=b"
+
+    def test_variables_win_over_commands_and_those_over_all(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "pip.conf"
+        file.write_text("[install]\nproxy = b\ntimeout = 5\n[global]\nproxy = a\ntimeout = 4\ncert = it's\n", "utf-8")
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+        monkeypatch.setenv("PIP_TIMEOUT", "6")
+        monkeypatch.delenv("PIP_CERT", raising=False)
+        settings = bootstrap._pip_settings(sys.executable)
+        assert (settings["proxy"], settings["timeout"], settings["cert"]) == ("b", "6", "it's")
 
 
 class TestCommands:
@@ -409,7 +547,7 @@ class TestCommands:
     ) -> None:
         assert bootstrap.main(arguments) == exit_code
         printed = "".join(capsys.readouterr())
-        assert all(f"\n  {name} " in printed for name in bootstrap.COMMANDS)
+        assert set(re.findall(r"^  (\S+) ", printed, re.MULTILINE)) == bootstrap.COMMANDS.keys()
 
     @posix_only
     @pytest.mark.parametrize(("start", "exit_code"), [("_become", 3), ("_call", 130)])
@@ -442,6 +580,11 @@ def test_an_old_python_understands_the_file() -> None:
         for part in parts
         if isinstance(part, ast.Subscript) and isinstance(part.value, ast.Name) and part.value.id.islower()
     ]
+
+
+def test_the_launcher_starts_what_the_product_calls_dpa() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"dpa": f"{bootstrap.CLI}:main"}
 
 
 def test_only_the_standard_library_is_imported() -> None:
@@ -480,9 +623,11 @@ def test_each_lock_holds_the_one_before(pins: Callable[[str], dict[str, str]], s
 
 
 def test_locks_hold_every_package_that_is_asked_for(pins: Callable[[str], dict[str, str]]) -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    project = settings["project"]
     extras = project["optional-dependencies"]
     for lock, requirements in (
+        ("requirements-uv.lock", settings["dependency-groups"]["setup"]),
         ("requirements.lock", project["dependencies"]),
         ("requirements-dev.lock", extras["dev"]),
         ("requirements-bench.lock", extras["bench"]),
@@ -491,6 +636,6 @@ def test_locks_hold_every_package_that_is_asked_for(pins: Callable[[str], dict[s
         assert names <= pins(lock).keys()
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-bench.lock"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_locks_name_no_server(lock: str) -> None:
     assert "://" not in (REPOSITORY / lock).read_text(encoding="utf-8")
