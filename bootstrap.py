@@ -69,7 +69,6 @@ If you have one elsewhere, name it: DPA_PYTHON=/path/to/python"""
 ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # its own 20 s are too short on a busy small machine
     "PYTHONUTF8": "1",  # French names in logs, on Windows too
     "MALLOC_ARENA_MAX": "2",  # one for each thread holds 100 MiB that nobody uses
     "_RJEM_MALLOC_CONF": "dirty_decay_ms:10000",  # Polars gives memory back at once, and asks for it again at once

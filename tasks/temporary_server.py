@@ -26,9 +26,8 @@ def guard_temporary_server() -> None:
     if get_current_settings().api.url:  # an empty one names none, for Prefect too
         return
     login = new_login()
-    os.environ.setdefault(
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"
-    )  # 20 s are not enough on a busy machine
+    # A busy small machine needs minutes instead of Prefect's 20 s to make the database and compile what it imports.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "600")
     os.environ |= {
         "PREFECT_SERVER_API_AUTH_STRING": login,
         "PREFECT_API_AUTH_STRING": login,

@@ -494,7 +494,7 @@ class TestCommands:
         self.exit_codes: dict[str, int] = {}
 
         def record(argv: list[str], environment: dict[str, str]) -> int:
-            assert environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] == "7"
+            assert environment["MALLOC_ARENA_MAX"] == "7"
             assert environment["DO_NOT_TRACK"] == "1"
             started.append(argv[1:] if argv[1] == "-m" else [Path(argv[0]).name, *argv[1:]])
             return self.exit_codes.get(" ".join(argv[2:4]), 0)
@@ -502,7 +502,7 @@ class TestCommands:
         def ready(setup: bootstrap.Setup) -> Path:
             return Path(setup.folder, "python")
 
-        monkeypatch.setenv("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "7")
+        monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
         monkeypatch.delenv("DO_NOT_TRACK", raising=False)
         monkeypatch.setattr(bootstrap, "prepare", ready)
         monkeypatch.setattr(bootstrap, "_call", record)
