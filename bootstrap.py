@@ -285,7 +285,9 @@ def _set_up(setup: Setup) -> None:
     else:
         base = _make_anew(setup)
     # The lock has all dependencies, and its hashes say which file is the right one, whichever index has it.
-    sync = ["sync", "--require-hashes", "--index-strategy", "unsafe-best-match", setup.lock]
+    hashed = ["--require-hashes", "--index-strategy", "unsafe-best-match"]
+    # Compiled now, on all cores: else a flow and its server compile the same modules at once.
+    sync = ["sync", "--compile-bytecode", *hashed, setup.lock]
     _get_uv(setup)(sync, FAILURE.format("uv", setup.lock))
     _write_stamp(setup, base)
 
@@ -412,6 +414,7 @@ def _environment_of_uv(settings: Dict[str, str]) -> Dict[str, str]:
     environment = {uv: " ".join(settings[pip].split()) for pip, uv in SETTINGS_OF_UV.items() if pip in settings}
     links = settings.get("find-links", "").split()
     environment["UV_FIND_LINKS"] = ",".join(link for link in links if "://" in link or os.path.isdir(link))
+    environment["UV_COMPILE_BYTECODE_TIMEOUT"] = "600"  # for one file, on however busy a machine
     if _has_certificates():
         environment["UV_SYSTEM_CERTS"] = "true"
     return dict(environment, **_clean_environment())
