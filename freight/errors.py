@@ -20,6 +20,7 @@ from typing import Any, Literal
 from freight.outward import plain
 
 SourceFault = Literal[
+    "ambiguous_numbers",
     "missing",
     "unreadable",
     "empty",

@@ -11,7 +11,8 @@ import polars as pl
 
 from freight.contracts import LOCAL_ZONE, Column, Contract
 from freight.contracts.rules import BrokenRule, Cells, Rule, rules_of
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, DecimalMark, bad_rows
+from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, bad_rows
+from freight.numbers import AS_PROGRAMS_WRITE, Reading, plain_numbers
 
 NAIVE_FORMATS = (
     "%Y-%m-%d %H:%M:%S",
@@ -26,15 +27,13 @@ NAIVE_FORMATS = (
 OFFSET_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
 DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y")
 
-SPACE = r"[ \u00A0\u202F]"
-THOUSANDS_BY_SPACE = rf"^-?[0-9]{{1,3}}(?:{SPACE}[0-9]{{3}})+(?:,[0-9]+)?$"  # 1 234,5 but not 1 2
 
 
 @dataclass(frozen=True)
 class Locale:
     """How a source writes numbers and local times."""
 
-    decimal: DecimalMark = "."
+    numbers: Reading = AS_PROGRAMS_WRITE
     zone: str = LOCAL_ZONE
 
 
@@ -102,7 +101,7 @@ def _typed(text: pl.Series, column: Column, locale: Locale) -> pl.Series:
         case "integer":
             return text.cast(pl.Int64, strict=False)
         case "number":
-            return _plain_numbers(text, locale).cast(pl.Float64, strict=False)
+            return plain_numbers(text, locale.numbers).cast(pl.Float64, strict=False)
         case "instant":
             return _instants(text, locale.zone)
         case "date":
@@ -111,15 +110,6 @@ def _typed(text: pl.Series, column: Column, locale: Locale) -> pl.Series:
             return text.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
         case "text":
             return text
-
-
-def _plain_numbers(text: pl.Series, locale: Locale) -> pl.Series:
-    """Rewrite `1 234,5` as `1234.5` under a decimal comma; a point is refused there, since it could mean thousands."""
-    if locale.decimal == ".":
-        return text
-    grouped = text.str.contains(THOUSANDS_BY_SPACE).fill_null(value=False)
-    bare = text.str.replace_all(SPACE, "").zip_with(grouped, text)
-    return bare.set(bare.str.contains(".", literal=True), None).str.replace(",", ".", literal=True)
 
 
 def _instants(text: pl.Series, zone: str) -> pl.Series:

@@ -7,13 +7,16 @@ from pathlib import Path
 import polars as pl
 
 from freight.ahead import ahead
+from freight.contracts import Contract
+from freight.contracts.headers import match_header
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
+from freight.numbers import AS_PROGRAMS_WRITE, Evidence, Reading
 from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
 from freight.pipeline.units import PlannedUnit, RawSpool
-from freight.readers import reader_for
+from freight.readers import RawTable, reader_for
 from freight.retry import patiently
 from freight.spool import SpoolWriter
 
@@ -44,13 +47,14 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table, layout = lay_out(planned, reader_for(source.reader)(planned.content.item, contract, source.options))
-    raw, row_range = RawSpool(folder, table.decimal, table.header, layout.left_out, layout.drift), _RowRange()
-    bad = BadRows()
+    raw, row_range = RawSpool(folder, AS_PROGRAMS_WRITE, table.header, layout.left_out, layout.drift), _RowRange()
+    bad, numbers = BadRows(), _Numbers(contract, table)
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in Time(planned).over(ahead(table.batches)):
             row_range.note(batch.rows)
             row_range.note(batch.faults)
             named = layout.apply(batch)
+            numbers.note(named.rows)
             rows.write(named.rows)
             faults.write(named.faults)
             bad.note(named.faults)
@@ -58,7 +62,30 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
                 bad.refuse_if_lost(planned, rows.rows + faults.rows, table.most_rows)
     if rows.rows + faults.rows == 0:
         raise SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
-    return replace(raw, rows=rows.rows, faults=faults.rows, row_range=row_range.ends)
+    return replace(raw, numbers=numbers.reading(), rows=rows.rows, faults=faults.rows, row_range=row_range.ends)
+
+
+class _Numbers:
+    """Finds out how the numbers of a table are read: as its reader knows, or as they prove."""
+
+    def __init__(self, contract: Contract, table: RawTable) -> None:
+        self._evidence = Evidence() if table.decimal is None else None
+        self._known = Reading(table.decimal or ".", groups=table.groups)
+        headers = dict(zip(match_header(table.header, contract).columns, table.header, strict=True))
+        self._columns = {c.name: headers.get(c.name, c.name) for c in contract.columns if c.dtype == "number"}
+
+    def note(self, rows: pl.DataFrame) -> None:
+        """Take in some rows."""
+        if self._evidence:
+            self._evidence.note(rows, self._columns)
+
+    def reading(self) -> Reading:
+        """Return how they are read.
+
+        Raises:
+            SourceError: They can be read in two ways.
+        """
+        return self._evidence.reading() if self._evidence else self._known
 
 
 class _RowRange:

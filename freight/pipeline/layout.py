@@ -10,6 +10,7 @@ from freight.contracts.headers import HeaderMatch, listed, match_header
 from freight.drift import Sample, describe_drift
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
+from freight.numbers import Reading, likely_reading
 from freight.pipeline.units import PlannedUnit
 from freight.readers import RawBatch, RawTable
 from freight.types import DRIFTED
@@ -64,9 +65,9 @@ def lay_out(planned: PlannedUnit, table: RawTable) -> tuple[RawTable, Layout]:
         return table, Layout(match)
     first = _first(table, match)
     is_set_aside = match.contract.drift == "quarantine" and _keeps_all(match, table)
-    sample = Sample(
-        first.rows if first else pl.DataFrame(), Locale(table.decimal, planned.source.time_zone), planned.unit.as_of
-    )
+    rows = first.rows if first else pl.DataFrame()
+    numbers = Reading(table.decimal) if table.decimal else likely_reading(rows)
+    sample = Sample(rows, Locale(numbers, planned.source.time_zone), planned.unit.as_of)
     command = "dpa replay" if is_set_aside else "dpa retry"
     drift = describe_drift(match, table.passed_over, sample, planned.last_header, command)
     again = replace(table, batches=chain([first] if first else [], table.batches))

@@ -86,7 +86,7 @@ def _content(spool: ConformedSpool) -> UnitContent:
         read=spool.read,
         superseded=spool.superseded,
         row_range=spool.raw.row_range,
-        decimal_mark=spool.raw.decimal,
+        decimal_mark=str(spool.raw.numbers),
     )
 
 

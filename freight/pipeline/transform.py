@@ -22,7 +22,7 @@ from freight.validation import Locale, Split, split
 
 def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> ConformedSpool:
     """Type, validate and derive into the spool, without the versions of a row that the file itself supersedes."""
-    contract, locale = planned.source.contract, Locale(raw.decimal, planned.source.time_zone)
+    contract, locale = planned.source.contract, Locale(raw.numbers, planned.source.time_zone)
     spool, keys, bad = ConformedSpool(raw), _KeyVersions(contract.business_key), BadRows()
     look = _Look(contract, planned.unit.as_of if planned.content.tells_day else None)
     for faults in read_spool(raw.faults_path):

@@ -11,7 +11,7 @@ import polars as pl
 
 from freight.catalog import Source
 from freight.drift import Profile
-from freight.frames import DecimalMark
+from freight.numbers import Reading
 from freight.readers import NewContent, SourceFile
 from freight.spool import read_spool
 from freight.types import LoadCounts, Position
@@ -73,7 +73,7 @@ class RawSpool:
 
     Attributes:
         folder: of the spool files.
-        decimal: decimal mark of the numbers.
+        numbers: How they are read.
         rows, faults: rows of each kind.
         row_range: first and last row number.
         header: as the source wrote it.
@@ -82,7 +82,7 @@ class RawSpool:
     """
 
     folder: Path
-    decimal: DecimalMark
+    numbers: Reading
     header: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     drift: str = ""

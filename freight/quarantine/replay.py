@@ -12,6 +12,7 @@ from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.contracts.headers import match_header
 from freight.errors import ConfigurationError, RowsRefused, SourceError
 from freight.frames import ROW_NUMBER
+from freight.numbers import Reading
 from freight.streaming.messages import decode
 from freight.transforms import derive
 from freight.transforms.versions import kept_versions, with_content_hash
@@ -159,7 +160,7 @@ def load_back(engine: Engine, returning: Returning, now: datetime) -> Returned:
         PositionFenced: somebody else has loaded one of them; nothing was written.
     """
     file, contract = returning.file, returning.kind.contract
-    locale = Locale("," if file.decimal_mark == "," else ".", returning.kind.zone)
+    locale = Locale(Reading.of(file.decimal_mark), returning.kind.zone)
     halves = split(returning.text, contract, locale, now)
     valid, bad_rows = halves.valid, halves.quarantined
     if valid.is_empty():

@@ -47,7 +47,8 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
     except SourceError as error:
         raise error.at(file.path) from None
     batches = _batches(file, dialect) if dialect.is_plain else _strict_batches(file, dialect)
-    return RawTable(dialect.header, batches, dialect.decimal, most_rows=file.most_bytes // len(dialect.header))
+    most_rows = file.most_bytes // len(dialect.header)
+    return RawTable(dialect.header, batches, options.decimal, groups=bool(options.decimal), most_rows=most_rows)
 
 
 def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:

@@ -1,4 +1,4 @@
-"""How a delimited file is written: encoding, delimiter, header and decimal mark, found or as the catalog says."""
+"""How a delimited file is written: encoding, delimiter and header, found or as the catalog says."""
 
 import codecs
 import csv
@@ -32,7 +32,9 @@ class DelimitedOptions(ReaderOptions):
 
     encoding: str | None = Field(default=None, description="As Python names it, such as cp1252.")
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Between two cells.")
-    decimal: DecimalMark | None = Field(default=None, description="Decimal mark of numbers.")
+    decimal: DecimalMark | None = Field(
+        default=None, description="Decimal mark of numbers; the other mark may group thousands."
+    )
     columns: list[str] | None = Field(
         default=None, min_length=1, description="Headers of the columns, for a file that has none, or a wrong one."
     )
@@ -76,7 +78,6 @@ class Dialect:
     signs: Signs
     header_record: int
     header: tuple[str, ...]
-    decimal: DecimalMark
     skip_lines: int
     is_plain: bool
 
@@ -92,21 +93,18 @@ class Dialect:
 
 
 def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptions) -> Dialect:
-    """Find encoding, delimiter, header and decimal mark of a file; options override detection."""
+    """Find encoding, delimiter and header of a file; options override detection."""
     encoding, stray_bytes = detect_encoding(file, options.encoding)
     sample = _sample(file, encoding)
     if not sample.strip("\ufeff \t\r\n\0"):
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
     signs, position, header = _header(sample, contract, options)
-    below = _records(sample, signs)[position + 1 :]
-    decimal = options.decimal or _guess_decimal(signs.delimiter, below[:-1] or below)
     dialect = Dialect(
         encoding=encoding,
         stray_bytes=stray_bytes,
         signs=signs,
         header_record=position,
         header=header,
-        decimal=decimal,
         skip_lines=options.skip_lines,
         is_plain=options.is_plain,
     )
@@ -252,18 +250,3 @@ def _records(sample: str, signs: Signs) -> list[list[str]]:
         return list(islice(cells_of(io.StringIO(text, newline=""), signs), HEADER_SEARCH_RECORDS * 20))
     except csv.Error:  # a cell longer than the csv module takes: the sample up to it tells enough
         return [line.split(signs.delimiter) for line in text.splitlines()[:HEADER_SEARCH_RECORDS]]
-
-
-def _guess_decimal(delimiter: str, records: list[list[str]]) -> DecimalMark:
-    """Read a comma as the decimal mark only where it cannot be a delimiter and no number has a point."""
-    if delimiter == ",":
-        return "."
-    cells = [cell.strip() for record in records for cell in record]
-    commas = sum(_is_number(cell, ",") for cell in cells)
-    points = sum(_is_number(cell, ".") for cell in cells)
-    return "," if commas > points else "."
-
-
-def _is_number(cell: str, mark: str) -> bool:
-    whole, found, fraction = cell.removeprefix("-").partition(mark)
-    return bool(found) and whole.isdigit() and fraction.isdigit()

@@ -28,14 +28,16 @@ class RawTable:
     Attributes:
         header: header cells as written.
         batches: the rows, each batch read when it is asked for.
-        decimal: decimal mark of the numbers.
+        decimal: The decimal mark of the numbers; None where only the numbers themselves can tell.
         most_rows: no more good rows than this can be in it, as far as that is known; each takes some bytes.
+        groups: Whether the other mark may group thousands, where the decimal mark is known.
         passed_over: what else the source has, if it is known; it is not read, since the contract does not know it.
     """
 
     header: tuple[str, ...]
     batches: Iterator[RawBatch]
-    decimal: DecimalMark = "."
+    decimal: DecimalMark | None = "."
+    groups: bool = False
     passed_over: tuple[str, ...] = ()
     most_rows: int | None = None
 

@@ -11,10 +11,11 @@ from freight.contracts import Contract
 from freight.contracts.headers import match_header
 from freight.errors import ConfigurationError, SourceError
 from freight.frames import ROW_NUMBER, DecimalMark
+from freight.numbers import Reading, sure_reading
 from freight.readers import FILES_ONLY, SourceFile, find_stored, reader_for
 from freight.readers.dialect import DelimitedOptions, detect_dialect
 from freight.readers.packed import is_packed
-from freight.readers.raw import no_rows
+from freight.readers.raw import RawTable, no_rows
 
 READERS_BY_SUFFIX = {
     "csv": ("csv", "tsv", "txt"),
@@ -36,7 +37,7 @@ class Sample:
         header: cells as written.
         rows: `row_number` and text columns named by their position.
         faults: rows that could not be cut into cells.
-        decimal: decimal mark of the numbers.
+        numbers: How they are read.
     """
 
     file: SourceFile
@@ -45,7 +46,7 @@ class Sample:
     header: tuple[str, ...]
     rows: pl.DataFrame
     faults: int
-    decimal: DecimalMark
+    numbers: Reading
 
     @property
     def read(self) -> int:
@@ -114,8 +115,14 @@ def read_sample(file: SourceFile, reader: str, options: Mapping[str, Any], known
     if rows.is_empty():
         raise SourceError("header_only", "it has no rows", location=file.path, remedy="take a sample with some")
     faults = sum(batch.faults.height for batch in batches)
-    sample = Sample(file, reader, options, table.header, rows, faults, table.decimal)
+    sample = Sample(file, reader, options, table.header, rows, faults, _reading(table, rows))
     return _with_dialect(sample, anything) if reader == "csv" else sample
+
+
+def _reading(table: RawTable, rows: pl.DataFrame) -> Reading:
+    if table.decimal is None:
+        return sure_reading(rows, table.header)
+    return Reading(table.decimal, groups=table.groups)
 
 
 def _any_of(known: Iterable[Contract]) -> Contract:
@@ -127,11 +134,9 @@ def _any_of(known: Iterable[Contract]) -> Contract:
 def _with_dialect(sample: Sample, known: Contract) -> Sample:
     """Return a sample whose options say how it is written, so that a later file of a few rows is read alike."""
     dialect = detect_dialect(sample.file, known, DelimitedOptions.of(sample.options))
-    if dialect.delimiter == ",":
-        return sample
-    detected = {"delimiter": dialect.delimiter}
-    if _has_fractions(sample.rows, dialect.decimal):
-        detected["decimal"] = dialect.decimal
+    detected = {} if dialect.delimiter == "," else {"delimiter": dialect.delimiter}
+    if _has_fractions(sample.rows, sample.numbers.decimal):
+        detected["decimal"] = sample.numbers.decimal
     return replace(sample, options={**detected, **sample.options})
 
 

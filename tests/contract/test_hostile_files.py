@@ -277,7 +277,7 @@ BAD_ROWS = [
     BadRow("below the range", f"TRX-90,MCH-001,{AT},-0.001,OK", "out_of_range", "volume_transferred_t"),
     BadRow("above the range", f"TRX-90,MCH-001,{AT},5000.001,OK", "out_of_range", "volume_transferred_t"),
     BadRow("a hexadecimal number", f"TRX-90,MCH-001,{AT},0x1F,OK", "wrong_type", "volume_transferred_t"),
-    BadRow("a decimal comma where points are", f'TRX-90,MCH-001,{AT},"1,5",OK', "wrong_type", "volume_transferred_t"),
+    BadRow("a number with two commas", f'TRX-90,MCH-001,{AT},"1,5,5",OK', "wrong_type", "volume_transferred_t"),
     BadRow("29 February of no leap year", "TRX-90,MCH-001,2026-02-29 10:00:00,1,OK", "wrong_type", "transaction_at"),
     BadRow("two days ahead", "TRX-90,MCH-001,2026-03-03 13:30:00,1,OK", "future", "transaction_at"),
     BadRow("the year 1900", "TRX-90,MCH-001,1900-01-01 00:00:00,1,OK", "out_of_range", "transaction_at"),

@@ -15,6 +15,7 @@ from freight.contracts import LOCAL_ZONE
 from freight.contracts.headers import match_header, normalise
 from freight.contracts.rules import CONTROL_CHARACTERS
 from freight.frames import ROW_NUMBER, DecimalMark
+from freight.numbers import Reading
 from freight.readers import find_files
 from freight.scaffold.infer import propose_contract
 from freight.scaffold.layout import laid_out, literal
@@ -62,7 +63,7 @@ def sample(header: list[str], columns: list[list[str]], decimal: DecimalMark) ->
     whole = [["K1", "K2", "K3", "K4"], *columns]
     rows = pl.DataFrame({str(position): texts for position, texts in enumerate(whole)})
     numbered = rows.with_columns(pl.Series(ROW_NUMBER, range(2, 6), pl.Int64))
-    return Sample(FILE, "csv", {}, ("the key of all", *header), numbered, 0, decimal)
+    return Sample(FILE, "csv", {}, ("the key of all", *header), numbered, 0, Reading(decimal))
 
 
 @given(st.data(), headers, st.sampled_from([".", ","]))
@@ -74,7 +75,7 @@ def test_a_proposed_contract_takes_every_row_of_its_sample(
     made = sample(header, columns, decimal)
     contract = propose_contract(made, "things", ["the key of all"], 50, LOCAL_ZONE, NOW).contract
     assert match_header(made.header, contract).columns == contract.column_names
-    halves = split(made.conformed(contract), contract, Locale(decimal, LOCAL_ZONE), NOW)
+    halves = split(made.conformed(contract), contract, Locale(Reading(decimal), LOCAL_ZONE), NOW)
     assert halves.quarantined.to_dicts() == []
     assert halves.valid.height == 4
 

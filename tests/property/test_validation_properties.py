@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from freight.contracts import contract_for
 from freight.frames import ROW_NUMBER
+from freight.numbers import Reading
 from freight.transforms.versions import with_content_hash
 from freight.validation import Locale, split
 
@@ -23,7 +24,7 @@ GOOD = {
     "volume_transferred_t": "1",
     "status_code": "OK",
 }
-POINT, COMMA = Locale("."), Locale(",")
+POINT, COMMA = Locale(), Locale(Reading(","))
 
 quick = settings(max_examples=100, deadline=None)
 

@@ -115,7 +115,7 @@ def write_lines(path: Path) -> None:
     [
         ("wagons.csv", write_csv, "csv", {"delimiter": ";", "decimal": ","}),
         ("wagons.tsv.gz", write_packed, "csv", {"delimiter": "\t", "decimal": "."}),
-        ("wagons.zip", write_zip, "csv", {}),
+        ("wagons.zip", write_zip, "csv", {"decimal": "."}),
         ("wagons.xlsx", write_workbook, "excel", {}),
         ("wagons.json", write_json, "json", {}),
         ("wagons.jsonl", write_lines, "jsonl", {}),

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from freight.contracts import contract_for
+from freight.numbers import Reading
 from freight.validation import Locale, split
 
 
@@ -32,6 +33,8 @@ def test_a_number_under_a_decimal_comma_is_read_exactly_or_refused(text: str, va
         "volume_transferred_t": text,
         "status_code": "OK",
     }
-    halves = split(pl.DataFrame([row]), contract_for("transactions"), Locale(","), datetime(2026, 3, 1, tzinfo=UTC))
+    halves = split(
+        pl.DataFrame([row]), contract_for("transactions"), Locale(Reading(",")), datetime(2026, 3, 1, tzinfo=UTC)
+    )
     assert halves.valid["volume_transferred_t"].to_list() == ([] if value is None else [value])
     assert halves.quarantined["reason"].to_list() == (["wrong_type"] if value is None else [])

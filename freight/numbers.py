@@ -1,0 +1,223 @@
+"""How numbers are written as text: which sign marks decimals, which sign groups thousands, and what proves it.
+
+`1.250` is 1.25 tonnes or 1250: the sign alone does not tell. The numbers of the whole file do, if one of them can be
+read in one way only. Where none can, nobody guesses: the catalog has to say.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+
+from freight.errors import SourceError
+from freight.frames import ROW_NUMBER, DecimalMark
+
+MARKS: tuple[DecimalMark, DecimalMark] = (".", ",")
+OTHER: Mapping[DecimalMark, DecimalMark] = {".": ",", ",": "."}
+
+SIGN, EXPONENT = r"^[+-]?", r"(?:[eE][+-]?[0-9]+)?$"
+SPACES = r" \u00A0\u202F"
+APOSTROPHES = "'\u2019"
+ONLY_GROUPS = f"[{SPACES}{APOSTROPHES}]"  # signs that never mark decimals
+GROUPS, DISPUTED = " groups", " disputed"  # in the ledger, behind the mark
+UNGROUPED = r"^[+-]?[0-9]{4,}(?:[.,][0-9]*)?$"
+
+
+class Reading(NamedTuple):
+    """How the numbers of a source are read.
+
+    Attributes:
+        decimal: The sign before the decimals.
+        groups: Whether the other mark may group thousands.
+        is_disputed: Whether some numbers of the source prove the other mark, so that a number which both marks could
+            explain is refused.
+    """
+
+    decimal: DecimalMark = "."
+    groups: bool = False
+    is_disputed: bool = False
+
+    def __str__(self) -> str:
+        """Return the text that the ledger keeps of it."""
+        return self.decimal + (GROUPS if self.groups else "") + (DISPUTED if self.is_disputed else "")
+
+    @classmethod
+    def of(cls, text: str) -> "Reading":
+        """Return what the ledger has kept."""
+        return cls("," if text.startswith(",") else ".", GROUPS in text, DISPUTED in text)
+
+
+AS_PROGRAMS_WRITE = Reading()
+
+
+def plain_numbers(text: pl.Series, reading: Reading) -> pl.Series:
+    """Rewrite numbers as a program writes them: `1 234,5` as `1234.5`.
+
+    Args:
+        text: Cells without outer space.
+        reading: How they are read.
+
+    Returns:
+        The cells; null where the text is a number under another reading only.
+    """
+    odd = text.str.contains(f"[,{SPACES}{APOSTROPHES}]").fill_null(value=False)
+    if reading.decimal == "." and not reading.is_disputed and not odd.any():
+        return text
+    bare = text.str.replace_all(_group_signs(reading), "").zip_with(text.str.contains(_grouped(reading)), text)
+    refused = bare.str.contains(re.escape(OTHER[reading.decimal]))
+    if reading.is_disputed:
+        refused |= _two_readings(text)
+    return bare.set(refused.fill_null(value=False), None).str.replace(reading.decimal, ".", literal=True)
+
+
+def _grouped(reading: Reading) -> str:
+    """Return the pattern of a number with groups of three digits, all set apart by the same sign."""
+    signs = [f"[{SPACES}]", *APOSTROPHES, *([re.escape(OTHER[reading.decimal])] if reading.groups else [])]
+    groups = "|".join(f"(?:{sign}[0-9]{{3}})+" for sign in signs)
+    return rf"{SIGN}[0-9]{{1,3}}(?:{groups})(?:{re.escape(reading.decimal)}[0-9]+)?$"
+
+
+def _group_signs(reading: Reading) -> str:
+    return f"[{SPACES}{APOSTROPHES}{re.escape(OTHER[reading.decimal]) if reading.groups else ''}]"
+
+
+def _two_readings(text: pl.Series, mark: str = "[.,]") -> pl.Series:
+    """Tell which cells are a number whether the mark is before decimals or between thousands."""
+    return text.str.contains(rf"{SIGN}[1-9][0-9]{{0,2}}{mark}[0-9]{{3}}$")
+
+
+def _proves_decimals(text: pl.Series, mark: DecimalMark) -> pl.Series:
+    """Tell which cells are a number only if the mark is before decimals."""
+    point, other = re.escape(mark), re.escape(OTHER[mark])
+    groups = "|".join(f"(?:{sign}[0-9]{{3}})+" for sign in (f"[{SPACES}]", *APOSTROPHES, other))
+    alone, grouped = rf"{SIGN}[0-9]*{point}[0-9]+{EXPONENT}", rf"{SIGN}[0-9]{{1,3}}(?:{groups}){point}[0-9]+$"
+    proof = text.str.contains(f"{alone}|{grouped}") & ~_two_readings(text, point)
+    return proof | _proves_groups(text, OTHER[mark])
+
+
+def _proves_groups(text: pl.Series, mark: DecimalMark) -> pl.Series:
+    """Tell which cells are a number only if the mark is between thousands."""
+    sign, point = re.escape(mark), re.escape(OTHER[mark])
+    many, with_decimals = f"(?:{sign}[0-9]{{3}}){{2,}}", f"(?:{sign}[0-9]{{3}})+{point}[0-9]+"
+    return text.str.contains(rf"{SIGN}[1-9][0-9]{{0,2}}(?:{many}|{with_decimals})$")
+
+
+@dataclass
+class _Unclear:
+    """The numbers that a mark makes unclear: how many there are, and the first of them."""
+
+    cells: int = 0
+    text: str = ""
+    row: int = 0
+    column: str = ""
+
+    def note(self, cells: pl.DataFrame, column: str) -> None:
+        """Take in some of them."""
+        if cells.height and not self.cells:
+            self.text, self.row, self.column = cells["text"][0], int(cells[ROW_NUMBER][0]), column
+        self.cells += cells.height
+
+
+class Evidence:
+    """What the numbers of a file prove about the way in which they are written."""
+
+    def __init__(self) -> None:
+        self._decimals = dict.fromkeys(MARKS, 0)  # numbers that prove a mark before decimals
+        self._groups = dict.fromkeys(MARKS, False)  # whether one proves it between thousands
+        self._unclear = {mark: _Unclear() for mark in MARKS}
+        self._is_ungrouped = False
+
+    def note(self, rows: pl.DataFrame, columns: Mapping[str, str]) -> None:
+        """Take in some rows.
+
+        Args:
+            rows: `row_number` and text columns.
+            columns: The columns that hold numbers, and the names by which people know them.
+        """
+        for column, known_as in columns.items():
+            if column in rows.columns:
+                self._note(rows.select(ROW_NUMBER, text=pl.col(column).str.strip_chars()).drop_nulls(), known_as)
+
+    def reading(self) -> Reading:
+        """Return how the numbers are read.
+
+        Raises:
+            SourceError: Numbers can be read in two ways, and the others do not prove which.
+        """
+        proven = [mark for mark in MARKS if self._decimals[mark]]
+        if len(proven) > 1:  # numbers that only the rarer mark explains are refused, whichever of the two that is
+            return Reading(max(proven, key=self._decimals.__getitem__), is_disputed=True)
+        return self._proven(proven[0]) if proven else self._unproven()
+
+    def _proven(self, mark: DecimalMark) -> Reading:
+        """Read the other mark between thousands if a number proves that, too; else refuse those few that have it."""
+        other = OTHER[mark]
+        if not self._groups[other] and self._unclear[other].cells > self._decimals[mark]:
+            raise _undecided(self._unclear[other])
+        return Reading(mark, groups=self._groups[other])
+
+    def _unproven(self) -> Reading:
+        """Read the one mark that there is before decimals, if thousands stand without marks elsewhere in the file."""
+        marks = [mark for mark in MARKS if self._unclear[mark].cells]
+        if marks and not (self._is_ungrouped and len(marks) == 1):
+            raise _undecided(self._unclear[marks[0]])
+        return Reading(marks[0] if marks else ".")
+
+    def _note(self, cells: pl.DataFrame, column: str) -> None:
+        text = cells["text"]
+        self._is_ungrouped = self._is_ungrouped or bool(text.str.contains(UNGROUPED).any())
+        if self._decimals["."] and not text.str.contains(r",|\..*\.").any():
+            return  # nothing here could prove the comma
+        marked = cells.filter(text.str.contains("[.,]"))
+        for mark in MARKS if marked.height else ():
+            self._decimals[mark] += int(_proves_decimals(marked["text"], mark).sum())
+            self._groups[mark] |= bool(_proves_groups(marked["text"], mark).any())
+            self._unclear[mark].note(marked.filter(_two_readings(marked["text"], re.escape(mark))), column)
+
+
+def likely_reading(rows: pl.DataFrame) -> Reading:
+    """Return how the numbers of some rows are probably read; for a look at rows that nobody loads.
+
+    Args:
+        rows: `row_number` and text columns; those whose cells are all numbers count.
+    """
+    try:
+        return _evidence_of(rows).reading()
+    except SourceError:
+        return Reading()
+
+
+def sure_reading(rows: pl.DataFrame, header: Sequence[str]) -> Reading:
+    """Return how the numbers of a whole file are read.
+
+    Args:
+        rows: `row_number` and text columns named by their position; those whose cells are all numbers count.
+        header: The names by which people know the columns.
+
+    Raises:
+        SourceError: They can be read in two ways.
+    """
+    return _evidence_of(rows, header).reading()
+
+
+def _evidence_of(rows: pl.DataFrame, header: Sequence[str] = ()) -> Evidence:
+    evidence, names = Evidence(), [name for name in rows.columns if name != ROW_NUMBER and _are_numbers(rows[name])]
+    evidence.note(rows, {name: header[int(name)] if header else name for name in names})
+    return evidence
+
+
+def _are_numbers(text: pl.Series) -> bool:
+    return bool(text.str.strip_chars().str.contains(rf"{SIGN}[0-9.,{SPACES}{APOSTROPHES}]*{EXPONENT}").all())
+
+
+def _undecided(cell: _Unclear) -> SourceError:
+    with_decimals, whole = re.sub("[.,]", ".", cell.text), re.sub("[.,]", "", cell.text)
+    return SourceError(
+        "ambiguous_numbers",
+        f"{cell.text!r} can be {with_decimals} or {whole}, and the other numbers of the file do not prove which",
+        row=cell.row,
+        column=cell.column,
+        remedy='say it in the catalog: `options: {decimal: "."}` or `options: {decimal: ","}`, then `dpa retry`',
+    )
