@@ -1,6 +1,5 @@
 """How a delimited file is written: encoding, delimiter and header, found or as the catalog says."""
 
-import codecs
 import csv
 import io
 from collections import Counter
@@ -8,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import BinaryIO
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -16,15 +14,15 @@ from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
 from freight.errors import SourceError
 from freight.frames import DecimalMark
+from freight.readers.encodings import START_BYTES, detect_encoding
 from freight.readers.locations import SourceFile, text_stream
+from freight.readers.no_text import refuse_no_text
 from freight.readers.options import ReaderOptions
-from freight.readers.packed import READ_BLOCK_BYTES
 from freight.readers.strict_csv import Signs, cells_of, quotes_are_plain
 
 DELIMITERS = ",;\t|"
 SAMPLE_CHARS = 1 << 16
 HEADER_SEARCH_RECORDS = 30
-CP1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
 
 
 class DelimitedOptions(ReaderOptions):
@@ -94,6 +92,8 @@ class Dialect:
 
 def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptions) -> Dialect:
     """Find encoding, delimiter and header of a file; options override detection."""
+    with file.open() as stream:
+        refuse_no_text(stream.read(START_BYTES))
     encoding, stray_bytes = detect_encoding(file, options.encoding)
     sample = _sample(file, encoding)
     if not sample.strip("\ufeff \t\r\n\0"):
@@ -129,88 +129,6 @@ def _has_plain_quotes(file: SourceFile, dialect: Dialect) -> bool:
     with file.open() as stream, text_stream(stream, dialect.byte_encoding) as text, suppress(UnicodeError):
         return quotes_are_plain(text, dialect.delimiter)
     return True  # it is no text anyway, which the fast parser will tell
-
-
-def detect_encoding(file: SourceFile, declared: str | None = None) -> tuple[str, bool]:
-    """Return the encoding of the whole file, and whether it is UTF-8 with some stray bytes.
-
-    A byte order mark decides, then the NUL pattern of UTF-16, then whether all bytes are valid UTF-8, else cp1252.
-
-    Raises:
-        SourceError: the bytes fit none of them.
-    """
-    with file.open() as stream:
-        start = stream.read(4096)
-        encoding = declared or _by_bom(start) or _by_nul_pattern(start)
-        if encoding and not _is_utf8(encoding):
-            return encoding, False
-        evidence = _Utf8Evidence.gather(start, stream)
-    if evidence.valid:
-        return "utf-8", False
-    if encoding or evidence.multibyte:
-        return "utf-8", True
-    if evidence.cp1252_undefined:
-        raise SourceError(
-            "unknown_encoding",
-            "the bytes are neither UTF-8 nor cp1252",
-            location=file.path,
-            remedy="name the encoding in the catalog: `options: {encoding: ...}`",
-        )
-    return "cp1252", False
-
-
-def _is_utf8(encoding: str) -> bool:
-    return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "utf-8-sig"}
-
-
-def _by_bom(start: bytes) -> str | None:
-    marks = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-    return next((encoding for mark, encoding in marks.items() if start.startswith(mark)), None)
-
-
-def _by_nul_pattern(start: bytes) -> str | None:
-    """Tell UTF-16 without a BOM: every second byte of Latin text is NUL."""
-    half = max(len(start) // 2, 1)
-    odd, even = start[1::2].count(0) / half, start[0::2].count(0) / half
-    if odd > 0.4 and even < 0.1:
-        return "utf-16-le"
-    return "utf-16-be" if even > 0.4 and odd < 0.1 else None
-
-
-class _Utf8Evidence:
-    """What the bytes of a file say about its encoding, gathered block by block."""
-
-    def __init__(self) -> None:
-        self.valid = True
-        self.multibyte = False
-        self.cp1252_undefined = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-
-    @classmethod
-    def gather(cls, start: bytes, rest: BinaryIO) -> "_Utf8Evidence":
-        """Read a stream to its end."""
-        evidence, block = cls(), start
-        while block:
-            evidence._add(block)
-            block = rest.read(READ_BLOCK_BYTES)
-        evidence._decode(b"", final=True)
-        return evidence
-
-    def _add(self, block: bytes) -> None:
-        self._decode(block, final=False)
-        if not self.valid:
-            self.cp1252_undefined |= any(byte in block for byte in CP1252_UNDEFINED)
-            self.multibyte |= not block.decode("utf-8", errors="ignore").isascii()
-
-    def _decode(self, block: bytes, *, final: bool) -> None:
-        if not self.valid:
-            return
-        try:
-            text = self._decoder.decode(block, final)
-        except UnicodeDecodeError:
-            self.valid = False
-        else:
-            self.multibyte |= not text.isascii()
 
 
 def _sample(file: SourceFile, encoding: str) -> str:

@@ -40,7 +40,20 @@ def unpacking(stored: BinaryIO, name: str, stored_bytes: int) -> BinaryIO:
         A stream that raises a SourceError where the content is more than a file of this size holds, needs more memory
         than an honest one, is cut off, or is followed by something else.
     """
-    return io.BufferedReader(_Bounded(UNPACKERS[_suffix(name)](stored), unpacked_limit(stored_bytes)), READ_BLOCK_BYTES)
+    suffix = _suffix(name)
+    _refuse_plain(stored, suffix)
+    return io.BufferedReader(_Bounded(UNPACKERS[suffix](stored), unpacked_limit(stored_bytes)), READ_BLOCK_BYTES)
+
+
+def _refuse_plain(stored: BinaryIO, suffix: str) -> None:
+    start = stored.read(max(map(len, BEGINNINGS.values())))
+    stored.seek(0)
+    if start and not start.startswith(BEGINNINGS.get(suffix, b"")):
+        raise SourceError(
+            "corrupt",
+            f"its name ends in {suffix}, but it is not packed so",
+            remedy=f"take the {suffix} off its name if it is plain text, or deliver it again",
+        )
 
 
 def unpacked_limit(stored_bytes: int) -> int:
@@ -154,3 +167,5 @@ UNPACKERS: dict[str, Callable[[BinaryIO], _Readable]] = {
     ".zst": _by_arrow("zstd"),
     ".lz4": _by_arrow("lz4"),
 }
+# By which such files are known; .lzma has none, and .zst may begin with a frame that is passed over.
+BEGINNINGS = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ", ".lz4": b"\x04\x22\x4d\x18"}

@@ -1,0 +1,195 @@
+"""The encoding of a text file: the whole file is the evidence, and where two encodings explain it, nobody guesses.
+
+Bytes that are UTF-8 throughout may still be cp1252: `É` and a no-break space are one Greek-looking letter in UTF-8. And
+nearly every byte is some character of cp1252, so a text of another code page reads as `caf‚` there. Both are told.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
+from typing import BinaryIO
+
+from freight.errors import SourceError
+from freight.readers.locations import SourceFile
+from freight.readers.packed import READ_BLOCK_BYTES
+
+START_BYTES = 4096
+HIGH = bytes(range(0x80, 0x100))
+UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+LONGEST_SEQUENCE = 4
+
+# A letter of French and what may follow it in cp1252, such as a no-break space or a closing quote: also valid UTF-8.
+LETTER = rb"[\xc7-\xcb\xce\xcf\xd4\xd9\xdb\xdc\xe0\xe7-\xeb\xee\xef\xf4]"
+FOLLOWER = rb"[\x85\x92\x94\x96\x97\x99\xa0\xb0\xbb]"
+EITHER = re.compile(LETTER + FOLLOWER + rb"{1,3}")
+
+# What no text has in cp1252, and texts of MS-DOS, of a Mac or in Chinese have when they are read so: a byte that is no
+# character, a sign within a word or right behind one, an upper-case letter behind a lower-case one, two signs in a row.
+SIGNS = rb"\xa1-\xa9\xac-\xaf\xb1\xb4\xb6\xb8\xbc-\xbf"
+NO_CP1252 = re.compile(
+    rb"[\x81\x8d\x8f\x90\x9d]"
+    rb"|[A-Za-z][\x80\x82-\x89\x8b\x91\x93-\x95\x98\x99\x9b" + SIGNS + rb"][A-Za-z]"
+    rb"|[A-Za-z][\x82-\x84\x88\x89\x8b\x98]"
+    rb"|[a-z][\x8a\x8c\x8e\x9f\xc0-\xd6\xd8-\xde](?![A-Z])"
+    rb"|[" + SIGNS + rb"]{2}"
+)
+SHOWN_BYTES = 12  # on each side of what makes an encoding impossible
+# Whose texts come here, or go by.
+OTHERS = ("cp850", "cp437", "mac_roman", "cp1250", "cp1251", "cp1256", "big5", "gb18030", "shift_jis", "euc_kr")
+
+
+def detect_encoding(file: SourceFile, declared: str | None = None) -> tuple[str, bool]:
+    """Return the encoding of the whole file, and whether it is UTF-8 with some stray bytes.
+
+    A byte order mark decides, then the zeros of UTF-16, then what all bytes together are: UTF-8 or cp1252.
+
+    Raises:
+        SourceError: Both explain the bytes, or none does.
+    """
+    with file.open() as stream:
+        start = stream.read(START_BYTES)
+        encoding = declared or encoding_of_start(start)
+        if encoding and not _is_utf8(encoding):
+            return encoding, False
+        evidence = _Evidence.gather(start, stream)
+    if encoding:
+        return "utf-8", not evidence.is_utf8
+    try:
+        return evidence.decide()
+    except SourceError as error:
+        raise error.at(file.path) from None
+
+
+def encoding_of_start(start: bytes) -> str | None:
+    """Return the encoding that a byte order mark names, or the zeros of UTF-16; None if the start has neither."""
+    return _by_mark(start) or _by_zeros(start)
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "utf-8-sig"}
+
+
+def _by_mark(start: bytes) -> str | None:
+    marks = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    return next((encoding for mark, encoding in marks.items() if start.startswith(mark)), None)
+
+
+def _by_zeros(start: bytes) -> str | None:
+    """Tell UTF-16 without a byte order mark: every second byte of Latin text is zero."""
+    half = max(len(start) // 2, 1)
+    odd, even = start[1::2].count(0) / half, start[0::2].count(0) / half
+    if odd > 0.4 and even < 0.1:
+        return "utf-16-le"
+    return "utf-16-be" if even > 0.4 and odd < 0.1 else None
+
+
+class _Evidence:
+    """What the bytes of a file say about its encoding, gathered block by block.
+
+    Attributes:
+        is_utf8: Whether all of them are UTF-8.
+    """
+
+    def __init__(self) -> None:
+        self.is_utf8 = True
+        self._is_proven = False  # whether there is UTF-8 that cp1252 does not explain
+        self._high_bytes = self._explained_bytes = 0
+        self._either = self._no_cp1252 = b""  # the first text of each kind
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    @classmethod
+    def gather(cls, start: bytes, rest: BinaryIO) -> "_Evidence":
+        """Read a stream to its end."""
+        evidence, block, carried = cls(), start, b""
+        while block:
+            evidence._decode(block, final=False)
+            if not (block.isascii() and carried.isascii()):
+                evidence._look(carried + block)
+            carried, block = block[-LONGEST_SEQUENCE:], rest.read(READ_BLOCK_BYTES)
+        evidence._decode(b"", final=True)
+        return evidence
+
+    def decide(self) -> tuple[str, bool]:
+        """Return the encoding, and whether it is UTF-8 with stray bytes.
+
+        Raises:
+            SourceError: UTF-8 and cp1252 explain the bytes, or none does.
+        """
+        if self.is_utf8 and self._either and not self._is_proven:
+            raise self._undecided()
+        if self.is_utf8:
+            return "utf-8", False
+        if not self._is_proven and not self._no_cp1252:
+            return "cp1252", False
+        if self._is_proven and 2 * self._explained_bytes >= self._high_bytes:
+            return "utf-8", True
+        raise self._unknown()
+
+    def _decode(self, block: bytes, *, final: bool) -> None:
+        if self.is_utf8:
+            try:
+                self._decoder.decode(block, final)
+            except UnicodeDecodeError:
+                self.is_utf8 = False
+
+    def _look(self, block: bytes) -> None:
+        high_bytes = len(block) - len(block.translate(None, HIGH))
+        self._high_bytes += high_bytes
+        self._explained_bytes += high_bytes if self.is_utf8 else sum(map(len, UTF8.findall(block)))
+        if not self._is_proven:
+            self._note_sequences(block)
+        if not self._no_cp1252 and (found := NO_CP1252.search(block)):
+            self._no_cp1252 = _around(block, found)
+
+    def _note_sequences(self, block: bytes) -> None:
+        for found in UTF8.finditer(block):
+            if not EITHER.fullmatch(found[0]):
+                self._is_proven = True
+                return
+            self._either = self._either or _around(block, found)
+
+    def _undecided(self) -> SourceError:
+        as_utf8, as_cp1252 = (self._either.decode(name, "replace") for name in ("utf-8", "cp1252"))
+        return SourceError(
+            "unknown_encoding",
+            f"the bytes can be UTF-8 ({as_utf8!r}) or cp1252 ({as_cp1252!r})",
+            remedy="name the one that is right in the catalog: `options: {encoding: cp1252}` or "
+            "`options: {encoding: utf-8}`, then `dpa retry`",
+        )
+
+    def _unknown(self) -> SourceError:
+        shown = f": read as cp1252 there is {self._no_cp1252.decode('cp1252', 'replace')!r}" if self._no_cp1252 else ""
+        readings = dict(_readings(self._no_cp1252))
+        likely = "; ".join(f"{name} reads {text!r}" for name, text in readings.items())
+        return SourceError(
+            "unknown_encoding",
+            f"the bytes are neither UTF-8 nor cp1252{shown}",
+            remedy=f"name the encoding in the catalog, such as `options: {{encoding: {next(iter(readings), 'cp850')}}}`"
+            ", then `dpa retry`" + (f". Of that text {likely}" if likely else ""),
+        )
+
+
+def _around(block: bytes, found: re.Match[bytes]) -> bytes:
+    """Return what was found and some of its line."""
+    before, after = block[: found.start()].splitlines(), block[found.end() :].splitlines()
+    start, end = before[-1][-SHOWN_BYTES:] if before else b"", after[0][:SHOWN_BYTES] if after else b""
+    return start + found[0] + end
+
+
+def _readings(sample: bytes) -> Iterator[tuple[str, str]]:
+    """Give the encodings in which bytes make sense, each with the text that they then are."""
+    for name in OTHERS:
+        with suppress(UnicodeDecodeError):
+            text = sample.decode(name)
+            if _makes_sense(text):
+                yield name, text
+
+
+def _makes_sense(text: str) -> bool:
+    """Whether all that is not ASCII is a letter, and no word goes on in upper case."""
+    return all(
+        char.isascii() or (char.isalpha() and not (before.islower() and char.isupper()))
+        for before, char in pairwise(f" {text}")
+    )

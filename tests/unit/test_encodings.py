@@ -1,0 +1,85 @@
+"""The encoding of a text file is what all of its bytes say, and where they do not say it the file is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from freight.errors import SourceError
+from freight.readers.encodings import START_BYTES, detect_encoding
+from freight.readers.locations import SourceFile, find_files
+
+HEADER = "id;site;volume\n"
+FRENCH = "1;Yaoundé;12\n2;Gare de Bélabo – côté nord;3\n3;n° 4, « l’œuvre » à 5 €;3\n4;DÉPÔT CENTRAL;1\n"
+EITHER = "1;MARCHÉ\u00a0NORD;3\n"
+ASCII = "9;Douala;1\n" * START_BYTES  # so that what follows is in another block
+
+
+def file(folder: Path, content: bytes) -> SourceFile:
+    path = folder / "a.csv"
+    path.write_bytes(content)
+    (found,) = find_files(str(path), folder)
+    return found
+
+
+@pytest.mark.parametrize("ahead", ["", ASCII])
+@pytest.mark.parametrize(
+    ("text", "written_in", "detected"),
+    [
+        (FRENCH, "utf-8", "utf-8"),
+        (FRENCH, "utf-8-sig", "utf-8"),
+        (FRENCH, "cp1252", "cp1252"),
+        (FRENCH, "utf-16", "utf-16"),
+        (FRENCH, "utf-16-le", "utf-16-le"),
+        (FRENCH, "utf-16-be", "utf-16-be"),
+        ("1;Garoua café;3\n" + EITHER, "cp1252", "cp1252"),
+        ("1;Garoua café;3\n" + EITHER, "utf-8", "utf-8"),
+        (EITHER, "utf-8", "utf-8"),
+        ("1;ÇA ALLAIT :;1\n2;À L’ÉCOLE…;3\n", "cp1252", "cp1252"),
+        ("1;Großmarkt Köln;3\n2;Señor Núñez;4\n3;½ m³;5\n", "cp1252", "cp1252"),
+        ("1;مرحبا بالعالم;3\n", "utf-8", "utf-8"),
+        ("1;頻繁;3\n", "utf-8", "utf-8"),
+        ("1;Łódź;3\n", "utf-8", "utf-8"),
+        ("1;😀;3\n", "utf-8", "utf-8"),
+        ("1;plain;3\n", "ascii", "utf-8"),
+    ],
+)
+def test_the_whole_file_tells_its_encoding(
+    tmp_path: Path, ahead: str, text: str, written_in: str, detected: str
+) -> None:
+    assert detect_encoding(file(tmp_path, (HEADER + ahead + text).encode(written_in))) == (detected, False)
+
+
+@pytest.mark.parametrize("ahead", ["", ASCII])
+@pytest.mark.parametrize(
+    ("text", "written_in"),
+    [
+        ("1;Garoua café;3\n2;Bélabo;4\n", "cp850"),
+        ("1;Garoua café;3\n2;Bélabo;4\n", "mac_roman"),
+        ("1;Yaoundé;3\n", "mac_roman"),
+        ("1;Yaoundé;3\n", "cp437"),
+        ("1;台北車站的貨物;3\n2;高雄港口倉庫;4\n", "big5"),
+        ("1;北京货运站;3\n2;上海仓库;4\n", "gb18030"),
+        ("1;東京貨物駅;3\n2;大阪倉庫;4\n", "shift_jis"),
+    ],
+)
+def test_a_text_of_another_encoding_is_refused_once_and_the_option_is_named(
+    tmp_path: Path, ahead: str, text: str, written_in: str
+) -> None:
+    with pytest.raises(SourceError, match=r"neither UTF-8 nor cp1252.*options: \{encoding: ") as refused:
+        detect_encoding(file(tmp_path, (HEADER + ahead + text).encode(written_in)))
+    assert (refused.value.fault, refused.value.location) == ("unknown_encoding", "a.csv")
+    assert detect_encoding(file(tmp_path, text.encode(written_in)), written_in) == (written_in, False)
+
+
+def test_bytes_that_two_encodings_explain_are_refused_with_both_readings(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"UTF-8 \('1;MARCHɠNORD;3'\) or cp1252 \('1;MARCHÉ\\xa0NORD;3'\)") as refused:
+        detect_encoding(file(tmp_path, (HEADER + EITHER).encode("cp1252")))
+    assert refused.value.fault == "unknown_encoding"
+    for declared in ("cp1252", "utf-8"):
+        assert detect_encoding(file(tmp_path, (HEADER + EITHER).encode("cp1252")), declared) == (declared, False)
+
+
+@pytest.mark.parametrize("ahead", ["", ASCII])
+def test_utf_8_with_a_few_stray_bytes_stays_utf_8(tmp_path: Path, ahead: str) -> None:
+    content = (HEADER + ahead + FRENCH).encode() + b"7;Yaound\xe9;1\n"
+    assert detect_encoding(file(tmp_path, content)) == ("utf-8", True)
