@@ -28,7 +28,6 @@ OFFSET_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
 DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y")
 
 
-
 @dataclass(frozen=True)
 class Locale:
     """How a source writes numbers and local times."""
