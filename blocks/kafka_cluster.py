@@ -106,7 +106,7 @@ class KafkaCluster(SecretFields, Block):
         )
 
     def client_settings(self, token_source: TokenSource | None = None) -> dict[str, Any]:
-        """Return the settings of a `KafkaSource`; they may hold the password in clear and must not be logged.
+        """Return the settings of a `KafkaReader`; they may hold the password in clear and must not be logged.
 
         Args:
             token_source: The source of OAUTHBEARER tokens; for Event Hubs by default those of this process's Azure

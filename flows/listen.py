@@ -21,7 +21,7 @@ from freight.errors import ConfigurationError, DpaError
 from freight.settings import load_settings, started_by
 from freight.streaming import session
 from freight.streaming.alive import alive_path, showing_life
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.poison import PoisonLimits
@@ -104,7 +104,7 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
     here = load_settings()
     run_id, status, stop = UUID(str(runtime.flow_run.id)), Status(), threading.Event()
     listener = session.new_listener(RunId(str(run_id)))
-    source = KafkaSource(kafka_client(kafka, here), stream.topic, stream.group)
+    reader = KafkaReader(kafka_client(kafka, here), stream.topic, stream.group)
     place = warehouse_place(warehouse, here)
 
     with (
@@ -115,7 +115,7 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
 
         def work() -> str:
             return session.listen(
-                engine, stream, listener, source, settings, started_by=started_by(), stop=stop, status=status
+                engine, stream, listener, reader, settings, started_by=started_by(), stop=stop, status=status
             )
 
         why = run_until_told(work, stop, run_id)

@@ -10,7 +10,7 @@ from prefect.states import Completed
 from blocks.places import kafka_client, open_warehouse
 from freight.settings import load_settings, started_by
 from freight.streaming import replay_range as core
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.streaming.session import topic_of
 from freight.types import RunId
 from freight.warehouse.connect import closing
@@ -61,8 +61,8 @@ def replay_range(
     client = kafka_client(kafka, here)
     with (
         closing(open_warehouse(warehouse, here)) as engine,
-        contextlib.closing(KafkaSource(client, stream.topic, f"{group}-replay")) as source,
+        contextlib.closing(KafkaReader(client, stream.topic, f"{group}-replay")) as reader,
         noted_run(engine, run_id, started_by(), lambda: datetime.now(UTC)),
     ):
-        counts = core.replay_range(engine, stream, run_id, source, wanted)
+        counts = core.replay_range(engine, stream, run_id, reader, wanted)
     return Completed(message=str(counts), data=counts)

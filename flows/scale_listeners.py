@@ -20,7 +20,7 @@ from blocks.places import kafka_client, warehouse_place
 from flows.listen import listen
 from freight.errors import ConfigurationError
 from freight.settings import Settings, load_settings
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.streaming.roll import START_LIMIT_S
 from freight.streaming.scaler import Scaler, keep_scaled
 from freight.streaming.scaling import ScalingLimits
@@ -139,7 +139,7 @@ def _scaler(
         scaler = Scaler(
             engine,
             stream,
-            KafkaSource(client, stream.topic, stream.group),
+            KafkaReader(client, stream.topic, stream.group),
             PrefectRuns(deployment, stream),
             _possible(limits, engine),
             RunId(str(run_id)),

@@ -20,7 +20,7 @@ from benchmarks.streaming.processes import memory_mib
 from freight.catalog import Catalog, Source
 from freight.pipeline import CoreSteps, run_catalog
 from freight.simulator import Corridor, write_json
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.session import listen, new_listener, open_stream_engine
 from freight.streaming.status import Status
@@ -47,13 +47,13 @@ def prepare(url: str, corridor: Corridor) -> None:
     assert not report.failures, report.failures
 
 
-class TimedSource(KafkaSource):
+class TimedReader(KafkaReader):
     """A topic that notes when reading began."""
 
     began_at: datetime | None = None
 
     def start(self, offsets: Mapping[int, int]) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self.began_at = self.began_at or datetime.now(UTC)
         super().start(offsets)
 
@@ -61,7 +61,7 @@ class TimedSource(KafkaSource):
 def main(url: str, bootstrap: str, topic: str, dataset: str, group: str, *options: str) -> None:
     """Listen, and tell the figures."""
     stream = Stream(dataset, topic, group)
-    source = TimedSource({"bootstrap.servers": bootstrap}, topic, group)
+    reader = TimedReader({"bootstrap.servers": bootstrap}, topic, group)
     stop, status = threading.Event(), Status()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     rules = StopRules(at_end=UNTIL_TOLD not in options)
@@ -72,7 +72,7 @@ def main(url: str, bootstrap: str, topic: str, dataset: str, group: str, *option
             engine,
             stream,
             new_listener(RunId(f"bench-{group}")),
-            source,
+            reader,
             ListenSettings(stop=rules),
             started_by="bench",
             stop=stop,
@@ -81,9 +81,9 @@ def main(url: str, bootstrap: str, topic: str, dataset: str, group: str, *option
     finally:
         engine.dispose()
     done = status.now()
-    assert source.began_at
+    assert reader.began_at
     assert done.committed_at
-    seconds = (done.committed_at - source.began_at).total_seconds()
+    seconds = (done.committed_at - reader.began_at).total_seconds()
     Told(done.messages, seconds, time.process_time() - cpu_s, memory_mib(os.getpid(), "VmHWM")).tell()
 
 

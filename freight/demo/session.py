@@ -31,7 +31,7 @@ from freight.pipeline import CoreSteps, run_catalog
 from freight.settings import Settings, started_by
 from freight.simulator import Corridor, fill_landing
 from freight.simulator.producer import Terminals, make_topics
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenSettings
 from freight.streaming.session import listen, new_listener, open_stream_engine, topic_of
 from freight.streaming.status import Status
@@ -140,9 +140,9 @@ def _load_references(engine: Engine, catalog: Catalog, settings: Settings, conso
 class _Listener:
     """A listener in a thread."""
 
-    def __init__(self, url: str, stream: Stream, source: Callable[[], KafkaSource], stop: threading.Event) -> None:
+    def __init__(self, url: str, stream: Stream, reader: Callable[[], KafkaReader], stop: threading.Event) -> None:
         self.stream, self.status, self.error = stream, Status(), ""
-        self._url, self._source, self._stop = url, source, stop
+        self._url, self._reader, self._stop = url, reader, stop
         self._thread = threading.Thread(target=self._run, name=f"listener of {stream.topic}", daemon=True)
         self.start, self.lives = self._thread.start, self._thread.is_alive
 
@@ -160,7 +160,7 @@ class _Listener:
                 engine,
                 self.stream,
                 new_listener(RunId(f"{self.stream.group}-{self.stream.dataset}-{uuid4().hex[:8]}")),
-                self._source(),
+                self._reader(),
                 ListenSettings(),
                 started_by=started_by(),
                 stop=self._stop,
@@ -189,7 +189,7 @@ class _Session:
         make_topics(client, TOPICS.values())
         self._stop = threading.Event()
         self._listeners = [
-            _Listener(url, stream, _source_of(broker, client, stream), self._stop) for stream in _streams()
+            _Listener(url, stream, _reader_of(broker, client, stream), self._stop) for stream in _streams()
         ]
 
     def run(self, view: StreamView, asked: Callable[[], bool]) -> None:
@@ -256,11 +256,11 @@ def _streams() -> list[Stream]:
     return [Stream(dataset, topic, f"{GROUP}-{session}-{dataset}", simulated=True) for dataset, topic in TOPICS.items()]
 
 
-def _source_of(
+def _reader_of(
     broker: LocalKafka | EmbeddedKafka, client: Mapping[str, str], stream: Stream
-) -> Callable[[], KafkaSource]:
+) -> Callable[[], KafkaReader]:
     has_identity = not isinstance(broker, EmbeddedKafka)
-    return lambda: KafkaSource(client, stream.topic, stream.group, has_identity=has_identity)
+    return lambda: KafkaReader(client, stream.topic, stream.group, has_identity=has_identity)
 
 
 @contextmanager

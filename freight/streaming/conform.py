@@ -120,10 +120,10 @@ def _rows_by_partition(rows: pl.DataFrame) -> dict[int, int]:
 
 def _bad_rows(bad: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
     """Give each bad row its offset, its partition, the message as it came and when it was sent."""
-    source = messages[bad[ROW_NUMBER]]
+    came = messages[bad[ROW_NUMBER]]
     return bad.with_columns(
-        source["offset"].alias(ROW_NUMBER),
-        source["value"].fill_null(b"").alias("raw"),
-        source["sent_us"].alias("origin_us"),
-        source[PARTITION],
+        came["offset"].alias(ROW_NUMBER),
+        came["value"].fill_null(b"").alias("raw"),
+        came["sent_us"].alias("origin_us"),
+        came[PARTITION],
     )

@@ -107,8 +107,8 @@ class Polled:
 Partitions = Callable[[list[int]], None]
 
 
-class Source(Protocol):
-    """A topic that is read as a member of a group.
+class TopicReader(Protocol):
+    """Reads a topic as a member of a group.
 
     Rebalances are told within `poll` and `close`. Partitions that come are not read before `start`.
     """
@@ -169,8 +169,8 @@ class Source(Protocol):
         """Leave the group."""
 
 
-class KafkaSource:
-    """A topic of a real broker."""
+class KafkaReader:
+    """Reads a topic of a real broker."""
 
     def __init__(self, settings: Mapping[str, Any], topic: str, group: str, *, has_identity: bool = True) -> None:
         """Connect lazily.
@@ -206,7 +206,7 @@ class KafkaSource:
         self._reading: set[int] = set()
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
 
         def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
             consumer.incremental_assign([])  # taken up by `start`, where it is known from which offset
@@ -224,7 +224,7 @@ class KafkaSource:
         )
 
     def poll(self, limit: int, timeout_s: float) -> Polled:
-        """See `Source`."""
+        """See `TopicReader`."""
         with _uncollected():
             return self._consume(limit, timeout_s)
 
@@ -238,7 +238,7 @@ class KafkaSource:
         return _polled([message for message, error in zip(came, errors, strict=True) if not error], failed, self._said)
 
     def start(self, offsets: Mapping[int, int]) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         try:
             self._drop(offsets)
             self._consumer.incremental_assign([TopicPartition(self._topic, p, offset) for p, offset in offsets.items()])
@@ -253,18 +253,18 @@ class KafkaSource:
         self._reading -= set(partitions)
 
     def pause(self, partitions: Collection[int]) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self._consumer.pause(self._places(partitions))
 
     def resume(self, partitions: Collection[int]) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self._consumer.resume(self._places(partitions))
 
     def _places(self, partitions: Collection[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in partitions if partition in self._reading]
 
     def logs(self) -> list[PartitionLog]:
-        """See `Source`."""
+        """See `TopicReader`."""
         try:
             topic_id, partitions = self._describe()
             places = [TopicPartition(self._topic, partition) for partition in partitions]
@@ -274,7 +274,7 @@ class KafkaSource:
             raise self._translated(error) from None  # it may repeat the password
 
     def offsets_at(self, instant: datetime) -> dict[int, int]:
-        """See `Source`."""
+        """See `TopicReader`."""
         instant_ms = int(instant.timestamp() * 1_000)
         try:
             asked = [TopicPartition(self._topic, partition, instant_ms) for partition in self._describe()[1]]
@@ -285,7 +285,7 @@ class KafkaSource:
         return {place.partition: ends.get(place.partition, place.offset) for place in found}
 
     def topic_id(self) -> str:
-        """See `Source`."""
+        """See `TopicReader`."""
         try:
             return self._describe()[0]
         except KafkaException as error:
@@ -309,14 +309,14 @@ class KafkaSource:
         return PartitionLog(place.partition, topic_id, start, end, None if committed == OFFSET_INVALID else committed)
 
     def lag(self, offsets: Mapping[int, int]) -> int:
-        """See `Source`."""
+        """See `TopicReader`."""
         ends = {
             p: self._consumer.get_watermark_offsets(TopicPartition(self._topic, p), cached=True)[1] for p in offsets
         }
         return sum(max(0, ends[partition] - offset) for partition, offset in offsets.items())
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
             self._consumer.commit(offsets=places, asynchronous=True)
@@ -324,7 +324,7 @@ class KafkaSource:
             log.debug("the broker was not told the offsets: %s", error)
 
     def close(self) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self._consumer.close()
 
     def _note_trouble(self, error: KafkaError) -> None:

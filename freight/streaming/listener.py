@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from freight.errors import PositionFenced, QuarantineLimitExceeded, TransientError
 from freight.streaming.commits import CommitCancelled, Commits, Outcome
 from freight.streaming.conform import Span, conform
-from freight.streaming.consumer import Polled, Source
+from freight.streaming.consumer import Polled, TopicReader
 from freight.streaming.micro_batch import BatchLimits, Buffer
 from freight.streaming.poison import PoisonLimits, PoisonWatch
 from freight.streaming.status import Status
@@ -78,14 +78,14 @@ class ListenerLoop:
         engine: Engine,
         stream: Stream,
         listener: ListenerRef,
-        source: Source,
+        reader: TopicReader,
         settings: ListenSettings,
         status: Status,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         thread: Executor | None = None,
     ) -> None:
         self._engine, self._stream, self._listener = engine, stream, listener
-        self._source, self._settings, self._status, self._clock = source, settings, status, clock
+        self._reader, self._settings, self._status, self._clock = reader, settings, status, clock
         self._buffer = Buffer(settings.limits)
         self._watch = PoisonWatch(settings.poison)
         loader = StreamLoader(engine, stream, listener, clock)
@@ -118,14 +118,14 @@ class ListenerLoop:
 
     def join(self) -> None:
         """Join the group."""
-        self._source.subscribe(self._on_assigned, self._on_revoked, self._on_lost)
+        self._reader.subscribe(self._on_assigned, self._on_revoked, self._on_lost)
 
     def leave(self) -> None:
         """Leave the group; what is being committed may end before, within a budget."""
         try:
             self._settle_within(CANCEL_BUDGET_S)
         finally:
-            self._source.close()
+            self._reader.close()
             self._commits.close()
 
     def _why_stop(self, stop: threading.Event) -> str | None:
@@ -164,11 +164,11 @@ class ListenerLoop:
             outcome = self._commits.take(BACKPRESSURE_S)
             if outcome is None:
                 self._pause()
-                self._take_in(self._source.poll(1, 0.0))
+                self._take_in(self._reader.poll(1, 0.0))
             self._settle(outcome)
             return
         self._resume()
-        self._take_in(self._source.poll(room, self._patience()))
+        self._take_in(self._reader.poll(room, self._patience()))
 
     def _patience(self) -> float:
         """Return how long to wait for messages."""
@@ -178,12 +178,12 @@ class ListenerLoop:
 
     def _pause(self) -> None:
         if not self._paused:
-            self._source.pause(self._buffer.partitions)
+            self._reader.pause(self._buffer.partitions)
             self._paused = True
 
     def _resume(self) -> None:
         if self._paused:
-            self._source.resume(self._buffer.partitions)
+            self._reader.resume(self._buffer.partitions)
             self._paused = False
 
     def _take_in(self, polled: Polled) -> None:
@@ -198,7 +198,7 @@ class ListenerLoop:
         if now - self._lag_at >= LAG_EVERY_S:
             self._lag_at = now
             read = {partition: self._buffer.expects(partition) or 0 for partition in self._buffer.partitions}
-            self._status.tell(lag=self._source.lag(read), partitions=len(read))
+            self._status.tell(lag=self._reader.lag(read), partitions=len(read))
 
     def _is_due(self) -> bool:
         """Whether to make a micro-batch; one that is not full, only old, grows on while the last one is committed."""
@@ -245,7 +245,7 @@ class ListenerLoop:
 
     def _note_commit(self, outcome: Outcome) -> None:
         ranges = outcome.batch.ranges
-        self._source.commit({offsets.partition: offsets.until_offset for offsets in ranges})
+        self._reader.commit({offsets.partition: offsets.until_offset for offsets in ranges})
         self._watch.add(max(0, outcome.counts.quarantined - outcome.batch.bad_rows.height))
         span = sum(offsets.until_offset - offsets.from_offset for offsets in ranges)
         oldest = min((offsets.oldest_sent_us for offsets in ranges if offsets.messages), default=0)
@@ -260,7 +260,7 @@ class ListenerLoop:
         if not self._unpositioned or time.monotonic() < self._retry_positions_at:
             return
         try:
-            logs = self._source.logs()
+            logs = self._reader.logs()
             positions = take_positions(
                 self._engine,
                 self._stream,
@@ -270,7 +270,7 @@ class ListenerLoop:
                 self._clock(),
                 from_end=self._settings.from_end,
             )
-            self._source.start({partition: position.next_offset for partition, position in positions.items()})
+            self._reader.start({partition: position.next_offset for partition, position in positions.items()})
         except TransientError as error:
             self._note_trouble(str(error))
             with suppress(TransientError):
@@ -293,7 +293,7 @@ class ListenerLoop:
             return
         self._identity_at = time.monotonic() + IDENTITY_EVERY_S
         try:
-            if self._buffer.topic_ids - {self._source.topic_id()}:
+            if self._buffer.topic_ids - {self._reader.topic_id()}:
                 self._reset("the topic was made again")
             if self._broker_is_away:
                 self._status.tell(state="listening")
@@ -331,7 +331,7 @@ class ListenerLoop:
         """Drop what was not committed, and read the positions again."""
         if self._buffer.partitions:
             log.info("%s reads its positions again: %s", self._stream.topic, why)
-        self._source.pause(self._buffer.partitions)
+        self._reader.pause(self._buffer.partitions)
         self._unpositioned |= self._buffer.partitions
         self._buffer.drop()
         self._ready = None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from freight.errors import ConfigurationError, TransientError
 from freight.retry import with_retries
 from freight.streaming.conform import Span, conform
-from freight.streaming.consumer import Source
+from freight.streaming.consumer import TopicReader
 from freight.streaming.micro_batch import BatchLimits, Buffer
 from freight.types import LoadCounts, RunId
 from freight.warehouse.connect import Engine, reading
@@ -42,7 +42,7 @@ def replay_range(
     engine: Engine,
     stream: Stream,
     run_id: RunId,
-    source: Source,
+    reader: TopicReader,
     wanted: Wanted,
     *,
     limits: BatchLimits | None = None,
@@ -56,16 +56,16 @@ def replay_range(
     """
     with reading(engine) as connection:
         refuse_to_mix(connection, simulated=stream.simulated)
-    spans = _spans(source, wanted)
+    spans = _spans(reader, wanted)
     loader = StreamLoader(engine, stream, ListenerRef(f"replay {run_id}", run_id), clock)
     buffer, counts, silence = Buffer(limits or BatchLimits()), LoadCounts(), 0
     for partition, span in spans.items():
         buffer.begin(partition, Span(span.topic_id, span.from_offset, span.from_offset, None))
-    source.start({partition: span.from_offset for partition, span in spans.items()})
+    reader.start({partition: span.from_offset for partition, span in spans.items()})
     ends = {partition: span.until_offset for partition, span in spans.items()}
     while not _is_read(buffer, ends):
         before = buffer.room
-        buffer.add(source.poll(buffer.room, 1.0).before(ends), 0.0)
+        buffer.add(reader.poll(buffer.room, 1.0).before(ends), 0.0)
         silence = 0 if buffer.room < before else silence + 1
         if silence >= SILENCE_POLLS:
             raise TransientError(f"{stream.topic}: the broker does not give the messages that it has")
@@ -76,14 +76,14 @@ def replay_range(
     return counts
 
 
-def _spans(source: Source, wanted: Wanted) -> dict[int, Span]:
+def _spans(reader: TopicReader, wanted: Wanted) -> dict[int, Span]:
     """Return the span of each partition that has one."""
-    logs = {known.partition: known for known in source.logs()}
+    logs = {known.partition: known for known in reader.logs()}
     if unknown := sorted(set(wanted.partitions or ()) - logs.keys()):
         raise ConfigurationError(f"the topic has no partition {unknown[0]}: it has {', '.join(map(str, logs))}")
     chosen = wanted.partitions if wanted.partitions is not None else tuple(logs)
-    starts = source.offsets_at(wanted.from_time) if wanted.from_time else {}
-    ends = source.offsets_at(wanted.until_time) if wanted.until_time else {}
+    starts = reader.offsets_at(wanted.from_time) if wanted.from_time else {}
+    ends = reader.offsets_at(wanted.until_time) if wanted.until_time else {}
     spans = {p: _span(logs[p], wanted, starts.get(p), ends.get(p)) for p in chosen}
     return {partition: span for partition, span in spans.items() if span.from_offset < span.until_offset}
 

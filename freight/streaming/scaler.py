@@ -10,7 +10,7 @@ from statistics import median
 from typing import Literal, Protocol
 
 from freight.errors import ConfigurationError, TransientError
-from freight.streaming.consumer import Source
+from freight.streaming.consumer import TopicReader
 from freight.streaming.roll import MEMORY_S, START_LIMIT_S, Roll, RunSeen, Settling, Sightings, call_roll, sighted
 from freight.streaming.scaling import Decision, Observation, ScalingLimits, decide
 from freight.types import RunId
@@ -92,7 +92,7 @@ class Scaler:
         self,
         engine: Engine,
         stream: Stream,
-        source: Source,
+        reader: TopicReader,
         orchestrator: Orchestrator,
         limits: ScalingLimits,
         run_id: RunId,
@@ -104,7 +104,7 @@ class Scaler:
         Args:
             engine: the warehouse; an embedded one takes one listener only.
             stream: what is listened to.
-            source: its broker; it is asked, and never joined.
+            reader: asks the broker of its topic; it never joins the group.
             orchestrator: starts listeners.
             limits: what to keep to.
             run_id: who scales.
@@ -112,7 +112,7 @@ class Scaler:
             start_limit_s: how long a listener may take to start.
         """
         self.stream = stream
-        self._engine, self._source, self._orchestrator = engine, source, orchestrator
+        self._engine, self._reader, self._orchestrator = engine, reader, orchestrator
         self._limits, self._run_id, self._period_s, self._start_limit_s = limits, run_id, period_s, start_limit_s
         self._sightings: Sightings = {}
         self._before: _Progress | None = None
@@ -161,8 +161,8 @@ class Scaler:
         return call_roll(lives, runs, self._sightings, now, self._start_limit_s)
 
     def _progress(self, now: datetime) -> _Progress:
-        self._source.poll(1, 0.0)  # brings nothing: it lets the client renew its token and tell what troubles it
-        logs = self._source.logs()
+        self._reader.poll(1, 0.0)  # brings nothing: it lets the client renew its token and tell what troubles it
+        logs = self._reader.logs()
         with reading(self._engine) as connection:
             positions = read_positions(connection, self.stream)
         return _progress(logs, positions, now)
@@ -222,7 +222,7 @@ class Scaler:
 
     def close(self) -> None:
         """Close the connection to the broker, and let another scaler take over at once."""
-        self._source.close()
+        self._reader.close()
         try:
             hand_over(self._engine, self.stream, self._run_id)
         except TransientError as error:

@@ -14,7 +14,7 @@ import polars as pl
 from freight.errors import ConfigurationError, QuarantineLimitExceeded, TransientError
 from freight.frames import PARTITION, ROW_NUMBER
 from freight.streaming.background import Every
-from freight.streaming.consumer import Source
+from freight.streaming.consumer import TopicReader
 from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.status import Snapshot, Status
 from freight.types import EPOCH, PasswordSource, RunId
@@ -56,7 +56,7 @@ def listen(
     engine: Engine,
     stream: Stream,
     listener: ListenerRef,
-    source: Source,
+    reader: TopicReader,
     settings: ListenSettings,
     *,
     started_by: str,
@@ -69,7 +69,7 @@ def listen(
         engine: the warehouse, from `open_stream_engine`.
         stream: what is read.
         listener: who reads.
-        source: the broker.
+        reader: of the topic.
         settings: how.
         started_by: who runs this.
         stop: set it to end the listener.
@@ -85,7 +85,7 @@ def listen(
     outcome = "failed"
     try:
         with _beside(engine, stream, listener, status, _setting(drain, stop)):
-            why = ListenerLoop(engine, stream, listener, source, settings, status).run(stop)
+            why = ListenerLoop(engine, stream, listener, reader, settings, status).run(stop)
         why = DRAINED if drain.is_set() else why
         outcome = "completed"
         log.info("%s: %s; %s", stream.topic, why, status.now().counts)

@@ -17,7 +17,7 @@ from blocks.kafka_cluster import KafkaCluster
 from freight.care.reconcile import reconcile
 from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.poison import PoisonLimits
 from freight.warehouse import ledger
@@ -304,17 +304,17 @@ def test_no_token_goes_to_a_host_for_which_its_certificate_does_not_vouch(tmp_pa
             sasl_mechanism="OAUTHBEARER",
             ca_location=str(tmp_path / "ca.pem"),
         )
-        source = KafkaSource(cluster.client_settings(azure_tokens("corridor", StandInCredential())), "topic", "group")
+        reader = KafkaReader(cluster.client_settings(azure_tokens("corridor", StandInCredential())), "topic", "group")
         with pytest.raises(ConfigurationError, match=r"Kafka refuses us: .*certificate verify failed"):
-            poll_often(source)
-        source.close()
+            poll_often(reader)
+        reader.close()
         server.shutdown()
     assert heard == []
 
 
-def poll_often(source: KafkaSource) -> None:
+def poll_often(reader: KafkaReader) -> None:
     for _ in range(300):
-        source.poll(1, 0.1)
+        reader.poll(1, 0.1)
 
 
 def test_a_secured_broker_takes_the_tokens_of_an_identity(

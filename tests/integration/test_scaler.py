@@ -13,7 +13,7 @@ import pytest
 
 from freight.errors import ConfigurationError, TransientError
 from freight.streaming import roll, session
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.roll import RunSeen, Settling
@@ -105,8 +105,8 @@ def scaled(battery: Battery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scaled
         runs = ThreadRuns(battery, at_the_end)
         engine = open_engine(battery.url)
         at_the_end.callback(engine.dispose)
-        source = KafkaSource({"bootstrap.servers": battery.kafka.bootstrap}, stream.topic, stream.group)
-        scaler = Scaler(engine, stream, source, runs, LIMITS, RunId("scaler"), PERIOD_S)
+        reader = KafkaReader({"bootstrap.servers": battery.kafka.bootstrap}, stream.topic, stream.group)
+        scaler = Scaler(engine, stream, reader, runs, LIMITS, RunId("scaler"), PERIOD_S)
         at_the_end.callback(scaler.close)
         yield Scaled(battery, runs, scaler)
 
@@ -133,8 +133,8 @@ def test_a_burst_brings_listeners_that_drain_when_it_is_over_and_nothing_is_lost
 def test_the_trouble_of_one_stream_is_not_that_of_the_others(scaled: Scaled, caplog: pytest.LogCaptureFixture) -> None:
     nowhere = replace(scaled.battery.listening().stream, topic="no-such-topic")
     engine, servers = open_engine(scaled.battery.url), {"bootstrap.servers": scaled.battery.kafka.bootstrap}
-    source, none = KafkaSource(servers, nowhere.topic, nowhere.group), replace(LIMITS, minimum=0)
-    lost = Scaler(engine, nowhere, source, scaled.runs, none, RunId("scaler"), PERIOD_S)
+    reader, none = KafkaReader(servers, nowhere.topic, nowhere.group), replace(LIMITS, minimum=0)
+    lost = Scaler(engine, nowhere, reader, scaled.runs, none, RunId("scaler"), PERIOD_S)
     shown: list[str] = []
 
     def scale(scalers: Sequence[Scaler], limit_s: float) -> str:

@@ -12,7 +12,7 @@ from freight.contracts import contracts
 from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError
 from freight.quarantine.replay import replay
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.replay_range import Wanted, replay_range
 from freight.types import LoadCounts, RunId
@@ -52,11 +52,11 @@ def statuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def again(read: Listening, wanted: Wanted) -> LoadCounts:
-    source = KafkaSource({"bootstrap.servers": read.kafka.bootstrap}, read.topic, "dpa-replay")
+    reader = KafkaReader({"bootstrap.servers": read.kafka.bootstrap}, read.topic, "dpa-replay")
     try:
-        return replay_range(engine_of(read), read.stream, RunId("replay"), source, wanted)
+        return replay_range(engine_of(read), read.stream, RunId("replay"), reader, wanted)
     finally:
-        source.close()
+        reader.close()
 
 
 _engines: dict[str, Any] = {}

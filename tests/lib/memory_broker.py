@@ -36,7 +36,7 @@ class MemoryBroker:
         self.starts[partition] = offset
 
 
-class MemorySource:
+class MemoryReader:
     """A member of the group. The test gives partitions and takes them away; the member hears of it when it polls."""
 
     def __init__(self, broker: MemoryBroker) -> None:
@@ -55,7 +55,7 @@ class MemorySource:
         self._news.append(("lost" if lost else "revoked", sorted(partitions)))
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self._handlers = {"assigned": assigned, "revoked": revoked, "lost": lost}
 
     def hear(self) -> None:
@@ -73,7 +73,7 @@ class MemorySource:
                 self._flowing -= set(partitions)
 
     def poll(self, limit: int, timeout_s: float) -> Polled:  # noqa: ARG002 - nothing comes by waiting
-        """See `Source`."""
+        """See `TopicReader`."""
         self.hear()
         rows: list[tuple[Any, ...]] = []
         ended, doubtful = {}, set()
@@ -92,20 +92,20 @@ class MemorySource:
         return Polled(pl.DataFrame(rows, schema=MESSAGE_SCHEMA, orient="row"), first, until, ended, doubtful)
 
     def start(self, offsets: Mapping[int, int]) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self._next.update(offsets)
         self._flowing |= set(offsets)
 
     def pause(self, partitions: Collection[int]) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self._flowing -= set(partitions)
 
     def resume(self, partitions: Collection[int]) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self._flowing |= set(partitions) & self._next.keys()
 
     def logs(self) -> list[PartitionLog]:
-        """See `Source`."""
+        """See `TopicReader`."""
         return [
             PartitionLog(
                 partition,
@@ -118,24 +118,24 @@ class MemorySource:
         ]
 
     def offsets_at(self, instant: datetime) -> dict[int, int]:
-        """See `Source`."""
+        """See `TopicReader`."""
         sent_us = origin_us_of(instant)
         return {p: sum(message[0] < sent_us for message in log) for p, log in self.broker.logs.items()}
 
     def topic_id(self) -> str:
-        """See `Source`."""
+        """See `TopicReader`."""
         return self.broker.topic_id
 
     def lag(self, offsets: Mapping[int, int]) -> int:
-        """See `Source`."""
+        """See `TopicReader`."""
         return sum(len(self.broker.logs[partition]) - offset for partition, offset in offsets.items())
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self.broker.committed.update(offsets)
 
     def close(self) -> None:
-        """See `Source`."""
+        """See `TopicReader`."""
         self.take(list(self._next))
         self.hear()
 

@@ -22,7 +22,7 @@ from freight.care.reconcile import reconcile
 from freight.simulator import Corridor, poisoned, transaction_messages
 from freight.simulator.producer import send_messages
 from freight.streaming import session
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.poison import PoisonLimits
@@ -92,7 +92,7 @@ class Listening:
     def run(self) -> str:
         """Listen in this thread until a rule ends it; return why."""
         engine = open_stream_engine(self.url, self.stream, self.password)
-        source = KafkaSource(
+        reader = KafkaReader(
             {"bootstrap.servers": self.kafka.bootstrap, **QUICK, **self.client}, self.topic, self.group
         )
         try:
@@ -100,7 +100,7 @@ class Listening:
                 engine,
                 self.stream,
                 new_listener(RunId(self.run_id or f"run-{time.monotonic_ns()}")),
-                source,
+                reader,
                 self.settings,
                 started_by="tester@here",
                 stop=self.stop,
@@ -259,12 +259,12 @@ def _listen(url: str, bootstrap: str, topic: str, group: str, *options: str) -> 
         _die(engine, when, int(told["at"]))
     session.HEARTBEAT_S = float(told.get("beats", session.HEARTBEAT_S))
     limits = BatchLimits(rows=int(told.get("rows", "500")), age_s=0.05)
-    source = KafkaSource({"bootstrap.servers": bootstrap, **QUICK}, topic, group)
+    reader = KafkaReader({"bootstrap.servers": bootstrap, **QUICK}, topic, group)
     listen(
         engine,
         stream,
         new_listener(RunId(f"run-{os.getpid()}-{datetime.now(UTC):%H%M%S%f}")),
-        source,
+        reader,
         ListenSettings(limits, NO_LIMIT),
         started_by="victim@here",
         stop=stop,

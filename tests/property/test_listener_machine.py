@@ -29,7 +29,7 @@ from freight.warehouse.connect import reading, transaction
 from freight.warehouse.migrate import migrate
 from freight.warehouse.stream_load import MicroBatch, StreamLoader
 from freight.warehouse.streams import Stream, take_positions
-from tests.lib.memory_broker import Deferred, MemoryBroker, MemorySource
+from tests.lib.memory_broker import Deferred, MemoryBroker, MemoryReader
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STREAM = Stream("transactions", "freight.transactions", "dpa")
@@ -54,7 +54,7 @@ class Machine(RuleBasedStateMachine):
         self.broker = MemoryBroker(partitions=len(PARTITIONS))
         self.owner = dict.fromkeys(PARTITIONS, 0)
         self.members = [Member(self.url, self.broker) for _ in SLOTS]
-        self.members[0].source.give(PARTITIONS)
+        self.members[0].reader.give(PARTITIONS)
 
     @rule(partition=st.sampled_from(PARTITIONS), sent=st.lists(events, min_size=1, max_size=6))
     def produce(self, partition: int, sent: list[tuple[int, int, int]]) -> None:
@@ -74,7 +74,7 @@ class Machine(RuleBasedStateMachine):
             self.members[slot].thread.work()
         self.members[slot].engine.dispose()
         self.members[slot] = Member(self.url, self.broker)
-        self.members[slot].source.give([p for p, owner in self.owner.items() if owner == slot])
+        self.members[slot].reader.give([p for p, owner in self.owner.items() if owner == slot])
 
     @rule(slot=st.sampled_from(SLOTS))
     def freeze(self, slot: int) -> None:
@@ -92,8 +92,8 @@ class Machine(RuleBasedStateMachine):
         """A partition moves to the other listener, which may hear of it first."""
         giver = self.owner[partition]
         self.owner[partition] = 1 - giver
-        self.members[giver].source.take([partition], lost=lost)
-        self.members[1 - giver].source.give([partition])
+        self.members[giver].reader.take([partition], lost=lost)
+        self.members[1 - giver].reader.give([partition])
 
     @rule(slot=st.sampled_from(SLOTS), when=st.sampled_from(["before", "after"]))
     def fail(self, slot: int, when: str) -> None:
@@ -132,14 +132,14 @@ class Member:
 
     def __init__(self, url: str, broker: MemoryBroker) -> None:
         self.engine = open_stream_engine(url, STREAM)
-        self.source = MemorySource(broker)
+        self.reader = MemoryReader(broker)
         self.thread = Deferred()
         self.fails = ""
         self.loop = ListenerLoop(
             self.engine,
             STREAM,
             new_listener(RunId("run")),
-            self.source,
+            self.reader,
             ListenSettings(BatchLimits(rows=4, age_s=0), PoisonLimits(share=1, run=1_000_000)),
             Status(),
             lambda: NOW,
@@ -282,7 +282,7 @@ def move(connection: sa.Connection, partition: int, offset: int) -> None:
 def told_to_kafka_first(self: ListenerLoop) -> MicroBatch:
     """Tell Kafka the offsets before the warehouse has them."""
     batch = MAKE(self)
-    self._source.commit({offsets.partition: offsets.until_offset for offsets in batch.ranges})
+    self._reader.commit({offsets.partition: offsets.until_offset for offsets in batch.ranges})
     return batch
 
 

@@ -22,7 +22,7 @@ from blocks.warehouse import Warehouse
 from deployments.apply_blocks import BLOCKS
 from freight.errors import ConfigurationError, TransientError
 from freight.settings import load_settings
-from freight.streaming.consumer import NO_TOKEN, KafkaSource
+from freight.streaming.consumer import NO_TOKEN, KafkaReader
 from tests.lib.tokens import StandInCredential
 
 CANARY = "canary: p@ss/word?"
@@ -167,15 +167,15 @@ def test_tokens_come_from_where_the_caller_says_or_from_azure() -> None:
 def test_a_token_that_does_not_come_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     credential = StandInCredential(lifetime_s=2)
     cluster = KafkaCluster(bootstrap_servers="127.0.0.1:1", security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
-    source = KafkaSource(cluster.client_settings(azure_tokens("corridor", credential)), "topic", "group")
+    reader = KafkaReader(cluster.client_settings(azure_tokens("corridor", credential)), "topic", "group")
     credential.error = ClientAuthenticationError("no identity today")
     deadline = time.monotonic() + 20
     while NO_TOKEN[0] not in caplog.text:
         assert time.monotonic() < deadline
-        source.poll(1, 0.1)  # it refuses nothing
+        reader.poll(1, 0.1)  # it refuses nothing
     with pytest.raises(TransientError, match="Azure issues no token for Kafka: no identity today"):
-        source.topic_id()
-    source.close()
+        reader.topic_id()
+    reader.close()
     assert credential.token not in caplog.text
 
 

@@ -32,7 +32,7 @@ from deployments.apply_blocks import BLOCKS
 from freight.errors import TransientError
 from freight.log import log_to_file
 from freight.streaming import consumer
-from freight.streaming.consumer import KafkaSource
+from freight.streaming.consumer import KafkaReader
 from freight.warehouse.connect import closing, open_engine, reading
 from tests.conftest import WarehouseUnderTest
 from tests.lib.connections import KnownConnections
@@ -138,24 +138,24 @@ def ask_api_with_tokens(reached: Reached, given: Given) -> None:
 def listen(reached: Reached, given: Given) -> None:
     login: Given = {"security_protocol": "SASL_SSL", "username": "dpa", "ca_location": str(reached.kafka_ca)}
     cluster = KafkaCluster(bootstrap_servers=f"localhost:{reached.kafka}", **login, **given)
-    source = KafkaSource(cluster.client_settings(), "topic", "group")
+    reader = KafkaReader(cluster.client_settings(), "topic", "group")
     try:
-        source.topic_id()  # by a client of its own
+        reader.topic_id()  # by a client of its own
     except TransientError as error:
         logging.getLogger("freight").warning("%s", error)
     try:
         for _ in range(TRIES):
-            source.poll(1, 0.1)
+            reader.poll(1, 0.1)
     finally:
-        source.close()
+        reader.close()
 
 
 def listen_nowhere(_: Reached, given: Given) -> None:
     login: Given = {"security_protocol": "SASL_SSL", "username": "dpa"}
     cluster = KafkaCluster(bootstrap_servers=f"127.0.0.1:{NOWHERE}", **login, **given)
-    source = KafkaSource(cluster.client_settings(), "topic", "group")
-    source.poll(1, 0.05)
-    source.close()
+    reader = KafkaReader(cluster.client_settings(), "topic", "group")
+    reader.poll(1, 0.05)
+    reader.close()
 
 
 def send_alert(_: Reached, given: Given) -> None:

@@ -11,7 +11,7 @@ from freight.types import RunId
 from freight.warehouse.streams import Stream
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW
-from tests.lib.memory_broker import Deferred, MemoryBroker, MemorySource
+from tests.lib.memory_broker import Deferred, MemoryBroker, MemoryReader
 from tests.lib.streams import event, rows
 
 ROWS, BATCHES = 4, 5
@@ -23,12 +23,12 @@ def test_nothing_is_waited_for_that_could_be_made_meanwhile(
     monkeypatch.setattr(listener, "BACKPRESSURE_S", 0.001)
     broker = MemoryBroker(partitions=1)
     broker.produce(0, [(i, event(i)) for i in range(ROWS * BATCHES)])
-    source, thread = MemorySource(broker), Deferred()
+    reader, thread = MemoryReader(broker), Deferred()
     loop = ListenerLoop(
         sqlite_warehouse.engine,
         Stream("transactions", "freight.transactions", "dpa"),
         new_listener(RunId("run")),
-        source,
+        reader,
         ListenSettings(BatchLimits(rows=ROWS, age_s=60)),
         Status(),
         lambda: NOW,
@@ -44,7 +44,7 @@ def test_nothing_is_waited_for_that_could_be_made_meanwhile(
 
     monkeypatch.setattr(loop._commits, "take", watched_take)
     loop.join()
-    source.give([0])
+    reader.give([0])
     for _ in range(BATCHES):
         thread.holds = True
         for _ in range(8):
