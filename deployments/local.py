@@ -44,6 +44,7 @@ from deployments.login import OURS, THEIRS, chosen_login, own_login, source_line
 from deployments.pools import process_template
 from freight.console.cli import demo
 from freight.errors import ConfigurationError, DpaError
+from freight.exits import exits_in_words
 from freight.settings import PROJECT_ROOT, Settings, load_settings
 
 POOL = "local"
@@ -380,23 +381,20 @@ def _worker(here: Settings) -> Background:
 
 
 def _background(here: Settings, name: str) -> Background:
-    return Background(Path(here.run, f"{name}.pid"), Path(here.logs, f"{name}.log"))
+    return Background(Path(here.processes, f"{name}.pid"), Path(here.logs, f"{name}.log"))
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
+@exits_in_words
 def main() -> int:
-    """Run the command; return 0, or 2 if something cannot be started."""
+    """Run the command."""
     parser = ArgumentParser(description=__doc__)
     commands = {command.__name__: command for command in (up, down)}
     parser.add_argument("command", choices=commands)
-    try:
-        commands[parser.parse_args().command](load_settings())
-    except DpaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    commands[parser.parse_args().command](load_settings())
     return 0
 
 

@@ -18,13 +18,15 @@ from pydantic import Field
 
 from blocks.places import kafka_client, warehouse_place
 from freight.errors import ConfigurationError, DpaError
+from freight.exits import exits_in_words
 from freight.settings import load_settings, started_by
 from freight.streaming import session
-from freight.streaming.alive import alive_path, showing_life
+from freight.streaming.alive import alive_path
 from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenSettings, StopRules
 from freight.streaming.micro_batch import BatchLimits
 from freight.streaming.poison import PoisonLimits
+from freight.streaming.sign_of_life import showing_life
 from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse.connect import closing
@@ -109,7 +111,7 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
 
     with (
         closing(session.open_stream_engine(place.url, stream, place.password)) as engine,
-        showing_life(alive_path(here.run, stream.dataset), status),
+        showing_life(alive_path(here.processes, stream.dataset), status),
         Heartbeat(stream, listener.listener_id, run_id, status, stop) as heartbeat,
     ):
 
@@ -123,6 +125,7 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
     return Cancelled(message=ending, data=ending) if heartbeat.is_cancelled else Completed(message=ending, data=ending)
 
 
+@exits_in_words
 def main() -> int:
     """Run the flow in this process.
 
@@ -138,9 +141,6 @@ def main() -> int:
             state = listen(**vars(options), return_state=True)
     except KeyboardInterrupt:
         return 130
-    except ConfigurationError as refused:
-        print(f"error: {refused}", file=sys.stderr)
-        return 2
     error = state.result(raise_on_failure=False)
     if isinstance(error, (DpaError, ParameterTypeError)):
         print(f"error: {error}", file=sys.stderr)

@@ -53,8 +53,8 @@ class Settings:
         return self.home / "spool"
 
     @property
-    def run(self) -> Path:
-        """Folder of the files by which probes see that processes work."""
+    def processes(self) -> Path:
+        """Folder of the files that tell which processes of this installation live."""
         return self.home / "run"
 
     @property

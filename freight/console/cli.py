@@ -25,7 +25,6 @@ from freight.readers.access_jars import fetch_access
 from freight.reports.export import export
 from freight.settings import Settings, load_settings, started_by
 from freight.simulator import fill_landing
-from freight.streaming.alive import age_s, alive_path
 from freight.terminal import Terminal
 from freight.types import RunId
 from freight.warehouse import ledger
@@ -211,21 +210,6 @@ def accept_gap_command(
     require_current(engine)
     accepted = accept_gaps(engine, gaps, started_by(), datetime.now(UTC))
     console.print(f"{accepted} gaps accepted; start the listener again")
-
-
-@app.command()
-def probe(
-    dataset: Annotated[str, typer.Argument(help="What the listener loads, such as transactions.")],
-    max_age: Annotated[float, typer.Option(min=1, help="Seconds since its loop last turned.")] = 60,
-) -> None:
-    """Tell whether the loop of the listener of this installation turns; exit 1 if it is stuck or there is none."""
-    age = age_s(alive_path(load_settings().run, dataset), datetime.now(UTC))
-    if age is None:
-        console.print(f"no listener of {dataset} runs here", markup=False)
-        raise typer.Exit(1)
-    console.print(f"the listener of {dataset} last turned {age:.0f} s ago", markup=False)
-    if age > max_age:
-        raise typer.Exit(1)
 
 
 @app.command()

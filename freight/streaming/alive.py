@@ -1,23 +1,22 @@
-"""Whether the loop of a listener turns, for probes of other processes: a file that is as old as its last turn."""
+"""Whether the listener of a dataset is alive: `python -m freight.streaming.alive transactions`, the probe of a pod.
 
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+A pod asks twice a minute, so this imports the standard library and the settings only.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from freight.errors import ConfigurationError
-from freight.streaming.background import Every
-from freight.streaming.status import Status
-
-log = logging.getLogger("freight")
-
-WRITE_EVERY_S = 1.0
+from freight.exits import exits_in_words
+from freight.outward import plain
+from freight.settings import load_settings
 
 
 def alive_path(folder: Path, dataset: str) -> Path:
-    """Return the file of the listener of a dataset."""
+    """Return the file that the listener of a dataset keeps as old as the last turn of its loop."""
     return folder / f"listener-{dataset}.alive"
 
 
@@ -35,46 +34,44 @@ def age_s(path: Path, now: datetime) -> float | None:
         raise ConfigurationError(f"the sign of life cannot be read: {error}") from None
 
 
-@contextmanager
-def showing_life(path: Path, status: Status) -> Iterator[None]:
-    """Keep a file as old as the last turn of the loop while the context lasts; it is removed at the end.
+@exits_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Say when the loop of the listener of this installation last turned.
 
-    The instant is the loop's own: a loop that is stuck shows although the thread that writes lives on.
+    Args:
+        arguments: Words of the command line; those of this process by default.
 
-    Raises:
-        ConfigurationError: the file cannot be made.
+    Returns:
+        0 if the loop turns, 1 if it is stuck or there is no listener.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, status)
-    except OSError as error:
-        raise ConfigurationError(f"no sign of life can be written, and probes would see none: {error}") from None
-    try:
-        with Every("sign of life", _Writer(path, status).write, WRITE_EVERY_S):
-            yield
-    finally:
-        path.unlink(missing_ok=True)
+    options = _parser().parse_args(arguments)
+    age = age_s(alive_path(load_settings().processes, options.dataset), datetime.now(UTC))
+    if age is None:
+        print(plain(f"no listener of {options.dataset} runs here"))
+        return 1
+    print(plain(f"the listener of {options.dataset} last turned {age:.0f} s ago"))
+    return int(age > options.max_age)
 
 
-class _Writer:
-    """Writes again and again, and tells once what prevents it."""
-
-    def __init__(self, path: Path, status: Status) -> None:
-        self._path, self._status, self._fails = path, status, False
-
-    def write(self) -> None:
-        """Write, unless that fails."""
-        try:
-            _write(self._path, self._status)
-            self._fails = False
-        except OSError as error:
-            if not self._fails:
-                log.warning("the sign of life is not written: %s", error)
-            self._fails = True
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m freight.streaming.alive", description=__doc__)
+    parser.add_argument("dataset", help="what the listener loads, such as transactions")
+    parser.add_argument(
+        "--max-age",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="seconds since its loop last turned (default: %(default)g)",
+    )
+    return parser
 
 
-def _write(path: Path, status: Status) -> None:
-    polled_at = status.now().polled_at.timestamp()
-    if not path.exists():
-        path.touch()
-    os.utime(path, (polled_at, polled_at))
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds >= 1:  # which NaN is not, either
+        raise argparse.ArgumentTypeError(f"{text} is less than a second")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -34,7 +34,7 @@ from freight.console.cli import app
 from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded, TransientError
 from freight.settings import PROJECT_ROOT
-from freight.streaming import session
+from freight.streaming import alive, session
 from freight.streaming.alive import alive_path
 from freight.streaming.listener import ListenerLoop
 from freight.types import LoadCounts
@@ -530,14 +530,13 @@ def test_a_listener_that_ends_while_prefect_is_away_ends_soon_if_clients_are_tol
     measured(f"ended {ended.seconds:.1f} s after it was told, without Prefect")
 
 
-def probe(*options: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["probe", "transactions", *options])
-    return done.exit_code, done.output
+def probe(*options: str) -> int:
+    return alive.main(["transactions", *options])
 
 
 @pytest.mark.usefixtures("warehouse_here")
 def test_a_loop_that_is_stuck_is_seen_by_the_probe(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert probe() == (1, "no listener of transactions runs here\n")
+    assert probe() == 1
     stuck, go_on, receive = threading.Event(), threading.Event(), ListenerLoop._receive
     turns = itertools.count()
 
@@ -549,9 +548,9 @@ def test_a_loop_that_is_stuck_is_seen_by_the_probe(topic: str, monkeypatch: pyte
 
     def look() -> list[int]:
         stuck.wait(180)  # a busy machine takes its time to start a flow
-        at_once = probe("--max-age", "60")[0]
+        at_once = probe("--max-age", "60")
         time.sleep(2.5)
-        later = [probe("--max-age", "2")[0], probe("--max-age", "60")[0]]
+        later = [probe("--max-age", "2"), probe("--max-age", "60")]
         go_on.set()
         return [at_once, *later]
 

@@ -159,7 +159,7 @@ def test_metrics_for_everybody_are_refused(here: Settings, monkeypatch: pytest.M
 
 def test_a_server_of_an_older_version_is_not_gone_on_with(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "demo", lambda: None)
-    older = Background(here.run / "prefect-server.pid", here.logs / "prefect-server.log")
+    older = Background(here.processes / "prefect-server.pid", here.logs / "prefect-server.log")
     argv = [sys.executable, "-c", "import time; time.sleep(600)", "server", "start"]
     older.start(argv, {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}, here.home)
     try:

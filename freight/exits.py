@@ -1,0 +1,23 @@
+"""How a program ends: an error of ours is one line on stderr and an exit code, without a traceback."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+
+from freight.errors import DpaError
+
+REFUSED = 2  # the exit code of a program that cannot do what it is asked, like that of a wrong option
+
+
+def exits_in_words[**P](main: Callable[P, int]) -> Callable[P, int]:
+    """Return the main function of a program, which says a `DpaError` in one line and returns `REFUSED`."""
+
+    @wraps(main)
+    def in_words(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except DpaError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return REFUSED
+
+    return in_words
