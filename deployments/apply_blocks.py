@@ -27,7 +27,8 @@ from blocks.mail_server import MailServer
 from blocks.places import load_block
 from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
-from freight.errors import ConfigurationError, DpaError
+from freight.errors import ConfigurationError
+from freight.exits import exits_in_words
 from tasks.temporary_server import guard_temporary_server, told_login
 
 BLOCKS: tuple[type[Block], ...] = (
@@ -207,8 +208,9 @@ def _kind_held(kind: type[Block], name: str) -> type[Block] | None:
     return next((held for held in (annotation, *get_args(annotation)) if Block.is_block_class(held)), None)
 
 
+@exits_in_words
 def main() -> int:
-    """Run the command; return 0, 2 if the file is wrong, or 1 if Prefect does not answer."""
+    """Run the command; return 0, or 1 if Prefect does not answer."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, nargs="?", help="YAML of blocks; without one, only kinds are registered.")
     file = parser.parse_args().file
@@ -216,9 +218,6 @@ def main() -> int:
     try:
         with told_login():
             names = apply_blocks(file)
-    except DpaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except httpx.HTTPError as error:
         print(f"error: Prefect does not answer: {error}", file=sys.stderr)
         return 1

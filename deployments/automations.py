@@ -32,7 +32,8 @@ from prefect.settings import PREFECT_API_URL
 
 from blocks.alert_channel import AlertChannel, Kind
 from blocks.places import load_block
-from freight.errors import ConfigurationError, DpaError
+from freight.errors import ConfigurationError
+from freight.exits import exits_in_words
 from freight.outward import BODIES, SUBJECTS, Table
 from tasks import heartbeat
 from tasks.overdue import OVERDUE
@@ -308,20 +309,17 @@ def _try() -> str:
     return "A test alert is on its way"
 
 
+@exits_in_words
 def main() -> int:
-    """Run the command; return 0, or 2 if the channel cannot be used or Prefect does not answer."""
+    """Run the command."""
     parser = ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     applied = commands.add_parser("apply", help="set up Prefect's alerts to a channel")
     applied.add_argument("--channel", default=CHANNEL, help="name of an Alert Channel block (default: %(default)s)")
     commands.add_parser("try", help="send a test alert")
     options = parser.parse_args()
-    try:
-        with told_login(), _server() as client:
-            print(_try() if options.command == "try" else apply(client, options.channel))
-    except DpaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with told_login(), _server() as client:
+        print(_try() if options.command == "try" else apply(client, options.channel))
     return 0
 
 

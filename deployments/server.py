@@ -17,7 +17,8 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from deployments.address import Address
-from freight.errors import ConfigurationError, DpaError
+from freight.errors import ConfigurationError
+from freight.exits import exits_in_words
 from freight.settings import load_settings
 
 
@@ -87,13 +88,10 @@ def serve(address: Address) -> None:
     )
 
 
+@exits_in_words
 def main() -> int:
-    """Serve at the address of the settings; return 2 if they are wrong."""
-    try:
-        serve(Address.wanted(load_settings().home))
-    except DpaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Serve at the address of the settings."""
+    serve(Address.wanted(load_settings().home))
     return 0
 
 

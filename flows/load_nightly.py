@@ -19,6 +19,7 @@ from freight.console.progress import progress
 from freight.console.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
 from freight.database_urls import safe_url
 from freight.errors import ConfigurationError, DpaError
+from freight.exits import exits_in_words
 from freight.pipeline import RunReport, run_catalog
 from freight.privacy import open_places, privacy_warning
 from freight.settings import Settings, load_settings, started_by
@@ -100,16 +101,13 @@ def _publish(report: RunReport) -> None:
     publish_table(summary_rows(report), "load-nightly-summary", *paragraphs)
 
 
+@exits_in_words
 def main() -> int:
     """Run the flow in this process; return 0 if all is loaded, 2 if a setting is wrong, 1 if anything else failed."""
     ArgumentParser(description=__doc__).parse_args()
     guard_temporary_server()
-    try:
-        with told_login():
-            state = load_nightly(return_state=True)
-    except ConfigurationError as refused:
-        print(f"error: {refused}", file=sys.stderr)
-        return 2
+    with told_login():
+        state = load_nightly(return_state=True)
     error = state.result(raise_on_failure=False)
     if isinstance(error, DpaError):
         print(f"error: {error}", file=sys.stderr)
