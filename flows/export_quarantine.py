@@ -10,7 +10,8 @@ from prefect.states import Completed
 from pydantic import Field
 
 from blocks.places import BlockConnections, open_warehouse
-from freight.quarantine.book import MOST_ROWS, USUAL_ROWS, book_name, write_quarantine_book
+from freight.quarantine.book import book_name, write_quarantine_book
+from freight.quarantine.limits import MOST_ROWS, USUAL_ROWS
 from freight.readers import put_file
 from freight.settings import load_settings
 from freight.warehouse.connect import closing

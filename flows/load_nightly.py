@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from blocks.places import warehouse_place
+from freight.care.open_places import open_places, privacy_warning
 from freight.catalog import Catalog, read_catalog
 from freight.console.progress import progress
 from freight.console.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
@@ -21,7 +22,6 @@ from freight.database_urls import safe_url
 from freight.errors import ConfigurationError, DpaError
 from freight.exits import exits_in_words
 from freight.pipeline import RunReport, run_catalog
-from freight.privacy import open_places, privacy_warning
 from freight.settings import Settings, load_settings, started_by
 from freight.terminal import Terminal
 from freight.types import RunId

@@ -8,10 +8,10 @@ from prefect.states import Completed
 from pydantic import Field
 
 from blocks.places import open_warehouse
-from freight.care.maintain import SPOOL_DAYS, maintain
+from freight.care.maintain import maintain
 from freight.settings import load_settings
+from freight.types import Retention
 from freight.warehouse.connect import closing
-from freight.warehouse.purge import Retention
 from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
@@ -25,7 +25,7 @@ Days = Annotated[int, Field(ge=1)]
 def maintain_warehouse(
     quarantine_days: Days = KEEP.quarantine_days,
     lineage_days: Days = KEEP.lineage_days,
-    spool_days: Days = SPOOL_DAYS,
+    spool_days: Days = KEEP.spool_days,
     warehouse: str | None = None,
 ) -> State[Any]:
     """Do what `dpa purge` does; totals of the deleted rows stay in the ledger, so reconcile can still prove the rest.
@@ -40,8 +40,8 @@ def maintain_warehouse(
         Completed with the deleted rows by table, or Failed with the `DpaError`.
     """
     here = load_settings()
-    retention = Retention(quarantine_days, lineage_days)
+    retention = Retention(quarantine_days, lineage_days, spool_days)
     with closing(open_warehouse(warehouse, here)) as engine:
-        deleted = maintain(engine, here.spool, retention, spool_days, datetime.now(UTC))
+        deleted = maintain(engine, here.spool, retention, datetime.now(UTC))
     counts = [f"{name}: {count:,}" for name, count in deleted.items() if count]
     return Completed(message=f"deleted: {', '.join(counts) or 'nothing was old enough'}", data=deleted)

@@ -35,6 +35,15 @@ FaultCode = Literal[
 DRIFTED: FaultCode = "schema_drift"  # for rows that are kept because they hold columns that the contract does not know
 
 
+@dataclass(frozen=True)
+class Retention:
+    """How long things are kept, in days; the spool files are those of failed runs, which help to find out why."""
+
+    quarantine_days: int = 180
+    lineage_days: int = 730
+    spool_days: int = 7
+
+
 class PasswordSource(Protocol):
     """Returns a password for each new connection, so that it may change meanwhile."""
 

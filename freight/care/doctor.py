@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from freight.care.open_places import open_places
 from freight.parsers.confinement import Confinement
-from freight.privacy import open_places
 from freight.settings import PROJECT_ROOT, Settings
 
 CONFINEMENT_LIMIT_S = 60.0

@@ -4,22 +4,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from freight.spool import remove_old_spools
+from freight.types import Retention
 from freight.warehouse.connect import Engine
 from freight.warehouse.migrate import require_current
-from freight.warehouse.purge import Retention, purge
+from freight.warehouse.purge import purge
 from freight.warehouse.upkeep import refresh_statistics
 
-SPOOL_DAYS = 7  # the files of a failed run help to find the cause
-
-
-def maintain(engine: Engine, spool: Path, retention: Retention, spool_days: int, now: datetime) -> dict[str, int]:
+def maintain(engine: Engine, spool: Path, retention: Retention, now: datetime) -> dict[str, int]:
     """Create the partitions for the near future, delete rows past their retention, refresh the planner's statistics.
 
     Args:
         engine: The engine of the warehouse.
         spool: The folder of the spool files.
-        retention: The time to keep rows.
-        spool_days: The days to keep the spool files of failed runs.
+        retention: The time to keep rows and spool files.
         now: The instant from which ages count.
 
     Returns:
@@ -31,4 +28,4 @@ def maintain(engine: Engine, spool: Path, retention: Retention, spool_days: int,
     require_current(engine)
     deleted = purge(engine, retention, now)
     refresh_statistics(engine)
-    return {**deleted, "spool": remove_old_spools(spool, now - timedelta(days=spool_days))}
+    return {**deleted, "spool": remove_old_spools(spool, now - timedelta(days=retention.spool_days))}

@@ -3,39 +3,24 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import uuid4
 
 import typer
 
-from freight.care.doctor import examine
-from freight.care.maintain import SPOOL_DAYS, maintain
-from freight.care.reconcile import AGREE, reconcile
-from freight.catalog import read_catalog
 from freight.console.quarantine import app as quarantine_commands
 from freight.console.sources import app as source_commands
-from freight.database_urls import safe_url
-from freight.demo.broker import delete_demo_data
-from freight.demo.session import Wishes, stream_demo
-from freight.errors import ConfigurationError, DpaError
-from freight.log import log_to_file
+from freight.errors import ConfigurationError
+from freight.exits import exits_in_words
 from freight.privacy import keep_private
-from freight.quarantine.replay import replay
-from freight.readers.access_jars import fetch_access
-from freight.reports.export import export
 from freight.settings import Settings, load_settings, started_by
-from freight.simulator import fill_landing
 from freight.terminal import Terminal
-from freight.types import RunId
-from freight.warehouse import ledger
-from freight.warehouse.backup import back_up
-from freight.warehouse.connect import Engine, open_engine, reading, transaction
-from freight.warehouse.explain import explain
-from freight.warehouse.migrate import drop_everything, migrate, require_current
-from freight.warehouse.purge import Retention
-from freight.warehouse.runs import noted_run
-from freight.warehouse.streams import accept_gaps
-from freight.whole_files import new_file
+from freight.types import Retention, RunId
+
+if TYPE_CHECKING:
+    from freight.warehouse.connect import Engine
+
+# A command imports what it does when it runs: libraries of data take seconds, and `--help` needs none of them.
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(source_commands, name="sources")
@@ -45,15 +30,30 @@ console = Terminal(highlight=False, soft_wrap=True)
 KEEP = Retention()
 
 
-def _warehouse() -> tuple[Settings, Engine]:
+def _warehouse() -> "tuple[Settings, Engine]":
+    from freight.log import log_to_file
+    from freight.warehouse.connect import open_engine
+
     settings = load_settings()
     log_to_file(settings.logs)
     return settings, open_engine(settings.warehouse_url)
 
 
+def _current_warehouse() -> "tuple[Settings, Engine]":
+    """Open the warehouse, which has to have the schema version of this release."""
+    from freight.warehouse.migrate import require_current
+
+    settings, engine = _warehouse()
+    require_current(engine)
+    return settings, engine
+
+
 @app.command(name="migrate")
 def migrate_command() -> None:
     """Bring the warehouse to the schema version of this release."""
+    from freight.database_urls import safe_url
+    from freight.warehouse.migrate import migrate
+
     settings, engine = _warehouse()
     console.print(f"{safe_url(settings.warehouse_url)} has schema version {migrate(engine)}")
 
@@ -61,6 +61,10 @@ def migrate_command() -> None:
 @app.command()
 def demo() -> None:
     """Prepare a first run: migrate, and fill the landing folder with simulated files if the catalog wants them."""
+    from freight.catalog import read_catalog
+    from freight.simulator import fill_landing
+    from freight.warehouse.migrate import migrate
+
     settings, engine = _warehouse()
     migrate(engine)
     if read_catalog(settings.catalog).simulated:
@@ -79,6 +83,8 @@ def stream(
 
     Ctrl-C lets the listeners read to the end; a second one ends at once.
     """
+    from freight.demo.session import Wishes, stream_demo
+
     settings, _ = _warehouse()
     if not stream_demo(settings, Wishes(rate, poison, seconds), Terminal(highlight=False)):
         raise typer.Exit(1)
@@ -96,12 +102,18 @@ def prefect_login_command() -> None:
 @app.command(name="fetch-access")
 def fetch_access_command() -> None:
     """Fetch what reads MS Access files, once: Jackcess, by Maven. Windows needs Microsoft's driver instead."""
+    from freight.readers.access_jars import fetch_access
+
     console.print(f"MS Access can be read, with {fetch_access(load_settings().access)}")
 
 
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Empty the warehouse: drop every table and make them again, and delete the demo's topics. Source files stay."""
+    from freight.database_urls import safe_url
+    from freight.demo.broker import delete_demo_data
+    from freight.warehouse.migrate import drop_everything, migrate
+
     settings, engine = _warehouse()
     place = safe_url(settings.warehouse_url)
     if not yes:
@@ -115,6 +127,9 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
 @app.command()
 def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] = None) -> None:
     """Let the next run try parked files again."""
+    from freight.warehouse import ledger
+    from freight.warehouse.connect import transaction
+
     _, engine = _warehouse()
     with transaction(engine) as connection:
         released = ledger.release(connection, source, datetime.now(UTC))
@@ -124,8 +139,9 @@ def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] 
 @app.command(name="reconcile")
 def reconcile_command() -> None:
     """Prove the ledger against the tables; exit 1 and name what does not hold if it does not."""
-    _, engine = _warehouse()
-    require_current(engine)
+    from freight.care.reconcile import AGREE, reconcile
+
+    _, engine = _current_warehouse()
     findings = reconcile(engine)
     for finding in findings:
         console.print(f"BROKEN {finding}", markup=False)
@@ -140,8 +156,10 @@ def explain_command(
     key: Annotated[str, typer.Argument(help="Business key, such as TRX-1.")],
 ) -> None:
     """Tell from which file, row, run and contract version a row came."""
-    _, engine = _warehouse()
-    require_current(engine)
+    from freight.warehouse.connect import reading
+    from freight.warehouse.explain import explain
+
+    _, engine = _current_warehouse()
     with reading(engine) as connection:
         found = explain(connection, table, key)
     if not found:
@@ -157,6 +175,10 @@ def explain_command(
 @app.command(name="replay")
 def replay_command(source: Annotated[str | None, typer.Option(help="Only this source or topic.")] = None) -> None:
     """Load quarantined rows that keep the contract by now, each once."""
+    from freight.catalog import read_catalog
+    from freight.quarantine.replay import replay
+    from freight.warehouse.runs import noted_run
+
     settings, engine = _warehouse()
     run_id = RunId(f"replay-{uuid4()}")
     with noted_run(engine, run_id, started_by(), _now):
@@ -181,10 +203,11 @@ def export_command(
     raw: Annotated[bool, typer.Option("--raw", help="Leave text in a .csv as it is, for programs.")] = False,
 ) -> None:
     """Write a view or table into a file; text in it stays text, also for a spreadsheet that opens a .csv."""
+    from freight.reports.export import export
+
     if opened_in and raw:
         raise ConfigurationError("--raw is for programs: leave out --for excel, or --raw")
-    _, engine = _warehouse()
-    require_current(engine)
+    _, engine = _current_warehouse()
     console.print(str(export(engine, name, file, replace=replace, raw=raw)), markup=False)
 
 
@@ -194,6 +217,10 @@ def backup(
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of a file that is there.")] = False,
 ) -> None:
     """Copy the warehouse into one file, also while it is in use; on PostgreSQL by pg_dump."""
+    from freight.database_urls import safe_url
+    from freight.warehouse.backup import back_up
+    from freight.whole_files import new_file
+
     settings, engine = _warehouse()
     with new_file(file, replace=replace) as unfinished:
         version = back_up(engine, unfinished)
@@ -206,8 +233,9 @@ def accept_gap_command(
     gaps: Annotated[list[int], typer.Argument(help="Numbers of the gaps, as the listener named them.")],
 ) -> None:
     """Let listeners go on behind messages that are gone for good."""
-    _, engine = _warehouse()
-    require_current(engine)
+    from freight.warehouse.streams import accept_gaps
+
+    _, engine = _current_warehouse()
     accepted = accept_gaps(engine, gaps, started_by(), datetime.now(UTC))
     console.print(f"{accepted} gaps accepted; start the listener again")
 
@@ -215,6 +243,8 @@ def accept_gap_command(
 @app.command()
 def doctor() -> None:
     """Tell what other users can read of what DPA has written, and whether parsers are confined; exit 1 if not well."""
+    from freight.care.doctor import examine
+
     findings = [*examine(load_settings())]
     for told, remedy in findings:
         console.print(f"{told}. Remedy: {remedy}" if remedy else told, markup=False)
@@ -226,23 +256,29 @@ def doctor() -> None:
 def purge_command(
     quarantine_days: Annotated[int, typer.Option(min=1, help="Keep quarantine this long.")] = KEEP.quarantine_days,
     lineage_days: Annotated[int, typer.Option(min=1, help="Keep lineage this long.")] = KEEP.lineage_days,
-    spool_days: Annotated[int, typer.Option(min=0, help="Keep spool files of failed runs this long.")] = SPOOL_DAYS,
+    spool_days: Annotated[
+        int, typer.Option(min=0, help="Keep spool files of failed runs this long.")
+    ] = KEEP.spool_days,
 ) -> None:
     """Delete quarantine, lineage and spool files beyond their retention; totals stay in the ledger."""
+    from freight.care.maintain import maintain
+
     settings, engine = _warehouse()
-    retention = Retention(quarantine_days, lineage_days)
-    for name, count in maintain(engine, settings.spool, retention, spool_days, datetime.now(UTC)).items():
+    retention = Retention(quarantine_days, lineage_days, spool_days)
+    for name, count in maintain(engine, settings.spool, retention, datetime.now(UTC)).items():
         console.print(f"{name}: {count} {'folders' if name == 'spool' else 'rows'} deleted")
 
 
 def main() -> None:
     """Run a command; an error of ours is told in one line, without a traceback."""
     keep_private()
-    try:
-        app(prog_name="dpa")
-    except DpaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(_run())
+
+
+@exits_in_words
+def _run() -> int:
+    app(prog_name="dpa")  # which ends the process by itself
+    return 0
 
 
 if __name__ == "__main__":

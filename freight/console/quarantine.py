@@ -7,17 +7,10 @@ from uuid import uuid4
 
 import typer
 
-from freight.catalog import read_catalog
-from freight.log import log_to_file
-from freight.quarantine.book import MOST_ROWS, USUAL_ROWS, book_name, write_quarantine_book
-from freight.quarantine.corrections import Import, import_corrections
-from freight.readers import find_files
+from freight.quarantine.limits import MOST_ROWS, USUAL_ROWS
 from freight.settings import load_settings, started_by
 from freight.terminal import Terminal
 from freight.types import RunId
-from freight.warehouse.connect import open_engine
-from freight.warehouse.migrate import require_current
-from freight.warehouse.runs import noted_run
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 console = Terminal(highlight=False, soft_wrap=True)
@@ -30,6 +23,10 @@ def export_command(
     rows: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="The newest so many.")] = USUAL_ROWS,
 ) -> None:
     """Write the rows that wait in quarantine into a workbook, to be corrected there."""
+    from freight.quarantine.book import book_name, write_quarantine_book
+    from freight.warehouse.connect import open_engine
+    from freight.warehouse.migrate import require_current
+
     settings = load_settings()
     engine = open_engine(settings.warehouse_url)
     require_current(engine)
@@ -43,6 +40,13 @@ def import_command(
     by: Annotated[str | None, typer.Option(help="Who corrected it; by default who saved it last.")] = None,
 ) -> None:
     """Load the rows that were corrected, each once; exit 1 if some are still wrong."""
+    from freight.catalog import read_catalog
+    from freight.log import log_to_file
+    from freight.quarantine.corrections import Import, import_corrections
+    from freight.readers import find_files
+    from freight.warehouse.connect import open_engine
+    from freight.warehouse.runs import noted_run
+
     settings = load_settings()
     log_to_file(settings.logs)
     engine = open_engine(settings.warehouse_url)

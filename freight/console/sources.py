@@ -1,25 +1,16 @@
 """`dpa sources`: make a source from a sample, and look at what sources have before it is loaded."""
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 import typer
-from rich.table import Table
 
-from freight.catalog import read_catalog
-from freight.console.summary import bad_row_lines, check_line
 from freight.errors import ConfigurationError
-from freight.pipeline import check_source, preview_source
-from freight.scaffold import Scaffold, Wish, scaffold_source
 from freight.settings import PROJECT_ROOT, load_settings
-from freight.terminal import Terminal, cell
-from freight.warehouse.connect import open_engine
-from freight.warehouse.migrate import require_current
+from freight.terminal import Terminal
 
 WIDE = 1_000  # characters: a value that is cut off is a wrong one
 
@@ -35,6 +26,12 @@ def check(
 
     Nothing is written: what is loaded for the comparison is taken back. Sources with a block: the flow check-sources.
     """
+    from freight.catalog import read_catalog
+    from freight.console.summary import bad_row_lines, check_line
+    from freight.pipeline import check_source
+    from freight.warehouse.connect import open_engine
+    from freight.warehouse.migrate import require_current
+
     settings = load_settings()
     engine = open_engine(settings.warehouse_url)
     require_current(engine)
@@ -68,13 +65,16 @@ def new(
     An installation gets the catalog entry alone; what else there is goes into a checkout of the project. Nothing that
     is there is overwritten. --key and --option may be given more than once.
     """
+    from freight.console.scaffolded import next_steps, scaffold_lines
+    from freight.scaffold import Wish, scaffold_source
+
     wish = Wish(name, sample, dataset, key or (), reader, _options(option or ()), rows)
     catalog = load_settings().catalog
     made = scaffold_source(wish, PROJECT_ROOT, catalog, datetime.now(UTC).replace(microsecond=0))
     if not dry_run:
         made.write()
-    _tell(made, dry_run=dry_run)
-    _tell_next(name, made)
+    for line in (*scaffold_lines(made, dry_run=dry_run), *next_steps(name, made)):
+        console.print(line, markup=False)
 
 
 def _options(given: Iterable[str]) -> dict[str, str]:
@@ -85,65 +85,20 @@ def _options(given: Iterable[str]) -> dict[str, str]:
     return {name: value for name, _, value in named}
 
 
-def _tell(made: Scaffold, *, dry_run: bool) -> None:
-    kind = "the new dataset" if made.is_new else "the dataset"
-    key = ", ".join(made.contract.business_key)
-    console.print(f"{kind} {made.contract.dataset}: table {made.contract.table}, key {key}", markup=False)
-    verbs = ("WOULD WRITE", "WOULD CHANGE") if dry_run else ("WROTE", "CHANGED")
-    for verb, files in zip(verbs, (made.new, made.changed), strict=True):
-        for path, content in files.items():
-            console.print(f"{verb} {_short(path)}", markup=False)
-            if dry_run and path != made.data:
-                console.print(_difference(path, content.decode()), markup=False)
-    if made.data:
-        console.print(f"{_short(made.data)} holds rows of the sample as they are: {made.counts}", markup=False)
-        console.print("  look for personal data in it before you commit it", markup=False)
-    else:
-        console.print(f"the first rows of the sample: {made.counts}", markup=False)
-    for part in made.left_out:
-        console.print(f"LEFT OUT {part}", markup=False)
-    for question in made.to_decide:
-        console.print(f"TO DECIDE {question}", markup=False)
-
-
-def _difference(path: Path, text: str) -> str:
-    """Return what a file gets: all of its text if it is new, else the lines that come into it."""
-    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    changes = difflib.unified_diff(before, text.splitlines(), n=0, lineterm="")
-    return text if not before else "\n".join(line for line in changes if line[:3] not in ("---", "+++"))
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
-
-
-def _tell_next(name: str, made: Scaffold) -> None:
-    console.print("Next:", markup=False)
-    migrating = ["dpa migrate"] if made.is_new else []
-    testing = [f'make test ARGS="tests/sources/test_{name}.py"'] if made.data else []
-    for step in [*migrating, f"dpa sources check {name}", *testing]:
-        console.print(f"  {step}", markup=False)
-
-
 @app.command()
 def preview(
     name: Annotated[str, typer.Argument(help="Of the catalog.")],
     rows: Annotated[int, typer.Option(min=1, help="So many rows.")] = 10,
 ) -> None:
     """Show the first rows of a source as the warehouse would have them, loaded before or not."""
+    from freight.catalog import read_catalog
+    from freight.console.summary import frame_table
+    from freight.pipeline import preview_source
+
     settings = load_settings()
     catalog = read_catalog(settings.catalog)
     location, frame, bad_rows = preview_source(catalog, catalog.named(name), datetime.now(UTC), rows)
     console.print(f"{name} {location}", markup=False)
-    Terminal(highlight=False, width=WIDE).print(_table(frame))
+    Terminal(highlight=False, width=WIDE).print(frame_table(frame))
     if bad_rows:
         console.print(f"{bad_rows:,} rows of it break the contract: dpa sources check {name}", markup=False)
-
-
-def _table(frame: pl.DataFrame) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in frame.columns:
-        table.add_column(column, no_wrap=True)
-    for row in frame.iter_rows():
-        table.add_row(*(cell("" if value is None else str(value)) for value in row))
-    return table

@@ -1,13 +1,15 @@
-"""What a person reads of a run, or of a check: one line for each source, then what failed and where things are."""
+"""What a person reads of a run, a check or a preview: lines for each source, what failed, and where things are."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
 from freight.frames import ROW_NUMBER
 from freight.pipeline import Check, RunReport, UnitState
+from freight.terminal import cell
 from freight.types import LoadCounts
 
 HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
@@ -169,6 +171,19 @@ def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:
         }
         for check in checks
     ]
+
+
+# --- Previews ----------------------------------------------------------------------------------------------------
+
+
+def frame_table(frame: pl.DataFrame) -> Table:
+    """Return the rows of a frame as a table."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in frame.columns:
+        table.add_column(column, no_wrap=True)
+    for row in frame.iter_rows():
+        table.add_row(*(cell("" if value is None else str(value)) for value in row))
+    return table
 
 
 # --- The terminal ------------------------------------------------------------------------------------------------

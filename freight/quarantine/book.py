@@ -30,8 +30,6 @@ KEY = "Key"
 BEFORE, AFTER = {KEY: 8, "What is wrong": 64, "Source": 14, "Row": 9}, {"As delivered": 60, "File": 60}
 CELL_WIDTH = 24
 HEADING_ROW = 2
-MOST_ROWS = 1_000_000  # of a sheet, which has some more
-USUAL_ROWS = 20_000
 AUTHOR = "DPA"  # as long as nobody else has saved the workbook
 AS_TEXT = "@"  # so that Excel leaves what is typed as it is
 

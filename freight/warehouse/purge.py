@@ -1,11 +1,10 @@
 """Retention: what may be deleted after a while, and the totals that stay so that reconcile can still prove the rest."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from freight.types import LoadCounts
+from freight.types import LoadCounts, Retention
 from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.ledger import record_purge
 from freight.warehouse.partitions import keep_partitions
@@ -23,14 +22,6 @@ from freight.warehouse.schema import (
     stream_batches,
     stream_listeners,
 )
-
-
-@dataclass(frozen=True)
-class Retention:
-    """How long things are kept, in days."""
-
-    quarantine_days: int = 180
-    lineage_days: int = 730
 
 
 def purge(engine: Engine, retention: Retention, now: datetime) -> dict[str, int]:

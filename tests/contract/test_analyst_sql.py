@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from freight.types import BatchId
+from freight.types import BatchId, Retention
 from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.migrate import SQL_FOLDER
-from freight.warehouse.purge import Retention, purge
+from freight.warehouse.purge import purge
 from freight.warehouse.quarantine import Correction, note_corrections
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW, Corridor

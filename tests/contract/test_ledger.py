@@ -11,11 +11,11 @@ from freight.care.reconcile import reconcile
 from freight.contracts import contract_for, contracts
 from freight.errors import ConfigurationError
 from freight.quarantine.replay import replay
-from freight.types import LoadCounts, RunId
+from freight.types import LoadCounts, Retention, RunId
 from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import reading, transaction
 from freight.warehouse.explain import explain
-from freight.warehouse.purge import Retention, purge
+from freight.warehouse.purge import purge
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
 

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from freight.care import doctor
+from freight.care.open_places import open_places, privacy_warning
 from freight.errors import ConfigurationError
 from freight.parsers.confinement import Confinement
-from freight.privacy import keep_private, open_places, privacy_warning
+from freight.privacy import keep_private
 from freight.settings import PROJECT_ROOT, load_settings, started_by
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: Windows has access lists in place of modes")

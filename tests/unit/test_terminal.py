@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from freight.console.progress import progress
-from freight.console.sources import _table
+from freight.console.summary import frame_table
 from freight.errors import ConfigurationError, SourceError
 from freight.log import log_to_file
 from freight.pipeline import UnitOutcome
@@ -26,7 +26,7 @@ def test_a_line_in_a_terminal_is_text() -> None:
 
 def test_a_cell_in_a_terminal_is_text_and_no_markup() -> None:
     out = io.StringIO()
-    Terminal(file=out, force_terminal=True, width=300).print(_table(pl.DataFrame({"a": [HOSTILE]})))
+    Terminal(file=out, force_terminal=True, width=300).print(frame_table(pl.DataFrame({"a": [HOSTILE]})))
     assert SEEN in out.getvalue()
 
 
