@@ -13,7 +13,7 @@ from freight.secrets import accepted, redacted
 from freight.settings import AzureCloud, azure_cloud, azure_secrets
 
 ANSWER_S = 5  # Azure's clients retry for many minutes by default, but a listener has to poll
-PATIENCE: dict[str, Any] = {"connection_timeout": ANSWER_S, "read_timeout": ANSWER_S, "retry_total": 1}
+TIMEOUTS: dict[str, Any] = {"connection_timeout": ANSWER_S, "read_timeout": ANSWER_S, "retry_total": 1}
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")  # an error code of a response, such as SecretNotFound
 
@@ -97,7 +97,7 @@ def machine_credential() -> TokenCredential:
     """Return this machine's credential: a workload or managed identity, a service principal, or `az login`."""
     from azure.identity import DefaultAzureCredential  # a slow import that few installations need
 
-    return CheckedCredential(DefaultAzureCredential(authority=cloud().authority, **PATIENCE))
+    return CheckedCredential(DefaultAzureCredential(authority=cloud().authority, **TIMEOUTS))
 
 
 class CheckedCredential:

@@ -13,7 +13,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
-from blocks.azure_identity import PATIENCE, cloud, is_below, machine_credential, refuse_foreign, safe_text
+from blocks.azure_identity import TIMEOUTS, cloud, is_below, machine_credential, refuse_foreign, safe_text
 from freight.errors import ConfigurationError, TransientError
 from freight.secrets import accepted
 from freight.types import PasswordSource
@@ -162,7 +162,7 @@ def client_options(url: str) -> dict[str, Any]:
         ConfigurationError: The vault is not Azure's, and no other host may see our identity.
     """
     refuse_foreign(_host(url), cloud().vault)
-    return {"credential": machine_credential(), **PATIENCE}
+    return {"credential": machine_credential(), **TIMEOUTS}
 
 
 def _host(url: str) -> str:

@@ -66,7 +66,7 @@ SERVER_SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Endpoint:
     """The server's address, and the settings of its clients.
 
     Attributes:
@@ -80,8 +80,8 @@ class Place:
     authority: str = ""
 
     @classmethod
-    def of(cls, server: psutil.Process) -> "Place":
-        """Return the place of a server that this module has started, possibly in another shell or version."""
+    def of(cls, server: psutil.Process) -> "Endpoint":
+        """Return the endpoint of a server that this module has started, possibly in another shell or version."""
         env = server.environ()
         return cls(env["PREFECT_API_URL"], env.get(THEIRS, ""), env.get("PREFECT_API_SSL_CERT_FILE", ""))
 
@@ -129,38 +129,38 @@ def up(here: Settings) -> None:
         DpaError: A program cannot be started; the message says why.
     """
     demo()
-    place = _start_server(here)
-    tell_shells(here, place.ui, place.variables)
-    with place.client() as client:
+    endpoint = _start_server(here)
+    tell_shells(here, endpoint.ui, endpoint.variables)
+    with endpoint.client() as client:
         _make_pool(client)
-        worker = _start_worker(place, here)  # slow to start: the rest goes on meanwhile
+        worker = _start_worker(endpoint, here)  # slow to start: the rest goes on meanwhile
         blocks = here.home / "blocks.yaml"
         apply_blocks(blocks if blocks.exists() else None)
-        _deploy(place, here)
+        _deploy(endpoint, here)
         if automations.has_channel(client):
             _say(automations.apply(client))
         _wait_for(_worker(here), lambda: _is_at_work(client, worker))
-    _say(_what_next(here, place))
+    _say(_what_next(here, endpoint))
 
 
-def _start_server(here: Settings) -> Place:
+def _start_server(here: Settings) -> Endpoint:
     server = _server(here)
     process = server.process()
     if process is not None:
-        return _place_of(process)
+        return _endpoint_of(process)
     address = Address.wanted(here.home)
     address.require_closed()
     _refuse_open_metrics()
     _need_free_port(address)
-    place = Place(address.api, chosen_login(here, _show_once), _authority(address))
+    endpoint = Endpoint(address.api, chosen_login(here, _show_once), _authority(address))
     _say(f"Starting a Prefect server, log in {server.log_path}")
-    server.start(SERVER, server_environment(here, address, place), PROJECT_ROOT)
-    _wait_for(server, lambda: is_healthy(place))
-    return place
+    server.start(SERVER, server_environment(here, address, endpoint), PROJECT_ROOT)
+    _wait_for(server, lambda: is_healthy(endpoint))
+    return endpoint
 
 
-def _place_of(server: psutil.Process) -> Place:
-    """Return the place of a running server.
+def _endpoint_of(server: psutil.Process) -> Endpoint:
+    """Return the endpoint of a running server.
 
     Raises:
         ConfigurationError: It is of an older version, which has no password.
@@ -171,10 +171,10 @@ def _place_of(server: psutil.Process) -> Place:
             " make down, then make up"
         )
     _say(f"The Prefect server is already running (process {server.pid})")
-    place = Place.of(server)
-    if own_login() not in ("", place.login):
+    endpoint = Endpoint.of(server)
+    if own_login() not in ("", endpoint.login):
         _say(f"It keeps its old password: make down and make up to use the one in {OURS}")
-    return place
+    return endpoint
 
 
 def _refuse_open_metrics() -> None:
@@ -197,12 +197,12 @@ def _authority(address: Address) -> str:
     return str(Path(path).resolve()) if path and address.api.startswith("https:") else ""
 
 
-def server_environment(here: Settings, address: Address, place: Place) -> dict[str, str]:
+def server_environment(here: Settings, address: Address, endpoint: Endpoint) -> dict[str, str]:
     """Return the environment of a server; no setting of the user can open it to foreign web pages."""
     return {
         "PREFECT_UI_API_URL": f"{address.ui}/api",
-        **place.environment(here),
-        OURS: place.login,
+        **endpoint.environment(here),
+        OURS: endpoint.login,
         "PREFECT_SERVER_API_HOST": address.host,
         "PREFECT_SERVER_API_PORT": str(address.port),
         # This name, since Prefect prefers it to the one without API.
@@ -224,23 +224,23 @@ def _answers(host: str, port: int) -> bool:
     return True
 
 
-def is_healthy(place: Place) -> bool:
+def is_healthy(endpoint: Endpoint) -> bool:
     """Whether a server answers.
 
     Raises:
         ConfigurationError: It answers with a certificate that its clients do not trust.
     """
-    url = httpx.URL(place.url)
+    url = httpx.URL(endpoint.url)
     if not _answers(url.host, url.port or (443 if url.scheme == "https" else 80)):
         return False  # a cheap check first: an HTTP client starts by loading all certificate authorities
     try:
-        trusted = ssl.create_default_context(cafile=place.authority or certifi.where())
-        return httpx.get(f"{place.url}/health", timeout=5, verify=trusted).is_success
+        trusted = ssl.create_default_context(cafile=endpoint.authority or certifi.where())
+        return httpx.get(f"{endpoint.url}/health", timeout=5, verify=trusted).is_success
     except httpx.TransportError as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise ConfigurationError(
-                f"Prefect's own programs do not trust the certificate of {place.url} ({error}): name its authority in"
-                " PREFECT_API_SSL_CERT_FILE, and the server in PREFECT_UI_URL as the certificate does"
+                f"Prefect's own programs do not trust the certificate of {endpoint.url} ({error}): name its authority"
+                " in PREFECT_API_SSL_CERT_FILE, and the server in PREFECT_UI_URL as the certificate does"
             ) from error
         return False
 
@@ -271,11 +271,11 @@ def _make_pool(client: SyncPrefectClient) -> None:
         client.update_work_pool(POOL, WorkPoolUpdate(**fields))
 
 
-def _deploy(place: Place, here: Settings) -> None:
+def _deploy(endpoint: Endpoint, here: Settings) -> None:
     done = subprocess.run(
         [*PREFECT, "--no-prompt", "deploy", "--all"],
         cwd=PROJECT_ROOT,
-        env=place.environment(here),
+        env=endpoint.environment(here),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -287,8 +287,8 @@ def _deploy(place: Place, here: Settings) -> None:
         raise ConfigurationError(f"prefect.yaml could not be deployed:\n{done.stdout}")
 
 
-def _start_worker(place: Place, here: Settings) -> psutil.Process:
-    worker, environment = _worker(here), place.environment(here)
+def _start_worker(endpoint: Endpoint, here: Settings) -> psutil.Process:
+    worker, environment = _worker(here), endpoint.environment(here)
     process = worker.process()
     if process is None:
         _say(f"Starting a worker, log in {worker.log_path}")
@@ -313,14 +313,14 @@ def _is_at_work(client: SyncPrefectClient, worker: psutil.Process) -> bool:
     return any(beat is not None and beat >= since for beat in beats)
 
 
-def _what_next(here: Settings, place: Place) -> str:
+def _what_next(here: Settings, endpoint: Endpoint) -> str:
     programs = Path(".venv", "Scripts" if os.name == "nt" else "bin")
     lines = [
         source_line(here),
         f"{programs / 'prefect'} deployment ls",
         f"{programs / 'prefect'} deployment run load-nightly/load-nightly --watch",
     ]
-    where = f"Prefect is at {place.ui} and asks for a login: {programs / 'dpa'} prefect-login shows it. Next:"
+    where = f"Prefect is at {endpoint.ui} and asks for a login: {programs / 'dpa'} prefect-login shows it. Next:"
     return "\n".join([where, *(f"  {line}" for line in lines)])
 
 
@@ -335,16 +335,16 @@ def down(here: Settings) -> None:
         _say("Nothing is running here")
         return
     if process is not None:
-        _end_runs(Place.of(process))
+        _end_runs(Endpoint.of(process))
     worker.stop()  # its runs have ended before: it would kill them and leave them Running in Prefect
     server.stop()
     _say("The worker and the Prefect server are stopped")
 
 
-def _end_runs(place: Place) -> None:
+def _end_runs(endpoint: Endpoint) -> None:
     """Prevent new runs and cancel the current ones; a listener then commits what it has read."""
     try:
-        with place.client() as client:
+        with endpoint.client() as client:
             client.update_work_pool(POOL, WorkPoolUpdate(is_paused=True))
             runs = _runs_under_way(client)
             for run in runs:

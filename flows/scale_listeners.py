@@ -24,7 +24,7 @@ from freight.streaming.consumer import KafkaReader
 from freight.streaming.roll import START_LIMIT_S
 from freight.streaming.scaler import Scaler, keep_scaled
 from freight.streaming.scaling import ScalingLimits
-from freight.streaming.session import PATIENCE, topic_of
+from freight.streaming.session import TIMEOUTS, topic_of
 from freight.types import RunId
 from freight.warehouse.connect import Engine, closing, open_engine
 from freight.warehouse.streams import Stream
@@ -135,7 +135,7 @@ def _scaler(
     topic = parameters["topic"] or topic_of(parameters["dataset"])
     stream = Stream(parameters["dataset"], topic, parameters["group"], simulated=parameters["simulated"])
     place, client = warehouse_place(parameters["warehouse"], here), kafka_client(parameters["kafka"], here)
-    with closing(open_engine(place.url, PATIENCE, "dpa scale", place.password)) as engine:
+    with closing(open_engine(place.url, TIMEOUTS, "dpa scale", place.password)) as engine:
         scaler = Scaler(
             engine,
             stream,

@@ -10,6 +10,7 @@ from freight.warehouse.migrate import require_current
 from freight.warehouse.purge import purge
 from freight.warehouse.upkeep import refresh_statistics
 
+
 def maintain(engine: Engine, spool: Path, retention: Retention, now: datetime) -> dict[str, int]:
     """Create the partitions for the near future, delete rows past their retention, refresh the planner's statistics.
 

@@ -168,9 +168,9 @@ class ListenerLoop:
             self._settle(outcome)
             return
         self._resume()
-        self._take_in(self._reader.poll(room, self._patience()))
+        self._take_in(self._reader.poll(room, self._wait_s()))
 
-    def _patience(self) -> float:
+    def _wait_s(self) -> float:
         """Return how long to wait for messages."""
         if self._commits.busy or self._ready:
             return 0.01

@@ -10,7 +10,7 @@ from freight.types import PasswordSource
 log = logging.getLogger("freight")
 
 PASSWORD_CB = "password_cb"  # setting of a client beside librdkafka's own: a `PasswordSource` in place of a password
-PATIENCE_S = 300.0  # for whoever changes a password first in Kafka and then where we read it, or the other way round
+CHANGEOVER_S = 300.0  # for whoever changes a password first in Kafka and then where we read it, or the other way round
 ASK_S = 5.0
 
 
@@ -53,7 +53,7 @@ class ChangingPassword:
     @property
     def may_change(self) -> bool:
         """Whether a broker that refuses it has taken it shortly before, so that another one is on its way."""
-        return time.monotonic() - self._let_in_at < PATIENCE_S
+        return time.monotonic() - self._let_in_at < CHANGEOVER_S
 
     def changes(self, *, was_refused: bool = False) -> bool:
         """Ask for the password, after a refusal every few seconds only; tell whether it is another one.

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from freight.errors import ConfigurationError, TransientError
 from freight.streaming.consumer import TopicReader
 from freight.streaming.roll import MEMORY_S, START_LIMIT_S, Roll, RunSeen, Settling, Sightings, call_roll, sighted
-from freight.streaming.scaling import Decision, Observation, ScalingLimits, decide
+from freight.streaming.scaling import Decision, ScalingLimits, StreamState, decide
 from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.migrate import require_current
@@ -71,7 +71,7 @@ class _Progress:
 class Look:
     """What was seen, and what was done about it."""
 
-    seen: Observation
+    seen: StreamState
     decision: Decision
     lost: tuple[str, ...] = field(default=())
 
@@ -144,7 +144,7 @@ class Scaler:
             return None
         roll, progress = self._roll(now), self._progress(now)
         lost = self._reap(roll, now)
-        seen = self._observation(roll, progress, now)
+        seen = self._state(roll, progress, now)
         decision = decide(self._limits, memory, seen)
         look = Look(seen, decision, lost)
         if remember(self._engine, self.stream, self._run_id, decision.memory, look.told):
@@ -182,12 +182,12 @@ class Scaler:
             self._orchestrator.alert("lost", f"run {settling.run_id}: {settling.reason}")
         return lost
 
-    def _observation(self, roll: Roll, progress: _Progress, now: datetime) -> Observation:
+    def _state(self, roll: Roll, progress: _Progress, now: datetime) -> StreamState:
         before, self._before = self._before, progress
         seconds = (progress.at - before.at).total_seconds() if before else 0.0
         group_before, self._group = self._group, frozenset(life.listener_id for life in (*roll.live, *roll.draining))
         commits = [life.commit_s for life in roll.live if life.commit_s is not None]
-        return Observation(
+        return StreamState(
             now=now,
             partitions=progress.partitions,
             lag=progress.lag,
@@ -241,7 +241,7 @@ def _progress(logs: Sequence[PartitionLog], positions: Sequence[StreamPosition],
     return _Progress(now, len(logs), sum(log.end for log in logs), sum(read))
 
 
-def in_figures(seen: Observation) -> str:
+def in_figures(seen: StreamState) -> str:
     """Return what was seen, for people."""
     others = [f"{n} {what}" for n, what in ((seen.starting, "starting"), (seen.draining, "draining")) if n]
     commit = "" if seen.commit_s is None else f", commits take {seen.commit_s:.2f} s"

@@ -46,7 +46,7 @@ class ScalingLimits:
 
 
 @dataclass(frozen=True)
-class Observation:
+class StreamState:
     """What was seen of a stream.
 
     Attributes:
@@ -94,7 +94,7 @@ class Decision:
     is_stopped: bool = False
 
 
-def decide(limits: ScalingLimits, memory: ScalingMemory, seen: Observation) -> Decision:
+def decide(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState) -> Decision:
     """Decide what to do about a stream."""
     bounds = _bounds(limits, seen)
     memory = replace(memory, capacity=_capacity(limits, memory, seen))
@@ -112,12 +112,12 @@ class _Bounds:
         return max(self.least, min(number, self.most))
 
 
-def _bounds(limits: ScalingLimits, seen: Observation) -> _Bounds:
+def _bounds(limits: ScalingLimits, seen: StreamState) -> _Bounds:
     most = max(1, min(seen.partitions, limits.maximum or seen.partitions))
     return _Bounds(min(limits.minimum, most), most)
 
 
-def _capacity(limits: ScalingLimits, memory: ScalingMemory, seen: Observation) -> float | None:
+def _capacity(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState) -> float | None:
     """Return what one listener reads in a second, measured where all had enough to read and none came or went."""
     had_enough = seen.lag_before is not None and min(seen.lag, seen.lag_before) >= limits.lag_threshold
     if had_enough and seen.are_same and _is_settled(limits, memory, seen) and seen.live and seen.read > 0:
@@ -125,22 +125,22 @@ def _capacity(limits: ScalingLimits, memory: ScalingMemory, seen: Observation) -
     return memory.capacity
 
 
-def _is_settled(limits: ScalingLimits, memory: ScalingMemory, seen: Observation) -> bool:
+def _is_settled(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState) -> bool:
     return memory.changed_at is None or _since(memory.changed_at, seen) >= limits.settle_s
 
 
-def _since(instant: datetime, seen: Observation) -> float:
+def _since(instant: datetime, seen: StreamState) -> float:
     return (seen.now - instant).total_seconds()
 
 
-def _to_keep_up(limits: ScalingLimits, capacity: float | None, seen: Observation) -> int:
+def _to_keep_up(limits: ScalingLimits, capacity: float | None, seen: StreamState) -> int:
     """Return how many the messages that come need to be well used; without a backlog that is no reason for more."""
     if seen.lag <= limits.activation_lag and limits.minimum == 0 and seen.produced == 0:
         return 0
     return max(1, ceil(seen.produced / (WELL_USED * capacity)) if capacity else 0)
 
 
-def _to_catch_up(limits: ScalingLimits, capacity: float | None, seen: Observation) -> int:
+def _to_catch_up(limits: ScalingLimits, capacity: float | None, seen: StreamState) -> int:
     """Return how many a backlog needs: by its size, but no more than would be through with it in time."""
     by_lag = ceil(max(0, seen.lag - limits.activation_lag) / limits.lag_threshold)
     if capacity:
@@ -149,7 +149,7 @@ def _to_catch_up(limits: ScalingLimits, capacity: float | None, seen: Observatio
     return min(by_lag, seen.live) if is_in_time else by_lag
 
 
-def _aim(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, bounds: _Bounds) -> tuple[ScalingMemory, str]:
+def _aim(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, bounds: _Bounds) -> tuple[ScalingMemory, str]:
     """Set how many listeners there should be; those that somebody else has started are kept until they are too many."""
     there = seen.live + seen.starting
     target = bounds.hold(max(memory.target or 0, there))
@@ -164,7 +164,7 @@ def _aim(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, bounds
     return replace(memory, quiet_since=None), f"{target} {'is' if target == 1 else 'are'} enough"
 
 
-def _grow(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, needed: int) -> tuple[ScalingMemory, str]:
+def _grow(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, needed: int) -> tuple[ScalingMemory, str]:
     memory, target = replace(memory, quiet_since=None), memory.target or 0
     are_at_work = seen.live >= target and seen.are_same and not seen.draining
     if target and not (are_at_work and _is_settled(limits, memory, seen)):
@@ -175,7 +175,7 @@ def _grow(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, neede
     return replace(memory, target=target, changed_at=seen.now), f"{needed} are needed: from now on {target}"
 
 
-def _shrink(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, target: int) -> tuple[ScalingMemory, str]:
+def _shrink(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, target: int) -> tuple[ScalingMemory, str]:
     quiet_since = memory.quiet_since or seen.now
     is_calm = seen.live == target and not seen.draining
     if not is_calm or _since(quiet_since, seen) < limits.cooldown_s:
@@ -184,14 +184,14 @@ def _shrink(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, tar
     return fewer, f"fewer than {target} were enough for {limits.cooldown_s:g} s: from now on {target - 1}"
 
 
-def _lagging(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, bounds: _Bounds) -> ScalingMemory:
+def _lagging(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, bounds: _Bounds) -> ScalingMemory:
     limit = limits.lag_threshold * bounds.most if limits.lag_limit is None else limits.lag_limit
     if seen.lag <= limit:
         return replace(memory, lagging_since=None, told_lagging=False)
     return replace(memory, lagging_since=memory.lagging_since or seen.now)
 
 
-def _steps(limits: ScalingLimits, memory: ScalingMemory, seen: Observation, bounds: _Bounds, why: str) -> Decision:
+def _steps(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, bounds: _Bounds, why: str) -> Decision:
     """Compare what there is with what there should be."""
     there, target = seen.live + seen.starting, memory.target or 0
     start = max(0, min(target - there, bounds.most - there - seen.draining))

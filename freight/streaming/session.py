@@ -1,4 +1,4 @@
-"""A run of a listener, from the note that it began to the note how it ended."""
+"""A session of a listener: its run, from the note that it began to the note how it ended."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from freight.streaming.status import Snapshot, Status
 from freight.types import EPOCH, PasswordSource, RunId
 from freight.warehouse import ledger
 from freight.warehouse.aggregates import has_marks, refresh_aggregates
-from freight.warehouse.connect import Engine, Patience, open_engine, transaction
+from freight.warehouse.connect import Engine, LockTimeouts, open_engine, transaction
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.migrate import require_current
 from freight.warehouse.partitions import keep_partitions
@@ -28,7 +28,7 @@ from freight.warehouse.streams import ListenerRef, ListenerSign, Stream, applica
 
 log = logging.getLogger("freight")
 
-PATIENCE = Patience(lock_s=5, busy_s=5, idle_s=15)
+TIMEOUTS = LockTimeouts(lock_s=5, busy_s=5, idle_s=15)
 HEARTBEAT_S = 10.0
 AGGREGATES_S = 5.0
 PARTITIONS_S = 6 * 3_600.0
@@ -44,7 +44,7 @@ def topic_of(dataset: str) -> str:
 
 def open_stream_engine(url: str, stream: Stream, password: PasswordSource | None = None) -> Engine:
     """Return an engine as a listener needs it: impatient, and with a name that tells its group."""
-    return open_engine(url, PATIENCE, application_name(stream), password)
+    return open_engine(url, TIMEOUTS, application_name(stream), password)
 
 
 def new_listener(run_id: RunId) -> ListenerRef:
@@ -69,7 +69,7 @@ def listen(
         engine: the warehouse, from `open_stream_engine`.
         stream: what is read.
         listener: who reads.
-        reader: of the topic.
+        reader: of its topic.
         settings: how.
         started_by: who runs this.
         stop: set it to end the listener.
@@ -84,7 +84,7 @@ def listen(
     _begin_when_possible(engine, stream, listener, started_by, stop, status)
     outcome = "failed"
     try:
-        with _beside(engine, stream, listener, status, _setting(drain, stop)):
+        with _upkeep(engine, stream, listener, status, _setter(drain, stop)):
             why = ListenerLoop(engine, stream, listener, reader, settings, status).run(stop)
         why = DRAINED if drain.is_set() else why
         outcome = "completed"
@@ -97,7 +97,7 @@ def listen(
         _end(engine, stream, listener, status, outcome)
 
 
-def _setting(*events: threading.Event) -> Callable[[], None]:
+def _setter(*events: threading.Event) -> Callable[[], None]:
     def set_all() -> None:
         for event in events:
             event.set()
@@ -169,12 +169,12 @@ def _numbered(bad_rows: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """Number bad messages of several partitions from 1, and tell their coordinates in the detail."""
     place = pl.format(f"{stream.topic}/{{}} offset {{}}: {{}}", PARTITION, ROW_NUMBER, pl.col("detail").fill_null(""))
     numbers = pl.int_range(1, bad_rows.height + 1, eager=True)
-    told = bad_rows.with_columns(place.alias("detail")).drop(PARTITION, "origin_us")
-    return told.with_columns(numbers.alias(ROW_NUMBER))
+    located = bad_rows.with_columns(place.alias("detail")).drop(PARTITION, "origin_us")
+    return located.with_columns(numbers.alias(ROW_NUMBER))
 
 
 @contextmanager
-def _beside(
+def _upkeep(
     engine: Engine,
     stream: Stream,
     listener: ListenerRef,
@@ -202,18 +202,18 @@ def _beside(
 
 
 def _note_life(
-    engine: Engine, stream: Stream, listener: ListenerRef, told: Snapshot, ended_at: datetime | None = None
+    engine: Engine, stream: Stream, listener: ListenerRef, snapshot: Snapshot, ended_at: datetime | None = None
 ) -> bool:
     sign = ListenerSign(
-        state=told.state,
-        partitions=told.partitions,
-        lag=told.lag,
-        messages=told.messages,
-        started_at=told.started_at,
-        polled_at=told.polled_at,
-        committed_at=told.committed_at,
+        state=snapshot.state,
+        partitions=snapshot.partitions,
+        lag=snapshot.lag,
+        messages=snapshot.messages,
+        started_at=snapshot.started_at,
+        polled_at=snapshot.polled_at,
+        committed_at=snapshot.committed_at,
         ended_at=ended_at,
-        commit_s=told.commit_s,
+        commit_s=snapshot.commit_s,
     )
     return note_listener(engine, stream, listener, sign, datetime.now(UTC))
 

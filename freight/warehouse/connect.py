@@ -20,7 +20,7 @@ from freight.types import PasswordSource
 __all__ = [
     "BATCH",
     "Engine",
-    "Patience",
+    "LockTimeouts",
     "canceller",
     "closing",
     "embedded_path",
@@ -37,7 +37,7 @@ READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not tak
 
 
 @dataclass(frozen=True)
-class Patience:
+class LockTimeouts:
     """How long a connection waits for others, and others for it.
 
     Attributes:
@@ -51,11 +51,11 @@ class Patience:
     idle_s: int = 300
 
 
-BATCH = Patience()
+BATCH = LockTimeouts()
 
 
 def open_engine(
-    url: str, patience: Patience = BATCH, name: str = "dpa", password: PasswordSource | None = None
+    url: str, timeouts: LockTimeouts = BATCH, name: str = "dpa", password: PasswordSource | None = None
 ) -> Engine:
     """Return an engine for the warehouse at a SQLAlchemy URL (`sqlite:///…` or `postgresql://…`).
 
@@ -64,7 +64,7 @@ def open_engine(
 
     Args:
         url: where the warehouse is.
-        patience: for locks.
+        timeouts: for locks.
         name: what the server shows of these connections.
         password: of the user in the URL, if the URL or a password file does not hold it.
 
@@ -74,9 +74,9 @@ def open_engine(
     parsed = read_url(url, "the warehouse URL")
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return _sqlite(parsed, patience)
+        return _sqlite(parsed, timeouts)
     if backend == "postgresql":
-        engine = _postgresql(parsed, patience, name)
+        engine = _postgresql(parsed, timeouts, name)
         log_in(engine, password)
         return engine
     raise ConfigurationError(f"no warehouse runs on {backend!r}: use sqlite or postgresql")
@@ -159,10 +159,10 @@ def is_postgresql(connection: sa.Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def _sqlite(url: sa.URL, patience: Patience) -> Engine:
+def _sqlite(url: sa.URL, timeouts: LockTimeouts) -> Engine:
     if path := _path(url):
         _make_folder(path.parent)
-    engine = sa.create_engine(url, connect_args={"timeout": patience.busy_s, "check_same_thread": False})
+    engine = sa.create_engine(url, connect_args={"timeout": timeouts.busy_s, "check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: Any) -> None:
@@ -190,10 +190,10 @@ def _make_folder(folder: Path) -> None:
         raise ConfigurationError(f"the folder of the warehouse cannot be made: {error}") from None
 
 
-def _postgresql(url: sa.URL, patience: Patience, name: str) -> Engine:
+def _postgresql(url: sa.URL, timeouts: LockTimeouts, name: str) -> Engine:
     settings = {
-        "lock_timeout": f"{patience.lock_s}s",
-        "idle_in_transaction_session_timeout": f"{patience.idle_s}s",
+        "lock_timeout": f"{timeouts.lock_s}s",
+        "idle_in_transaction_session_timeout": f"{timeouts.idle_s}s",
         "work_mem": WORK_MEMORY,
         "TimeZone": "UTC",
     }

@@ -344,7 +344,7 @@ def test_no_listener_is_doubled_while_prefect_is_away_and_one_is_replaced_when_i
     away_s: int, tmp_path: Path, postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka, measured: Measured
 ) -> None:
     battery = Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
-    with own_prefect(tmp_path) as own, own.place.client() as prefect:
+    with own_prefect(tmp_path) as own, own.endpoint.client() as prefect:
         prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
         name = deploy(prefect, listen, "live", POOL, topic="freight.transactions", quarantine_limit=1)
         scaler = deploy(prefect, scale_listeners, "live", POOL, deployments=[name], maximum=3, period_s=2.0)

@@ -62,7 +62,7 @@ def own(folder: Path) -> Iterator[OwnPrefect]:
 
 @pytest.fixture
 def prefect(own: OwnPrefect) -> Iterator[SyncPrefectClient]:
-    with own.place.client() as client:
+    with own.endpoint.client() as client:
         yield client
 
 
@@ -171,7 +171,7 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     told = receiver.wait_for("listen Crashed").body
     assert "Source: listen, transactions\nReason: " in told
     assert f"\nRun: listen {KILLED} " in told
-    assert f" {own.place.ui}/runs/flow-run/" in told
+    assert f" {own.endpoint.ui}/runs/flow-run/" in told
     worker.kill()  # which took its time to tell of the listener
     assert "Reason: no heartbeat since" in receiver.wait_for(f"nobody listens to {KILLED}").body
     assert "Reason: no worker" in receiver.wait_for(f"work pool {POOL} is not ready").body
@@ -181,7 +181,7 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert HOSTILE_HEADER not in failed  # it is no name of a column
     overdue = receiver.wait_for("transactions is overdue").body
     assert "Reason: nothing was loaded since" in overdue
-    assert f" {own.place.ui}/runs/flow-run/" in overdue
+    assert f" {own.endpoint.ui}/runs/flow-run/" in overdue
     lost = receiver.wait_for(f"a listener of {ORDERLY} is lost").body
     assert r"Reason: no sign of life for 45 s \x1b[2J\u202e<!channel>" in lost
     assert "120,000 messages wait" in receiver.wait_for(f"{ORDERLY} is lagging").body

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from deployments import address
 from deployments.address import Address
-from deployments.local import Place, is_healthy
+from deployments.local import Endpoint, is_healthy
 from freight.errors import ConfigurationError
 from tests.lib.alerting import own_prefect
 from tests.lib.certificates import write_certificates
@@ -37,9 +37,9 @@ def test_a_server_for_others_speaks_tls_alone_to_those_who_know_its_authority(
         there = Address.wanted(tmp_path)
     there.require_closed()
     with own_prefect(tmp_path, there, str(ca)) as own:
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), own.place.client() as client:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), own.endpoint.client() as client:
             assert client.read_flow_runs() == []
-        trusted, login = ssl.create_default_context(cafile=str(ca)), own.place.login
+        trusted, login = ssl.create_default_context(cafile=str(ca)), own.endpoint.login
         where = f"wss://localhost:{port}/api/events/out"
         with connect(where, ssl=trusted, subprotocols=["prefect"]) as socket:  # type: ignore[list-item]
             socket.send(json.dumps({"type": "auth", "token": login}))
@@ -47,7 +47,7 @@ def test_a_server_for_others_speaks_tls_alone_to_those_who_know_its_authority(
         with pytest.raises(httpx.TransportError):
             httpx.get(f"http://localhost:{port}/api/health", timeout=LIMIT_S)
         with pytest.raises(ConfigurationError, match=r"name its authority in PREFECT_API_SSL_CERT_FILE"):
-            is_healthy(Place(own.place.url, login))
+            is_healthy(Endpoint(own.endpoint.url, login))
 
 
 # The flow of the program is held until the test has attacked the server that was started for it.

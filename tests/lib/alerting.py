@@ -18,7 +18,7 @@ from deployments import automations
 from deployments.address import Address
 from deployments.automations import ALERTS, CHANNEL, Alert
 from deployments.background import Background
-from deployments.local import POOL, PREFECT, SERVER, Place, is_healthy, server_environment
+from deployments.local import POOL, PREFECT, SERVER, Endpoint, is_healthy, server_environment
 from freight.settings import PROJECT_ROOT, Settings
 from tasks.temporary_server import new_login
 from tests.lib.ports import free_port
@@ -145,18 +145,20 @@ class OwnPrefect:
 
     def __init__(self, folder: Path, address: Address | None = None, authority: str = "") -> None:
         self._address = address or Address("127.0.0.1", free_port())
-        self.place = Place(self._address.api, new_login(), authority)
+        self.endpoint = Endpoint(self._address.api, new_login(), authority)
         self._home = Settings(folder, f"sqlite:///{(folder / 'warehouse.sqlite').as_posix()}", folder / "catalog.yaml")
-        self.environment = {**self.place.environment(self._home), **QUICK, "DPA_HOME": str(folder)}
+        self.environment = {**self.endpoint.environment(self._home), **QUICK, "DPA_HOME": str(folder)}
         self._server = Background(folder / "run" / "server.pid", folder / "logs" / "server.log")
         self.database = folder / ".prefect" / "prefect.db"
         self._worker = Background(folder / "run" / "worker.pid", folder / "logs" / "worker.log")
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        environment = server_environment(self._home, self._address, self.place) | QUICK
+        environment = server_environment(self._home, self._address, self.endpoint) | QUICK
         self._server.start(SERVER, {**environment, "DPA_HOME": str(self._home.home)}, PROJECT_ROOT)
-        wait_until(lambda: bool(self._server.need()) and is_healthy(self.place), START_LIMIT_S, self._server.log_path)
+        wait_until(
+            lambda: bool(self._server.need()) and is_healthy(self.endpoint), START_LIMIT_S, self._server.log_path
+        )
 
     def stop_server(self) -> None:
         """End the server alone."""

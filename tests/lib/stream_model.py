@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from freight.streaming.scaling import Decision, Observation, ScalingLimits, decide
+from freight.streaming.scaling import Decision, ScalingLimits, StreamState, decide
 from freight.warehouse.scaling import ScalingMemory
 
 PERIOD_S = 30
@@ -66,9 +66,9 @@ class StreamModel:
         self.live += sum(left <= 0 for left in self.starting)
         self.starting = [left for left in self.starting if left > 0]
 
-    def _seen(self, produced: float) -> Observation:
+    def _seen(self, produced: float) -> StreamState:
         pressure = self.live * self.rate / self.warehouse if self._pressed else 0.0
-        return Observation(
+        return StreamState(
             now=BEGIN + timedelta(seconds=self.looks * PERIOD_S),
             partitions=self.partitions,
             lag=int(self.lag),

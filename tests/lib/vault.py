@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from blocks.azure_identity import PATIENCE
+from blocks.azure_identity import TIMEOUTS
 from tests.lib.certificates import write_certificates
 from tests.lib.tokens import StandInCredential
 
@@ -64,7 +64,7 @@ class StandInVault:
             "credential": StandInCredential(),
             "connection_verify": str(self._ca_path),
             "verify_challenge_resource": False,
-            **PATIENCE,
+            **TIMEOUTS,
             "retry_total": 0,
         }
 

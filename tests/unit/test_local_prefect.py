@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from deployments import apply_blocks, local, server
 from deployments.address import Address
 from deployments.background import Background
-from deployments.local import Place, server_environment
+from deployments.local import Endpoint, server_environment
 from deployments.login import OURS, POWERSHELL, THEIRS, chosen_login, kept_login, source_line, tell_shells
 from flows import listen, load_nightly
 from freight.addresses import is_loopback
@@ -127,8 +127,8 @@ def test_no_setting_of_a_user_opens_the_server(here: Settings, monkeypatch: pyte
     for name in ("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"):
         monkeypatch.setenv(name, "*")
     monkeypatch.setenv("PREFECT_SERVER_API_HOST", "0.0.0.0")
-    address, place = Address("127.0.0.1", 4201), Place("http://127.0.0.1:4201/api", "dpa:x")
-    told = server_environment(here, address, place)
+    address, endpoint = Address("127.0.0.1", 4201), Endpoint("http://127.0.0.1:4201/api", "dpa:x")
+    told = server_environment(here, address, endpoint)
     script = (
         "from prefect.settings import get_current_settings; a = get_current_settings().server.api;"
         "print(a.host, a.port, a.auth_string.get_secret_value(), a.cors_allowed_origins)"
@@ -229,8 +229,8 @@ def test_a_password_that_was_made_is_shown_to_a_person_and_not_to_a_log(
 ECHO = f'printf "%s|" "$PREFECT_API_URL" "${THEIRS}"'
 
 
-def place(login: str) -> Place:
-    return Place("http://127.0.0.1:4200/api", login)
+def endpoint(login: str) -> Endpoint:
+    return Endpoint("http://127.0.0.1:4200/api", login)
 
 
 def sourced(here: Settings, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -243,14 +243,14 @@ def sourced(here: Settings, **environment: str) -> subprocess.CompletedProcess[s
 @pytest.mark.skipif(os.name == "nt", reason="PowerShell's lines are compared below")
 def test_a_shell_that_sources_the_line_knows_address_and_password(here: Settings) -> None:
     login = chosen_login(here, print)
-    tell_shells(here, "http://127.0.0.1:4200", place(login).variables)
+    tell_shells(here, "http://127.0.0.1:4200", endpoint(login).variables)
     assert sourced(here).stdout == f"http://127.0.0.1:4200/api|{login}|"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="PowerShell's lines are compared below")
 def test_the_users_own_password_is_taken_from_the_environment_and_written_nowhere(here: Settings) -> None:
     own = "ops:p@ss 'w\"or$d`"
-    tell_shells(here, "http://127.0.0.1:4200", place(own).variables)
+    tell_shells(here, "http://127.0.0.1:4200", endpoint(own).variables)
     assert own not in here.prefect_login.read_text(encoding="utf-8")
     assert sourced(here, **{OURS: own}).stdout == f"http://127.0.0.1:4200/api|{own}|"
     without = sourced(here)
@@ -261,7 +261,7 @@ def test_the_users_own_password_is_taken_from_the_environment_and_written_nowher
 def test_powershell_is_told_the_same(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deployments.login._shell", lambda _: POWERSHELL)
     login = chosen_login(here, print)
-    ca = Place("https://it's:4200/api", login, "C:\\ca.pem")
+    ca = Endpoint("https://it's:4200/api", login, "C:\\ca.pem")
     tell_shells(here, "https://it's:4200", ca.variables)
     _, how, *lines = here.prefect_login.read_text(encoding="utf-8").splitlines()
     assert how.endswith("Get-Content -Raw -Encoding UTF8 '" + str(here.prefect_login) + "' | Invoke-Expression")
@@ -270,7 +270,7 @@ def test_powershell_is_told_the_same(here: Settings, monkeypatch: pytest.MonkeyP
         f"$env:PREFECT_API_AUTH_STRING = '{login}'",
         "$env:PREFECT_API_SSL_CERT_FILE = 'C:\\ca.pem'",
     ]
-    tell_shells(here, "https://it's:4200", place("ops:own").variables)
+    tell_shells(here, "https://it's:4200", endpoint("ops:own").variables)
     assert here.prefect_login.read_text(encoding="utf-8").splitlines()[2:] == [
         f"if (-not $env:{OURS}) {{ throw '{OURS} must be the login that the Prefect server was started with' }}",
         "$env:PREFECT_API_URL = 'http://127.0.0.1:4200/api'",
@@ -285,7 +285,7 @@ def test_dpa_shows_the_file_as_it_is_and_says_where_it_comes_from(
     nothing = CliRunner().invoke(app, ["prefect-login"])
     assert isinstance(nothing.exception, ConfigurationError)
     assert "no Prefect was started here: make up" in str(nothing.exception)
-    tell_shells(here, "http://127.0.0.1:4200", place(chosen_login(here, print)).variables)
+    tell_shells(here, "http://127.0.0.1:4200", endpoint(chosen_login(here, print)).variables)
     assert CliRunner().invoke(app, ["prefect-login"]).output == here.prefect_login.read_text(encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freight.simulator import Corridor
-from freight.streaming.scaling import Observation, ScalingLimits, decide
+from freight.streaming.scaling import ScalingLimits, StreamState, decide
 from freight.warehouse.scaling import ScalingMemory
 from tests.lib.stream_model import BEGIN, PERIOD_S, StreamModel
 
@@ -144,8 +144,8 @@ def test_without_a_minimum_an_idle_stream_has_no_listener_and_the_first_messages
     assert model.live == 1
 
 
-def seen(**what: int | float | None) -> Observation:
-    return Observation(**{"now": BEGIN, "partitions": 4, "lag": 0, "live": 1, **what})  # type: ignore[arg-type]
+def seen(**what: int | float | None) -> StreamState:
+    return StreamState(**{"now": BEGIN, "partitions": 4, "lag": 0, "live": 1, **what})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
