@@ -53,26 +53,37 @@ class PasswordSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Position:
-    """The content that was last loaded from a path of a source.
+class Fingerprint:
+    """What tells one content of a source from another.
 
     Attributes:
-        file_hash: The hash that identifies the content.
-        contract_version: The contract version of its validation.
-        size_bytes: The size of the file.
-        modified_us: The last change of the file, in microseconds since 1970 UTC.
-        origin_us: The instant that it speaks for, in microseconds since 1970 UTC.
-        batch_id: The batch that loaded it.
-        watermark: The point up to which the source was read, in its reader's notation; None if the hash is enough.
+        content_id: The SHA-256 of a file, or of the state of a table or an API; the topic_id of a partition; the
+            consumer group of a parked stream. Empty as long as the content is unseen.
+        size_bytes, modified_us: The size and the time of change of a file; 0 for anything else.
+        watermark: How far the source is read with this content, as its reader notes it; None if content_id says all.
     """
 
-    file_hash: str
+    content_id: str = ""
+    size_bytes: int = 0
+    modified_us: int = 0
+    watermark: str | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """What was last loaded from a location of a source.
+
+    Attributes:
+        fingerprint: The fingerprint of the content.
+        contract_version: The version of the contract that validated it.
+        origin_us: The instant it spoke for, in microseconds since 1970 UTC.
+        batch_id: The batch that brought it.
+    """
+
+    fingerprint: Fingerprint
     contract_version: int
-    size_bytes: int
-    modified_us: int
     origin_us: int
     batch_id: BatchId
-    watermark: str | None = None
 
 
 @dataclass(frozen=True)

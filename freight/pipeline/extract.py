@@ -26,7 +26,7 @@ NAME_CHARS = 80  # of a file in the name of a folder, which systems limit to 255
 def spool_folder(root: Path, planned: PlannedUnit) -> Path:
     """Return the folder of a unit's spool files; one run loads a content of a source once."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.unit.location).name)[-NAME_CHARS:]
-    return root / planned.unit.run_id / f"{planned.source.name}-{name}-{planned.unit.file_hash[:12]}"
+    return root / planned.unit.run_id / f"{planned.source.name}-{name}-{planned.unit.fingerprint.content_id[:12]}"
 
 
 def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:

@@ -34,7 +34,8 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
         outcome = _loaded(engine, planned, spool, now, keep=True)
     except PositionFenced:
         return _outcome_of_the_other(engine, planned)
-    log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, unit.file_hash, outcome.counts)
+    content_id = unit.fingerprint.content_id
+    log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, content_id, outcome.counts)
     if outcome.drift:
         log.warning("drift %s %s: %s", unit.source, unit.location, outcome.drift)
     _log_bad_rows(unit, spool)
@@ -119,7 +120,7 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
     unit = planned.unit
     with reading(engine) as connection:
         position = ledger.position_of(connection, unit.source, unit.location)
-        if position is None or position.file_hash != unit.file_hash:
+        if position is None or position.fingerprint.content_id != unit.fingerprint.content_id:
             told = f"another run loaded something else from {unit.location} meanwhile; the next run looks again"
             return UnitOutcome(unit.source, unit.location, "waiting", message=told)  # not archived: it is not loaded
         run_id, counts = ledger.counts_of(connection, position.batch_id)

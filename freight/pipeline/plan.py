@@ -15,7 +15,7 @@ from freight.pipeline.load import fail_unit
 from freight.pipeline.units import PlannedUnit, SourcePlan, UnitOutcome
 from freight.readers import Connections, Delivery, NewContent, Place, reader_for
 from freight.retry import patiently
-from freight.types import Position, RunId, instant_of
+from freight.types import Fingerprint, Position, RunId, instant_of
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
@@ -151,25 +151,17 @@ def _last_header(engine: Engine, source: Source) -> tuple[str, ...]:
 def _unit(
     source: Source, delivery: Delivery, content: NewContent, run_id: RunId, position: Position | None
 ) -> LoadUnit:
-    return replace(
-        _unseen(source, delivery, run_id, _as_of(content, position)),
-        file_hash=content.file_hash,
-        size_bytes=content.size_bytes,
-        modified_us=content.modified_us,
-        watermark=content.watermark,
-    )
+    return replace(_unseen(source, delivery, run_id, _as_of(content, position)), fingerprint=content.fingerprint)
 
 
 def _unseen(source: Source, delivery: Delivery, run_id: RunId, as_of: datetime) -> LoadUnit:
-    """Return the unit of what was not looked into."""
+    """Return the unit of a delivery whose content is unseen."""
     return LoadUnit(
         run_id=run_id,
         source=source.name,
         dataset=source.dataset,
         location=delivery.path,
-        file_hash="",
-        size_bytes=0,
-        modified_us=0,
+        fingerprint=Fingerprint(),
         as_of=as_of,
         contract_version=source.contract.version,
         simulated=source.simulated,
@@ -185,6 +177,6 @@ def _as_of(content: NewContent, position: Position | None) -> datetime:
     if position is None:
         return content.speaks_for
     before = instant_of(position.origin_us)
-    if position.file_hash == content.file_hash:
+    if position.fingerprint.content_id == content.fingerprint.content_id:
         return before
     return max(content.speaks_for, before + timedelta(microseconds=1))

@@ -16,7 +16,7 @@ from freight.numbers import Reading
 from freight.streaming.messages import decode
 from freight.transforms import derive
 from freight.transforms.versions import kept_versions, with_content_hash
-from freight.types import DRIFTED, Cause, LoadCounts, RunId, origin_us_of
+from freight.types import DRIFTED, Cause, Fingerprint, LoadCounts, RunId, origin_us_of
 from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
@@ -212,9 +212,7 @@ def unit_of(file: QuarantinedFile, contract: Contract, run_id: RunId, cause: Cau
         source=file.source,
         dataset=file.dataset,
         location=file.location,
-        file_hash=file.file_hash,
-        size_bytes=file.size_bytes,
-        modified_us=0,
+        fingerprint=Fingerprint(file.content_id, file.size_bytes),
         as_of=file.as_of,
         contract_version=contract.version,
         simulated=file.simulated,

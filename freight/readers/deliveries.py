@@ -13,7 +13,7 @@ from freight.contracts import Contract
 from freight.databases import Database
 from freight.errors import DpaError, SourceError
 from freight.readers.locations import SourceFile
-from freight.types import Position
+from freight.types import Fingerprint, Position
 
 
 class Connections(Protocol):
@@ -137,23 +137,24 @@ class NewContent:
     """What a source has that was not loaded yet.
 
     Attributes:
-        item: what the reader reads.
-        file_hash: tells it from other content.
-        speaks_for: the instant it speaks for.
-        size_bytes, modified_us: of a file.
-        watermark: up to where the source has been read when this is loaded; see `Position`.
-        remark: what a person should know of it.
-        tells_day: whether its name says the day that it speaks for.
+        item: The file, rows or answers that the reader reads.
+        fingerprint: The mark by which the content is told from others.
+        speaks_for: The instant it speaks for.
+        remark: A note for people.
+        tells_day: Whether its name says the day that it speaks for.
     """
 
     item: Readable
-    file_hash: str
+    fingerprint: Fingerprint
     speaks_for: datetime
-    size_bytes: int = 0
-    modified_us: int = 0
-    watermark: str | None = None
     remark: str = ""
     tells_day: bool = False
+
+
+def new_since(known: Position | None, content: NewContent | None) -> NewContent | None:
+    """Return content that differs from what is loaded; None if it is the same, or there is none."""
+    is_loaded = known and content and known.fingerprint.content_id == content.fingerprint.content_id
+    return None if is_loaded else content
 
 
 class Delivery(Protocol):

@@ -10,7 +10,7 @@ from freight.readers.deliveries import Connections, NewContent, Place, opened
 from freight.readers.locations import SourceFile, find_files
 from freight.readers.options import ReaderOptions
 from freight.readers.zip_members import unpacked
-from freight.types import Position, instant_of
+from freight.types import Fingerprint, Position, instant_of
 
 DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
@@ -32,18 +32,12 @@ class FileDelivery:
         if known and looks_loaded(self.stored, known):
             return None
         self._refuse_unsettled()
-        file_hash = self.stored.sha256()
-        if known and known.file_hash == file_hash:
+        file = self.stored
+        fingerprint = Fingerprint(file.sha256(), file.size_bytes, file.modified_us)
+        if known and known.fingerprint.content_id == fingerprint.content_id:
             return None
-        day = _date_in_name(self.stored)
-        return NewContent(
-            self.stored,
-            file_hash,
-            day or instant_of(self.stored.modified_us),
-            self.stored.size_bytes,
-            self.stored.modified_us,
-            tells_day=day is not None,
-        )
+        day = _date_in_name(file)
+        return NewContent(file, fingerprint, day or instant_of(file.modified_us), tells_day=day is not None)
 
     def _refuse_unsettled(self) -> None:
         # One from the future, whose clock is wrong, settles as well.
@@ -79,7 +73,8 @@ def find_stored(
 
 def looks_loaded(file: SourceFile, known: Position) -> bool:
     """Whether a file is as it was when it was loaded, by its size and time of change."""
-    return (known.size_bytes, known.modified_us) == (file.size_bytes, file.modified_us)
+    loaded = known.fingerprint
+    return (loaded.size_bytes, loaded.modified_us) == (file.size_bytes, file.modified_us)
 
 
 def _date_in_name(file: SourceFile) -> datetime | None:

@@ -16,11 +16,11 @@ import orjson
 
 from freight.errors import SourceError
 from freight.readers.content_hash import ContentHash
-from freight.readers.deliveries import NewContent, Place, opened
+from freight.readers.deliveries import NewContent, Place, new_since, opened
 from freight.readers.http_pages import MARKS, RECORDS, ApiOptions, Pages, instant_of_http
 from freight.readers.locations import SourceFile, find_files
 from freight.readers.watermarks import are_alike, in_words_of, instant_in, note, recall
-from freight.types import Position
+from freight.types import Fingerprint, Position
 
 VALIDATOR_LIMIT_CHARS = 1_024  # of an ETag; it is kept with the position of the source
 
@@ -41,12 +41,10 @@ class ApiDelivery:
 
     def changed_since(self, known: Position | None) -> NewContent | None:
         """See `Delivery`."""
-        noted = known.watermark if known else None
+        noted = known.fingerprint.watermark if known else None
         with self.client:
             content = (_new_records if self.options.is_partial else _snapshot)(self, noted)
-        if content is None or (known and content.file_hash == known.file_hash):
-            return None
-        return content
+        return new_since(known, content)
 
 
 def deliver_answers(place: Place, options: ApiOptions) -> list[ApiDelivery]:
@@ -70,7 +68,7 @@ def _snapshot(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
         return None
     headers = pages.first_headers
     spoken = instant_of_http(headers.get("Last-Modified")) or instant_of_http(headers.get("Date")) or datetime.now(UTC)
-    return NewContent(file, file.sha256(), spoken, watermark=_validators(headers, url))
+    return NewContent(file, Fingerprint(file.sha256(), watermark=_validators(headers, url)), spoken)
 
 
 def _new_records(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
@@ -86,11 +84,11 @@ def _new_records(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
     now = instant_of_http(pages.first_headers.get("Date")) or datetime.now(UTC)
     newest = _Newest(options.watermark, zone, now, last)
     newest.look_through(kept)
+    watermark = None if newest.value is None else note(options.watermark, newest.value)
     return NewContent(
         kept.records,
-        file_hash=newest.state_hash(kept, options.overlap_s),
+        Fingerprint(newest.state_hash(kept, options.overlap_s), watermark=watermark),
         speaks_for=(instant_in(newest.value, zone) or now).astimezone(UTC),
-        watermark=None if newest.value is None else note(options.watermark, newest.value),
         remark="; ".join(newest.remarks()),
     )
 

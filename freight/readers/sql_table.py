@@ -24,12 +24,12 @@ from freight.databases import Database
 from freight.errors import ConfigurationError, SourceAway, SourceError, TransientError
 from freight.frames import ROW_NUMBER, BadRow, bad_rows
 from freight.readers.content_hash import ContentHash
-from freight.readers.deliveries import NewContent, Place, opened
+from freight.readers.deliveries import NewContent, Place, new_since, opened
 from freight.readers.locations import SourceFile
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 from freight.readers.watermarks import are_alike, before, instant_in, like, note, recall, utc
-from freight.types import Position
+from freight.types import Fingerprint, Position
 
 BATCH_ROWS = 20_000
 OVERLAP_S = 3_600  # a transaction that takes longer from its timestamp to its commit is a rare one
@@ -115,7 +115,7 @@ class TableDelivery:
             table, now = _describe(connection, self.options, self.place.contract), utc(_now_of(connection))
             is_whole = table.watermark is None
             content = self._whole(table, now) if is_whole else _Window(connection, table, self, known, now).content()
-        return None if content and known and content.file_hash == known.file_hash else content
+        return new_since(known, content)
 
     def _whole(self, table: _Table, now: datetime) -> NewContent:
         rows = TableRows(
@@ -129,7 +129,7 @@ class TableDelivery:
         for _ in _batches(rows, content_hash):
             pass
         whole = replace(rows, content_hash=content_hash.hexdigest())
-        return NewContent(whole, whole.content_hash, now)
+        return NewContent(whole, Fingerprint(whole.content_hash), now)
 
 
 class _Window:
@@ -148,7 +148,7 @@ class _Window:
         self._overlap_s = delivery.options.overlap_s
         self._high, self._later_rows = self._newest()
         self._unmarked_rows = self._count(self._column.is_(None))
-        noted = recall(self._column.name, known.watermark) if known else None
+        noted = recall(self._column.name, known.fingerprint.watermark) if known else None
         self._known = noted if noted is not None and self._is_like_now(noted) else None
 
     def content(self) -> NewContent | None:
@@ -164,9 +164,8 @@ class _Window:
                 self._queries(),
                 passed_over=table.passed_over,
             ),
-            file_hash=self._state_hash(),
+            Fingerprint(self._state_hash(), watermark=self._watermark()),
             speaks_for=utc(instant_in(self._high, self._zone) or self._now),
-            watermark=None if self._high is None else note(self._column.name, self._high),
             remark="; ".join(self._remarks()),
         )
 
@@ -215,9 +214,11 @@ class _Window:
         options, tail_rows = self._delivery.options, 0
         if self._high is not None:
             tail_rows = self._count(self._span(before(self._high, self._overlap_s, self._zone)))
-        newest = note(self._column.name, self._high) if self._high is not None else None
-        state = [options.model_dump(), _names(self._table.columns), newest, tail_rows, self._unmarked_rows]
+        state = [options.model_dump(), _names(self._table.columns), self._watermark(), tail_rows, self._unmarked_rows]
         return hashlib.sha256(orjson.dumps(state)).hexdigest()
+
+    def _watermark(self) -> str | None:
+        return None if self._high is None else note(self._column.name, self._high)
 
     def _remarks(self) -> Iterator[str]:
         name = self._column.name

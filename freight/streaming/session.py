@@ -138,17 +138,7 @@ def _begin(engine: Engine, stream: Stream, listener: ListenerRef, started_by: st
 
 def _unit(stream: Stream, listener: ListenerRef) -> LoadUnit:
     """Return the stream as the ledger parks it: until it is released, or read by another version of the contract."""
-    return LoadUnit(
-        run_id=listener.run_id,
-        source=stream.topic,
-        dataset=stream.dataset,
-        location=stream.topic,
-        file_hash=stream.group,
-        size_bytes=0,
-        modified_us=0,
-        as_of=EPOCH,
-        contract_version=stream.contract.version,
-    )
+    return stream.unit(listener.run_id, stream.topic, stream.group, EPOCH)
 
 
 def _park(engine: Engine, stream: Stream, listener: ListenerRef, error: QuarantineLimitExceeded) -> None:

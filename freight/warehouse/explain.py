@@ -66,7 +66,7 @@ def _lineage(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, o
             batches.c.location,
             batches.c.source,
             batches.c.as_of,
-            batches.c.file_hash,
+            batches.c.content_id,
             batches.c.contract_version,
             batches.c.cause,
             batches.c.loaded_at,
@@ -107,7 +107,7 @@ def _origin(found: sa.RowMapping, row: sa.RowMapping) -> list[tuple[str, object]
             ("file", found["location"]),
             ("source", found["source"]),
             ("as_of", found["as_of"]),
-            ("sha256", found["file_hash"]),
+            ("sha256", found[batches.c.content_id]),
         ]
     return [
         ("topic", found["topic"]),

@@ -4,14 +4,14 @@ Functions that write take a connection inside the transaction that also writes t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
 import polars as pl
 import sqlalchemy as sa
 
 from freight.errors import ConfigurationError, PositionFenced
-from freight.types import BatchId, Cause, LoadCounts, Position, RunId, origin_us_of
+from freight.types import BatchId, Cause, Fingerprint, LoadCounts, Position, RunId, origin_us_of
 from freight.warehouse.bulk import append
 from freight.warehouse.schema import (
     COUNT_NAMES,
@@ -39,13 +39,11 @@ class LoadUnit:
         run_id: the run that loads it.
         source, dataset: as in the catalog.
         location: path as the ledger names it.
-        file_hash: SHA-256 of its bytes; of a table, of where it stands.
-        size_bytes, modified_us: as the filesystem told; 0 where there is none.
+        fingerprint: what tells its content from others.
         as_of: the instant its content speaks for; orders its rows against other files'.
         contract_version: version of the contract it was validated by.
         simulated: whether the simulator made it.
         cause: why it is loaded.
-        watermark: up to where the source has been read with it; see `Position`.
         profile: how its columns look, as text; None where nobody has looked.
     """
 
@@ -53,14 +51,11 @@ class LoadUnit:
     source: str
     dataset: str
     location: str
-    file_hash: str
-    size_bytes: int
-    modified_us: int
+    fingerprint: Fingerprint
     as_of: datetime
     contract_version: int
     simulated: bool = False
     cause: Cause = "load"
-    watermark: str | None = None
     profile: str | None = None
 
     @property
@@ -82,11 +77,11 @@ def end_run(connection: sa.Connection, run_id: RunId, outcome: str, now: datetim
 
 def position_of(connection: sa.Connection, source: str, location: str) -> Position | None:
     """Return the position of a location, or None where nothing was loaded from it yet."""
-    query = sa.select(*(file_positions.c[name] for name in Position.__annotations__)).where(
-        file_positions.c.source == source, file_positions.c.location == location
-    )
-    row = connection.execute(query).first()
-    return Position(*row) if row else None
+    names = [field.name for field in fields(Fingerprint)]
+    columns = [file_positions.c[name] for name in ("contract_version", "origin_us", "batch_id", *names)]
+    here = (file_positions.c.source == source) & (file_positions.c.location == location)
+    row = connection.execute(sa.select(*columns).where(here)).first()
+    return Position(Fingerprint(*row[3:]), *row[:3]) if row else None
 
 
 def open_batch(connection: sa.Connection, unit: LoadUnit, decimal_mark: str, now: datetime) -> BatchId:
@@ -98,8 +93,8 @@ def open_batch(connection: sa.Connection, unit: LoadUnit, decimal_mark: str, now
         "cause": unit.cause,
         "contract_version": unit.contract_version,
         "location": unit.location,
-        "file_hash": unit.file_hash,
-        "size_bytes": unit.size_bytes,
+        "content_id": unit.fingerprint.content_id,
+        "size_bytes": unit.fingerprint.size_bytes,
         "as_of": unit.as_of,
         "decimal_mark": decimal_mark,
         "simulated": unit.simulated,
@@ -124,13 +119,10 @@ def advance(connection: sa.Connection, unit: LoadUnit, expected: Position | None
         PositionFenced: it holds something else by now; the caller must roll back.
     """
     values = {
-        "file_hash": unit.file_hash,
+        **asdict(unit.fingerprint),
         "contract_version": unit.contract_version,
-        "size_bytes": unit.size_bytes,
-        "modified_us": unit.modified_us,
         "origin_us": unit.origin_us,
         "batch_id": batch_id,
-        "watermark": unit.watermark,
     }
     if expected is None:
         moved = _insert_position(connection, unit, values)
@@ -143,12 +135,12 @@ def advance(connection: sa.Connection, unit: LoadUnit, expected: Position | None
 
 
 def _insert_position(connection: sa.Connection, unit: LoadUnit, values: dict[str, object]) -> int:
-    names = ("source", "location", *values)
+    row = {"source": unit.source, "location": unit.location, **values}
+    columns, marks = (file_positions.c[key].name for key in row), (f":{key}" for key in row)
     statement = sa.text(
-        f"INSERT INTO file_positions ({', '.join(names)}) VALUES ({', '.join(':' + name for name in names)}) "
-        "ON CONFLICT DO NOTHING"
+        f"INSERT INTO file_positions ({', '.join(columns)}) VALUES ({', '.join(marks)}) ON CONFLICT DO NOTHING"
     )
-    return connection.execute(statement, {"source": unit.source, "location": unit.location, **values}).rowcount
+    return connection.execute(statement, row).rowcount
 
 
 def close_batch(
@@ -228,7 +220,7 @@ def record_attempt(
         source=unit.source,
         dataset=unit.dataset,
         location=unit.location,
-        file_hash=unit.file_hash,
+        content_id=unit.fingerprint.content_id,
         contract_version=unit.contract_version,
         fault=fault,
         message=message,
@@ -249,26 +241,31 @@ def record_attempt(
 def is_parked(connection: sa.Connection, unit: LoadUnit) -> bool:
     """Whether the same content failed before under the same contract and nobody has released it."""
     found = sa.select(load_attempts.c.attempt_id).where(
-        load_attempts.c.source == unit.source,
-        load_attempts.c.location == unit.location,
-        load_attempts.c.file_hash == unit.file_hash,
+        _is_of_content(unit),
         load_attempts.c.contract_version == unit.contract_version,
         load_attempts.c.released_at.is_(None),
         load_attempts.c.fault.not_in(PASSING_FAULTS),
     )
-    return bool(unit.file_hash) and connection.execute(found.limit(1)).first() is not None
+    return bool(unit.fingerprint.content_id) and connection.execute(found.limit(1)).first() is not None
 
 
 def is_accepted(connection: sa.Connection, unit: LoadUnit, fault: str) -> bool:
     """Whether the same content failed by this fault and somebody has released it."""
     found = sa.select(load_attempts.c.attempt_id).where(
-        load_attempts.c.source == unit.source,
-        load_attempts.c.location == unit.location,
-        load_attempts.c.file_hash == unit.file_hash,
+        _is_of_content(unit),
         load_attempts.c.fault == fault,
         load_attempts.c.released_at.is_not(None),
     )
     return connection.execute(found.limit(1)).first() is not None
+
+
+def _is_of_content(unit: LoadUnit) -> sa.ColumnElement[bool]:
+    """Return the condition of the attempts to load the content of a unit from its location."""
+    return sa.and_(
+        load_attempts.c.source == unit.source,
+        load_attempts.c.location == unit.location,
+        load_attempts.c.content_id == unit.fingerprint.content_id,
+    )
 
 
 def release(connection: sa.Connection, source: str | None, now: datetime) -> int:

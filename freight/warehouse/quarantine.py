@@ -54,7 +54,7 @@ class QuarantinedFile:
     source: str
     dataset: str
     location: str
-    file_hash: str
+    content_id: str
     size_bytes: int
     as_of: datetime
     decimal_mark: str

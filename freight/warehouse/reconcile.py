@@ -113,8 +113,8 @@ def _positions(connection: sa.Connection) -> list[Finding]:
     )
     return [
         Finding("a position is that of the newest batch", f"{source} {location}", newest, batch)
-        for source, location, batch, file_hash, newest in connection.execute(sa.text(query))
-        if file_hash is None or newest != batch
+        for source, location, batch, of_batch, newest in connection.execute(sa.text(query))
+        if of_batch is None or newest != batch
     ]
 
 

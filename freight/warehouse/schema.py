@@ -116,6 +116,14 @@ def _column(column: Column, contract: Contract) -> sa.Column[Any]:
     return sa.Column(column.name, kind, primary_key=is_key, nullable=not (column.required or is_key))
 
 
+def content_id() -> sa.Column[str]:
+    """Return the column of a content id.
+
+    Analysts know it as `file_hash`, which it is for files. See `Fingerprint` for what it is for anything else.
+    """
+    return sa.Column("file_hash", sa.Text, key="content_id", nullable=False)
+
+
 runs = sa.Table(
     "runs",
     metadata,
@@ -127,7 +135,7 @@ runs = sa.Table(
 )
 
 # Lineage and counts: one row for each committed load unit, a file, what a table or an API gave, or some minutes of a
-# partition. `location` names it as its position does, or `topic/partition`; `file_hash` is the topic_id of a stream.
+# partition. `location` names it as its position does, or `topic/partition`.
 # `profile` tells, as JSON, how the columns of a file or a table looked; the next ones of its source are compared to it.
 batches = sa.Table(
     "batches",
@@ -139,7 +147,7 @@ batches = sa.Table(
     sa.Column("cause", sa.Text, nullable=False),
     sa.Column("contract_version", BigInt, nullable=False),
     sa.Column("location", sa.Text, nullable=False),
-    sa.Column("file_hash", sa.Text, nullable=False),
+    content_id(),
     sa.Column("size_bytes", BigInt, nullable=False),
     sa.Column("as_of", UtcInstant, nullable=False),
     sa.Column("first_row", BigInt),
@@ -158,7 +166,7 @@ file_positions = sa.Table(
     metadata,
     sa.Column("source", KeyText, primary_key=True),
     sa.Column("location", KeyText, primary_key=True),
-    sa.Column("file_hash", sa.Text, nullable=False),
+    content_id(),
     sa.Column("contract_version", BigInt, nullable=False),
     sa.Column("size_bytes", BigInt, nullable=False),
     sa.Column("modified_us", BigInt, nullable=False),
@@ -314,7 +322,7 @@ load_attempts = sa.Table(
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("dataset", sa.Text, nullable=False),
     sa.Column("location", sa.Text, nullable=False),
-    sa.Column("file_hash", sa.Text, nullable=False),
+    content_id(),
     sa.Column("contract_version", BigInt, nullable=False),
     sa.Column("fault", sa.Text, nullable=False),
     sa.Column("message", sa.Text, nullable=False),

@@ -230,18 +230,8 @@ class StreamLoader:
         return batch_id
 
     def _unit(self, offsets: OffsetRange) -> LoadUnit:
-        return LoadUnit(
-            run_id=self._listener.run_id,
-            source=self._stream.topic,
-            dataset=self._stream.dataset,
-            location=self._stream.location(offsets.partition),
-            file_hash=offsets.topic_id,
-            size_bytes=0,
-            modified_us=0,
-            as_of=instant_of(offsets.newest_sent_us),
-            contract_version=self._stream.contract.version,
-            simulated=self._stream.simulated,
-        )
+        location, sent_at = self._stream.location(offsets.partition), instant_of(offsets.newest_sent_us)
+        return self._stream.unit(self._listener.run_id, location, offsets.topic_id, sent_at)
 
     def _write(
         self, connection: sa.Connection, micro_batch: MicroBatch, batch_ids: Sequence[BatchId]

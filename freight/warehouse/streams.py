@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError, OffsetGap
-from freight.types import GapKind, RunId
+from freight.types import Fingerprint, GapKind, RunId
 from freight.warehouse.connect import Engine, transaction
+from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.schema import (
     stream_assignments,
     stream_gaps,
@@ -46,6 +47,26 @@ class Stream:
     def location(self, partition: int) -> str:
         """Return how the ledger names a partition."""
         return f"{self.topic}/{partition}"
+
+    def unit(self, run_id: RunId, location: str, content_id: str, as_of: datetime) -> LoadUnit:
+        """Return a unit of the stream.
+
+        Args:
+            run_id: The run that loads it.
+            location: The name of a partition, or of the topic, in the ledger.
+            content_id: The content id; see `Fingerprint`.
+            as_of: The instant of its newest message.
+        """
+        return LoadUnit(
+            run_id=run_id,
+            source=self.topic,
+            dataset=self.dataset,
+            location=location,
+            fingerprint=Fingerprint(content_id),
+            as_of=as_of,
+            contract_version=self.contract.version,
+            simulated=self.simulated,
+        )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from freight.pipeline import RunReport, UnitOutcome, extract_unit, load_conforme
 from freight.readers import Place, sql_table
 from freight.readers.sql_table import SqlOptions, TableDelivery, TableRows, _Now, _Table, _Window
 from freight.readers.watermarks import note
-from freight.types import BatchId, LoadCounts, Position
+from freight.types import BatchId, Fingerprint, LoadCounts, Position
 from freight.warehouse.connect import reading
 from freight.warehouse.explain import explain
 from tests.conftest import WarehouseUnderTest
@@ -586,7 +586,7 @@ def test_an_sql_server_is_asked_in_its_own_words(tmp_path: Path) -> None:
     delivery = TableDelivery("erp/dbo.trans actions", place, options, Database("sqlite://"))
     server: Any = SqlServer(datetime(2026, 2, 1, 11), 0, 3, 2)
     noted = note("changed]at", datetime(2026, 2, 1, 10))
-    known = Position("", 1, 0, 0, 0, BatchId(1), noted)
+    known = Position(Fingerprint(watermark=noted), 1, 0, BatchId(1))
     content = _Window(server, table, delivery, known, datetime(2026, 3, 1, tzinfo=UTC)).content()
     assert content
     assert isinstance(content.item, TableRows)
@@ -602,7 +602,7 @@ def test_an_sql_server_is_asked_in_its_own_words(tmp_path: Path) -> None:
         f"WHERE {column} >= {bounds[0]} AND {column} <= {bounds[1]} ORDER BY {column}"
     )
     assert now.startswith("SELECT SYSDATETIMEOFFSET() AS")
-    assert content.watermark == '["changed]at","datetime","2026-02-01T11:00:00"]'
+    assert content.fingerprint.watermark == '["changed]at","datetime","2026-02-01T11:00:00"]'
 
 
 class OdbcError(Exception):
