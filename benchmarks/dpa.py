@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from freight.catalog import Catalog, Source
-from freight.pipeline import CoreSteps, run_catalog
+from freight.pipeline import CoreSteps, Run, run_catalog
 from freight.simulator import COMMA, Corridor, write_csv, write_json
 from freight.types import LoadCounts, RunId
 from freight.warehouse.connect import Engine, open_engine
@@ -63,7 +63,7 @@ def _load(engine: Engine, catalog: Catalog) -> tuple[float, LoadCounts]:
     run_id = RunId(f"bench-{next(_numbers)}")
     with tempfile.TemporaryDirectory() as spool:
         started = time.perf_counter()
-        report = run_catalog(CoreSteps(engine, catalog, run_id, Path(spool), lambda: NOW), "bench")
+        report = run_catalog(CoreSteps(Run(engine, run_id, Path(spool), lambda: NOW), catalog), "bench")
         seconds = time.perf_counter() - started
     assert not report.failures, report.failures
     return seconds, report.counts()

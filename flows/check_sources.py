@@ -37,7 +37,7 @@ def check_sources(
     """
     here = load_settings()
     chosen = read_catalog(catalog or here.catalog).only(sources)
-    checks = [found for source in chosen.sources for found in check(warehouse, chosen, source)]
+    checks = [found for source in chosen.sources for found in check(warehouse, source)]
     _publish(checks)
     failures = [check_line(found) for found in checks if found.outcome.state == "failed"]
     if failures:

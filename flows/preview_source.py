@@ -31,10 +31,8 @@ def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] 
     Returns:
         Completed, with the rows in the artifact preview-source; or Failed with the reason.
     """
-    catalog = read_catalog(load_settings().catalog)
-    location, first, bad_rows = pipeline.preview_source(
-        catalog, catalog.named(source), datetime.now(UTC), rows, BlockConnections()
-    )
+    entry = read_catalog(load_settings().catalog).named(source)
+    location, first, bad_rows = pipeline.preview_source(entry, datetime.now(UTC), rows, BlockConnections())
     summary = f"{first.height} rows of {source} {location}; {bad_rows:,} rows of it break the contract"
     publish_table(first.select(pl.all().cast(pl.String)).to_dicts(), "preview-source", summary)
     return Completed(message=summary, data=first)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
@@ -59,6 +59,19 @@ class Source(BaseModel):
     )
     simulated: bool = Field(default=False, description="Whether the simulator makes these files.")
 
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its catalog, from which relative paths count."""
+        return self._folder
+
+    def in_folder(self, folder: Path) -> Self:
+        """Return this source as an entry of a catalog in a folder."""
+        placed = self.model_copy()
+        placed._folder = folder
+        return placed
+
     @property
     def contract(self) -> Contract:
         """The contract of the dataset."""
@@ -100,8 +113,13 @@ class Catalog(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sources: tuple[Source, ...] = Field(min_length=1)
     folder: Path = Field(exclude=True)
+    sources: tuple[Source, ...] = Field(min_length=1)
+
+    @field_validator("sources")
+    @classmethod
+    def _in_its_folder(cls, sources: tuple[Source, ...], others: ValidationInfo) -> tuple[Source, ...]:
+        return tuple(source.in_folder(others.data["folder"]) for source in sources)
 
     @property
     def simulated(self) -> bool:
@@ -252,7 +270,7 @@ def _fault_of_fallback(source: Source, fallback: Source | None) -> str | None:
 
 
 def _check_archive(source: Source, path: Path) -> None:
-    if source.archive and (fault := _fault_of_archive(source.of_all_days, source.archive, path.resolve().parent)):
+    if source.archive and (fault := _fault_of_archive(source.of_all_days, source.archive, source.folder)):
         raise ConfigurationError(f"{path.name}: sources > {source.name} > archive: {fault}")
 
 

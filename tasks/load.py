@@ -14,7 +14,7 @@ from blocks.places import BlockConnections, open_warehouse
 from freight import pipeline
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError
-from freight.pipeline import ConformedSpool, PlannedUnit, RawSpool, RunReport, SourcePlan, UnitOutcome
+from freight.pipeline import ConformedSpool, PlannedUnit, RawSpool, Run, RunReport, SourcePlan, UnitOutcome
 from freight.readers import SourceFile
 from freight.retry import JITTER, STEP, may_pass
 from freight.settings import load_settings
@@ -56,16 +56,13 @@ def close_warehouse(block: str | None) -> None:
 @task(name="begin-run", task_run_name="begin-run", **RETRY)
 def begin_run(block: str | None, catalog: Catalog, run_id: RunId, started_by: str) -> None:
     """Check that the catalog fits the warehouse, and note the run."""
-    pipeline.begin_run(warehouse(block), catalog, run_id, started_by, _now())
+    pipeline.begin_run(_run(block, run_id), catalog, started_by)
 
 
 @task(name="plan", task_run_name="plan-{source.name}", **RETRY)
-def plan(block: str | None, catalog: Catalog, source: Source, run_id: RunId) -> SourcePlan:
+def plan(block: str | None, source: Source, run_id: RunId) -> SourcePlan:
     """Find the load units of a source."""
-    spool = load_settings().spool
-    return pipeline.plan_source(
-        warehouse(block), catalog, source, run_id, _now(), connections=BlockConnections(), spool=spool
-    )
+    return pipeline.plan_source(_run(block, run_id), source)
 
 
 @task(name="extract", task_run_name="extract-{planned.unit.location}", **RETRY)
@@ -84,21 +81,19 @@ def transform(planned: PlannedUnit, raw: RawSpool) -> ConformedSpool:
 @task(name="load", task_run_name="load-{planned.unit.location}", **RETRY)
 def load(block: str | None, planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
     """Load a transformed file in one transaction."""
-    return pipeline.load_conformed(warehouse(block), planned, spool, _now())
+    return pipeline.load_conformed(_run(block, planned.unit.run_id), planned, spool)
 
 
 @task(name="record-failure", task_run_name="record-failure-{planned.unit.location}", **RETRY)
 def record_failure(block: str | None, planned: PlannedUnit, error: SourceError) -> UnitOutcome:
     """Record why nothing of a file was loaded."""
-    return pipeline.fail_unit(warehouse(block), planned.unit, error, _now())
+    return pipeline.fail_unit(_run(block, planned.unit.run_id), planned.unit, error)
 
 
 @task(name="archive", task_run_name="archive-{source.name}", **RETRY)
-def archive(
-    catalog: Catalog, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
-) -> list[UnitOutcome]:
+def archive(source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]) -> list[UnitOutcome]:
     """Move a source's loaded files into its archive; return the outcomes, including the files that stay and why."""
-    return pipeline.archive_loaded(catalog.folder, source, files, outcomes)
+    return pipeline.archive_loaded(source, files, outcomes)
 
 
 @task(name="refresh-aggregates", task_run_name="refresh-aggregates", **RETRY)
@@ -110,7 +105,7 @@ def refresh_aggregates(block: str | None) -> int:
 @task(name="finish-run", task_run_name="finish-run", **RETRY)
 def finish_run(block: str | None, report: RunReport) -> None:
     """Record the end of the run, and delete its spool files unless something failed."""
-    pipeline.finish_run(warehouse(block), report, _now(), load_settings().spool)
+    pipeline.finish_run(_run(block, report.run_id), report)
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,7 @@ class TaskSteps:
     Attributes:
         block: The name of a Freight Warehouse block; None for the warehouse of this installation.
         catalog: The sources to load.
-        run_id: The number of the run.
+        run_id: The name of the run.
     """
 
     block: str | None
@@ -133,7 +128,7 @@ class TaskSteps:
 
     def plan(self, source: Source) -> SourcePlan:
         """Run the task `plan`."""
-        return plan(self.block, self.catalog, source, self.run_id)
+        return plan(self.block, source, self.run_id)
 
     def extract(self, planned: PlannedUnit) -> RawSpool:
         """Run the task `extract`."""
@@ -155,7 +150,7 @@ class TaskSteps:
         self, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
     ) -> list[UnitOutcome]:
         """Run the task `archive`."""
-        return archive(self.catalog, source, files, outcomes)
+        return archive(source, files, outcomes)
 
     def refresh(self) -> int:
         """Run the task `refresh-aggregates`."""
@@ -164,6 +159,10 @@ class TaskSteps:
     def finish(self, report: RunReport) -> None:
         """Run the task `finish-run`."""
         finish_run(self.block, report)
+
+
+def _run(block: str | None, run_id: RunId) -> Run:
+    return Run(warehouse(block), run_id, load_settings().spool, _now, BlockConnections())
 
 
 def _now() -> datetime:

@@ -18,7 +18,7 @@ from benchmarks import dpa
 from benchmarks.streaming.figures import Told
 from benchmarks.streaming.processes import memory_mib
 from freight.catalog import Catalog, Source
-from freight.pipeline import CoreSteps, run_catalog
+from freight.pipeline import CoreSteps, Run, run_catalog
 from freight.simulator import Corridor, write_json
 from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenSettings, StopRules
@@ -41,8 +41,8 @@ def prepare(url: str, corridor: Corridor) -> None:
         engine = open_engine(url)
         migrate(engine)
         catalog = Catalog(sources=(machines,), folder=folder)
-        steps = CoreSteps(engine, catalog, RunId("machines"), folder / "spool", clock=lambda: dpa.NOW)
-        report = run_catalog(steps, "bench")
+        run = Run(engine, RunId("machines"), folder / "spool", clock=lambda: dpa.NOW)
+        report = run_catalog(CoreSteps(run, catalog), "bench")
         engine.dispose()
     assert not report.failures, report.failures
 

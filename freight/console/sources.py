@@ -36,7 +36,7 @@ def check(
     engine = open_engine(settings.warehouse_url)
     require_current(engine)
     catalog = read_catalog(settings.catalog).only(names)
-    found = [c for source in catalog.sources for c in check_source(engine, catalog, source, datetime.now(UTC))]
+    found = [c for source in catalog.sources for c in check_source(engine, source, datetime.now(UTC))]
     for name, files in Counter(one.outcome.source for one in found if one.outcome.state == "unchanged").items():
         console.print(f"UNCHANGED {name}: {files} loaded before", markup=False)
     for one in found:
@@ -96,8 +96,8 @@ def preview(
     from freight.pipeline import preview_source
 
     settings = load_settings()
-    catalog = read_catalog(settings.catalog)
-    location, frame, bad_rows = preview_source(catalog, catalog.named(name), datetime.now(UTC), rows)
+    source = read_catalog(settings.catalog).named(name)
+    location, frame, bad_rows = preview_source(source, datetime.now(UTC), rows)
     console.print(f"{name} {location}", markup=False)
     Terminal(highlight=False, width=WIDE).print(frame_table(frame))
     if bad_rows:

@@ -27,7 +27,7 @@ from freight.demo.embedded_kafka import EmbeddedKafka
 from freight.demo.local_kafka import LocalKafka
 from freight.demo.view import StreamView, TopicBalance, TopicNow, balance_lines, balance_table
 from freight.errors import ConfigurationError, DpaError
-from freight.pipeline import CoreSteps, run_catalog
+from freight.pipeline import CoreSteps, Run, run_catalog
 from freight.settings import Settings, started_by
 from freight.simulator import Corridor, fill_landing
 from freight.simulator.producer import Terminals, make_topics
@@ -120,13 +120,8 @@ def _load_references(engine: Engine, catalog: Catalog, settings: Settings, conso
     """Load stations and machines; the simulated transactions beside them are left to the nightly load."""
     fill_landing(settings.landing)
     references = tuple(source for source in catalog.sources if source.contract.event_time is None)
-    steps = CoreSteps(
-        engine,
-        catalog.model_copy(update={"sources": references}),
-        RunId(f"{GROUP}-references-{uuid4()}"),
-        settings.spool,
-        clock=lambda: datetime.now(UTC),
-    )
+    run = Run(engine, RunId(f"{GROUP}-references-{uuid4()}"), settings.spool, clock=lambda: datetime.now(UTC))
+    steps = CoreSteps(run, catalog.model_copy(update={"sources": references}))
     report = run_catalog(steps, started_by())
     loaded = ", ".join(f"{report.counts(source).read} rows of {source}" for source in report.sources)
     _say(console, f"The warehouse was empty: loaded {loaded}")

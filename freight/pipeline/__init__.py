@@ -10,7 +10,7 @@ from freight.pipeline.days import DayPlan, plan_days
 from freight.pipeline.extract import extract_unit, spool_folder
 from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
-from freight.pipeline.run import RunReport, begin_run, finish_run, run_catalog
+from freight.pipeline.run import Run, RunReport, begin_run, finish_run, run_catalog
 from freight.pipeline.steps import CoreSteps
 from freight.pipeline.transform import transform_unit
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome, UnitState
@@ -22,6 +22,7 @@ __all__ = [
     "DayPlan",
     "PlannedUnit",
     "RawSpool",
+    "Run",
     "RunReport",
     "SourcePlan",
     "UnitOutcome",

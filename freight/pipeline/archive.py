@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from freight.catalog import Source
 from freight.errors import SourceError
@@ -16,19 +15,16 @@ log = logging.getLogger("freight")
 IN_THE_WAREHOUSE = ("loaded", "unchanged")
 
 
-def archive_loaded(
-    folder: Path, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
-) -> list[UnitOutcome]:
+def archive_loaded(source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]) -> list[UnitOutcome]:
     """Move the files of a source that are in the warehouse as a whole into its archive.
 
     One that a run did not come to move is moved by the next run, since it is unchanged then. A file goes by a name of
     its version: doing it again, or halfway, does no harm, and a later file of the same name takes nobody's place.
 
     Args:
-        folder: of the catalog.
-        source: whose files they are.
-        files: as they were when they were planned.
-        outcomes: of a run; those of other sources, too.
+        source: The source of the files.
+        files: Its files, as they were when they were planned.
+        outcomes: The outcomes of a run; those of other sources, too.
 
     Returns:
         The outcomes, with why a file could not be moved.
@@ -36,26 +32,63 @@ def archive_loaded(
     states = {outcome.location: outcome.state for outcome in outcomes if outcome.source == source.name}
     stay = {file.address for file in files if states.get(file.path) not in IN_THE_WAREHOUSE}
     stored = {file.address: file for file in files if file.address not in stay}
-    told = {file.path: _archive(folder, source, file) for file in stored.values()}
+    reasons = _Archive(source).take([*stored.values()])
     return [
-        replace(outcome, unarchived=told.get(outcome.location, "")) if outcome.source == source.name else outcome
+        replace(outcome, unarchived=reasons.get(outcome.location, "")) if outcome.source == source.name else outcome
         for outcome in outcomes
     ]
 
 
-def _archive(folder: Path, source: Source, file: SourceFile) -> str:
-    """Move a file; return why it stays, if that needs somebody."""
-    path, slash, name = below(source.of_all_days, file, folder).rpartition("/")
-    name = f"{path}{slash}{name_of_version(file, name)}"
-    try:
-        file.move_to(str(source.archive), name, folder)
-    except SourceError as error:
-        if error.fault in ("changed_while_reading", "missing"):
-            return ""  # another file by now, for the next run; or a link to one that was archived before it
-        log.warning("not archived: %s", error)
-        return str(error)
-    log.info("archived %s as %s/%s", file.path, source.archive, name)
-    return ""
+class _Archive:
+    """The archive of a source."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._folder = source, str(source.archive)
+        self._taken: set[str] = set()  # where the files were that it has by now
+
+    def take(self, files: Sequence[SourceFile]) -> dict[str, str]:
+        """Move files into the archive; return why some are not there, by path, where somebody should know."""
+        # Links come last: they end with the file that they lead to. Each address is read before anything moves.
+        in_order = sorted(((file, file.real_address()) for file in files), key=lambda found: found[0].is_link)
+        return {file.path: self._take(file, real_address) for file, real_address in in_order}
+
+    def _take(self, file: SourceFile, real_address: str) -> str:
+        name = self._name_of(file)
+        try:
+            file.move_to(self._folder, name, self._source.folder)
+        except SourceError as error:
+            if error.fault == "changed_while_reading":
+                return ""  # another file by now, which the next run loads
+            if error.fault != "missing":
+                return _reported(error)
+            if not self._has(file, real_address, name):
+                return _reported(_gone(file))
+        else:
+            log.info("archived %s as %s/%s", file.path, self._folder, name)
+        self._taken.add(real_address)
+        return ""
+
+    def _has(self, file: SourceFile, real_address: str, name: str) -> bool:
+        """Whether a file is there: moved as what a link leads to, or by an earlier try of this step."""
+        return real_address in self._taken or file.lies_in(self._folder, name, self._source.folder)
+
+    def _name_of(self, file: SourceFile) -> str:
+        path, slash, name = below(self._source.of_all_days, file, self._source.folder).rpartition("/")
+        return f"{path}{slash}{name_of_version(file, name)}"
+
+
+def _reported(error: SourceError) -> str:
+    log.warning("not archived: %s", error)
+    return str(error)
+
+
+def _gone(file: SourceFile) -> SourceError:
+    return SourceError(
+        "missing",
+        "somebody has removed the file since it was loaded",
+        location=file.path,
+        remedy="none for its rows, they are in the warehouse; put a copy into the archive if it has to be kept",
+    )
 
 
 def name_of_version(file: SourceFile, name: str) -> str:

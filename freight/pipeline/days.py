@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError
@@ -46,13 +45,13 @@ def plan_days(
         days: of the files.
         connections: opens the places that sources name.
     """
-    return [_plan_day(engine, catalog.folder, source, day, connections) for day in days for source in catalog.heads]
+    return [_plan_day(engine, source, day, connections) for day in days for source in catalog.heads]
 
 
-def _plan_day(engine: Engine, folder: Path, source: Source, day: date, connections: Connections) -> DayPlan:
+def _plan_day(engine: Engine, source: Source, day: date, connections: Connections) -> DayPlan:
     location, may_be_none = source.on_day(day).location, source.archive is not None
     try:
-        files = find_stored(location, folder, connections, source.drop, may_be_none=may_be_none)
+        files = find_stored(location, source.folder, connections, source.drop, may_be_none=may_be_none)
     except SourceError as error:
         return DayPlan(day, source.name, 0, 0, "" if error.fault == "missing" else str(error))
     with reading(engine) as connection:

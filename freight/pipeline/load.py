@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from freight.contracts.headers import listed
 from freight.drift import written
 from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
 from freight.frames import ROW_NUMBER
 from freight.pipeline.drifted import drift_of, is_set_aside
+from freight.pipeline.run import Run
 from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome, UnitState
 from freight.spool import read_spool
 from freight.warehouse import ledger
@@ -22,7 +22,7 @@ log = logging.getLogger("freight")
 LOGGED_BAD_ROWS = 20
 
 
-def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, now: datetime) -> UnitOutcome:
+def load_conformed(run: Run, planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
     """Load a transformed file in one transaction.
 
     Raises:
@@ -31,9 +31,9 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
     """
     unit = planned.unit
     try:
-        outcome = _loaded(engine, planned, spool, now, keep=True)
+        outcome = _loaded(run, planned, spool, keep=True)
     except PositionFenced:
-        return _outcome_of_the_other(engine, planned)
+        return _outcome_of_the_other(run.engine, planned)
     content_id = unit.fingerprint.content_id
     log.info("loaded %s %s (sha256 %s): %s", unit.source, unit.location, content_id, outcome.counts)
     if outcome.drift:
@@ -42,7 +42,7 @@ def load_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, 
     return outcome
 
 
-def try_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, now: datetime) -> UnitOutcome:
+def try_conformed(run: Run, planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
     """Tell how `load_conformed` would end, and leave the warehouse as it is.
 
     Raises:
@@ -50,17 +50,18 @@ def try_conformed(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, n
         TransientError: worth a retry, also since another run has loaded the file meanwhile.
     """
     try:
-        return _loaded(engine, planned, spool, now, keep=False)
+        return _loaded(run, planned, spool, keep=False)
     except PositionFenced as error:
         raise TransientError(f"{planned.unit.location}: another run has loaded it meanwhile") from error
 
 
-def _loaded(engine: Engine, planned: PlannedUnit, spool: ConformedSpool, now: datetime, *, keep: bool) -> UnitOutcome:
-    drift = drift_of(engine, planned, spool)
+def _loaded(run: Run, planned: PlannedUnit, spool: ConformedSpool, *, keep: bool) -> UnitOutcome:
+    drift = drift_of(run.engine, planned, spool)
     _refuse_above_limit(planned, spool, drift)
     unit = planned.unit if spool.profile is None else replace(planned.unit, profile=written(spool.profile))
     content = _content(spool)
-    counts = load_unit(engine, unit, planned.source.contract, content, planned.expected, now, keep=keep)
+    now = run.clock()
+    counts = load_unit(run.engine, unit, planned.source.contract, content, planned.expected, now, keep=keep)
     return UnitOutcome(
         unit.source,
         unit.location,
@@ -129,20 +130,20 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
     return UnitOutcome(unit.source, unit.location, "unchanged", message=f"loaded by run {run_id} meanwhile")
 
 
-def fail_unit(engine: Engine, unit: LoadUnit, error: SourceError, now: datetime) -> UnitOutcome:
+def fail_unit(run: Run, unit: LoadUnit, error: SourceError) -> UnitOutcome:
     """Record that nothing of a unit was loaded, and why; a file that is still being written only waits."""
     outcome = ended_by(unit, error)
     if outcome.state == "waiting":
         log.info("left for the next run: %s", error)
         return outcome
     refused = error if isinstance(error, QuarantineLimitExceeded) else None
-    with transaction(engine) as connection:
+    with transaction(run.engine) as connection:
         ledger.record_attempt(
             connection,
             unit,
             fault=error.fault,
             message=str(error),
-            now=now,
+            now=run.clock(),
             read_rows=refused.read_rows if refused else 0,
             reason_counts=outcome.reason_counts,
             first_bad_rows=refused.first_bad_rows if refused else None,

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 
-from freight.catalog import Catalog, Source
+from freight.catalog import Source
 from freight.drift import read_profile
 from freight.errors import SourceError
 from freight.pipeline.contained import contained
 from freight.pipeline.load import fail_unit
+from freight.pipeline.run import Run
 from freight.pipeline.units import PlannedUnit, SourcePlan, UnitOutcome
 from freight.readers import Connections, Delivery, NewContent, Place, reader_for
 from freight.retry import patiently
@@ -24,41 +25,29 @@ log = logging.getLogger("freight")
 
 
 def plan_source(
-    engine: Engine,
-    catalog: Catalog,
-    source: Source,
-    run_id: RunId,
-    now: datetime,
-    *,
-    connections: Connections,
-    spool: Path,
-    fail: Callable[[Engine, LoadUnit, SourceError, datetime], UnitOutcome] = fail_unit,
+    run: Run, source: Source, fail: Callable[[Run, LoadUnit, SourceError], UnitOutcome] = fail_unit
 ) -> SourcePlan:
-    """Find what a source has, and tell what must be loaded from what ended already.
+    """Find what a source has, and part what must be loaded from what ended already.
 
     Args:
-        engine: of the warehouse.
-        catalog: that the source is of.
-        source: to look at.
-        run_id: of the run that loads.
-        now: the instant of what fails.
-        connections: opens what the source names.
-        spool: folder of the spool files of all runs.
-        fail: tells how what cannot be looked into ends.
+        run: The run that loads it.
+        source: The source to look at.
+        fail: Gives the outcome of a unit that cannot be looked into.
     """
-    place = place_of(source, catalog.folder, connections, now, spool / run_id / f"{source.name}-fetched")
+    now = run.clock()
+    place = place_of(source, run.connections, now, run.spool / run.run_id / f"{source.name}-fetched")
     try:
         with contained(source.reader, source.location):  # somebody may have put a thousand folders into each other
             deliveries = reader_for(source.reader).find(place, source.options)
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
     plan = SourcePlan([], [], [delivery.stored for delivery in deliveries if delivery.stored])
-    last_header = cache(partial(_last_header, engine, source))
+    last_header = cache(partial(_last_header, run.engine, source))
     for delivery in deliveries:
         try:
-            planned = _plan_delivery(engine, source, delivery, run_id, last_header)
+            planned = _plan_delivery(run, source, delivery, last_header)
         except SourceError as error:
-            planned = fail(engine, _unseen(source, delivery, run_id, now), error.at(delivery.path), now)
+            planned = fail(run, _unseen(source, delivery, run.run_id, now), error.at(delivery.path))
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
     return _unless_too_old(source, plan, now)
 
@@ -75,20 +64,19 @@ def _unless_too_old(source: Source, plan: SourcePlan, now: datetime) -> SourcePl
     return SourcePlan([], [UnitOutcome(source.name, source.location, "failed", message=told)])
 
 
-def first_unit(catalog: Catalog, source: Source, now: datetime, connections: Connections, scratch: Path) -> PlannedUnit:
-    """Return the first thing that a source has, as if nothing of it had been loaded.
+def first_unit(source: Source, now: datetime, connections: Connections, scratch: Path) -> PlannedUnit:
+    """Return the first unit of a source, as if nothing of it had been loaded.
 
     Args:
-        catalog: that the source is of.
-        source: to look at.
-        now: the instant of the run.
-        connections: opens what the source names.
-        scratch: folder for what has to be kept until it is read.
+        source: The source to look at.
+        now: The instant of the run.
+        connections: Opens what the source names.
+        scratch: The folder for what has to be kept until it is read.
 
     Raises:
         SourceError: it has nothing, or it cannot be looked into.
     """
-    place = place_of(source, catalog.folder, connections, now, scratch)
+    place = place_of(source, connections, now, scratch)
     deliveries = reader_for(source.reader).find(place, source.options)
     content = patiently(lambda: deliveries[0].changed_since(None)) if deliveries else None
     if content is None:
@@ -96,19 +84,18 @@ def first_unit(catalog: Catalog, source: Source, now: datetime, connections: Con
     return PlannedUnit(source, content, _unit(source, deliveries[0], content, RunId("preview"), None), None)
 
 
-def place_of(source: Source, folder: Path, connections: Connections, now: datetime, scratch: Path) -> Place:
-    """Return where a source is.
+def place_of(source: Source, connections: Connections, now: datetime, scratch: Path) -> Place:
+    """Return the place of a source.
 
     Args:
-        source: to look at.
-        folder: of the catalog.
-        connections: opens what the source names.
-        now: the instant of the run.
-        scratch: folder for what has to be kept until it is loaded.
+        source: The source to look at.
+        connections: Opens what the source names.
+        now: The instant of the run.
+        scratch: The folder for what has to be kept until it is loaded.
     """
     return Place(
         location=source.of_all_days,
-        folder=folder,
+        folder=source.folder,
         contract=source.contract,
         time_zone=source.time_zone,
         connections=connections,
@@ -122,9 +109,9 @@ def place_of(source: Source, folder: Path, connections: Connections, now: dateti
 
 
 def _plan_delivery(
-    engine: Engine, source: Source, delivery: Delivery, run_id: RunId, last_header: Callable[[], tuple[str, ...]]
+    run: Run, source: Source, delivery: Delivery, last_header: Callable[[], tuple[str, ...]]
 ) -> PlannedUnit | UnitOutcome:
-    with reading(engine) as connection:
+    with reading(run.engine) as connection:
         position = ledger.position_of(connection, source.name, delivery.path)
     is_known = position is not None and position.contract_version == source.contract.version
     with contained(source.reader, delivery.path):
@@ -132,8 +119,8 @@ def _plan_delivery(
     if content is None:
         as_of = instant_of(position.origin_us) if position else None
         return UnitOutcome(source.name, delivery.path, "unchanged", message="loaded before", as_of=as_of)
-    unit = _unit(source, delivery, content, run_id, position)
-    with reading(engine) as connection:
+    unit = _unit(source, delivery, content, run.run_id, position)
+    with reading(run.engine) as connection:
         if ledger.is_parked(connection, unit):
             told = f"{delivery.path}: failed before with the same content; `dpa retry` lets it try again"
             return UnitOutcome(source.name, delivery.path, "parked", message=told)

@@ -13,7 +13,7 @@ from freight.catalog import Catalog, Source
 from freight.errors import SourceError
 from freight.pipeline.fallback import load_first_that_serves
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome
-from freight.readers import SourceFile
+from freight.readers import FILES_ONLY, Connections, SourceFile
 from freight.spool import remove_spool
 from freight.types import LoadCounts, RunId
 from freight.warehouse import ledger
@@ -21,6 +21,25 @@ from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.migrate import require_current
 
 log = logging.getLogger("freight")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the steps of one run share.
+
+    Attributes:
+        engine: The engine of the warehouse.
+        run_id: The name of the run.
+        spool: The folder of the spool files of all runs.
+        clock: Tells the time.
+        connections: Opens what the sources name.
+    """
+
+    engine: Engine
+    run_id: RunId
+    spool: Path
+    clock: Callable[[], datetime]
+    connections: Connections = FILES_ONLY
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ class Steps(Protocol):
 
     @property
     def run_id(self) -> RunId:
-        """The number of the run."""
+        """The name of the run."""
 
     def begin(self, started_by: str) -> None:
         """Check that the catalog fits the warehouse, and note the run."""
@@ -155,26 +174,24 @@ def _load_unit(steps: Steps, planned: PlannedUnit) -> UnitOutcome:
         return steps.fail(planned, error.at(planned.unit.location))
 
 
-def begin_run(engine: Engine, catalog: Catalog, run_id: RunId, started_by: str, now: datetime) -> None:
+def begin_run(run: Run, catalog: Catalog, started_by: str) -> None:
     """Check that this catalog may load into this warehouse, and note the run.
 
     Raises:
         ConfigurationError: another schema version, or simulated data would mix with real data.
     """
-    require_current(engine)
-    with transaction(engine) as connection:
+    require_current(run.engine)
+    with transaction(run.engine) as connection:
         ledger.refuse_to_mix(connection, simulated=catalog.simulated)
-        ledger.start_run(connection, run_id, started_by, now)
-    log.info("run %s started by %s, sources: %s", run_id, started_by, ", ".join(s.name for s in catalog.sources))
+        ledger.start_run(connection, run.run_id, started_by, run.clock())
+    log.info("run %s started by %s, sources: %s", run.run_id, started_by, ", ".join(s.name for s in catalog.sources))
 
 
-def finish_run(engine: Engine, report: RunReport, now: datetime, spool: Path) -> None:
+def finish_run(run: Run, report: RunReport) -> None:
     """Note how the run ended, and drop its spool files unless something failed: they show what was read."""
     outcome = "failed" if report.failures else "completed"
-    with transaction(engine) as connection:
-        ledger.end_run(connection, report.run_id, outcome, now)
-    log.info(
-        "run %s %s: %s, %d daily statistics changed", report.run_id, outcome, report.counts(), report.changed_stats
-    )
+    with transaction(run.engine) as connection:
+        ledger.end_run(connection, run.run_id, outcome, run.clock())
+    log.info("run %s %s: %s, %d daily statistics changed", run.run_id, outcome, report.counts(), report.changed_stats)
     if not report.failures:
-        remove_spool(spool / report.run_id)
+        remove_spool(run.spool / run.run_id)

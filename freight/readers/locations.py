@@ -145,6 +145,24 @@ class SourceFile:
             self.filesystem.mv(self.address, target, etag=self.etag)
             self._put_back_if_changed(target)
 
+    def lies_in(self, folder: str, name: str, base: Path) -> bool:
+        """Return whether something lies where `move_to` would put the file.
+
+        Raises:
+            SourceError: The folder cannot be looked at.
+        """
+        with named_faults(self.path):
+            return bool(self.filesystem.exists(f"{_address(self.filesystem, folder, base)}/{name}"))
+
+    @property
+    def is_link(self) -> bool:
+        """Whether the file is a link to another one."""
+        return isinstance(self.filesystem, LocalFileSystem) and os.path.islink(self.address)  # noqa: PTH114
+
+    def real_address(self) -> str:
+        """Return the address of the bytes; that of a link is the one of the file to which it leads."""
+        return os.path.realpath(self.address) if isinstance(self.filesystem, LocalFileSystem) else self.address
+
     def _put_back_if_changed(self, target: str) -> None:
         """Undo the move of a file that somebody has replaced at the last moment; a store with ETags has refused it."""
         if self.etag or _version(self.filesystem.info(target)) == (self.size_bytes, self.modified_us):

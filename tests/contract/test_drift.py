@@ -343,7 +343,7 @@ def test_a_check_tells_what_drifted_and_keeps_nothing(corridor: Corridor) -> Non
     write(corridor, 2, rows_of(usual_volumes(100)))
     write(corridor, 3, rows_of([1, 2, 3, 4, 5]), RENAMED)
     catalog = corridor.catalog
-    checks = check_source(corridor.engine, catalog, catalog.only(["erp"]).sources[0], NOW)
+    checks = check_source(corridor.engine, catalog.only(["erp"]).sources[0], NOW)
     told = [check.outcome for check in checks]
     assert [outcome.state for outcome in told] == ["unchanged", "loaded", "failed"]
     assert "100 times as large" in told[1].drift

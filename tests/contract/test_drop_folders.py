@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from blocks.blob_drop import BlobDrop
 from freight.care.reconcile import reconcile
 from freight.errors import ConfigurationError
-from freight.pipeline import RunReport
+from freight.pipeline import RunReport, UnitOutcome, archive_loaded, steps
 from freight.readers import SourceFile, zip_members
 from freight.readers.packed import HARMLESS_BYTES
 from freight.types import LoadCounts
@@ -474,9 +474,31 @@ def test_a_link_to_a_file_that_was_archived_before_it_is_no_fault(corridor: Corr
     drop(corridor, archive="done")
     corridor.write("drop/2026-02-01.csv", rows(1))
     (corridor.folder / "drop" / "latest.csv").symlink_to("2026-02-01.csv")
+    (corridor.folder / "drop" / "0-first-by-name.csv").symlink_to("2026-02-01.csv")
     report = corridor.load()
-    assert [outcome.unarchived for outcome in report.outcomes if outcome.source == "drop"] == ["", ""]
+    assert [outcome.unarchived for outcome in report.outcomes if outcome.source == "drop"] == ["", "", ""]
     assert names(files_in(corridor.folder / "done")) == ["2026-02-01.csv"]
+
+
+def test_a_file_that_is_gone_before_it_is_archived_is_named(
+    corridor: Corridor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(corridor, archive="done")
+    for number in (1, 2):
+        corridor.write(f"drop/{number}.csv", rows(number))
+    honest = archive_loaded
+
+    def archive_what_is_left(*arguments: Any) -> list[UnitOutcome]:
+        (corridor.folder / "drop" / "1.csv").unlink(missing_ok=True)
+        honest(*arguments)
+        return honest(*arguments)  # as if the first try had broken off at its end
+
+    monkeypatch.setattr(steps, "archive_loaded", archive_what_is_left)
+    gone, moved = corridor.load().outcomes
+    assert (gone.state, moved.state) == ("loaded", "loaded")
+    assert gone.unarchived.startswith("drop/1.csv: somebody has removed the file since it was loaded")
+    assert moved.unarchived == ""
+    assert names(files_in(corridor.folder / "done")) == ["2.csv"]
 
 
 def test_a_later_file_of_the_same_name_takes_nobodys_place(corridor: Corridor, place: Place) -> None:

@@ -109,7 +109,7 @@ def planned(folder: Path, lines: bytes, limit: float) -> PlannedUnit:
     source = {"name": "s", "dataset": "transactions", "reader": "csv", "location": "a.csv", "quarantine_limit": limit}
     (folder / "catalog.yaml").write_text(yaml.safe_dump({"sources": [source]}))
     catalog = read_catalog(folder / "catalog.yaml")
-    return first_unit(catalog, catalog.sources[0], NOW, FILES_ONLY, folder)
+    return first_unit(catalog.sources[0], NOW, FILES_ONLY, folder)
 
 
 GOOD = [b"a,,,,\n", b"TRX-1,MCH-001,2026-02-01 10:00:00,30,OK\n"]  # the shortest that is none of the blank ones

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL
 
 from freight.care.reconcile import reconcile
 from freight.catalog import read_catalog
-from freight.pipeline import CoreSteps, run_catalog
+from freight.pipeline import CoreSteps, Run, run_catalog
 from freight.types import RunId
 from freight.warehouse.connect import Engine, reading
 from tests.conftest import Measured, WarehouseUnderTest
@@ -47,8 +47,8 @@ def start_flow(tmp_path: Path, warehouse: WarehouseUnderTest, landing: Path) -> 
 def clean(tmp_path: Path, warehouse: WarehouseUnderTest, landing: Path) -> Content:
     """What an undisturbed load gives, without Prefect; the warehouse is empty again."""
     catalog, spool = read_catalog(landing / "catalog.yaml"), tmp_path / "spool"
-    steps = CoreSteps(warehouse.engine, catalog, RunId("clean"), spool, clock=lambda: datetime.now(UTC))
-    report = run_catalog(steps, "tester@here")
+    run = Run(warehouse.engine, RunId("clean"), spool, clock=lambda: datetime.now(UTC))
+    report = run_catalog(CoreSteps(run, catalog), "tester@here")
     assert [outcome.state for outcome in report.outcomes] == ["loaded"] * SIMULATED_FILES
     content = content_of(warehouse.engine)
     empty(warehouse.engine)

@@ -162,12 +162,12 @@ def test_columns_that_changed_are_shown_with_the_remedy(corridor: Corridor) -> N
 
 STEPS: dict[str, Callable[..., str]] = {
     "begin_run": lambda *_: "",
-    "plan_source": lambda _, __, source, *___: source.name,
+    "plan_source": lambda _, source: source.name,
     "extract_unit": lambda planned, *_: planned.unit.location,
     "transform_unit": lambda planned, *_: planned.unit.location,
-    "load_conformed": lambda _, planned, *__: planned.unit.location,
-    "fail_unit": lambda _, unit, *__: unit.location,
-    "archive_loaded": lambda _, source, *__: source.name,
+    "load_conformed": lambda _, planned, __: planned.unit.location,
+    "fail_unit": lambda _, unit, __: unit.location,
+    "archive_loaded": lambda source, *_: source.name,
     "finish_run": lambda *_: "",
 }
 

@@ -16,7 +16,7 @@ from freight import retry
 from freight.care.reconcile import reconcile
 from freight.catalog import read_catalog
 from freight.errors import ConfigurationError, TransientError
-from freight.pipeline import CoreSteps, RunReport, run_catalog
+from freight.pipeline import CoreSteps, Run, RunReport, run_catalog
 from freight.types import LoadCounts, RunId
 from freight.warehouse import bulk
 from freight.warehouse.connect import Engine, open_engine, transaction
@@ -50,7 +50,7 @@ def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(engine: Engine, folder: Path, run_id: str) -> RunReport:
     catalog = read_catalog(folder / "catalog.yaml")
-    return run_catalog(CoreSteps(engine, catalog, RunId(run_id), folder / "spool", lambda: NOW), "tester@here")
+    return run_catalog(CoreSteps(Run(engine, RunId(run_id), folder / "spool", lambda: NOW), catalog), "tester@here")
 
 
 def kill_again_and_again(warehouse: WarehouseUnderTest, landing: Path, kills: int) -> str:

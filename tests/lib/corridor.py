@@ -13,7 +13,7 @@ import yaml
 
 from freight.catalog import Catalog, read_catalog
 from freight.contracts import contract_for
-from freight.pipeline import CoreSteps, RunReport, run_catalog
+from freight.pipeline import CoreSteps, Run, RunReport, run_catalog
 from freight.readers import FILES_ONLY, Connections
 from freight.simulator import fill_landing
 from freight.types import RunId
@@ -80,8 +80,8 @@ class Corridor:
     def load(self) -> RunReport:
         """Run the nightly load without Prefect."""
         run_id, spool = RunId(f"run-{next(_run_numbers)}"), self.folder / "spool"
-        steps = CoreSteps(self.engine, self.catalog, run_id, spool, lambda: self.now, self.connections)
-        return run_catalog(steps, "tester@here")
+        run = Run(self.engine, run_id, spool, lambda: self.now, self.connections)
+        return run_catalog(CoreSteps(run, self.catalog), "tester@here")
 
     def stored(self, dataset: str) -> list[dict[str, Any]]:
         """Return the rows of a dataset, with what its sources deliver, as values of Python."""

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from freight import retry
 from freight.catalog import read_catalog
 from freight.errors import TransientError
-from freight.pipeline import CoreSteps, run_catalog
+from freight.pipeline import CoreSteps, Run, run_catalog
 from freight.settings import PROJECT_ROOT
 from freight.types import RunId
 from freight.warehouse.connect import Engine, open_engine, reading
@@ -196,7 +196,8 @@ def _load(url: str, folder: str, run_id: str, when: str = "", number: str = "0")
     connections = kept_connections(Path(folder))
     print(STARTED, flush=True)
     try:
-        run_catalog(CoreSteps(engine, catalog, RunId(run_id), spool, lambda: NOW, connections), "victim@here")
+        run = Run(engine, RunId(run_id), spool, lambda: NOW, connections)
+        run_catalog(CoreSteps(run, catalog), "victim@here")
     except TransientError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(EX_TEMPFAIL)

@@ -18,7 +18,7 @@ from freight.demo import session
 from freight.demo.broker import delete_demo_data, demo_broker
 from freight.demo.session import Wishes, stream_demo
 from freight.errors import ConfigurationError
-from freight.pipeline import CoreSteps, run_catalog
+from freight.pipeline import CoreSteps, Run, run_catalog
 from freight.settings import PROJECT_ROOT, Settings
 from freight.types import RunId
 from freight.warehouse.connect import open_engine
@@ -73,7 +73,7 @@ def test_a_warehouse_of_real_data_is_refused(settings: Settings) -> None:
     engine = open_engine(settings.warehouse_url)
     migrate(engine)
     catalog = read_catalog(real_catalog(settings.home))
-    run_catalog(CoreSteps(engine, catalog, RunId("r"), settings.spool, lambda: NOW), "tester@here")
+    run_catalog(CoreSteps(Run(engine, RunId("r"), settings.spool, lambda: NOW), catalog), "tester@here")
     with pytest.raises(ConfigurationError, match="holds real data"):
         run(settings)
 
