@@ -1,21 +1,25 @@
-"""Transforms: conformed frame in, conformed frame with derived columns out; pure, one module per dataset.
+"""Transforms: conformed frame in, conformed frame with derived columns out; pure.
 
-A dataset without a module here has no derived columns.
+They are found by their module: one that is named after a dataset has a `derive`. A dataset without one has no derived
+columns.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import polars as pl
 
-from freight.contracts import Contract
-from freight.transforms import transactions
+from freight.contracts import Contract, by_dataset
 
-DERIVE: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
-    "transactions": transactions.derive,
-}
+
+@cache
+def transforms() -> dict[str, Callable[[pl.DataFrame], pl.DataFrame]]:
+    """Return every transform by dataset slug."""
+    return by_dataset(__name__, "derive")
 
 
 def derive(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Add the columns that follow from the row alone, and `is_late` to events; only a stream can set it to true."""
-    derived = DERIVE[contract.dataset](frame) if contract.dataset in DERIVE else frame
+    transform = transforms().get(contract.dataset)
+    derived = transform(frame) if transform else frame
     return derived.with_columns(is_late=pl.lit(value=False)) if contract.event_time else derived
