@@ -1,6 +1,6 @@
 """Schema drift: how what comes differs from the contract and from what came lately; found before anything is loaded."""
 
-from freight.drift.columns import Sample, describe_drift
+from freight.drift.columns import FirstRows, describe_drift
 from freight.drift.jumps import FROM_ROWS, LATELY_UNITS, jumps
 from freight.drift.profile import Profile, Profiler, read_profile, written
 from freight.drift.retyped import expectation, retyped_column
@@ -8,9 +8,9 @@ from freight.drift.retyped import expectation, retyped_column
 __all__ = [
     "FROM_ROWS",
     "LATELY_UNITS",
+    "FirstRows",
     "Profile",
     "Profiler",
-    "Sample",
     "describe_drift",
     "expectation",
     "jumps",

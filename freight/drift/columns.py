@@ -30,7 +30,7 @@ FITS, CONTRADICTS = 0.9, 0.5  # share of values that keep a contract
 
 
 @dataclass(frozen=True)
-class Sample:
+class FirstRows:
     """The first rows of what drifted.
 
     Attributes:
@@ -55,7 +55,7 @@ class _Rename:
 
 
 def describe_drift(
-    match: HeaderMatch, passed_over: Sequence[str], sample: Sample, last: Sequence[str], command: str
+    match: HeaderMatch, passed_over: Sequence[str], sample: FirstRows, last: Sequence[str], command: str
 ) -> SourceError:
     """Say how a header differs from its contract, and what to do.
 
@@ -117,7 +117,7 @@ def _module(contract: Contract) -> str:
     return f"freight/contracts/{contract.dataset}.py"
 
 
-def _renames(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> list[_Rename]:
+def _renames(match: HeaderMatch, passed_over: Sequence[str], sample: FirstRows) -> list[_Rename]:
     """Return the most likely new header of each column that is not there, the most likely one first."""
     if not any(match.columns) or len(match.unknown) > GUESSED_CELLS:
         return []  # this is no header at all, or of another table
@@ -129,7 +129,7 @@ def _renames(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> 
     return renames
 
 
-def _by_name(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> Iterator[_Rename]:
+def _by_name(match: HeaderMatch, passed_over: Sequence[str], sample: FirstRows) -> Iterator[_Rename]:
     """Give cells that read like a column, unless their values contradict it."""
     cells = [(match.header[position], _texts(sample, position)) for position in match.unknown]
     for cell, texts in [*cells, *((cell, None) for cell in passed_over[:GUESSED_CELLS])]:
@@ -140,7 +140,7 @@ def _by_name(match: HeaderMatch, passed_over: Sequence[str], sample: Sample) -> 
                 yield _Rename(cell, column.name, "its name", 1 + alike)
 
 
-def _by_values(match: HeaderMatch, sample: Sample) -> Iterator[_Rename]:
+def _by_values(match: HeaderMatch, sample: FirstRows) -> Iterator[_Rename]:
     """Give cells whose values fit one column that is not there, if no other cell's do."""
     fits = [
         (position, column)
@@ -153,12 +153,12 @@ def _by_values(match: HeaderMatch, sample: Sample) -> Iterator[_Rename]:
             yield _Rename(match.header[position], column.name, "its values", 1)
 
 
-def _texts(sample: Sample, position: int) -> pl.Series | None:
+def _texts(sample: FirstRows, position: int) -> pl.Series | None:
     name = str(position)
     return sample.rows[name] if name in sample.rows.columns else None
 
 
-def _fitting(texts: pl.Series | None, column: Column, sample: Sample) -> float | None:
+def _fitting(texts: pl.Series | None, column: Column, sample: FirstRows) -> float | None:
     """Return the share of values that keep the contract of a column; None if that says nothing."""
     takes_any_text = not any(rule.is_misfit for rule in cell_rules(column))
     if texts is None or takes_any_text:

@@ -30,7 +30,7 @@ REMEDIES: dict[SourceFault, str] = {
 }
 
 
-class Table(NamedTuple):
+class AccessTable(NamedTuple):
     """A table of an Access file; `columns` is None if it cannot be opened."""
 
     name: str
@@ -54,7 +54,7 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     with _program(path, wishes["java"], wishes["class_path"]) as program:
         assert program.stdin is not None
         assert program.stdout is not None
-        tables = [Table(*found) for found in _line(program)]
+        tables = [AccessTable(*found) for found in _line(program)]
         table = best_table(tables, wishes)
         program.stdin.write(f"{table.name}\n".encode())
         program.stdin.flush()
@@ -81,7 +81,7 @@ def refuse_other_kinds(path: Path) -> None:
         )
 
 
-def best_table(tables: Sequence[Table], wishes: Mapping[str, Any]) -> Table:
+def best_table(tables: Sequence[AccessTable], wishes: Mapping[str, Any]) -> AccessTable:
     """Return the named table, else the one with the most known columns; of equals the first.
 
     Raises:
@@ -108,7 +108,7 @@ def best_table(tables: Sequence[Table], wishes: Mapping[str, Any]) -> Table:
     return table
 
 
-def _no_table(tables: Sequence[Table]) -> SourceError:
+def _no_table(tables: Sequence[AccessTable]) -> SourceError:
     if any(table.is_link for table in tables):
         return _only_a_link(listed([table.name for table in tables]))
     return SourceError("empty", "the database has no table that can be opened", remedy="deliver the database with it")

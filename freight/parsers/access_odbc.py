@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from freight.errors import SourceError
-from freight.parsers.access import REMEDIES, Table, best_table, refuse_other_kinds, send_row
+from freight.parsers.access import REMEDIES, AccessTable, best_table, refuse_other_kinds, send_row
 from freight.parsers.output import Output
 
 DRIVER = "Microsoft Access Driver (*.mdb, *.accdb)"
@@ -64,13 +64,13 @@ def _not_here(reason: str) -> SourceError:
     )
 
 
-def _tables(cursor: Any) -> Iterator[Table]:
+def _tables(cursor: Any) -> Iterator[AccessTable]:
     found = [(row.table_name, row.table_type) for row in cursor.tables().fetchall()]
     for name, kind in found:
         if kind in ("LINK", "SYNONYM", "PASS-THROUGH"):
-            yield Table(name, is_link=True, columns=None)
+            yield AccessTable(name, is_link=True, columns=None)
         elif kind == "TABLE":
-            yield Table(name, is_link=False, columns=_columns(cursor, name))
+            yield AccessTable(name, is_link=False, columns=_columns(cursor, name))
 
 
 def _columns(cursor: Any, table: str) -> Sequence[str]:

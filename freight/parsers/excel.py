@@ -18,7 +18,7 @@ HEADER_SEARCH_ROWS = 30
 LONGEST_HEADER_CHARS = 1_000  # no contract has a longer one
 
 
-class Table(NamedTuple):
+class SheetTable(NamedTuple):
     """The place of the rows: the sheet, the row of the header, and its cells by column; columns count from 1."""
 
     sheet: str
@@ -45,11 +45,11 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         _send(workbook.rows(table.sheet), table, output)
 
 
-def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> Table:
+def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> SheetTable:
     """Return the table whose header has the most known cells; of equals the first; if none is known, the widest row."""
     known = set(wishes["headers"])
     found = [
-        Table(sheet, row.number, row.texts)
+        SheetTable(sheet, row.number, row.texts)
         for sheet in _sheets(workbook, wishes["sheet"])
         for row in _header_candidates(workbook.rows(sheet), wishes["header_row"])
     ]
@@ -58,7 +58,7 @@ def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> Table:
     return max(found, key=lambda table: _fit(table, known))
 
 
-def _fit(table: Table, known: set[str]) -> tuple[int, int]:
+def _fit(table: SheetTable, known: set[str]) -> tuple[int, int]:
     """Return the number of known cells in a header, and as a tie-breaker its width if none is known."""
     hits = sum(len(text) <= LONGEST_HEADER_CHARS and normalise(text) in known for text in table.header.values())
     return hits, 0 if hits else len(table.header)
@@ -96,7 +96,7 @@ def _nothing_there(header_row: int | None) -> SourceError:
     )
 
 
-def _send(rows: Iterator[Row], table: Table, output: Output) -> None:
+def _send(rows: Iterator[Row], table: SheetTable, output: Output) -> None:
     for row in rows:
         if row.number <= table.header_row:
             continue

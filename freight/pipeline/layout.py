@@ -7,7 +7,7 @@ from itertools import chain
 import polars as pl
 
 from freight.contracts.headers import HeaderMatch, listed, match_header
-from freight.drift import Sample, describe_drift
+from freight.drift import FirstRows, describe_drift
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.numbers import Reading, likely_reading
@@ -67,7 +67,7 @@ def lay_out(planned: PlannedUnit, table: RawTable) -> tuple[RawTable, Layout]:
     is_set_aside = match.contract.drift == "quarantine" and _keeps_all(match, table)
     rows = first.rows if first else pl.DataFrame()
     numbers = Reading(table.decimal) if table.decimal else likely_reading(rows)
-    sample = Sample(rows, Locale(numbers, planned.source.time_zone), planned.unit.as_of)
+    sample = FirstRows(rows, Locale(numbers, planned.source.time_zone), planned.unit.as_of)
     command = "dpa replay" if is_set_aside else "dpa retry"
     drift = describe_drift(match, table.passed_over, sample, planned.last_header, command)
     again = replace(table, batches=chain([first] if first else [], table.batches))

@@ -19,7 +19,7 @@ from freight.frames import ROW_NUMBER, each_bad_row
 from freight.pipeline.archive import name_of_version
 from freight.quarantine.book import AUTHOR, KEY, cells_of, key_of
 from freight.quarantine.given_back import GivenBack, read_given_back
-from freight.quarantine.replay import Returned, Returning, kind_of, load_back, unit_of
+from freight.quarantine.replay import Returned, Returning, load_back, locale_of, unit_of
 from freight.quarantine.words import FAULTS, SHOWN_CHARS, broken_rules_of, in_words, shown_value
 from freight.readers import SourceFile
 from freight.reports.cells import shown, visible
@@ -100,21 +100,21 @@ def import_corrections(engine: Engine, catalog: Catalog, file: SourceFile, by: I
     for batch_id, corrected in found.by_batch.items():
         with reading(engine) as connection:
             delivery = file_of(connection, batch_id)
-        kind = kind_of(delivery, known)
-        if kind is None:
+        locale, contract = locale_of(delivery, known), contract_for(delivery.dataset)
+        if locale is None:
             problems += [f"{one.place}: the catalog has no source {delivery.source!r} any more" for one in corrected]
             continue
         returning = Returning(
-            kind,
+            locale,
             delivery,
             [one.row for one in corrected],
-            _text_rows(corrected, kind.contract),
-            unit_of(delivery, kind.contract, by.run_id, "import"),
+            _text_rows(corrected, contract),
+            unit_of(delivery, by.run_id, "import"),
             [change for one in corrected for change in one.corrections(by, file.name, workbook_hash)],
         )
         returned = load_back(engine, returning, by.clock())
         counts += returned.counts
-        problems += _problems(corrected, kind.contract, returned)
+        problems += _problems(corrected, contract, returned)
     return ImportOutcome(file.name, counts, found.untouched, found.loaded_before, tuple(problems))
 
 

@@ -64,36 +64,29 @@ def replay(
         is_known = source is None or source in known or has_loaded(connection, source)
     if not is_known:
         raise ConfigurationError(f"nothing was loaded from {source!r}, and the catalog has only {', '.join(known)}")
-    found = [(file, kind_of(file, known)) for file in files]
-    return [_replay_file(engine, kind, file, run_id, clock()) for file, kind in found if kind]
+    found = [(file, locale_of(file, known)) for file in files]
+    return [_replay_file(engine, locale, file, run_id, clock()) for file, locale in found if locale]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How the rows of a file or of a stream are read again."""
-
-    contract: Contract
-    zone: str
-
-
-def kind_of(file: QuarantinedFile, known: Mapping[str, Source]) -> Kind | None:
-    """Return how the rows of a file are read; None if the catalog has its source no more.
+def locale_of(file: QuarantinedFile, known: Mapping[str, Source]) -> Locale | None:
+    """Return how the rows of a file write numbers and times; None if its source has left the catalog.
 
     Args:
-        file: or a batch of a stream.
-        known: sources of the catalog by name.
+        file: The file, or the batch of a stream.
+        known: The sources of the catalog by name.
     """
+    numbers = Reading.of(file.decimal_mark)
     if file.is_stream:
-        return Kind(contract_for(file.dataset), LOCAL_ZONE)
+        return Locale(numbers, LOCAL_ZONE)
     entry = known.get(file.source)
-    return Kind(entry.contract, entry.time_zone) if entry else None
+    return Locale(numbers, entry.time_zone) if entry else None
 
 
-def _replay_file(engine: Engine, kind: Kind, file: QuarantinedFile, run_id: RunId, now: datetime) -> ReplayOutcome:
-    counts, seen = LoadCounts(), 0
+def _replay_file(engine: Engine, locale: Locale, file: QuarantinedFile, run_id: RunId, now: datetime) -> ReplayOutcome:
+    counts, seen, contract = LoadCounts(), 0, contract_for(file.dataset)
     for rows in _slices(engine, file):
-        text = _decoded(rows, kind.contract) if file.is_stream else _text_rows(rows, kind.contract)
-        returning = Returning(kind, file, rows, text, unit_of(file, kind.contract, run_id, "replay"))
+        text = _decoded(rows, contract) if file.is_stream else _text_rows(rows, contract)
+        returning = Returning(locale, file, rows, text, unit_of(file, run_id, "replay"))
         counts += load_back(engine, returning, now).counts
         seen += len(rows)
     return ReplayOutcome(file.source, file.location, counts, seen - counts.read)
@@ -116,15 +109,15 @@ class Returning:
     """Rows of one file on their way back from quarantine.
 
     Attributes:
-        kind: how they are read.
-        file: that they are of.
-        rows: as they were delivered.
+        locale: The way in which they write numbers and times.
+        file: The file of the rows.
+        rows: The rows as they were delivered.
         text: `row_number` and columns of the contract, as they are to be loaded.
-        unit: as which they are loaded.
-        corrections: what a person has changed in them.
+        unit: The unit that loads them.
+        corrections: The cells that a person has changed.
     """
 
-    kind: Kind
+    locale: Locale
     file: QuarantinedFile
     rows: Sequence[QuarantinedRow]
     text: pl.DataFrame
@@ -159,9 +152,9 @@ def load_back(engine: Engine, returning: Returning, now: datetime) -> Returned:
     Raises:
         PositionFenced: somebody else has loaded one of them; nothing was written.
     """
-    file, contract = returning.file, returning.kind.contract
-    locale = Locale(Reading.of(file.decimal_mark), returning.kind.zone)
-    halves = split(returning.text, contract, locale, now)
+    file = returning.file
+    contract = contract_for(file.dataset)
+    halves = split(returning.text, contract, returning.locale, now)
     valid, bad_rows = halves.valid, halves.quarantined
     if valid.is_empty():
         return Returned(LoadCounts(), bad_rows)
@@ -205,8 +198,8 @@ def _decoded(rows: Sequence[QuarantinedRow], contract: Contract) -> pl.DataFrame
     return decoded.with_columns(pl.col(ROW_NUMBER).replace_strict(offsets, return_dtype=pl.Int64))
 
 
-def unit_of(file: QuarantinedFile, contract: Contract, run_id: RunId, cause: Cause) -> LoadUnit:
-    """Return as what rows of a file are loaded after all: with the place and the origin that they always had."""
+def unit_of(file: QuarantinedFile, run_id: RunId, cause: Cause) -> LoadUnit:
+    """Return the unit that loads rows of a file after all, with the location and the origin that they always had."""
     return LoadUnit(
         run_id=run_id,
         source=file.source,
@@ -214,7 +207,7 @@ def unit_of(file: QuarantinedFile, contract: Contract, run_id: RunId, cause: Cau
         location=file.location,
         fingerprint=Fingerprint(file.content_id, file.size_bytes),
         as_of=file.as_of,
-        contract_version=contract.version,
+        contract_version=contract_for(file.dataset).version,
         simulated=file.simulated,
         cause=cause,
     )

@@ -75,7 +75,7 @@ def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any], star
     return RawTable(header, reading.batches(len(header)))
 
 
-class Patience:
+class ParserTime:
     """How long a parser may take: a while for each answer, and in all as long as a slow one for what it has read.
 
     So a small file that makes its parser go round in circles is given up soon, and a large one gets the time it needs.
@@ -121,7 +121,7 @@ class _Reading:
         self._at_the_end.callback(shutil.rmtree, self._folder, ignore_errors=True)
         path = _on_this_machine(file, self._folder).absolute()
         size_bytes = min(path.stat().st_size, file.fair_bytes)
-        self._patience = Patience(size_bytes)
+        self._parser_time = ParserTime(size_bytes)
         self._output_limit_bytes = OUTPUT_FROM_BYTES + OUTPUT_PER_BYTE * size_bytes
         self._worker = _start(self._folder)
         self._at_the_end.callback(_end, self._worker)
@@ -164,14 +164,14 @@ class _Reading:
     def _wait(self) -> Frame:
         assert self._worker.stdout is not None
         started = time.monotonic()
-        alarm = Timer(self._patience.left_s, _give_up, [self._worker, self._gave_up])
+        alarm = Timer(self._parser_time.left_s, _give_up, [self._worker, self._gave_up])
         alarm.start()
         try:
             frame = read_frame(self._worker.stdout)
         finally:
             alarm.cancel()
         read_bytes = _progress(frame) if frame and frame.kind == "progress" else 0
-        self._patience.note(time.monotonic() - started, read_bytes)
+        self._parser_time.note(time.monotonic() - started, read_bytes)
         if frame is None:
             raise self._no_answer()
         return frame

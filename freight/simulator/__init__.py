@@ -18,7 +18,7 @@ from freight.simulator.stream import (
     transaction_messages,
 )
 from freight.simulator.terminal_events import EVENT_SCHEMA
-from freight.simulator.writers import COMMA, FRENCH, Dialect, write_csv, write_erp_excel, write_json
+from freight.simulator.writers import COMMA, FRENCH, CsvStyle, write_csv, write_erp_excel, write_json
 
 __all__ = [
     "COMMA",
@@ -33,7 +33,7 @@ __all__ = [
     "TERMINALS",
     "TRANSACTION_SCHEMA",
     "Corridor",
-    "Dialect",
+    "CsvStyle",
     "Fault",
     "LandingSummary",
     "Machine",

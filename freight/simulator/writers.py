@@ -33,7 +33,7 @@ _MODIFIED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*")
 
 
 @dataclass(frozen=True)
-class Dialect:
+class CsvStyle:
     """How a system writes its CSV files.
 
     Attributes:
@@ -53,8 +53,8 @@ class Dialect:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-COMMA = Dialect()
-FRENCH = Dialect(
+COMMA = CsvStyle()
+FRENCH = CsvStyle(
     encoding="cp1252",
     separator=";",
     line_end="\r\n",
@@ -70,24 +70,24 @@ FRENCH = Dialect(
 )
 
 
-def write_csv(frames: pl.DataFrame | Iterable[pl.DataFrame], path: Path, dialect: Dialect = COMMA) -> int:
+def write_csv(frames: pl.DataFrame | Iterable[pl.DataFrame], path: Path, style: CsvStyle = COMMA) -> int:
     """Write frames of equal columns below one header.
 
     Args:
         frames: one frame, or several that need not be in memory together.
         path: file to make or to replace.
-        dialect: how to write it.
+        style: how to write it.
 
     Returns:
         Number of data rows written.
 
     Raises:
-        UnicodeEncodeError: the dialect's encoding lacks a character; the file stays as it was.
+        UnicodeEncodeError: the style's encoding lacks a character; the file stays as it was.
     """
     rows = 0
     with _appearing_whole(path) as file:
         for index, frame in enumerate([frames] if isinstance(frames, pl.DataFrame) else frames):
-            _write_chunk(_in_dialect(frame, dialect), file, dialect, include_header=index == 0)
+            _write_chunk(_in_style(frame, style), file, style, include_header=index == 0)
             rows += frame.height
     return rows
 
@@ -142,24 +142,22 @@ def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
         unfinished.unlink(missing_ok=True)
 
 
-def _in_dialect(frame: pl.DataFrame, dialect: Dialect) -> pl.DataFrame:
-    if dialect.decimal_comma and "volume_transferred" in frame.columns:
+def _in_style(frame: pl.DataFrame, style: CsvStyle) -> pl.DataFrame:
+    if style.decimal_comma and "volume_transferred" in frame.columns:
         volume = pl.col("volume_transferred").cast(pl.String)
         frame = frame.with_columns(volume.str.replace(".", ",", literal=True))
-    if dialect.french_dates and "date" in frame.columns:
+    if style.french_dates and "date" in frame.columns:
         # By text, not by parsing: an impossible date has to arrive in the file, too.
         frame = frame.with_columns(pl.col("date").str.replace(r"^(\d{4})-(\d{2})-(\d{2})", "$3/$2/$1"))
-    return frame.rename(dialect.headers, strict=False)
+    return frame.rename(style.headers, strict=False)
 
 
-def _write_chunk(frame: pl.DataFrame, file: BinaryIO, dialect: Dialect, *, include_header: bool) -> None:
-    if codecs.lookup(dialect.encoding).name == "utf-8":
-        frame.write_csv(
-            file, include_header=include_header, separator=dialect.separator, line_terminator=dialect.line_end
-        )
+def _write_chunk(frame: pl.DataFrame, file: BinaryIO, style: CsvStyle, *, include_header: bool) -> None:
+    if codecs.lookup(style.encoding).name == "utf-8":
+        frame.write_csv(file, include_header=include_header, separator=style.separator, line_terminator=style.line_end)
         return
-    text = frame.write_csv(include_header=include_header, separator=dialect.separator, line_terminator=dialect.line_end)
-    file.write(text.encode(dialect.encoding))
+    text = frame.write_csv(include_header=include_header, separator=style.separator, line_terminator=style.line_end)
+    file.write(text.encode(style.encoding))
 
 
 def _write_title(sheet: Worksheet, day: date) -> None:

@@ -15,7 +15,7 @@ FRAME_ROWS = 50_000
 
 
 @dataclass(frozen=True)
-class Finding:
+class Discrepancy:
     """One thing that does not hold."""
 
     check: str
@@ -27,7 +27,7 @@ class Finding:
         return f"{self.check}: {self.subject}: expected {self.expected}, found {self.found}"
 
 
-def check_ledger(connection: sa.Connection) -> list[Finding]:
+def check_ledger(connection: sa.Connection) -> list[Discrepancy]:
     """Return what does not hold between ledger, tables, positions and statistics; an empty list is the proof."""
     return [
         *_unbalanced_batches(connection),
@@ -63,16 +63,16 @@ def _polars_type(contract: Contract, name: str) -> pl.DataType:
     return kinds[dtypes.get(name, "integer")]
 
 
-def _unbalanced_batches(connection: sa.Connection) -> list[Finding]:
+def _unbalanced_batches(connection: sa.Connection) -> list[Discrepancy]:
     outcome = "inserted + updated + unchanged + superseded + quarantined"
     query = f"SELECT batch_id, source, location, read_rows, {outcome} FROM batches WHERE read_rows <> {outcome}"
     return [
-        Finding("a batch accounts for every row read", f"batch {batch} ({source} {location})", read, accounted)
+        Discrepancy("a batch accounts for every row read", f"batch {batch} ({source} {location})", read, accounted)
         for batch, source, location, read, accounted in connection.execute(sa.text(query))
     ]
 
 
-def _row_totals(connection: sa.Connection) -> list[Finding]:
+def _row_totals(connection: sa.Connection) -> list[Discrepancy]:
     """Inserted rows of all causes, carried totals of purged batches included, less purged rows, are in the table."""
     findings = []
     for contract in contracts().values():
@@ -85,11 +85,11 @@ def _row_totals(connection: sa.Connection) -> list[Finding]:
             table=contract.table,
         )
         if found != inserted - purged:
-            findings.append(Finding("inserted rows are in the table", contract.table, inserted - purged, found))
+            findings.append(Discrepancy("inserted rows are in the table", contract.table, inserted - purged, found))
     return findings
 
 
-def _quarantine_totals(connection: sa.Connection) -> list[Finding]:
+def _quarantine_totals(connection: sa.Connection) -> list[Discrepancy]:
     query = (
         "SELECT source, SUM(counted), SUM(stored) FROM ("
         "SELECT source, quarantined AS counted, 0 AS stored FROM batches UNION ALL "
@@ -98,12 +98,12 @@ def _quarantine_totals(connection: sa.Connection) -> list[Finding]:
         "SELECT source, 0, 1 FROM quarantine) AS parts GROUP BY source HAVING SUM(counted) <> SUM(stored)"
     )
     return [
-        Finding("quarantined rows are in quarantine", source, int(counted), int(stored))
+        Discrepancy("quarantined rows are in quarantine", source, int(counted), int(stored))
         for source, counted, stored in connection.execute(sa.text(query))
     ]
 
 
-def _positions(connection: sa.Connection) -> list[Finding]:
+def _positions(connection: sa.Connection) -> list[Discrepancy]:
     query = (
         "SELECT p.source, p.location, p.batch_id, b.file_hash, newest.batch_id FROM file_positions AS p "
         "LEFT JOIN batches AS b ON b.batch_id = p.batch_id AND b.file_hash = p.file_hash "
@@ -112,37 +112,37 @@ def _positions(connection: sa.Connection) -> list[Finding]:
         "GROUP BY source, location) AS newest ON newest.source = p.source AND newest.location = p.location"
     )
     return [
-        Finding("a position is that of the newest batch", f"{source} {location}", newest, batch)
+        Discrepancy("a position is that of the newest batch", f"{source} {location}", newest, batch)
         for source, location, batch, of_batch, newest in connection.execute(sa.text(query))
         if of_batch is None or newest != batch
     ]
 
 
-def _streams(connection: sa.Connection) -> list[Finding]:
+def _streams(connection: sa.Connection) -> list[Discrepancy]:
     return [
         *(
-            Finding("every offset of a partition ended somewhere", b.partition, b.expected, b.found)
+            Discrepancy("every offset of a partition ended somewhere", b.partition, b.expected, b.found)
             for b in broken_partitions(connection)
         ),
         *(
-            Finding("a batch has no more messages than offsets", b.partition, b.expected, b.found)
+            Discrepancy("a batch has no more messages than offsets", b.partition, b.expected, b.found)
             for b in overfull_batches(connection)
         ),
     ]
 
 
-def _statistics(connection: sa.Connection) -> list[Finding]:
+def _statistics(connection: sa.Connection) -> list[Discrepancy]:
     wanted, stored = recompute(connection), stored_stats(connection)
     marks = connection.execute(sa.select(dirty_marks.c.day_number, dirty_marks.c.site_location))
     marked = {SiteDay(*mark) for mark in marks}
     return [
-        Finding("daily statistics follow from the facts", str(key), wanted.get(key), stored.get(key))
+        Discrepancy("daily statistics follow from the facts", str(key), wanted.get(key), stored.get(key))
         for key in sorted(wanted.keys() | stored.keys())
         if key not in marked and not same_stats(wanted.get(key), stored.get(key))
     ]
 
 
-def _sites(connection: sa.Connection) -> list[Finding]:
+def _sites(connection: sa.Connection) -> list[Discrepancy]:
     query = (
         "SELECT t.transaction_id, COALESCE(m.site_location, 'UNKNOWN'), t.site_location FROM fact_transactions AS t "
         "LEFT JOIN dim_machines AS m ON m.machine_id = t.machine_id AND t.transaction_at >= m.valid_from "
@@ -151,7 +151,7 @@ def _sites(connection: sa.Connection) -> list[Finding]:
         "OR COALESCE(t.installation_year, -1) <> COALESCE(m.installation_year, -1) ORDER BY 1 LIMIT 20"
     )
     return [
-        Finding("a fact has the site of its machine at the time", key, wanted, stored)
+        Discrepancy("a fact has the site of its machine at the time", key, wanted, stored)
         for key, wanted, stored in connection.execute(sa.text(query))
     ]
 

@@ -21,7 +21,7 @@ import pytest
 
 from freight.contracts import contract_for
 from freight.contracts.headers import match_header
-from freight.drift import Sample, describe_drift
+from freight.drift import FirstRows, describe_drift
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.readers import RawTable, find_files, reader_for
@@ -30,7 +30,7 @@ from freight.validation import Locale
 
 CONTRACT = contract_for("stations")
 COLUMNS = ("station_code", "station_name", "region", "latitude_deg", "longitude_deg", "corridor_km")
-NO_SAMPLE = Sample(pl.DataFrame(), Locale(), datetime(2026, 3, 1, tzinfo=UTC))
+NO_SAMPLE = FirstRows(pl.DataFrame(), Locale(), datetime(2026, 3, 1, tzinfo=UTC))
 Record = Mapping[str, str]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from freight.contracts import contract_for
 from freight.contracts.headers import match_header
-from freight.drift import Sample, describe_drift
+from freight.drift import FirstRows, describe_drift
 from freight.errors import SourceError
 from freight.validation import Locale
 
@@ -20,7 +20,7 @@ def told(header: list[str], lines: list[str], passed_over: tuple[str, ...] = (),
     """Return what is told of a header that has drifted, above some lines."""
     cells = [line.split(",") for line in lines]
     rows = pl.DataFrame({str(i): [row[i] for row in cells] for i in range(len(header))})
-    sample = Sample(rows, Locale(), datetime(2026, 3, 1, tzinfo=UTC))
+    sample = FirstRows(rows, Locale(), datetime(2026, 3, 1, tzinfo=UTC))
     return str(describe_drift(match_header(header, TRANSACTIONS), passed_over, sample, last, "dpa retry"))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from freight.contracts import contract_for
 from freight.contracts.headers import listed, match_header, name_in, shown
-from freight.drift.columns import Sample, describe_drift
+from freight.drift.columns import FirstRows, describe_drift
 from freight.validation import Locale
 from tests.lib.corridor import NOW
 
@@ -56,7 +56,7 @@ def test_of_anything_else_a_message_tells_only_how_long_it_is(cell: str) -> None
 def test_no_message_about_a_header_shows_what_is_none(known: tuple[str, ...]) -> None:
     header = (*NO_NAMES, *known)
     match = match_header(header, contract_for("transactions"))
-    sample = Sample(rows_of(len(header)), Locale(), NOW)
+    sample = FirstRows(rows_of(len(header)), Locale(), NOW)
     told = str(describe_drift(match, header, sample, (), "dpa retry"))
     assert "a cell of 31 characters" in told
     for cell in NO_NAMES:
@@ -69,7 +69,7 @@ def rows_of(width: int) -> pl.DataFrame:
 
 def test_few_cells_are_shown_of_a_header_of_which_none_is_known() -> None:
     names = [f"c{number}" for number in range(30)]
-    sample = Sample(pl.DataFrame(), Locale(), NOW)
+    sample = FirstRows(pl.DataFrame(), Locale(), NOW)
     of_another = str(describe_drift(match_header(names, contract_for("transactions")), (), sample, (), ""))
     assert "it reads 'c0', 'c1', 'c2', 'c3', 'c4' and 25 more" in of_another
     nearly = str(describe_drift(match_header(["machine_id", *names], contract_for("transactions")), (), sample, (), ""))

@@ -8,20 +8,20 @@ import pytest
 from freight.frames import bad_rows
 from freight.parsers.output import FAULTS
 from freight.parsers.wire import FRAME_LIMIT_BYTES, START, Frame, read_frame, write_frame
-from freight.readers.isolated import BYTES_PER_SECOND, PATIENCE_S, Patience, cpu_limit_s
+from freight.readers.isolated import BYTES_PER_SECOND, PATIENCE_S, ParserTime, cpu_limit_s
 
 MEGABYTE = 1 << 20
 
 
 def test_a_parser_that_reads_nothing_is_given_up_soon_however_large_its_file() -> None:
-    patience = Patience(size_bytes=200 * MEGABYTE)
+    patience = ParserTime(size_bytes=200 * MEGABYTE)
     assert patience.left_s == PATIENCE_S <= 25
     patience.note(PATIENCE_S, read_bytes=0)
     assert patience.left_s == 0
 
 
 def test_a_parser_that_gets_on_has_time_for_a_large_file() -> None:
-    patience = Patience(size_bytes=200 * MEGABYTE)
+    patience = ParserTime(size_bytes=200 * MEGABYTE)
     for _ in range(200):
         assert patience.left_s > 10
         patience.note(10, read_bytes=MEGABYTE)
@@ -29,7 +29,7 @@ def test_a_parser_that_gets_on_has_time_for_a_large_file() -> None:
 
 
 def test_a_parser_that_reads_the_same_again_and_again_earns_no_more_than_its_file() -> None:
-    patience = Patience(size_bytes=BYTES_PER_SECOND)
+    patience = ParserTime(size_bytes=BYTES_PER_SECOND)
     for _ in range(26):
         assert patience.left_s > 0
         patience.note(1, read_bytes=100 * MEGABYTE)
@@ -37,7 +37,7 @@ def test_a_parser_that_reads_the_same_again_and_again_earns_no_more_than_its_fil
 
 
 def test_a_parser_that_is_slow_all_the_time_is_given_up() -> None:
-    patience, waited_s = Patience(size_bytes=200 * MEGABYTE), 0
+    patience, waited_s = ParserTime(size_bytes=200 * MEGABYTE), 0
     while patience.left_s:
         patience.note(10, read_bytes=10 * BYTES_PER_SECOND // 2)
         waited_s += 10

@@ -25,7 +25,7 @@ from freight.simulator import (
     TERMINALS,
     TRANSACTION_SCHEMA,
     Corridor,
-    Dialect,
+    CsvStyle,
     LandingSummary,
     as_text,
     break_rows,
@@ -250,7 +250,7 @@ def test_faults_depend_on_their_seed_alone() -> None:
 
 @pytest.mark.parametrize("dialect", [COMMA, FRENCH], ids=["comma", "french"])
 def test_a_csv_file_reads_back_in_its_dialect_with_headers_that_the_contract_knows(
-    tmp_path: Path, dialect: Dialect
+    tmp_path: Path, dialect: CsvStyle
 ) -> None:
     rows = as_text(Corridor().transactions(DAY, 50))
 
