@@ -291,8 +291,8 @@ def _whole(folder: str, base: Path) -> str:
 
 def _first_fault(error: ValidationError, content: dict[str, Any]) -> str:
     fault = error.errors()[0]
-    place = list(fault["loc"])
-    if len(place) > 1 and place[0] == "sources" and isinstance(place[1], int):
-        entry = content["sources"][place[1]]
-        place[1] = entry.get("name", place[1]) if isinstance(entry, dict) else place[1]
-    return f"{' > '.join(map(str, place))}: {fault['msg']}"
+    keys = list(fault["loc"])
+    if len(keys) > 1 and keys[0] == "sources" and isinstance(keys[1], int):
+        entry = content["sources"][keys[1]]
+        keys[1] = entry.get("name", keys[1]) if isinstance(entry, dict) else keys[1]
+    return f"{' > '.join(map(str, keys))}: {fault['msg']}"

@@ -88,7 +88,7 @@ class Position:
 
 @dataclass(frozen=True)
 class LoadCounts:
-    """The outcomes of the rows of a load unit; the five outcomes always add up to `read`."""
+    """How the rows of a load unit ended; the five ways to end always add up to `read`."""
 
     read: int = 0
     inserted: int = 0
@@ -105,7 +105,7 @@ class LoadCounts:
 
     @property
     def accounted(self) -> int:
-        """The number of rows with a known outcome."""
+        """The number of rows whose end is known."""
         return self.inserted + self.updated + self.unchanged + self.superseded + self.quarantined
 
     @property

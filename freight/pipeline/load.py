@@ -95,8 +95,8 @@ def _content(spool: ConformedSpool) -> UnitContent:
 def _log_bad_rows(unit: LoadUnit, spool: ConformedSpool) -> None:
     """Name the first bad rows; their values stay in the warehouse, which has access rights and a retention."""
     for row in spool.first_bad_rows.head(LOGGED_BAD_ROWS).iter_rows(named=True):
-        place = (unit.location, row[ROW_NUMBER], row["column_name"])
-        log.warning("quarantined %s row %s column %s: %s", *place, row["detail"] or row["reason"])
+        cell = (unit.location, row[ROW_NUMBER], row["column_name"])
+        log.warning("quarantined %s row %s column %s: %s", *cell, row["detail"] or row["reason"])
     if spool.quarantined > LOGGED_BAD_ROWS:
         log.warning("quarantined %s: %d rows in all, %s", unit.location, spool.quarantined, dict(spool.reason_counts))
 

@@ -35,7 +35,7 @@ def plan_source(
         fail: Gives the outcome of a unit that cannot be looked into.
     """
     now = run.clock()
-    place = place_of(source, run.connections, now, run.spool / run.run_id / f"{source.name}-fetched")
+    place = _place_of(source, run.connections, now, run.spool / run.run_id / f"{source.name}-fetched")
     try:
         with contained(source.reader, source.location):  # somebody may have put a thousand folders into each other
             deliveries = reader_for(source.reader).find(place, source.options)
@@ -76,7 +76,7 @@ def first_unit(source: Source, now: datetime, connections: Connections, scratch:
     Raises:
         SourceError: it has nothing, or it cannot be looked into.
     """
-    place = place_of(source, connections, now, scratch)
+    place = _place_of(source, connections, now, scratch)
     deliveries = reader_for(source.reader).find(place, source.options)
     content = patiently(lambda: deliveries[0].changed_since(None)) if deliveries else None
     if content is None:
@@ -84,15 +84,7 @@ def first_unit(source: Source, now: datetime, connections: Connections, scratch:
     return PlannedUnit(source, content, _unit(source, deliveries[0], content, RunId("preview"), None), None)
 
 
-def place_of(source: Source, connections: Connections, now: datetime, scratch: Path) -> Place:
-    """Return the place of a source.
-
-    Args:
-        source: The source to look at.
-        connections: Opens what the source names.
-        now: The instant of the run.
-        scratch: The folder for what has to be kept until it is loaded.
-    """
+def _place_of(source: Source, connections: Connections, now: datetime, scratch: Path) -> Place:
     return Place(
         location=source.of_all_days,
         folder=source.folder,
@@ -158,8 +150,8 @@ def _unseen(source: Source, delivery: Delivery, run_id: RunId, as_of: datetime) 
 def _as_of(content: NewContent, position: Position | None) -> datetime:
     """Return the instant that content speaks for.
 
-    A later delivery at the same place corrects the earlier one, so it has to count as newer even if both say the same
-    day.
+    A later delivery at the same location corrects the earlier one, so it has to count as newer even if both say the
+    same day.
     """
     if position is None:
         return content.speaks_for

@@ -38,7 +38,7 @@ class PlannedUnit:
 
 @dataclass(frozen=True)
 class UnitOutcome:
-    """How one file ended.
+    """How one unit ended.
 
     Attributes:
         message: why it failed or was left alone, or what a person should know of it.

@@ -194,7 +194,7 @@ def _decoded(rows: Sequence[QuarantinedRow], contract: Contract) -> pl.DataFrame
     """Return the messages that can be read by now, as text."""
     # An empty message and a tombstone are stored alike; neither can ever be read.
     decoded = decode(pl.Series([row.raw for row in rows], dtype=pl.Binary), contract).rows
-    offsets = {place: row.row_number for place, row in enumerate(rows)}
+    offsets = {number: row.row_number for number, row in enumerate(rows)}
     return decoded.with_columns(pl.col(ROW_NUMBER).replace_strict(offsets, return_dtype=pl.Int64))
 
 

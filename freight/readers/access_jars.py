@@ -48,10 +48,10 @@ def fetch_access(folder: Path) -> Path:
         ConfigurationError: there is no Java or no Maven, it could not download, or a jar is not the one that this
             project knows.
     """
-    place = _place(folder)
-    if reason := why_no_java() or ("" if place.exists() else why_no_maven("Jackcess")):
+    jars = _jars_in(folder)
+    if reason := why_no_java() or ("" if jars.exists() else why_no_maven("Jackcess")):
         raise ConfigurationError(f"MS Access cannot be read: {reason}")
-    return refuse_other_jars(fetch_once(place, _made), LISTED)
+    return refuse_other_jars(fetch_once(jars, _made), LISTED)
 
 
 class AccessProgram(NamedTuple):
@@ -73,16 +73,16 @@ def find_program(folder: Path) -> AccessProgram:
         SourceError: something is missing on this machine, or a jar is not the one that this project knows; the remedy
             says how to get it.
     """
-    place = _place(folder)
+    jars = _jars_in(folder)
     try:
         java = find_java()
     except ConfigurationError as error:
         raise _not_here(str(error)) from None
-    if not os.access(place, os.R_OK | os.X_OK):  # not there, or fetched by another user
+    if not os.access(jars, os.R_OK | os.X_OK):  # not there, or fetched by another user
         raise _not_here("Jackcess is not there")
-    if fault := fault_of_jars(place, LISTED):
-        raise _not_here(f"{place}: {fault}, so nothing of it is started", f"delete the folder {place}, then run")
-    return AccessProgram(java.home, place)
+    if fault := fault_of_jars(jars, LISTED):
+        raise _not_here(f"{jars}: {fault}, so nothing of it is started", f"delete the folder {jars}, then run")
+    return AccessProgram(java.home, jars)
 
 
 def _not_here(reason: str, to_do: str = "install Java 17 or newer and Maven, then run") -> SourceError:
@@ -93,7 +93,7 @@ def _not_here(reason: str, to_do: str = "install Java 17 or newer and Maven, the
     )
 
 
-def _place(folder: Path) -> Path:
+def _jars_in(folder: Path) -> Path:
     made_of = PROGRAM.read_bytes() + LISTED.read_bytes()
     written = hashlib.sha256(made_of).hexdigest()[:8]  # another program is compiled anew, with the jars of its time
     return folder / f"jackcess-{JACKCESS_VERSION}-{written}"
@@ -108,6 +108,6 @@ def _made(staging: Path) -> Path:
     return jars
 
 
-def compiler_of(place: Path) -> Path:
+def compiler_of(jars: Path) -> Path:
     """Return the compiler that came along, which is not on the class path."""
-    return place / "compiler" / f"ecj-{ECJ_VERSION}.jar"
+    return jars / "compiler" / f"ecj-{ECJ_VERSION}.jar"

@@ -166,14 +166,14 @@ class Pages:
             )
 
     def _answers(self, page: Path, records: BinaryIO, marks: BinaryIO) -> Iterator[Answer]:
-        places: set[bytes] = set()  # by their hashes: an API may make each as long as it likes
+        asked: set[bytes] = set()  # by their hashes: an API may make each as long as it likes
         bodies: set[str] = set()
         url: httpx.URL | None = self._first
         while url is not None:
-            place = hashlib.sha256(str(url).encode()).digest()
-            if place in places or len(places) == PAGES_LIMIT:
+            address = hashlib.sha256(str(url).encode()).digest()
+            if address in asked or len(asked) == PAGES_LIMIT:
                 raise self._fault("corrupt", f"its pages do not end: it leads to {shown(url)} again", PAGING_REMEDY)
-            places.add(place)
+            asked.add(address)
             response = patiently(lambda at=url: self._fetch(at, page))  # type: ignore[misc]
             if response is None:
                 self.is_unchanged = True

@@ -128,9 +128,9 @@ class SourceFile:
         """Move the stored file; one that was moved before, or is already there in this version, does no harm.
 
         Args:
-            folder: to which it goes, in the same place.
+            folder: The folder to which it goes, in the same filesystem.
             name: The new name, which may have sub-folders.
-            base: folder of the catalog.
+            base: The folder of the catalog.
 
         Raises:
             SourceError: it cannot be moved, or somebody wrote to it since it was found; then it stays.
@@ -218,22 +218,22 @@ class RefusedFile(SourceFile):
 
 
 def find_files(
-    location: str, base: Path, place: AbstractFileSystem | None = None, *, may_be_none: bool = False
+    location: str, base: Path, filesystem: AbstractFileSystem | None = None, *, may_be_none: bool = False
 ) -> list[SourceFile]:
     """Return the files that a location names, ordered by path; what must not be read says so when it is.
 
     Args:
         location: path, glob or URL; a relative path counts from `base`.
         base: folder of the catalog.
-        place: filesystem of the location; by default the one that its URL tells.
-        may_be_none: whether it is no fault that there is none.
+        filesystem: Where the location is; by default the one that its URL tells.
+        may_be_none: Whether it is no fault that there is none.
 
     Raises:
-        SourceError: no file matches, or the place cannot be looked at.
+        SourceError: no file matches, or the filesystem cannot be looked at.
         ConfigurationError: no filesystem is installed for the URL.
     """
     with named_faults(location):
-        filesystem = place or _filesystem(location, base)
+        filesystem = filesystem or _filesystem(location, base)
         address = _address(filesystem, location, base)
         found = filesystem.glob(address, detail=True) if _is_glob(address) else _one(filesystem, address)
         files = [
@@ -251,21 +251,21 @@ def find_files(
     return sorted(files, key=lambda file: file.path)
 
 
-def put_file(path: Path, location: str, base: Path, place: AbstractFileSystem | None = None) -> None:
+def put_file(path: Path, location: str, base: Path, filesystem: AbstractFileSystem | None = None) -> None:
     """Put a file of this machine where a location says; what is there by that name is left alone.
 
     Args:
         path: of the file.
         location: path or URL; a relative path counts from `base`.
         base: folder of the installation.
-        place: filesystem of the location; by default the one that its URL tells.
+        filesystem: Where the location is; by default the one that its URL tells.
 
     Raises:
         SourceError: it cannot be put there, or something is there.
         ConfigurationError: no filesystem is installed for the URL.
     """
     with named_faults(location):
-        filesystem = place or _filesystem(location, base)
+        filesystem = filesystem or _filesystem(location, base)
         address = _address(filesystem, location, base)
         if filesystem.exists(address):
             raise _taken()
@@ -402,7 +402,7 @@ def named_faults(path: str) -> Iterator[None]:
     """Say what an error of the filesystem means for a file."""
     try:
         yield
-    except SourceError as error:  # a place that knows better what its faults mean
+    except SourceError as error:  # a filesystem that knows better what its faults mean
         error.at(path)
         raise
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """Write frames into tables as fast as each engine can: binary COPY on PostgreSQL, inserts of many rows on SQLite."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -46,6 +46,23 @@ def append_new(connection: sa.Connection, table: str, frames: Iterable[pl.DataFr
     return rows
 
 
+def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> int:
+    """Insert a few rows, but none whose key is there; return how many were inserted.
+
+    Args:
+        connection: The connection, inside a transaction.
+        table: The table.
+        rows: The rows by the keys of their columns; all name the same ones.
+    """
+    if not rows:
+        return 0
+    columns = [table.c[key] for key in rows[0]]
+    names, marks = ", ".join(column.name for column in columns), ", ".join(f":{column.key}" for column in columns)
+    statement = sa.text(f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING")
+    typed = statement.bindparams(*(sa.bindparam(column.key, type_=column.type) for column in columns))
+    return connection.execute(typed, rows).rowcount
+
+
 def create_staging(connection: sa.Connection, table: str) -> str:
     """Make an empty temporary table with the columns of a table; return its name. Drop it with `drop_staging`."""
     name = f"staging_{table}"
@@ -75,12 +92,12 @@ def stored_keys(connection: sa.Connection, table: str, keys: pl.DataFrame) -> pl
     names = [f"key_{number}" for number in range(keys.width)]
     same = " AND ".join(f't."{column}" = k.{name}' for column, name in zip(keys.columns, names, strict=True))
     statement = (
-        f"SELECT k.place - 1 FROM unnest({', '.join(['%b'] * keys.width)}) "
-        f"WITH ORDINALITY AS k ({', '.join(names)}, place) JOIN {table} AS t ON {same}"
+        f"SELECT k.ordinal - 1 FROM unnest({', '.join(['%b'] * keys.width)}) "
+        f"WITH ORDINALITY AS k ({', '.join(names)}, ordinal) JOIN {table} AS t ON {same}"
     )
     with _driver_cursor(connection, statement) as cursor:
         found = cursor.execute(statement, [column.to_list() for column in keys]).fetchall()
-    return pl.int_range(keys.height, eager=True).is_in([place for (place,) in found])
+    return pl.int_range(keys.height, eager=True).is_in([ordinal for (ordinal,) in found])
 
 
 def _copy(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:

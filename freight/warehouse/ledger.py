@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from freight.errors import ConfigurationError, PositionFenced
 from freight.types import BatchId, Cause, Fingerprint, LoadCounts, Position, RunId, origin_us_of
-from freight.warehouse.bulk import append
+from freight.warehouse.bulk import append, insert_missing
 from freight.warehouse.schema import (
     COUNT_NAMES,
     batches,
@@ -125,22 +125,14 @@ def advance(connection: sa.Connection, unit: LoadUnit, expected: Position | None
         "batch_id": batch_id,
     }
     if expected is None:
-        moved = _insert_position(connection, unit, values)
+        position = {"source": unit.source, "location": unit.location, **values}
+        moved = insert_missing(connection, file_positions, [position])
     else:
         here = (file_positions.c.source == unit.source) & (file_positions.c.location == unit.location)
         unmoved = file_positions.c.batch_id == expected.batch_id
         moved = connection.execute(file_positions.update().where(here, unmoved).values(values)).rowcount
     if moved != 1:
         raise PositionFenced(f"{unit.source} {unit.location}: another run has loaded it")
-
-
-def _insert_position(connection: sa.Connection, unit: LoadUnit, values: dict[str, object]) -> int:
-    row = {"source": unit.source, "location": unit.location, **values}
-    columns, marks = (file_positions.c[key].name for key in row), (f":{key}" for key in row)
-    statement = sa.text(
-        f"INSERT INTO file_positions ({', '.join(columns)}) VALUES ({', '.join(marks)}) ON CONFLICT DO NOTHING"
-    )
-    return connection.execute(statement, row).rowcount
 
 
 def close_batch(

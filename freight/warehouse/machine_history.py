@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from freight.contracts.headers import fold
 from freight.types import BatchId, instant_of
+from freight.warehouse.bulk import insert_missing
 from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import dim_machines, history_changes, machine_observations, metadata, station_aliases
 from freight.warehouse.upsert import UpsertCounts
@@ -122,23 +123,17 @@ def observe(connection: sa.Connection, rows: pl.DataFrame) -> UpsertCounts:
     lock_history(connection)
     stated = [Observation(**row) for row in rows.select(list(Observation.__annotations__)).iter_rows(named=True)]
     known = _newest_known(connection, [observation.machine_id for observation in stated])
-    outcomes = [_outcome(observation, known.get(observation.machine_id)) for observation in stated]
-    if stated:
-        names = list(Observation.__annotations__)
-        statement = sa.text(
-            f"INSERT INTO machine_observations ({', '.join(names)}) VALUES ({', '.join(':' + n for n in names)}) "
-            "ON CONFLICT DO NOTHING"
-        )
-        connection.execute(statement, [vars(observation) for observation in stated])
+    ends = [_end(observation, known.get(observation.machine_id)) for observation in stated]
+    insert_missing(connection, machine_observations, [vars(observation) for observation in stated])
     return UpsertCounts(
-        inserted=outcomes.count("inserted"),
-        updated=outcomes.count("updated"),
-        unchanged=outcomes.count("unchanged"),
-        superseded=outcomes.count("superseded"),
+        inserted=ends.count("inserted"),
+        updated=ends.count("updated"),
+        unchanged=ends.count("unchanged"),
+        superseded=ends.count("superseded"),
     )
 
 
-def _outcome(observation: Observation, newest: Observation | None) -> str:
+def _end(observation: Observation, newest: Observation | None) -> str:
     if newest is None:
         return "inserted"
     if newest.content_hash == observation.content_hash:

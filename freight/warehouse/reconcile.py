@@ -64,8 +64,8 @@ def _polars_type(contract: Contract, name: str) -> pl.DataType:
 
 
 def _unbalanced_batches(connection: sa.Connection) -> list[Discrepancy]:
-    outcome = "inserted + updated + unchanged + superseded + quarantined"
-    query = f"SELECT batch_id, source, location, read_rows, {outcome} FROM batches WHERE read_rows <> {outcome}"
+    ends = "inserted + updated + unchanged + superseded + quarantined"
+    query = f"SELECT batch_id, source, location, read_rows, {ends} FROM batches WHERE read_rows <> {ends}"
     return [
         Discrepancy("a batch accounts for every row read", f"batch {batch} ({source} {location})", read, accounted)
         for batch, source, location, read, accounted in connection.execute(sa.text(query))

@@ -21,7 +21,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Break:
-    """A place where the offsets of a partition do not follow on each other."""
+    """A break in the offsets of a partition: they do not follow on each other."""
 
     partition: str
     expected: object

@@ -121,8 +121,8 @@ def take_over(
 
 
 def _first(stream: Stream, run_id: RunId, now: datetime) -> dict[str, object]:
-    place = {"consumer_group": stream.group, "topic": stream.topic}
-    return {**place, "run_id": run_id, "looked_at": now, "said": "", **asdict(ScalingMemory())}
+    key = {"consumer_group": stream.group, "topic": stream.topic}
+    return {**key, "run_id": run_id, "looked_at": now, "said": "", **asdict(ScalingMemory())}
 
 
 def remember(engine: Engine, stream: Stream, run_id: RunId, memory: ScalingMemory, said: str) -> bool:

@@ -278,12 +278,12 @@ def _conflicting(raw: pl.DataFrame, partition: int, offsets: Sequence[int]) -> p
 
 def _with_quarantined(micro_batch: MicroBatch, refused: pl.DataFrame) -> MicroBatch:
     """Turn rows that the warehouse refuses into bad rows."""
-    place = [PARTITION, "offset"]
+    coordinates = [PARTITION, "offset"]
     keys = refused.select(PARTITION, pl.col("origin_seq").alias("offset"), "detail")
-    bad_rows = _bad_rows(micro_batch.raw.join(keys, on=place), "refused_by_warehouse")
+    bad_rows = _bad_rows(micro_batch.raw.join(keys, on=coordinates), "refused_by_warehouse")
     return replace(
         micro_batch,
-        rows=micro_batch.rows.join(keys, left_on=[PARTITION, "origin_seq"], right_on=place, how="anti"),
+        rows=micro_batch.rows.join(keys, left_on=[PARTITION, "origin_seq"], right_on=coordinates, how="anti"),
         bad_rows=pl.concat([micro_batch.bad_rows, bad_rows.select(micro_batch.bad_rows.columns)]),
     )
 
@@ -303,7 +303,7 @@ def _bad_rows(messages: pl.DataFrame, reason: FaultCode) -> pl.DataFrame:
 
 
 def _with_batch(rows: pl.DataFrame, batch_of: Mapping[int, BatchId]) -> pl.DataFrame:
-    """Put the lineage row in the place of the partition."""
+    """Put the lineage row where the partition stands."""
     numbers = rows[PARTITION].replace_strict(dict(batch_of), return_dtype=pl.Int64).alias("batch_id")
     return rows.drop(PARTITION).with_columns(numbers)
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError, OffsetGap
 from freight.types import Fingerprint, GapKind, RunId
+from freight.warehouse.bulk import insert_missing
 from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.schema import (
@@ -248,20 +249,19 @@ def _make_positions(
     from_end: bool,
 ) -> None:
     """Insert positions that are missing, or ignore them: another listener may be doing the same."""
-    names = ("consumer_group", "topic", "topic_id", "partition_number", "first_offset", "next_offset")
-    statement = sa.text(
-        f"INSERT INTO stream_positions ({', '.join(names)}, listener_id, moved_at) "
-        f"VALUES ({', '.join(':' + name for name in names)}, :listener_id, :moved_at) ON CONFLICT DO NOTHING"
-    ).bindparams(sa.bindparam("moved_at", type_=stream_positions.c.moved_at.type))
     read_topics = {position.topic_id for position in known}
     there = {(position.partition, position.topic_id) for position in known}
-    for log in logs:
-        if (log.partition, log.topic_id) in there:
-            continue  # to try and ignore would wait for whoever is moving it
+    moved = {"listener_id": listener.listener_id, "moved_at": now}
+    shared = {"consumer_group": stream.group, "topic": stream.topic, **moved}
+    # Only those, since to try and ignore the others would wait for whoever is moving them.
+    missing = [log for log in logs if (log.partition, log.topic_id) not in there]
+    rows = []
+    for log in missing:
         start = log.end if from_end else log.start
         first = 0 if log.topic_id in read_topics else start
-        values = dict(zip(names, (stream.group, stream.topic, log.topic_id, log.partition, first, first), strict=True))
-        connection.execute(statement, {**values, "listener_id": listener.listener_id, "moved_at": now})
+        position = {"partition_number": log.partition, "first_offset": first, "next_offset": first}
+        rows.append({**shared, "topic_id": log.topic_id, **position})
+    insert_missing(connection, stream_positions, rows)
 
 
 def _close_gaps(connection: sa.Connection, stream: Stream, gaps: Sequence[_Gap], now: datetime) -> None:

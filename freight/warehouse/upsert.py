@@ -70,8 +70,8 @@ class UpsertCounts:
         """Number of rows."""
         return self.inserted + self.updated + self.unchanged + self.superseded + len(self.conflicts)
 
-    def load_counts(self, place: str, *, read: int, superseded: int, quarantined: int) -> LoadCounts:
-        """Return how the rows of a place ended: those that were written, and those that did not come so far.
+    def load_counts(self, unit: str, *, read: int, superseded: int, quarantined: int) -> LoadCounts:
+        """Return how the rows of a unit ended: those that were written, and those that did not come so far.
 
         Raises:
             InvariantViolated: they do not add up to what was read.
@@ -80,7 +80,7 @@ class UpsertCounts:
             read, self.inserted, self.updated, self.unchanged, self.superseded + superseded, quarantined
         )
         if not counts.balanced:
-            raise InvariantViolated(f"{place}: {counts} does not add up")
+            raise InvariantViolated(f"{unit}: {counts} does not add up")
         return counts
 
     @property

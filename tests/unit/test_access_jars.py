@@ -19,7 +19,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     listed.write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.setattr(access_jars, "LISTED", listed)
     monkeypatch.setattr(access_jars, "why_no_java", lambda: "")
-    place = access_jars._place(tmp_path)
+    place = access_jars._jars_in(tmp_path)
     (place / "compiler").mkdir(parents=True)
     (place / "compiler" / "ecj.jar").write_text("ecj")
     (place / "jackcess.jar").write_text("jackcess")
