@@ -59,9 +59,7 @@ def _loaded(run: Run, planned: PlannedUnit, spool: ConformedSpool, *, keep: bool
     drift = drift_of(run.engine, planned, spool)
     _refuse_above_limit(planned, spool, drift)
     unit = planned.unit if spool.profile is None else replace(planned.unit, profile=written(spool.profile))
-    content = _content(spool)
-    now = run.clock()
-    counts = load_unit(run.engine, unit, planned.source.contract, content, planned.expected, now, keep=keep)
+    counts = load_unit(run.engine, unit, _content(spool), planned.expected, run.clock(), keep=keep)
     return UnitOutcome(
         unit.source,
         unit.location,

@@ -152,8 +152,7 @@ def load_back(engine: Engine, returning: Returning, now: datetime) -> Returned:
     Raises:
         PositionFenced: somebody else has loaded one of them; nothing was written.
     """
-    file = returning.file
-    contract = contract_for(file.dataset)
+    file, contract = returning.file, returning.unit.contract
     halves = split(returning.text, contract, returning.locale, now)
     valid, bad_rows = halves.valid, halves.quarantined
     if valid.is_empty():
@@ -173,10 +172,10 @@ def load_back(engine: Engine, returning: Returning, now: datetime) -> Returned:
     ids = {row.row_number: row.quarantine_id for row in returning.rows if row.row_number in passed}
     unit = returning.unit
     try:
-        counts, conflicts = load_replay(engine, unit, contract, content, ids, now, file.batch_id, returning.corrections)
+        counts, conflicts = load_replay(engine, unit, content, ids, now, file.batch_id, returning.corrections)
         return Returned(counts, bad_rows, frozenset(conflicts))
     except RowsRefused:
-        refused = refused_row_numbers(engine, unit, contract, content)
+        refused = refused_row_numbers(engine, unit, content)
         if not refused:
             raise
     others = load_back(engine, returning.without(refused), now)

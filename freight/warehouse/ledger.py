@@ -10,6 +10,7 @@ from datetime import datetime
 import polars as pl
 import sqlalchemy as sa
 
+from freight.contracts import Contract, contract_for
 from freight.errors import ConfigurationError, PositionFenced
 from freight.types import BatchId, Cause, Fingerprint, LoadCounts, Position, RunId, origin_us_of
 from freight.warehouse.bulk import append, insert_missing
@@ -57,6 +58,11 @@ class LoadUnit:
     simulated: bool = False
     cause: Cause = "load"
     profile: str | None = None
+
+    @property
+    def contract(self) -> Contract:
+        """The contract of the dataset."""
+        return contract_for(self.dataset)
 
     @property
     def origin_us(self) -> int:

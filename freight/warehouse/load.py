@@ -7,7 +7,6 @@ from datetime import datetime
 import polars as pl
 import sqlalchemy as sa
 
-from freight.contracts import Contract
 from freight.types import BatchId, LoadCounts, Position
 from freight.warehouse.connect import Engine, taken_back, transaction
 from freight.warehouse.datasets import RowWriter
@@ -51,7 +50,6 @@ class UnitContent:
 def load_unit(
     engine: Engine,
     unit: LoadUnit,
-    contract: Contract,
     content: UnitContent,
     expected: Position | None,
     now: datetime,
@@ -61,13 +59,12 @@ def load_unit(
     """Load one unit in one transaction.
 
     Args:
-        engine: the warehouse.
-        unit: what is loaded.
-        contract: the dataset.
-        content: its rows.
-        expected: the position that was read when the unit was planned.
-        now: becomes loaded_at.
-        keep: whether to commit; else all is taken back, and only the counts tell what it would have done.
+        engine: The engine of the warehouse.
+        unit: The unit to load.
+        content: Its rows.
+        expected: The position that was read when the unit was planned.
+        now: The instant that becomes loaded_at.
+        keep: Whether to commit; else all is taken back, and only the counts tell what it would have done.
 
     Raises:
         PositionFenced: another run has loaded this location since; nothing was written.
@@ -78,7 +75,7 @@ def load_unit(
             start_run(connection, unit.run_id, "", now)  # which the lineage refers to
         batch_id = open_batch(connection, unit, content.decimal_mark, now)
         advance(connection, unit, expected, batch_id)
-        counts, _ = _write(connection, unit, contract, content, batch_id)
+        counts, _ = _write(connection, unit, content, batch_id)
         close_batch(connection, batch_id, counts, content.row_range)
     return counts
 
@@ -86,7 +83,6 @@ def load_unit(
 def load_replay(
     engine: Engine,
     unit: LoadUnit,
-    contract: Contract,
     content: UnitContent,
     quarantine_ids: Mapping[int, int],
     now: datetime,
@@ -98,14 +94,13 @@ def load_replay(
     A row that contradicts a stored one which never changes stays in quarantine; it is not counted.
 
     Args:
-        engine: the warehouse.
-        unit: what is replayed.
-        contract: the dataset.
-        content: its rows.
-        quarantine_ids: by row number.
-        now: becomes loaded_at.
-        replayed_batch: the batch that put the rows into quarantine.
-        corrections: what a person has changed in them; noted for those that load.
+        engine: The engine of the warehouse.
+        unit: The unit to replay.
+        content: Its rows.
+        quarantine_ids: The numbers of the rows in quarantine by row number.
+        now: The instant that becomes loaded_at.
+        replayed_batch: The batch that put the rows into quarantine.
+        corrections: The cells that a person has changed; noted for rows that load.
 
     Returns:
         How they ended, and the numbers of those that stay in quarantine.
@@ -117,7 +112,7 @@ def load_replay(
     with transaction(engine) as connection:
         batch_id = open_batch(connection, unit, content.decimal_mark, now)
         copy_partition(connection, replayed_batch, batch_id)
-        counts, conflicts = _write(connection, unit, contract, content, batch_id)
+        counts, conflicts = _write(connection, unit, content, batch_id)
         ids = [number for row, number in quarantine_ids.items() if row not in conflicts]
         mark_replayed(connection, ids, batch_id)
         loaded = set(ids)
@@ -126,12 +121,12 @@ def load_replay(
     return counts, conflicts
 
 
-def refused_row_numbers(engine: Engine, unit: LoadUnit, contract: Contract, content: UnitContent) -> set[int]:
+def refused_row_numbers(engine: Engine, unit: LoadUnit, content: UnitContent) -> set[int]:
     """Return the row numbers that the warehouse itself refuses; none if the fault is not that of some rows."""
     writer, nowhere = RowWriter(), BatchId(0)
 
     def write(rows: pl.DataFrame) -> None:
-        writer.write(connection, Batch((nowhere,), contract, lambda: [rows], rows.height))
+        writer.write(connection, Batch((nowhere,), unit.contract, lambda: [rows], rows.height))
 
     with transaction(engine) as connection:
         frames = (_with_origin(frame, unit, nowhere) for frame in content.frames())
@@ -140,14 +135,14 @@ def refused_row_numbers(engine: Engine, unit: LoadUnit, contract: Contract, cont
 
 
 def _write(
-    connection: sa.Connection, unit: LoadUnit, contract: Contract, content: UnitContent, batch_id: BatchId
+    connection: sa.Connection, unit: LoadUnit, content: UnitContent, batch_id: BatchId
 ) -> tuple[LoadCounts, set[int]]:
     """Write the rows of a unit; return their counts, and the row numbers of those that were refused and not counted."""
 
     def with_origin() -> Iterable[pl.DataFrame]:
         return (_with_origin(frame, unit, batch_id) for frame in content.frames())
 
-    written = RowWriter().write(connection, Batch((batch_id,), contract, with_origin, content.rows))[batch_id]
+    written = RowWriter().write(connection, Batch((batch_id,), unit.contract, with_origin, content.rows))[batch_id]
     counts = written.load_counts(
         f"{unit.source} {unit.location}",
         read=content.read - len(written.conflicts),
