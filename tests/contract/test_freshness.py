@@ -24,7 +24,7 @@ FAILED = replace(ENDED, state="failed")
 def note_batch(engine: Engine, dataset: str, source: str, loaded_at: datetime, **more: object) -> None:
     values = {
         **dict.fromkeys(("read_rows", "inserted", "updated", "unchanged", "superseded", "quarantined"), 0),
-        **{"run_id": "r", "cause": "load", "contract_version": 1, "location": "x", "file_hash": "", "size_bytes": 0},
+        **{"run_id": "r", "cause": "load", "contract_version": 1, "location": "x", "content_id": "", "size_bytes": 0},
         **{"as_of": loaded_at, "decimal_mark": ".", "simulated": False, "loaded_at": loaded_at},
         **{"dataset": dataset, "source": source, **more},
     }
