@@ -7,7 +7,7 @@
   test             Run the tests, without the chaos tests.
   check            Lint, check format, types, the layering of imports and the documents.
   bench            Measure DPA against the alternatives, in an environment of its own.
-  chaos            Run only the chaos tests, which kill and starve it.
+  chaos            Run only the chaos tests, which kill and starve it, and properties on all of their examples.
   test-kubernetes  Run only the tests on the Kubernetes of KUBECONFIG, with the image DPA_TEST_IMAGE.
   reset            Remove what DPA has made: warehouse, deliveries, reports.
   lock             Resolve the packages again; --upgrade takes the newest.
@@ -563,7 +563,7 @@ COMMANDS: Dict[str, Command] = {
     "test": _module(DEV, "pytest"),
     "check": check,
     "bench": _module(BENCH, "benchmarks"),
-    "chaos": _module(DEV, "pytest", "-m", "chaos", "-n", "2"),
+    "chaos": _module(DEV, "pytest", "-m", "chaos or hypothesis", "--hypothesis-profile", "thorough", "-n", "2"),
     "test-kubernetes": test_kubernetes,
     "reset": _module(RUN, CLI, "reset"),
     "lock": lock,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,11 +25,14 @@ from tests.lib.azurite import Azurite, OwnAzurite, fetch_azurite
 from tests.lib.azurite import why_not as why_no_azurite
 from tests.lib.browser import Browser, browsing
 from tests.lib.browser import why_not as why_no_browser
+from tests.lib.examples import register_profiles
 from tests.lib.kafka import OwnKafka
 from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.postgres import PostgresServer, own_server, server_programs
 from tests.lib.stream_reader import Reader
 from tests.lib.vault import StandInVault
+
+register_profiles()
 
 NewReader = Callable[..., Reader]
 Measured = Callable[[str], None]
@@ -217,6 +221,12 @@ def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVa
 def measured(record_property: Callable[[str, object], None]) -> Measured:
     """Note figures that a test has measured; they close the output of the test run."""
     return lambda figures: record_property("measured", figures)
+
+
+def pytest_configure() -> None:
+    """Let modules be compiled once: the processes of tests import ours hundreds of times."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

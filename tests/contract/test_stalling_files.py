@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from freight.catalog import read_catalog
@@ -26,6 +26,7 @@ from freight.spool import read_spool
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import HEADER, NOW, Corridor
+from tests.lib.examples import examples
 
 AT = "2026-02-01 10:00:00"
 RAGGED, CUT = b"x,y\n", b"x,y,z,v,w\n"
@@ -117,7 +118,7 @@ BLANK = [b"\n", b",,,,\n"]
 BAD = [b"x\n", b"x,y\n", b",,,,,,\n", b"\n\n\nx\n"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(
         st.tuples(st.sampled_from([*GOOD, *BLANK, *BAD]), st.integers(1, 60)).map(lambda many: many[0] * many[1]),

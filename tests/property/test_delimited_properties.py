@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from freight.contracts import contract_for
 from freight.errors import SourceError
 from freight.readers import RawBatch, delimited, find_files, reader_for
 from freight.readers.dialect import DelimitedOptions, detect_dialect
+from tests.lib.examples import examples
 
 CONTRACT = contract_for("transactions")
 SIGNS = [b",", b";", b"\t", b"|", b'"', b'""', b"\n", b"\r", b"\r\n", b"\0", b" ", b"'", b"\\", b"\xff\xfe"]
@@ -39,7 +40,7 @@ CONTENT = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=CONTENT)
 def test_any_bytes_are_a_table_or_a_fault(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.csv"
@@ -73,7 +74,7 @@ def found_by(batches: Iterator[RawBatch]) -> tuple[list[Any], list[Any]]:
     return sorted(rows, key=lambda row: row[-1]), sorted(row[:4] for b in all_batches for row in b.faults.rows())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=TABLE, quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_the_fast_way_and_the_strict_way_read_the_same(tmp_path: Path, table: list[list[str]], quoting: Any) -> None:
     path = tmp_path / "a.csv"

@@ -4,12 +4,13 @@ import random
 from collections.abc import Sequence
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from freight.contracts import Column, Contract
 from freight.drift import FROM_ROWS, Profile, Profiler, jumps, read_profile, retyped_column, written
 from freight.drift.retyped import RETYPED_FROM_ROWS
+from tests.lib.examples import examples
 
 CONTRACT = Contract(
     dataset="weights",
@@ -59,7 +60,7 @@ def scaled(found: Rows, factor: float) -> Rows:
 
 
 @given(rows, sizes, sizes, seeds, seeds)
-@settings(max_examples=150)
+@examples(150)
 def test_nothing_is_told_of_another_draw_of_the_same_rows(
     kinds: Rows, old: int, new: int, seed: int, other: int
 ) -> None:
@@ -67,7 +68,7 @@ def test_nothing_is_told_of_another_draw_of_the_same_rows(
 
 
 @given(rows, sizes, seeds, st.floats(0.25, 4))
-@settings(max_examples=100)
+@examples(100)
 def test_nothing_is_told_of_a_season_or_of_pounds_for_kilograms(
     kinds: Rows, count: int, seed: int, factor: float
 ) -> None:
@@ -82,7 +83,7 @@ def test_nothing_is_told_of_a_season_or_of_pounds_for_kilograms(
     seeds,
     st.sampled_from([1_000.0, 1 / 1_000, 60.0, 1 / 60, 100.0]),
 )
-@settings(max_examples=100)
+@examples(100)
 def test_a_changed_unit_is_told_whatever_the_numbers_are(
     weights: list[float], count: int, seed: int, factor: float
 ) -> None:
@@ -93,7 +94,7 @@ def test_a_changed_unit_is_told_whatever_the_numbers_are(
 
 
 @given(rows, sizes, seeds)
-@settings(max_examples=50)
+@examples(50)
 def test_a_unit_that_was_seen_lately_is_not_told_again(kinds: Rows, count: int, seed: int) -> None:
     usual = drawn(kinds, count, seed)
     other = scaled(usual, 1_000)
@@ -101,7 +102,7 @@ def test_a_unit_that_was_seen_lately_is_not_told_again(kinds: Rows, count: int, 
 
 
 @given(rows, st.integers(1, FROM_ROWS - 1), seeds)
-@settings(max_examples=50)
+@examples(50)
 def test_nothing_is_told_of_few_rows_nor_by_few(kinds: Rows, few: int, seed: int) -> None:
     usual = drawn(kinds, FROM_ROWS, seed)
     odd = scaled(usual, 1_000)
@@ -111,7 +112,7 @@ def test_nothing_is_told_of_few_rows_nor_by_few(kinds: Rows, few: int, seed: int
 
 
 @given(rows, st.integers(1, 500), st.integers(1, 700))
-@settings(max_examples=50)
+@examples(50)
 def test_a_look_is_the_same_in_any_batches_and_as_text(kinds: Rows, count: int, batch_rows: int) -> None:
     found = drawn(kinds, count, 1)
     assert look(found) == look(found, batch_rows) == read_profile(written(look(found)))

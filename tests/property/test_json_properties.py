@@ -8,13 +8,14 @@ from typing import Any
 import orjson
 import pyarrow.ipc as ipc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from freight.errors import SourceError
 from freight.parsers import json_records
 from freight.parsers.output import Output
 from freight.parsers.wire import read_frame
+from tests.lib.examples import examples
 
 KEYS = ("id", "a b", '"},{"')
 TRAPS = st.sampled_from(["},{", '"},{"', "[{", "}]", "\\", '"', "\n"])
@@ -60,7 +61,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=RECORDS, indent=SPACING, escaped=st.booleans(), key=st.sampled_from(["", "data", "items"]))
 def test_a_list_is_read_as_a_whole_parse_reads_it(
     tmp_path: Path, records: list[dict[str, Any]], indent: Any, escaped: bool, key: str
@@ -72,7 +73,7 @@ def test_a_list_is_read_as_a_whole_parse_reads_it(
 
 
 @pytest.mark.usefixtures("small_pieces")
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=RECORDS, escaped=st.booleans())
 def test_lines_are_read_as_a_whole_parse_reads_them(
     tmp_path: Path, records: list[dict[str, Any]], escaped: bool
@@ -84,7 +85,7 @@ def test_lines_are_read_as_a_whole_parse_reads_them(
 
 
 @pytest.mark.usefixtures("small_pieces")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     records=RECORDS, place=st.floats(0, 1), noise=st.sampled_from([b"", b"}", b"{", b"]", b",", b'"', b"\xff", b"1"])
 )
@@ -105,7 +106,7 @@ def test_a_list_that_is_broken_anywhere_is_refused(
 
 
 @pytest.mark.usefixtures("small_pieces")
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(st.binary(max_size=12) | st.sampled_from([b'{"a":1}', b'{"a":1},{"a":2}', b'{"a":"}', b'"}'])))
 def test_no_line_is_taken_for_a_part_of_another(tmp_path: Path, lines: list[bytes]) -> None:
     lines = [line.replace(b"\n", b"") for line in lines]

@@ -5,13 +5,13 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -29,6 +29,7 @@ from freight.warehouse.connect import reading, transaction
 from freight.warehouse.migrate import migrate
 from freight.warehouse.stream_load import MicroBatch, StreamLoader
 from freight.warehouse.streams import Stream, take_positions
+from tests.lib.examples import examples
 from tests.lib.memory_broker import Deferred, MemoryBroker, MemoryReader
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -229,15 +230,11 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.hypothesis
 def test_nothing_is_lost_and_nothing_doubled_whatever_happens(template: Path) -> None:
     Machine.template = template
     case = Machine.TestCase
-    case.settings = settings(
-        max_examples=20,
-        stateful_step_count=30,
-        deadline=timedelta(seconds=30),
-        suppress_health_check=list(HealthCheck),
-    )
+    case.settings = examples(20, stateful_step_count=30, suppress_health_check=list(HealthCheck))
     case().runTest()
 
 

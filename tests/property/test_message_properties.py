@@ -7,13 +7,14 @@ from unittest import mock
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from freight.contracts import contract_for
 from freight.frames import ROW_NUMBER
 from freight.streaming.messages import decode
 from freight.validation import Locale, split
+from tests.lib.examples import examples
 
 CONTRACT = contract_for("transactions")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -101,7 +102,7 @@ def outcomes(batch: list[bytes | None]) -> list[tuple[object, ...]]:
     return [rows.get(number) or reasons[number] for number in range(len(batch))]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(messages(), min_size=1, max_size=12))
 def test_a_batch_reads_as_its_messages_read_alone(batch: list[bytes | None]) -> None:
     strict = [strictly(message) for message in batch]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from freight.contracts import LOCAL_ZONE
@@ -25,6 +25,7 @@ from freight.settings import PROJECT_ROOT
 from freight.types import LoadCounts
 from freight.validation import Locale, split
 from freight.warehouse.schema import UNUSABLE_NAMES
+from tests.lib.examples import examples
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FILE = find_files(Path(__file__).as_posix(), Path.cwd())[0]  # a sample is of some file; nobody opens it here
@@ -67,7 +68,7 @@ def sample(header: list[str], columns: list[list[str]], decimal: DecimalMark) ->
 
 
 @given(st.data(), headers, st.sampled_from([".", ","]))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_proposed_contract_takes_every_row_of_its_sample(
     data: st.DataObject, header: list[str], decimal: DecimalMark
 ) -> None:
@@ -81,7 +82,7 @@ def test_a_proposed_contract_takes_every_row_of_its_sample(
 
 
 @given(headers)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_names_are_plain_and_tell_columns_apart(header: list[str]) -> None:
     made = sample(header, [["", "", "", ""] for _ in header], ".")
     names = propose_contract(made, "things", ["the key of all"], 50, LOCAL_ZONE, NOW).contract.column_names

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import sqlalchemy as sa
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
@@ -21,6 +21,7 @@ from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import HEADER, MACHINES, Corridor
+from tests.lib.examples import examples
 from tests.lib.tables import LEDGER, content_of, contradictions, empty, watched_writes
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,9 +31,8 @@ ORDER_TELLS = LEDGER | {"dim_calendar"}
 BUSINESS_TABLES = ("fact_transactions", "dim_machines", "machine_observations", "aggr_daily_site_stats")
 BAD_LINE = "TRX-0,MCH-001,yesterday,1,OK"
 
-example_by_example = settings(
-    max_examples=15,
-    deadline=None,
+example_by_example = examples(
+    15,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],  # emptied between examples
 )
 

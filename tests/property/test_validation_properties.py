@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from freight.contracts import contract_for
@@ -14,6 +14,7 @@ from freight.frames import ROW_NUMBER
 from freight.numbers import Reading
 from freight.transforms.versions import with_content_hash
 from freight.validation import Locale, split
+from tests.lib.examples import examples
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CONTRACT = contract_for("transactions")
@@ -26,7 +27,7 @@ GOOD = {
 }
 POINT, COMMA = Locale(), Locale(Reading(","))
 
-quick = settings(max_examples=100, deadline=None)
+quick = examples(100)
 
 texts = st.one_of(
     st.none(),

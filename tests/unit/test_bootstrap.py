@@ -23,6 +23,7 @@ import bootstrap
 SOURCE = Path(bootstrap.__file__)
 REPOSITORY = SOURCE.parent
 LOCKS = ["requirements-uv.lock", "requirements.lock", "requirements-dev.lock", "requirements-bench.lock"]
+THOROUGH = ("-m", "chaos or hypothesis", "--hypothesis-profile", "thorough")
 TOO_OLD = 'echo "3.8.18 64-bit CPython /opt/old/python3"'
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="the stand-in interpreters are shell scripts")
@@ -531,7 +532,7 @@ class TestCommands:
         ("arguments", "expected"),
         [
             (["test", "-k", "x"], ["-m", "pytest", "-k", "x"]),
-            (["chaos", "-x"], ["-m", "pytest", "-m", "chaos", "-n", "2", "-x"]),
+            (["chaos", "-x"], ["-m", "pytest", *THOROUGH, "-n", "2", "-x"]),
             (["bench"], ["-m", "benchmarks"]),
             (["stream", "--seconds", "8"], ["-m", "freight.console.cli", "stream", "--seconds", "8"]),
             (["reset", "--yes"], ["-m", "freight.console.cli", "reset", "--yes"]),

@@ -8,7 +8,7 @@ import orjson
 import polars as pl
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from freight.contracts import contract_for
@@ -25,6 +25,7 @@ from freight.simulator import (
 from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, open_engine, transaction
 from freight.warehouse.schema import metadata
+from tests.lib.examples import examples
 from tests.lib.hostile_stream import hostile
 from tests.lib.oracle import TERMINAL_EVENTS, TRANSACTIONS, Produced, Row, compare, judge
 from tests.lib.postgres import PostgresServer
@@ -118,7 +119,7 @@ def test_untidy_messages_are_sound(dataset: str, kind: str) -> None:
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(GOOD_TEXTS, texts)))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_the_oracle_and_the_validation_read_a_row_of_text_alike(changed: dict[str, str | None]) -> None:
     fields = {**GOOD_TEXTS, **changed}
 
@@ -126,7 +127,7 @@ def test_the_oracle_and_the_validation_read_a_row_of_text_alike(changed: dict[st
 
 
 @given(st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-1, 5_001), st.booleans()))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_the_oracle_and_the_validation_read_a_json_number_alike(volume: float) -> None:
     text = str(volume).lower() if isinstance(volume, bool) else str(volume)
     message = orjson.dumps({**GOOD_TEXTS, "volume_transferred_t": volume})

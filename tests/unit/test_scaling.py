@@ -7,12 +7,13 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from freight.simulator import Corridor
 from freight.streaming.scaling import ScalingLimits, StreamState, decide
 from freight.warehouse.scaling import ScalingMemory
+from tests.lib.examples import examples
 from tests.lib.stream_model import BEGIN, PERIOD_S, StreamModel
 
 LIMITS = ScalingLimits(lag_threshold=10_000)
@@ -67,7 +68,7 @@ def test_over_a_day_of_the_corridor_the_number_follows_the_load_and_never_flaps(
     minimum=st.integers(0, 2),
     seed=st.integers(0, 1_000),
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_whatever_the_load_limits_hold_and_a_load_that_lasts_settles(
     levels: list[tuple[float, int]], last: float, partitions: int, minimum: int, seed: int
 ) -> None:
