@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import polars as pl
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.numbers import Evidence, Reading, plain_numbers
+from tests.lib.examples import examples
 
-quick = settings(max_examples=300, deadline=None)
+drawn = examples(10_000, quick=300)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def rounded(number: Decimal, style: Style) -> float:
 
 @given(styles, st.lists(volumes, min_size=1, max_size=30))
 @example(Style(".", ",", 3), [Decimal(1)])
-@quick
+@drawn
 def test_a_file_of_one_style_is_read_right_or_refused(style: Style, numbers: list[Decimal]) -> None:
     cells = [style.write(number) for number in numbers]
     reading = reading_of(cells)
@@ -69,7 +70,7 @@ def test_a_file_of_one_style_is_read_right_or_refused(style: Style, numbers: lis
 
 
 @given(styles, st.lists(volumes, min_size=1, max_size=30))
-@quick
+@drawn
 def test_the_option_of_a_refused_file_reads_it_wholly(style: Style, numbers: list[Decimal]) -> None:
     cells = [style.write(number) for number in numbers]
     mark = "." if style.decimal == "." else ","
@@ -77,7 +78,7 @@ def test_the_option_of_a_refused_file_reads_it_wholly(style: Style, numbers: lis
 
 
 @given(styles, styles, st.lists(volumes, min_size=1, max_size=30), volumes, st.integers(0, 30))
-@quick
+@drawn
 def test_a_number_that_contradicts_the_others_makes_none_of_them_wrong(
     style: Style, other: Style, numbers: list[Decimal], stray: Decimal, at: int
 ) -> None:

@@ -99,14 +99,14 @@ values = st.recursive(
 
 
 @given(values, st.integers(0, 100))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_value_is_written_as_code_that_means_it(value: object, before: int) -> None:
     code = laid_out(literal(value), f"{'x' * before} = ", "  # the end")
     assert ast.literal_eval(code.partition(" = ")[2]) == value
 
 
 @given(st.data(), st.lists(words.filter(normalise), min_size=1, max_size=5, unique_by=normalise), odd)
-@settings(max_examples=6, deadline=None)
+@examples(6)
 def test_what_is_written_is_in_the_style_of_the_project(data: st.DataObject, header: list[str], cell: str) -> None:
     columns = [data.draw(alike) for _ in header]
     proposal = propose_contract(sample(header, columns, "."), "things", ["the key of all"], 50, LOCAL_ZONE, NOW)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, override
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from freight.contracts import Column, Contract, RowRule, contracts
@@ -20,6 +20,7 @@ from freight.frames import ROW_NUMBER, BadRow, each_bad_row
 from freight.quarantine.words import broken_rules_of, in_words
 from freight.validation import Locale, Split, split
 from tests.lib import oracle
+from tests.lib.examples import examples
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TRIPS = Contract(
@@ -243,7 +244,7 @@ cells_of_trips = st.fixed_dictionaries(
 
 
 @given(st.lists(cells_of_trips, max_size=8))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_a_second_reading_of_the_rules_comes_to_the_same_reasons(cells: list[dict[str, str]]) -> None:
     quarantined = judged(TRIPS, *cells).quarantined
     found = dict(quarantined.select(ROW_NUMBER, "reason").iter_rows())
