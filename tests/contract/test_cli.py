@@ -1,4 +1,4 @@
-"""`dpa` in processes of its own, as an operator runs it."""
+"""What the commands of `dpa` say and do; a process of its own shows once that the shell gets the exit codes."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ import pytest
 from freight.settings import PROJECT_ROOT
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
+from tests.lib.dpa import Dpa
 
 
 @pytest.fixture
@@ -22,23 +23,8 @@ def corridor(tmp_path: Path, warehouse: WarehouseUnderTest) -> Corridor:
 
 
 @pytest.fixture
-def dpa(tmp_path: Path, warehouse: WarehouseUnderTest) -> "Dpa":
+def dpa(tmp_path: Path, warehouse: WarehouseUnderTest) -> Dpa:
     return Dpa(tmp_path, warehouse.url)
-
-
-class Dpa:
-    def __init__(self, home: Path, url: str) -> None:
-        self.environment = {**os.environ, "DPA_HOME": str(home), "DPA_WAREHOUSE_URL": url}
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "freight.console.cli", *arguments],
-            env=self.environment,
-            cwd=PROJECT_ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
 
 @pytest.mark.usefixtures("corridor")
@@ -123,7 +109,30 @@ def test_an_error_is_one_line_without_a_traceback(dpa: Dpa) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_demo_fills_the_landing_folder_of_a_simulated_catalog_once(tmp_path: Path, dpa: Dpa) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["migrate"], 0, "has schema version"),
+        (["probe", "transactions"], 1, "no listener of transactions runs here"),
+        (["explain", "batches", "1"], 2, "error: "),
+    ],
+)
+def test_a_shell_gets_the_exit_code(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "freight.console.cli", *arguments],
+        env={**os.environ, "DPA_HOME": str(tmp_path)},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, said in done.stdout + done.stderr) == (code, True)
+
+
+def test_demo_fills_the_landing_folder_of_a_simulated_catalog_once(
+    tmp_path: Path, sqlite_warehouse: WarehouseUnderTest
+) -> None:
+    dpa = Dpa(tmp_path, sqlite_warehouse.url)
     (tmp_path / "catalog.yaml").write_text((PROJECT_ROOT / "catalog.yaml").read_text(encoding="utf-8"))
     assert "Simulated 28,002 rows in 17 files" in dpa("demo").stdout
     assert dpa("demo").stdout == ""
