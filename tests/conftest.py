@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +28,7 @@ from tests.lib.browser import why_not as why_no_browser
 from tests.lib.examples import register_profiles
 from tests.lib.kafka import OwnKafka
 from tests.lib.kafka_under_test import KafkaUnderTest
+from tests.lib.parsing import parsed_here
 from tests.lib.postgres import PostgresServer, own_server, server_programs
 from tests.lib.stream_reader import Reader
 from tests.lib.vault import StandInVault
@@ -44,6 +45,13 @@ class WarehouseUnderTest:
 
     engine: Engine
     url: str
+
+
+@pytest.fixture(autouse=True)
+def _parsing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Parse files in this process, unless a test needs a parser apart."""
+    with nullcontext() if request.node.get_closest_marker("apart") else parsed_here():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ OTHER_KINDS = {
 }
 
 
+@pytest.mark.apart
 class ReaderConformance:
     """Tests of one reader.
 

@@ -20,7 +20,10 @@ from tests.conftest import WarehouseUnderTest
 from tests.lib.access import FORMATS, AccessLink, AccessTable, AccessWriter
 from tests.lib.corridor import Corridor
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED: Windows reads by Microsoft's driver")
+pytestmark = [
+    pytest.mark.apart,
+    pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED: Windows reads by Microsoft's driver"),
+]
 
 MACHINES = AccessTable(
     "Machines du parc",

@@ -228,6 +228,7 @@ def lone_failure_of(tmp_path: Path, sqlite_warehouse: WarehouseUnderTest) -> Any
     return load
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case.name}: {case.breaks}")
 def test_a_refused_file_names_place_and_remedy_and_leaves_nothing_behind(lone_failure_of: Any, case: Refused) -> None:
     corridor, failure = lone_failure_of(case)

@@ -17,9 +17,10 @@ from freight.readers.isolated import read_isolated
 from freight.readers.raw import RawTable
 from freight.settings import PROJECT_ROOT
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="NOT TESTED: only Linux confines a process without root"
-)
+pytestmark = [
+    pytest.mark.apart,
+    pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED: only Linux confines a process without root"),
+]
 
 HERE = Path(__file__).parents[1] / "lib"
 SECRET = "*:*:*:dpa:S3cret"

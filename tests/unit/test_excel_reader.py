@@ -356,6 +356,7 @@ def test_rows_and_cells_are_never_dropped_for_their_place(path: Path, rows: str)
     assert (error.fault, "let it be repaired" in error.remedy) == ("corrupt", True)
 
 
+@pytest.mark.apart
 def test_formulas_are_never_unfolded(path: Path) -> None:
     """Each of the cells would repeat a formula of a thousand terms."""
     first = f'<row><c><f t="shared" ref="A2:A5001" si="0">{"B2+" * 1_000}1</f><v>1</v></c></row>'
@@ -382,18 +383,21 @@ def test_strict_open_xml_reads_as_any_other(path: Path) -> None:
     assert read(path)[1] == [("TRX-1", "MCH-001", "2026-02-01 10:00:00", "12.5", "OK", 2)]
 
 
+@pytest.mark.apart
 def test_a_parser_that_runs_out_of_memory_costs_its_file_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, [HEADER, *[[f"TRX-{i}", *ROW[1:4], "x" * 200 + str(i)] for i in range(20_000)]])
     monkeypatch.setattr(isolated, "MEMORY_LIMIT_BYTES", 40 << 20)
     assert refused(path).fault in ("too_large", "corrupt")
 
 
+@pytest.mark.apart
 def test_a_parser_that_takes_too_long_is_stopped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, [HEADER, ROW])
     monkeypatch.setattr(isolated, "PATIENCE_S", 0)
     assert refused(path).fault == "timed_out"
 
 
+@pytest.mark.apart
 def test_a_parser_that_computes_too_long_is_stopped_whatever_progress_it_makes(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,12 +406,14 @@ def test_a_parser_that_computes_too_long_is_stopped_whatever_progress_it_makes(
     assert refused(path).fault == "timed_out"
 
 
+@pytest.mark.apart
 def test_a_parser_that_dies_is_a_fault_of_its_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, [HEADER, ROW])
     monkeypatch.setattr(sys, "executable", "false")
     assert "its parser died with code 1" in str(refused(path))
 
 
+@pytest.mark.apart
 def test_the_parser_sees_what_an_interpreter_needs_and_no_secret(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, [HEADER, ROW])
     seen: dict[str, str] = {}
@@ -435,6 +441,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.apart
 def test_temporary_files_go_whether_a_workbook_is_read_left_alone_or_refused(path: Path, scratch: Path) -> None:
     save(path, [HEADER, ROW])
     read(path)
@@ -446,6 +453,7 @@ def test_temporary_files_go_whether_a_workbook_is_read_left_alone_or_refused(pat
     assert [*scratch.iterdir()] == []
 
 
+@pytest.mark.apart
 def test_the_temporary_files_of_a_killed_run_go_after_a_day(path: Path, scratch: Path) -> None:
     for name, age_days in (("dpa-reading-old", 2), ("dpa-reading-now", 0), ("someone-elses", 9)):
         (scratch / name).mkdir()
