@@ -8,11 +8,9 @@ import re
 import socket
 import sqlite3
 import stat
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +24,7 @@ from tests.lib.browser import Browser
 from tests.lib.checkout import MADE_BY_DPA, Checkout
 from tests.lib.ports import free_port
 from tests.lib.readme import block
+from tests.lib.serving import HttpHandler, Served
 from tests.lib.streams import wait_until
 
 DEPLOYMENTS = {
@@ -381,18 +380,12 @@ def test_a_page_of_others_in_a_browser_reads_no_block_and_starts_no_run(
 def page_of_others() -> Iterator[str]:
     """Serve an empty page at another port of this machine."""
 
-    class Page(BaseHTTPRequestHandler):
+    class Page(HttpHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
+            self.answer(200, headers={"Content-Type": "text/html"})
 
-        def log_message(self, *_: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, name="page", daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with Served(Page) as server:
+        yield f"{server.url}/"
 
 
 # --- Work, and the end -------------------------------------------------------------------------------------------

@@ -1,10 +1,7 @@
 """An HTTP API is reached at its own host alone, with a key or a token that may change meanwhile."""
 
 import json
-import ssl
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,12 +13,13 @@ from blocks.http_api import HttpApi
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from freight.errors import ConfigurationError, TransientError
 from tests.lib.certificates import write_certificates
+from tests.lib.serving import HttpHandler, Served
 from tests.lib.vault import StandInVault
 
 NewApi = Callable[..., HttpApi]
 
 
-class Erp:
+class Erp(Served):
     """Stands for an API: machines for whom shows a key or a token, tokens for whom knows the secret of the client.
 
     Attributes:
@@ -33,68 +31,46 @@ class Erp:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.ca_path, self._server_path = folder / "erp-ca.pem", folder / "erp.pem"
-        write_certificates(self.ca_path, self._server_path)
+        self.ca_path, certificate = folder / "erp-ca.pem", folder / "erp.pem"
+        write_certificates(self.ca_path, certificate)
         self.key, self.token, self.lifetime_s, self.status = "canary one", "token one", 3600, 200
         self.refusal: dict[str, Any] = {}
         self.headers: dict[str, str] = {}
         self.seen: list[tuple[str, str | None]] = []
-
-    def serve(self) -> ThreadingHTTPServer:
-        """Start to serve, in a thread."""
         erp = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(HttpHandler):
             def do_GET(self) -> None:
                 shown = self.headers.get("X-Api-Key") or self.headers.get("Authorization")
                 erp.seen.append((self.path, shown))
                 if self.path == "/v1/away":
-                    self.answer(302, {}, Location=f"https://127.0.0.1:{self.server.server_port}/v1/machines")  # type: ignore[attr-defined]
+                    self.tell(302, {}, Location=f"https://127.0.0.1:{erp.port}/v1/machines")
                 elif shown in (erp.key, f"Bearer {erp.token}"):
-                    self.answer(200, {"machines": 3})
+                    self.tell(200, {"machines": 3})
                 else:
-                    self.answer(401, {})
+                    self.tell(401, {})
 
             def do_POST(self) -> None:
-                form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                form = parse_qs(self.sent.decode())
                 erp.seen.append((self.path, form["client_secret"][0]))
                 told = (form["grant_type"], form["client_id"], form["scope"], form["client_secret"])
                 if erp.status != 200:
-                    self.answer(erp.status, erp.refusal, **erp.headers)
+                    self.tell(erp.status, erp.refusal, **erp.headers)
                 elif told == (["client_credentials"], ["dpa"], ["erp"], [erp.key]):
-                    self.answer(200, {"access_token": erp.token, "expires_in": erp.lifetime_s})
+                    self.tell(200, {"access_token": erp.token, "expires_in": erp.lifetime_s})
                 else:
-                    self.answer(401, {"error": "invalid_client"})
+                    self.tell(401, {"error": "invalid_client"})
 
-            def answer(self, status: int, content: dict[str, Any], **headers: str) -> None:
-                body = json.dumps(content).encode()
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
+            def tell(self, status: int, content: dict[str, Any], **headers: str) -> None:
+                self.answer(status, json.dumps(content).encode(), headers)
 
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._server_path)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, name="erp", daemon=True).start()
-        self.url = f"https://localhost:{server.server_port}"
-        return server
+        super().__init__(Handler, certificate)
 
 
 @pytest.fixture
 def erp(tmp_path: Path) -> Iterator[Erp]:
-    made = Erp(tmp_path)
-    server = made.serve()
-    yield made
-    server.shutdown()
-    server.server_close()
+    with Erp(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ import json
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -21,6 +19,7 @@ from freight.errors import ConfigurationError
 from tests.lib.alerting import own_prefect
 from tests.lib.certificates import write_certificates
 from tests.lib.ports import free_port
+from tests.lib.serving import HttpHandler, Served
 
 LIMIT_S = 60.0
 
@@ -112,18 +111,11 @@ def test_who_calls_a_server_without_its_login_is_told_where_it_is(command: str, 
 
 @pytest.fixture
 def server_that_refuses() -> Iterator[str]:
-    class Refusal(BaseHTTPRequestHandler):
+    class Refusal(HttpHandler):
         def _refuse(self) -> None:
-            self.send_response(401)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(401)
 
         do_GET = do_POST = _refuse
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/api"
-        server.shutdown()
+    with Served(Refusal) as server:
+        yield f"{server.url}/api"

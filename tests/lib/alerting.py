@@ -1,12 +1,10 @@
 """A Prefect of its own for tests of alerts, and a receiver that keeps what arrives."""
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
@@ -22,6 +20,7 @@ from deployments.local import POOL, PREFECT, SERVER, Endpoint, is_healthy, serve
 from freight.settings import PROJECT_ROOT, Settings
 from tasks.temporary_server import new_login
 from tests.lib.ports import free_port
+from tests.lib.serving import HttpHandler, Served
 from tests.lib.streams import wait_until
 
 START_LIMIT_S = 120.0
@@ -44,7 +43,7 @@ class Message(NamedTuple):
     body: str
 
 
-class Receiver:
+class Receiver(Served):
     """Takes the POSTs of a webhook at any path.
 
     Attributes:
@@ -53,15 +52,17 @@ class Receiver:
 
     def __init__(self, secret: str) -> None:
         self._bodies: list[dict[str, Any]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_port}/{secret}"
-        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+        receiver = self
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        class Handler(_Handler):
-            bodies = self._bodies
+        class Handler(HttpHandler):
+            def do_POST(self) -> None:
+                """Keep what was sent."""
+                assert self.headers["Content-Type"] == "application/json"
+                receiver._bodies.append(json.loads(self.sent))
+                self.answer(204)
 
-        return Handler
+        super().__init__(Handler)
+        self.url += f"/{secret}"
 
     @property
     def messages(self) -> list[Message]:
@@ -76,68 +77,34 @@ class Receiver:
     def __str__(self) -> str:
         return f"arrived so far: {self.messages}"
 
-    def close(self) -> None:
-        """Take no more."""
-        self._server.shutdown()
-        self._server.server_close()
 
-
-class _Handler(BaseHTTPRequestHandler):
-    bodies: ClassVar[list[dict[str, Any]]]
-
-    def do_POST(self) -> None:
-        """Keep what was sent."""
-        assert self.headers["Content-Type"] == "application/json"
-        self.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-class Answers:
-    """Takes POSTs of any kind.
+class Answers(Served):
+    """Says yes to every POST.
 
     Attributes:
-        url: where it is.
         bodies: The messages that have arrived.
     """
 
-    def __init__(self, server: ThreadingHTTPServer, bodies: list[str]) -> None:
-        self.url, self.bodies = f"http://127.0.0.1:{server.server_port}/", bodies
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+        bodies = self.bodies
 
+        class Handler(HttpHandler):
+            def do_POST(self) -> None:
+                bodies.append(self.sent.decode())
+                self.answer(200, b"ok")
 
-@contextmanager
-def answering() -> Iterator[Answers]:
-    """Give something that says yes to every POST."""
-    bodies: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, *_: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, name="answers", daemon=True).start()
-        yield Answers(server, bodies)
-        server.shutdown()
+        super().__init__(Handler)
 
 
 @contextmanager
 def receiving(prefect: SyncPrefectClient, secret: str, alerts: Sequence[Alert] = ALERTS) -> Iterator[Receiver]:
     """Give a receiver to which alerts go; they are removed in the end."""
-    made = Receiver(secret)
-    AlertChannel(kind="webhook", key=SecretStr(made.url)).save(CHANNEL, overwrite=True)
-    automations.apply(prefect, alerts=alerts)
-    yield made
-    automations.apply(prefect, alerts=[])
-    made.close()
+    with Receiver(secret) as made:
+        AlertChannel(kind="webhook", key=SecretStr(made.url)).save(CHANNEL, overwrite=True)
+        automations.apply(prefect, alerts=alerts)
+        yield made
+        automations.apply(prefect, alerts=[])
 
 
 class OwnPrefect:

@@ -3,17 +3,16 @@
 import gzip
 import itertools
 import socket
-import ssl
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingTCPServer
-from types import TracebackType
-from typing import Any, Self
+from socketserver import StreamRequestHandler
+from typing import Any
+
+from tests.lib.serving import QuietTcpServer, Served, server_context
 
 MUCH = 400 << 20
 BLOCK = b" " * (1 << 16)
@@ -126,7 +125,7 @@ ATTACKS: dict[str, Attack] = {
 SLOW = [name for name in ATTACKS if name.startswith(("dripping", "endless-continues", "endless-extensions", "silent"))]
 
 
-class AttackServer:
+class AttackServer(Served):
     """Attacks on a port of its own; the first part of a path behind `/v1/` names the attack.
 
     Attributes:
@@ -147,16 +146,10 @@ class AttackServer:
                 with suppress(OSError):
                     server._answer(self.request)
 
-        class Server(ThreadingTCPServer):
-            daemon_threads = True
-            block_on_close = False
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
-        if self._context and certificate:
-            self._context.load_cert_chain(certificate)
-        self.port = self._server.server_address[1]
-        self.url = f"https://localhost:{self.port}" if certificate else f"http://127.0.0.1:{self.port}"
+        super().__init__(Handler, kind=QuietTcpServer)
+        self._context = server_context(certificate) if certificate else None  # each attack shakes hands in its thread
+        if certificate:
+            self.url = f"https://localhost:{self.port}"
 
     def _answer(self, plain: socket.socket) -> None:
         with self._context.wrap_socket(plain, server_side=True) if self._context else plain as stream:
@@ -164,16 +157,6 @@ class AttackServer:
             self.asked.append((line, body))
             for piece in ATTACKS[line.split("/")[2].split(" ")[0]]():
                 stream.sendall(piece)
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, name="attacks", daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def _asked(stream: socket.socket) -> tuple[str, str]:

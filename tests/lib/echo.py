@@ -3,43 +3,16 @@
 import base64
 import socket
 import socketserver
-import ssl
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from tests.lib.certificates import write_certificates
+from tests.lib.serving import HttpHandler, QuietTcpServer, Served
 
 WISHES_TO_ENCRYPT = [struct.pack("!i", number) for number in (80877103, 80877104)]  # by TLS, by Kerberos
-
-
-class _Quiet:
-    """A server whose clients may leave whenever they want."""
-
-    daemon_threads = True
-
-    def handle_error(self, *_: Any) -> None: ...
-
-
-class _TcpServer(_Quiet, socketserver.ThreadingTCPServer): ...
-
-
-class _HttpServer(_Quiet, ThreadingHTTPServer): ...
-
-
-@contextmanager
-def _served(server: socketserver.TCPServer) -> Iterator[int]:
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    try:
-        yield int(server.socket.getsockname()[1])
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @contextmanager
@@ -61,9 +34,8 @@ def echoing_postgresql() -> Iterator[int]:
             (length,) = struct.unpack("!i", self.request.recv(4, socket.MSG_WAITALL))
             return bytes(self.request.recv(length - 4, socket.MSG_WAITALL))
 
-    server = _TcpServer(("127.0.0.1", 0), Handler)
-    with _served(server) as port:
-        yield port
+    with Served(Handler, kind=QuietTcpServer) as server:
+        yield server.port
 
 
 @contextmanager
@@ -83,10 +55,8 @@ def echoing_mail_server(ca: Path, certificate: Path) -> Iterator[int]:
                 else:
                     self.wfile.write(b"221 bye\r\n")
 
-    server = _TcpServer(("127.0.0.1", 0), Handler)
-    server.socket = _with_tls(server.socket, ca, certificate)
-    with _served(server) as port:
-        yield port
+    with Served(Handler, _made(ca, certificate), QuietTcpServer) as server:
+        yield server.port
 
 
 KAFKA_KEYS = ((3, 1), (17, 1), (18, 0), (36, 0))  # metadata, handshake, versions, login: and the newest version of each
@@ -122,42 +92,26 @@ def echoing_kafka(ca: Path, certificate: Path) -> Iterator[int]:
             said = b"no: " + login.replace(b"\0", b" ") + b" or " + base64.b64encode(login)
             return struct.pack("!hh", KAFKA_LOGIN_FAILED, len(said)) + said + struct.pack("!i", 0)
 
-    server = _TcpServer(("127.0.0.1", 0), Handler)
-    server.socket = _with_tls(server.socket, ca, certificate)
-    with _served(server) as port:
-        yield port
+    with Served(Handler, _made(ca, certificate), QuietTcpServer) as server:
+        yield server.port
 
 
 @contextmanager
 def echoing_http(ca: Path | None = None, certificate: Path | None = None) -> Iterator[int]:
     """Give the port of an HTTP server whose refusals repeat the request in every place that an answer has."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def answer(self) -> None:
+    class Handler(HttpHandler):
+        def refuse(self) -> None:
             asked = quote(f"{self.path} {dict(self.headers)}")
             body = f"<Error><Code>{asked}</Code><Message>{self.path} {dict(self.headers)}</Message></Error>".encode()
-            self.send_response(403, asked[:1_000])
-            headers = {"x-ms-error-code": asked[:1_000], "Content-Type": "application/xml"}
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(403, body, {"x-ms-error-code": asked[:1_000], "Content-Type": "application/xml"}, asked[:1_000])
 
-        do_GET = do_HEAD = do_POST = answer
+        do_GET = do_HEAD = do_POST = refuse
 
-        def log_message(self, *_: Any) -> None: ...
-
-    server = _HttpServer(("127.0.0.1", 0), Handler)
-    if ca and certificate:
-        server.socket = _with_tls(server.socket, ca, certificate)
-    with _served(server) as port:
-        yield port
+    with Served(Handler, _made(ca, certificate) if ca and certificate else None) as server:
+        yield server.port
 
 
-def _with_tls(plain: socket.socket, ca: Path, certificate: Path) -> socket.socket:
+def _made(ca: Path, certificate: Path) -> Path:
     write_certificates(ca, certificate)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context.wrap_socket(plain, server_side=True)
+    return certificate

@@ -2,24 +2,20 @@
 
 import json
 import re
-import ssl
-import threading
-from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any
 
 from blocks.azure_identity import TIMEOUTS
 from tests.lib.certificates import write_certificates
+from tests.lib.serving import NO_HEADERS, HttpHandler, Served
 from tests.lib.tokens import StandInCredential
 
-CHALLENGE = 'Bearer authorization="https://login.microsoftonline.com/tenant", resource="https://vault.azure.net"'
-NO_HEADERS: Mapping[str, str] = {}
+SCHEME = 'Bearer authorization="https://login.microsoftonline.com/tenant", resource="https://vault.azure.net"'
+CHALLENGE = {"WWW-Authenticate": SCHEME}
 PATH = re.compile(r"/secrets/([0-9A-Za-z-]+)/([0-9A-Za-z-]*)(?:\?|$)")
 
 
-class StandInVault:
+class StandInVault(Served):
     """Stands for a vault; secrets have a version for each time that they were set.
 
     Attributes:
@@ -28,35 +24,21 @@ class StandInVault:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._ca_path, self._server_path = folder / "vault-ca.pem", folder / "vault.pem"
-        write_certificates(self._ca_path, self._server_path)
+        self._ca_path, certificate = folder / "vault-ca.pem", folder / "vault.pem"
+        write_certificates(self._ca_path, certificate)
         self._secrets: dict[str, list[str]] = {}
         self.status: int | None = None
         self.asked = 0
-
-    def __enter__(self) -> Self:
         vault = self
 
-        class Handler(_Handler):
-            answer = staticmethod(vault._answer)
+        class Handler(HttpHandler):
+            def do_GET(self) -> None:
+                """Answer; who shows no token is told first where to get one."""
+                shows_token = bool(self.headers.get("Authorization"))
+                status, content = vault._answer(self.path) if shows_token else (401, _error("Unauthorized", "no token"))
+                self.answer(status, json.dumps(content).encode(), NO_HEADERS if shows_token else CHALLENGE)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._server_path)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        threading.Thread(target=self._server.serve_forever, name="vault", daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"https://localhost:{self._server.server_port}"
+        super().__init__(Handler, certificate)
 
     def client_options(self, _url: str) -> dict[str, Any]:
         """Return how a client asks it: its host is not Azure's, and neither is who vouches for it."""
@@ -88,26 +70,3 @@ class StandInVault:
 
 def _error(code: str, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message}}
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    answer: ClassVar[Any]
-
-    def do_GET(self) -> None:
-        """Answer; who shows no token is told first where to get one."""
-        if not self.headers.get("Authorization"):
-            self._send(401, _error("Unauthorized", "no token"), {"WWW-Authenticate": CHALLENGE})
-            return
-        self._send(*self.answer(self.path))
-
-    def _send(self, status: int, content: dict[str, Any], headers: Mapping[str, str] = NO_HEADERS) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in {**headers, "Content-Type": "application/json", "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""

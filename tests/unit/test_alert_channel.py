@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from blocks.alert_channel import AlertChannel
 from blocks.key_vault import KeyVault, KeyVaultSecret
 from freight.errors import ConfigurationError
 from tests.lib.certificates import write_certificates
+from tests.lib.serving import HttpHandler, Served
 from tests.lib.vault import StandInVault
 
 # What sends to Slack and the like imports a module that Python 3.13 drops.
@@ -114,27 +112,19 @@ def test_the_key_may_be_in_a_vault_and_is_judged_when_it_is_read(vault: StandInV
 def test_a_message_arrives_in_teams_as_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cards: list[dict[str, Any]] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(HttpHandler):
         def do_POST(self) -> None:
-            cards.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(202)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None: ...
+            cards.append(json.loads(self.sent))
+            self.answer(202)
 
     write_certificates(tmp_path / "ca.pem", tmp_path / "server.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "server.pem")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = TEAMS.replace("prod-1.westeurope.logic.azure.com:443", f"localhost:{server.server_port}")
+    with Served(Handler, tmp_path / "server.pem") as server:
+        url = TEAMS.replace("prod-1.westeurope.logic.azure.com:443", f"localhost:{server.port}")
         sender = AlertChannel(kind="teams", key=SecretStr(url)).sender_block()
         assert isinstance(sender, MicrosoftTeamsWebhook)
         with sender.raise_on_failure():
             asyncio.run(sender.anotify(subject="DPA: listen Crashed", body="Source: listen\nReason: killed"))
-        server.shutdown()
     (card,) = cards
     texts = [part["text"] for part in card["attachments"][0]["content"]["body"]]
     assert texts[0] == "DPA: listen Crashed"

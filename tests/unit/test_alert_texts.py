@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from blocks.alert_channel import AlertChannel, Kind
 from deployments.automations import ALERTS, Alert
 from freight.outward import BODIES, SUBJECTS, markdown, plain
-from tests.lib.alerting import Answers, answering
+from tests.lib.alerting import Answers
 from tests.unit.test_alert_channel import MAIL, SMS, TEAMS, TWILIO
 
 # What sends to Slack and the like imports a module that Python 3.13 drops.
@@ -45,7 +45,7 @@ MARKUP = ("<", ">", "](", "![")
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
     """Takes what is sent to Slack and the others, whatever its address."""
-    with answering() as made:
+    with Answers() as made:
         send = requests.Session.request
 
         def send_here(session: requests.Session, method: str, url: str, **more: Any) -> requests.Response:
