@@ -9,7 +9,6 @@ import random
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
 from freight.readers import RawTable, find_files, reader_for
 from freight.readers.raw import RawBatch
 from freight.validation import Locale
+from tests.lib.waiting import wait_until
 
 CONTRACT = contract_for("stations")
 COLUMNS = ("station_code", "station_name", "region", "latitude_deg", "longitude_deg", "corridor_km")
@@ -227,9 +227,7 @@ class ReaderConformance:
         for seed in range(300):
             path.write_bytes(content)
             self.damage(path, seed)
-            started = time.monotonic()
             self.outcome(path)
-            assert time.monotonic() - started < 30
 
     def damage(self, path: Path, seed: int) -> None:
         """Change some bytes, as a bad disk or a bad person does."""
@@ -250,11 +248,9 @@ class ReaderConformance:
         before = {child.pid for child in psutil.Process().children(recursive=True)}
         batches = self.open(path).batches
         next(batches)
-        started = time.monotonic()
         del batches
         left = {child.pid for child in psutil.Process().children(recursive=True)} - before
         assert (left, [*scratch.iterdir()]) == (set(), [])
-        assert time.monotonic() - started < 5
 
     @pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED: Windows tells no signal to a part of a process")
     def test_an_interrupted_read_leaves_no_process_and_no_file(self, path: Path, scratch: Path) -> None:
@@ -269,10 +265,7 @@ class ReaderConformance:
         except KeyboardInterrupt:
             pass
         # An interrupt while the process was being started leaves nobody who could end it: it sees that and ends.
-        deadline = time.monotonic() + 20
-        while (left := (_running(before), [*scratch.iterdir()])) != (set(), []) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert left == (set(), [])
+        wait_until(lambda: (_running(before), [*scratch.iterdir()]) == (set(), []))
 
     @pytest.mark.chaos
     @pytest.mark.timeout(1_800)

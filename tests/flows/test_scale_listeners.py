@@ -32,7 +32,8 @@ from tests.conftest import Measured, WarehouseUnderTest
 from tests.flows.test_listen import artifacts_of, events_of
 from tests.lib.alerting import own_prefect
 from tests.lib.kafka import OwnKafka, new_topic
-from tests.lib.streams import Battery, event, rows, send, wait_until
+from tests.lib.streams import Battery, event, rows, send
+from tests.lib.waiting import wait_until
 
 LIVE_S = 300.0  # a process takes its time to start
 

@@ -36,7 +36,7 @@ from tasks import load as steps
 from tasks.overdue import overdue_nightlies
 from tests.lib.alerting import OwnPrefect, Receiver, own_prefect, receiving, run_of
 from tests.lib.corridor import HEADER
-from tests.lib.streams import wait_until
+from tests.lib.waiting import wait_until
 
 # What sends to Slack and the like imports a module that Python 3.13 drops.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")

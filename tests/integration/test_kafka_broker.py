@@ -22,8 +22,8 @@ from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT
 from tests.lib.kafka import Broker, OwnKafka, Sent, delete_records_before, delete_topic, new_topic, produce
 from tests.lib.kafka_under_test import KafkaUnderTest, Mechanism
+from tests.lib.waiting import LIMIT_S, wait_until
 
-LIMIT_S = 30.0
 MESSAGES: list[Sent] = [
     (0, b"TRX-1", b"a", 1_700_000_000_000),
     (1, b"TRX-2", "é".encode(), 1_700_000_000_001),
@@ -59,10 +59,8 @@ def in_order(messages: list[Sent]) -> list[Sent]:
 
 
 def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-        assert time.monotonic() < deadline, f"process {pid} still runs"
-        time.sleep(0.02)
+    line = Path(f"/proc/{pid}/cmdline")
+    wait_until(lambda: not line.exists() or not line.read_bytes(), told=f"process {pid} still runs")
 
 
 class TestMessages:

@@ -137,7 +137,7 @@ def change_kafka_password(kafka: KafkaUnderTest, password: str) -> None:
     )
     client = admin.AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for done in client.alter_user_scram_credentials([change]).values():
-        done.result(30)
+        done.result(120)
 
 
 def test_a_listener_follows_the_password_of_kafka(

@@ -2,10 +2,8 @@
 
 import socketserver
 import ssl
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,9 @@ from tests.conftest import WarehouseUnderTest
 from tests.lib.certificates import write_certificates
 from tests.lib.corridor import NOW
 from tests.lib.kafka import OwnKafka, add_partitions, delete_records_before, delete_topic, new_topic
-from tests.lib.streams import NO_LIMIT, SMALL_BATCHES, Listening, event, rows, send, wait_until
+from tests.lib.streams import NO_LIMIT, SMALL_BATCHES, Listening, event, rows, send
 from tests.lib.tokens import TAKES_TOKENS, StandInCredential
+from tests.lib.waiting import wait_until
 
 AT_END = ListenSettings(SMALL_BATCHES, NO_LIMIT, StopRules(at_end=True))
 
@@ -367,14 +366,10 @@ def test_a_listener_ends_by_its_rules(
     assert ended
 
 
-def test_statistics_follow_within_seconds_while_the_listener_listens(
-    warehouse: WarehouseUnderTest, kafka: LocalKafka
-) -> None:
+def test_statistics_follow_while_the_listener_listens(warehouse: WarehouseUnderTest, kafka: LocalKafka) -> None:
     topic = new_topic(kafka, 1)
     found = listening(warehouse, kafka, topic, ListenSettings(SMALL_BATCHES, NO_LIMIT))
     with found.running():
         send(kafka, topic, [event(i) for i in range(50)])
         query = "SELECT COALESCE(SUM(total_transactions), 0) FROM aggr_daily_site_stats"
-        started = time.monotonic()
-        found.wait_until(lambda: rows(warehouse.engine, query) == [(50,)])
-        assert time.monotonic() - started < timedelta(seconds=30).total_seconds()
+        found.wait_until(lambda: rows(warehouse.engine, query) == [(50,)])  # it is told to end only afterwards

@@ -15,13 +15,13 @@ from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.kafka import OwnKafka
 from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.postgres import PostgresServer, own_server
-from tests.lib.streams import Battery, reading_the_usual_topic, rows, wait_until
+from tests.lib.streams import Battery, reading_the_usual_topic, rows
+from tests.lib.waiting import wait_until
 
 SEED = 7
 RESTART_S = 30.0
 EVENTS_A_KILL = 4_000
 COMMITS = (5, 40)  # of a listener that dies around one: before them it takes its positions
-ZOMBIE_S = 40.0
 
 
 @pytest.fixture
@@ -119,9 +119,7 @@ def test_a_zombie_is_fenced_and_what_it_holds_is_freed(postgres_battery: Battery
     wait_until(lambda: is_stopped(zombie.pid))
     stuck_at = battery.read
     successor = battery.process(tmp_path / "successor.txt", rows=300)
-    started = time.monotonic()
-    wait_until(lambda: battery.is_read)
-    assert time.monotonic() - started < ZOMBIE_S
+    wait_until(lambda: battery.is_read)  # else the zombie holds its lock as long as it is frozen
     assert stuck_at < battery.read
     zombie.signal(signal.SIGCONT)
     battery.produce(1_000)

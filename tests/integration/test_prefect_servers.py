@@ -21,7 +21,7 @@ from tests.lib.certificates import write_certificates
 from tests.lib.ports import free_port
 from tests.lib.serving import HttpHandler, Served
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 
 def test_a_server_for_others_speaks_tls_alone_to_those_who_know_its_authority(
@@ -89,7 +89,7 @@ def test_the_server_that_a_flow_starts_for_itself_answers_it_alone(tmp_path: Pat
             answer = httpx.options(f"{api}/flows/filter", headers=page, timeout=LIMIT_S)
             assert "Access-Control-Allow-Origin" not in answer.headers
         finally:
-            process.communicate("\n", timeout=120)
+            process.communicate("\n", timeout=LIMIT_S)
     assert process.returncode == 0
 
 

@@ -26,7 +26,7 @@ from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.streams import NO_LIMIT, Battery, Listening, reading_the_usual_topic, rows
 
 PERIOD_S = 0.5
-LIMIT_S = 90.0
+LIMIT_S = 180.0
 SLOW = ListenSettings(BatchLimits(rows=100, age_s=0.05), NO_LIMIT)
 LIMITS = ScalingLimits(
     maximum=3, lag_threshold=2_000, settle_s=1.0, cooldown_s=2.0, catch_up_s=1.0, commit_limit_s=30.0

@@ -27,7 +27,8 @@ from tests.lib.aks import AKS, as_applied, template
 from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.kubernetes import NAMESPACE, config_map, found, kubectl, login_as
 from tests.lib.postgres import PostgresServer, own_server
-from tests.lib.streams import Battery, wait_until
+from tests.lib.streams import Battery
+from tests.lib.waiting import wait_until
 
 LOGIN = "ops:a password"
 START_LIMIT_S = 180.0

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lib.aks import AKS, IMAGE, as_applied, manifests, rendered_job
 from tests.lib.kubernetes import NAMESPACE, kubectl
-from tests.lib.streams import wait_until
+from tests.lib.waiting import wait_until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.usefixtures("cluster")]
 DRY_RUN = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")

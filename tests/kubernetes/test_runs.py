@@ -13,7 +13,8 @@ from prefect.client.schemas.objects import FlowRun, State
 
 from tests.lib.alerting import Receiver, receiving
 from tests.lib.kubernetes import NAMESPACE, config_map, found, kubectl, pods_of
-from tests.lib.streams import Battery, rows, wait_until
+from tests.lib.streams import Battery, rows
+from tests.lib.waiting import wait_until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1_200)]
 LIMIT_S = 300.0  # a pod takes its time on a small node

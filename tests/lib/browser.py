@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from tests.lib.ports import free_port
-from tests.lib.streams import wait_until
+from tests.lib.waiting import wait_until
 
 START_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 120.0

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-LIMIT_S = 90.0
+from tests.lib.waiting import LIMIT_S
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.lib.kills", "tests.lib.streams"])

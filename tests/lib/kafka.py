@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
@@ -13,8 +12,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.lib.kafka_under_test import KafkaUnderTest
+from tests.lib.waiting import LIMIT_S, wait_until
 
-LIMIT_S = 30.0
 POLL_EVERY = 1000  # messages between looks at the delivery reports
 
 # partition, key, value (None is a tombstone), timestamp in ms (None is now)
@@ -142,7 +141,4 @@ def _wait(futures: Iterable[Future[Any]]) -> None:
 
 def _until(condition: Callable[[], bool]) -> None:
     """Wait until the broker tells every client what it did for one."""
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {LIMIT_S:.0f} s"
-        time.sleep(0.01)
+    wait_until(condition, told="the broker does not tell of it")

@@ -25,9 +25,9 @@ from freight.warehouse.connect import Engine, open_engine, reading
 from tests.lib.connections import kept_connections
 from tests.lib.corridor import NOW
 from tests.lib.forks import Forked
+from tests.lib.waiting import LIMIT_S
 
 EX_TEMPFAIL = 75  # what sysexits.h calls "try again later"
-CHILD_LIMIT_S = 120
 STARTED = "started"
 
 
@@ -71,7 +71,7 @@ class LoadProcess:
 
     def end(self) -> Ended:
         """Wait until the process ends."""
-        code = self._process.wait(CHILD_LIMIT_S)
+        code = self._process.wait(LIMIT_S)
         return Ended(code, time.monotonic() - self._started, self._process.output)
 
 
@@ -91,7 +91,7 @@ class ProgramProcess:
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so; the process must not end before."""
-        deadline = time.monotonic() + CHILD_LIMIT_S
+        deadline = time.monotonic() + LIMIT_S
         while not condition():
             assert self._process.poll() is None, self.output
             assert time.monotonic() < deadline, self.output
@@ -112,7 +112,7 @@ class ProgramProcess:
 
     def end(self) -> int:
         """Wait until the process ends; return its exit code, which is negative if a signal ended it."""
-        return self._process.wait(CHILD_LIMIT_S)
+        return self._process.wait(LIMIT_S)
 
     @property
     def output(self) -> str:
@@ -138,14 +138,14 @@ def wait_until_left_alone(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         return
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LIMIT_S
     engine.dispose()  # or our own pooled connections would count
     while time.monotonic() < deadline:
         with reading(engine) as connection:
             if connection.execute(sa.text(others)).scalar_one() == 0:
                 return
         time.sleep(0.02)
-    raise AssertionError("a killed client still has a session after 30 s")
+    raise AssertionError("a killed client still has a session")
 
 
 @contextlib.contextmanager

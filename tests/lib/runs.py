@@ -7,7 +7,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-LIMIT_S = 30.0
+from tests.lib.waiting import LIMIT_S
 
 
 def logged_within(prefect: SyncPrefectClient, run_id: UUID, last: str) -> list[str]:

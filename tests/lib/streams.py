@@ -37,8 +37,8 @@ from tests.lib.hostile_stream import hostile
 from tests.lib.kafka import Broker, Delivered, delete_topic, new_topic, produce
 from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.oracle import TRANSACTIONS, Produced, compare
+from tests.lib.waiting import LIMIT_S, wait_until
 
-LIMIT_S = 90.0
 DAY = date(2026, 2, 20)
 # A group that forgets a dead member soon, so that tests need not wait.
 QUICK = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500", "topic.metadata.refresh.interval.ms": "1000"}
@@ -136,16 +136,6 @@ class Listening:
         wait_until(lambda: condition() or self.error is not None)
         if self.error:
             raise self.error
-
-
-def wait_until(
-    condition: Callable[[], bool], limit_s: float = LIMIT_S, told: object = "it did not come to pass"
-) -> None:
-    """Wait until something is so; else tell more, or what a file of that path holds."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, told.read_text() if isinstance(told, Path) else str(told)
-        time.sleep(0.05)
 
 
 def rows(engine: Engine, query: str, **values: Any) -> list[tuple[Any, ...]]:

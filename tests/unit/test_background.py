@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from deployments import background
 from deployments.background import Background
 from freight.errors import ConfigurationError
+from tests.lib.waiting import LIMIT_S, wait_until
 
 SLEEP = "import time; time.sleep(60)"
 FAMILY = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); {SLEEP}"
@@ -31,9 +31,7 @@ def start(program: Background, code: str) -> psutil.Process:
 
 
 def wait_until_said(program: Background, word: str) -> None:
-    deadline = time.monotonic() + 30
-    while word not in program.log_path.read_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: word in program.log_path.read_text())
 
 
 def test_a_process_is_known_again_until_it_is_stopped(program: Background) -> None:
@@ -67,9 +65,7 @@ def test_a_broken_file_names_no_process(program: Background, text: str) -> None:
 def test_what_a_process_has_started_ends_with_it(program: Background, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "STOP_LIMIT_S", 0.5)
     parent = start(program, FAMILY)
-    deadline = time.monotonic() + 30
-    while not parent.children() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(parent.children)
     (child,) = parent.children()
     program.stop()
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
@@ -80,11 +76,11 @@ def test_a_process_that_does_not_listen_is_killed(program: Background, monkeypat
     deaf = start(program, DEAF)
     wait_until_said(program, "deaf")
     program.stop()
-    assert deaf.wait(10) is not None
+    assert deaf.wait(LIMIT_S) is not None
 
 
 def test_the_last_words_of_a_process_that_has_ended_are_told(program: Background) -> None:
-    start(program, "print('no port is free'); raise SystemExit(1)").wait(30)
+    start(program, "print('no port is free'); raise SystemExit(1)").wait(LIMIT_S)
     with pytest.raises(ConfigurationError, match=r"(?s)sleeper has ended, see .*no port is free"):
         program.need()
 

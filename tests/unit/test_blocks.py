@@ -24,6 +24,7 @@ from freight.errors import ConfigurationError, TransientError
 from freight.settings import load_settings
 from freight.streaming.consumer import NO_TOKEN, KafkaReader
 from tests.lib.tokens import StandInCredential
+from tests.lib.waiting import LIMIT_S
 
 CANARY = "canary: p@ss/word?"
 CONNECTION = f"Endpoint=sb://corridor.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey={CANARY}"
@@ -169,7 +170,7 @@ def test_a_token_that_does_not_come_is_waited_for(caplog: pytest.LogCaptureFixtu
     cluster = KafkaCluster(bootstrap_servers="127.0.0.1:1", security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER")
     reader = KafkaReader(cluster.client_settings(azure_tokens("corridor", credential)), "topic", "group")
     credential.error = ClientAuthenticationError("no identity today")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     while NO_TOKEN[0] not in caplog.text:
         assert time.monotonic() < deadline
         reader.poll(1, 0.1)  # it refuses nothing

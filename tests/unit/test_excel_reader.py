@@ -23,6 +23,7 @@ from freight.frames import BadRow, each_bad_row
 from freight.parsers.workbooks.package import STRICT_NAMES
 from freight.readers import find_files, isolated, reader_for
 from freight.settings import PROJECT_ROOT
+from tests.lib.waiting import wait_until
 
 HEADER: list[Any] = ["ID transaction", "Machine", "Date", "Volume (t)", "Statut"]
 ROW: list[Any] = ["TRX-1", "MCH-001", datetime(2026, 2, 1, 10, 0), 12.5, "OK"]
@@ -492,13 +493,6 @@ def _content_if_there(path: Path) -> bytes:
         return b""
 
 
-def wait_until(holds: Callable[[], object], limit_s: float = 20) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(holds())
-
-
 def test_the_parser_of_a_killed_process_ends_and_takes_its_temporary_files_along(path: Path, scratch: Path) -> None:
     save_xml(path, "<row><c><v>1</v></c></row>" * 1_000_000)  # takes seconds
     parent = subprocess.Popen(
@@ -507,13 +501,13 @@ def test_the_parser_of_a_killed_process_ends_and_takes_its_temporary_files_along
         cwd=PROJECT_ROOT,
     )
     try:
-        assert wait_until(lambda: [*scratch.glob("*/stderr.txt")])
+        wait_until(lambda: [*scratch.glob("*/stderr.txt")])
         (folder,) = scratch.iterdir()
-        assert wait_until(lambda: workers_on(folder) or not Path("/proc").exists())
+        wait_until(lambda: workers_on(folder) or not Path("/proc").exists())
     finally:
         parent.kill()
         parent.wait()
-    assert wait_until(lambda: not workers_on(folder) and not [*folder.glob("*")], limit_s=5)
+    wait_until(lambda: not workers_on(folder) and not [*folder.glob("*")])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED: only Linux tells the peak memory of a process alone")

@@ -17,7 +17,7 @@ from tests.lib.oracle import TERMINAL_EVENTS, TRANSACTIONS, Produced
 DAY = date(2026, 3, 1)
 TOPICS = {"transactions": TRANSACTIONS, "terminal_events": TERMINAL_EVENTS}
 UNREACHABLE = {"bootstrap.servers": "127.0.0.1:9", "message.timeout.ms": 300, "log_level": 0}
-PATIENCE_S = 30.0
+PATIENCE_S = 180.0
 
 
 @pytest.fixture(scope="module")
