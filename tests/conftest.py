@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
@@ -28,8 +28,9 @@ from tests.lib.browser import why_not as why_no_browser
 from tests.lib.examples import register_profiles
 from tests.lib.kafka import OwnKafka
 from tests.lib.kafka_under_test import KafkaUnderTest
+from tests.lib.keeper import TestRun
 from tests.lib.parsing import parsed_here
-from tests.lib.postgres import PostgresServer, own_server, server_programs
+from tests.lib.postgres import PostgresServer, server_programs
 from tests.lib.stream_reader import Reader
 from tests.lib.vault import StandInVault
 
@@ -54,12 +55,26 @@ def _parsing(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker whose run it works for."""
+    node.workerinput["run_pid"] = os.getpid()
+
+
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
+def this_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TestRun:
+    """The run of tests, with the servers that its workers share."""
+    own, told = tmp_path_factory.getbasetemp(), getattr(request.config, "workerinput", None)
+    return TestRun(told["run_pid"], own.parent) if told else TestRun(os.getpid(), own)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(this_run: TestRun) -> PostgresServer:
+    """A PostgreSQL for tests that leave it as it is; each makes databases, and roles, of its own."""
     if server_programs() is None:
         cannot_test("no PostgreSQL server programs (initdb) on this machine: install the package 'postgresql'")
-    with own_server() as server:
-        yield server
+    where = this_run.server("postgres")
+    return PostgresServer(Path(where["folder"]), port=where["port"])
 
 
 def cannot_test(reason: str) -> NoReturn:

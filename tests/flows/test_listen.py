@@ -47,7 +47,7 @@ from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.cut import Way
 from tests.lib.kafka import Broker, OwnKafka, delete_records_before, new_topic
 from tests.lib.listening import ListenProcess, Load, count
-from tests.lib.postgres import PostgresServer
+from tests.lib.postgres import PostgresServer, own_server
 from tests.lib.runs import logged_within
 from tests.lib.streams import event, rows, send
 from tests.lib.vault import StandInVault
@@ -388,35 +388,46 @@ def test_a_listener_that_is_told_to_end_under_load_drains_and_completes(
     measured(f"{len(numbers)} ended, the slowest after {longest:.1f} s, lost 0, doubled 0, messages {load.sent}")
 
 
+@pytest.fixture
+def own_warehouse() -> Iterator[tuple[PostgresServer, WarehouseUnderTest]]:
+    """A warehouse on a server that this test may freeze."""
+    with own_server() as server:
+        url = server.new_database()
+        engine = open_engine(url)
+        migrate(engine)
+        yield server, WarehouseUnderTest(engine, url)
+        engine.dispose()
+
+
 @pytest.mark.chaos
 def test_a_listener_that_is_told_to_end_while_its_warehouse_is_frozen_ends_in_time(
     start: Callable[..., ListenProcess],
     kafka: LocalKafka,
-    postgres_server: PostgresServer,
-    postgres_warehouse: WarehouseUnderTest,
+    own_warehouse: tuple[PostgresServer, WarehouseUnderTest],
     prefect: SyncPrefectClient,
     monkeypatch: pytest.MonkeyPatch,
     measured: Measured,
 ) -> None:
-    engine, topic = postgres_warehouse.engine, new_topic(kafka, PARTITIONS)
+    server, warehouse = own_warehouse
+    engine, topic = warehouse.engine, new_topic(kafka, PARTITIONS)
     load = Load(kafka, topic, PARTITIONS)
     with load.coming(), engine.connect() as other:
-        process = start("--topic", topic)
+        process = start("--topic", topic, DPA_WAREHOUSE_URL=warehouse.url)
         run_id = process.wait_until_it_reads(engine)
         other.execute(sa.text("LOCK TABLE fact_transactions"))
         time.sleep(1)  # so that it is in the middle of a statement
-        postgres_server.pause()
+        server.pause()
         try:
             ended = process.signal(signal.SIGTERM)
         finally:
-            postgres_server.resume()
+            server.resume()
     assert (ended.returncode, ended.seconds < DRAINED_WITHIN_S) == (0, True), (ended.seconds, ended.said)
     measured(f"ended after {ended.seconds:.1f} s, although its warehouse was frozen")
     state = prefect.read_flow_run(run_id).state
     assert state
     assert state.is_completed()
     assert str(state.message).startswith(background.UNDRAINED)
-    listen_here_as(monkeypatch, postgres_warehouse.url, kafka)
+    listen_here_as(monkeypatch, warehouse.url, kafka)
     assert run_flow(topic=topic, at_end=True).is_completed()
     assert count(engine, "fact_transactions") == load.sent
     assert reconcile(engine) == []

@@ -141,7 +141,7 @@ def test_own_files_load_into_postgresql_with_the_password_from_a_file(
     lines = block("sh", "DPA_WAREHOUSE_URL").replace("postgresql://dpa@db.example.org/freight", url)
     assert url in lines
     passwords = tmp_path / ".pgpass"
-    passwords.write_text("*:*:*:dpa:{}\n".format(PASSWORD.replace(":", r"\:")), encoding="utf-8")
+    passwords.write_text("*:*:*:*:{}\n".format(PASSWORD.replace(":", r"\:")), encoding="utf-8")
     passwords.chmod(0o600)
     at_home = checkout.run(lines, HOME=str(tmp_path), **server)
     assert at_home.returncode == 0, at_home.stdout

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from typing import Any, Literal
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 from confluent_kafka import admin
@@ -21,7 +20,7 @@ from freight.warehouse.migrate import migrate
 from tests.conftest import WarehouseUnderTest
 from tests.lib.kafka import OwnKafka, new_topic
 from tests.lib.kafka_under_test import KafkaUnderTest
-from tests.lib.postgres import PROTECTED_ROLE, PostgresServer
+from tests.lib.postgres import PostgresServer
 from tests.lib.streams import SMALL_BATCHES, Listening, event, rows, send
 from tests.lib.vault import StandInVault
 
@@ -110,19 +109,14 @@ def test_a_password_that_changes_is_used_for_the_next_connection(
     source = Warehouse(url=url, password_secret=secret_of(vault)).password_source()
     with closing(open_engine(url, password=source)) as engine:
         with transaction(engine) as connection:
-            assert connection.execute(sa.text("SELECT current_user")).scalar_one() == PROTECTED_ROLE
-        change_password(postgres_server, "canary two")
+            assert connection.execute(sa.text("SELECT current_user")).scalar_one() == sa.make_url(url).username
+        postgres_server.change_password(url, "canary two")
         engine.dispose()
         with pytest.raises(ConfigurationError, match="password authentication failed"), transaction(engine):
             pass
         vault.set(NAME, "canary two")
         with transaction(engine) as connection:
             assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
-
-
-def change_password(server: PostgresServer, password: str) -> None:
-    with psycopg.connect(server.new_database(), autocommit=True) as connection:
-        connection.execute(f"ALTER ROLE {PROTECTED_ROLE} PASSWORD '{password}'")
 
 
 SCRAM: Literal["SCRAM-SHA-512"] = "SCRAM-SHA-512"

@@ -1,6 +1,7 @@
 """Errors at every statement, other writers at every key, and a broker or a warehouse that fails for a while."""
 
 import itertools
+import os
 import shutil
 import threading
 import time
@@ -275,7 +276,7 @@ def cramped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
             yield f"sqlite:///{(disk / 'warehouse.sqlite').as_posix()}", disk
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    with small_disk(server.folder / "small", "64m") as disk, server.database_on(disk) as url:
+    with small_disk(server.folder / f"small-{os.getpid()}", "64m") as disk, server.database_on(disk) as url:
         yield url, disk
 
 

@@ -169,7 +169,7 @@ def test_listeners_that_come_and_go_share_the_work(postgres_battery: Battery, me
 
 @pytest.fixture
 def own_postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """A server that a test may stop; that of the session tells whether there can be one."""
+    """A server that a test may stop; that of the run tells whether there can be one."""
     assert postgres_server
     with own_server() as server:
         yield server

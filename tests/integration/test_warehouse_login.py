@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 from azure.core.credentials import AccessToken
@@ -16,7 +15,7 @@ from blocks.azure_tokens import azure_passwords
 from freight.errors import ConfigurationError
 from freight.warehouse.connect import Engine, closing, open_engine, reading
 from tests.lib.certificates import write_certificates
-from tests.lib.postgres import PROTECTED_ROLE, PostgresServer, own_server
+from tests.lib.postgres import PostgresServer, own_server
 
 HOST = "db.example.org"  # whose address these tests know by themselves
 
@@ -87,16 +86,16 @@ class Identity:
 def test_each_connection_takes_the_token_of_its_moment(postgres_server: PostgresServer) -> None:
     identity = Identity()
     url = postgres_server.new_protected_database(identity.token)
+    owner = sa.make_url(url).username
     with closing(open_engine(url, password=azure_passwords(identity))) as engine:
-        assert who_is(engine) == PROTECTED_ROLE
+        assert who_is(engine) == owner
         identity.token = "two" * 600
-        assert who_is(engine) == PROTECTED_ROLE  # a connection that is there asks for no token
+        assert who_is(engine) == owner  # a connection that is there asks for no token
         engine.dispose()
         with pytest.raises(ConfigurationError, match="password authentication failed"):
             who_is(engine)
-        with psycopg.connect(postgres_server.new_database(), autocommit=True) as connection:
-            connection.execute(f"ALTER ROLE {PROTECTED_ROLE} PASSWORD '{identity.token}'")
-        assert who_is(engine) == PROTECTED_ROLE
+        postgres_server.change_password(url, identity.token)
+        assert who_is(engine) == owner
 
 
 def who_is(engine: Engine) -> str:

@@ -18,14 +18,14 @@ from psycopg import sql
 
 from tests.lib.ports import free_port
 
-PROTECTED_ROLE = "dpa"  # whoever else connects needs no password
+PROTECTED = "protected"  # the group of those who need a password
 
 # Speed over safety: the data lives as long as the test run.
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "max_connections": "100",
+    "max_connections": "300",
     "listen_addresses": "127.0.0.1",
 }
 
@@ -53,22 +53,30 @@ def own_server(settings: Mapping[str, str] | None = None) -> Iterator["PostgresS
 
 
 class PostgresServer:
-    """Start a server in an empty folder that its user can reach, and stop it at the end.
+    """A server in a folder that its user can reach: the context starts it, and stops it at the end.
+
+    Without the context it is one that another process has started.
 
     Attributes:
         folder: where its data and its log are.
         port: where it listens.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
-        """Find the programs; `settings` win over those that trade safety for speed."""
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, port: int = 0) -> None:
+        """Find the programs.
+
+        Args:
+            folder: Empty, unless it is that of a running server.
+            settings: Those that win over the ones that trade safety for speed.
+            port: Where a running server listens; 0 is any port.
+        """
         programs = server_programs()
         assert programs, "PostgreSQL is not installed"
         self._programs = programs
         self.folder = folder
         self._settings = {**SETTINGS, **(settings or {})}
         self._names = itertools.count()
-        self.port = free_port()
+        self.port = port or free_port()
 
     def __enter__(self) -> Self:
         self._hand_over_folder()
@@ -80,8 +88,10 @@ class PostgresServer:
         with (self.folder / "data" / "postgresql.conf").open("a") as config:
             config.write(lines)
         access = self.folder / "data" / "pg_hba.conf"
-        access.write_text(f"host all {PROTECTED_ROLE} 127.0.0.1/32 scram-sha-256\n{access.read_text()}")
+        access.write_text(f"host all +{PROTECTED} 127.0.0.1/32 scram-sha-256\n{access.read_text()}")
         self.start()
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {PROTECTED} NOLOGIN")
         return self
 
     def __exit__(
@@ -122,18 +132,26 @@ class PostgresServer:
         return self._url(name)
 
     def new_protected_database(self, password: str) -> str:
-        """Make an empty database that lets its owner in by password only; return its URL, without the password."""
+        """Make an empty database that lets its owner in by password only; return its URL, without the password.
+
+        The owner has the name of the database.
+        """
         database = self.new_database().rpartition("/")[2]
+        owner = sql.Identifier(database)
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (PROTECTED_ROLE,)).fetchone()
-            verb = "ALTER" if known else "CREATE"  # a test before may have had one, too
             connection.execute(
-                sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
-                    sql.SQL(verb), sql.Identifier(PROTECTED_ROLE), sql.Literal(password)
+                sql.SQL("CREATE ROLE {} LOGIN IN ROLE {} PASSWORD {}").format(
+                    owner, sql.Identifier(PROTECTED), sql.Literal(password)
                 )
             )
-            connection.execute(f"ALTER DATABASE {database} OWNER TO {PROTECTED_ROLE}")
-        return self._url(database, PROTECTED_ROLE)
+            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(owner, owner))
+        return self._url(database, database)
+
+    def change_password(self, url: str, password: str) -> None:
+        """Give the owner of a protected database another password."""
+        owner = sql.Identifier(url.rpartition("/")[2])
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(owner, sql.Literal(password)))
 
     @contextmanager
     def database_on(self, disk: Path) -> Iterator[str]:

@@ -1,0 +1,99 @@
+"""Servers that all workers of a test run share: a process keeps each of them, and ends it when the run is gone."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from freight.settings import PROJECT_ROOT
+from tests.lib.postgres import own_server
+
+LOOKS_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """A run of tests.
+
+    Attributes:
+        pid: Number of the process that began it; the servers live as long as that.
+        folder: A folder of the run that its workers share.
+    """
+
+    __test__ = False  # no class of tests
+
+    pid: int
+    folder: Path
+
+    def server(self, name: str) -> dict[str, Any]:
+        """Return where a server is; the first who asks starts it, and the others wait.
+
+        Args:
+            name: What `KEPT` calls it.
+        """
+        place = self.folder / f"{name}.json"
+        with _alone(place.with_suffix(".lock")):
+            if not place.exists():
+                self._start(name, place)
+        return dict(json.loads(place.read_text(encoding="utf-8")))
+
+    def _start(self, name: str, place: Path) -> None:
+        argv = [sys.executable, "-m", "tests.lib.keeper", name, str(self.pid), str(place)]
+        log = place.with_suffix(".log")
+        with log.open("wb") as said:
+            done = subprocess.run(
+                argv, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False
+            )
+        assert done.returncode == 0, log.read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one worker in at a time; the system lets the next one in if it dies."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _postgres() -> Iterator[Mapping[str, Any]]:
+    with own_server() as server:
+        yield {"folder": str(server.folder), "port": server.port}
+
+
+KEPT = {"postgres": _postgres}
+
+
+def _keep(server: AbstractContextManager[Mapping[str, Any]], run: psutil.Process, place: Path, ready: int) -> None:
+    """Start a server, write down where it is, and stop it at the end of the run."""
+    with server as where:
+        place.write_text(json.dumps(where), encoding="utf-8")
+        os.write(ready, b"1")
+        os.close(ready)
+        while run.is_running() and run.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(LOOKS_EVERY_S)
+
+
+def main(name: str, run: str, place: str) -> int:
+    """Leave a process behind that keeps a server; return 0 once the server is up."""
+    process, (told, ready) = psutil.Process(int(run)), os.pipe()
+    if os.fork():
+        os.close(ready)
+        return 0 if os.read(told, 1) else 1
+    os.close(told)
+    os.setsid()  # Ctrl-C is for the run, whose workers still use the server
+    _keep(KEPT[name](), process, Path(place), ready)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
