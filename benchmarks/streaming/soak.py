@@ -11,7 +11,7 @@ from benchmarks.streaming.latency import listener
 from benchmarks.streaming.processes import memory_mib, open_files
 from benchmarks.streaming.topics import BULK, Workload, new_topic
 from freight.simulator.producer import Terminals
-from tests.lib.streams import wait_until
+from tests.lib.waiting import wait_until
 
 SAMPLE_S = 5.0
 
