@@ -121,9 +121,15 @@ class _Unclear:
 
 
 class Evidence:
-    """What the numbers of a file prove about the way in which they are written."""
+    """What the numbers of a file prove about the way in which they are written.
 
-    def __init__(self) -> None:
+    Args:
+        has_commas_between_cells: Whether commas delimit the cells. Programs choose another delimiter where the comma is
+            before decimals, so the point is before decimals unless a number proves the opposite.
+    """
+
+    def __init__(self, *, has_commas_between_cells: bool = False) -> None:
+        self._has_commas_between_cells = has_commas_between_cells
         self._decimals = dict.fromkeys(MARKS, 0)  # numbers that prove a mark before decimals
         self._groups = dict.fromkeys(MARKS, False)  # whether one proves it between thousands
         self._unclear = {mark: _Unclear() for mark in MARKS}
@@ -159,9 +165,10 @@ class Evidence:
         return Reading(mark, groups=self._groups[other])
 
     def _unproven(self) -> Reading:
-        """Read the one mark that there is before decimals, if thousands stand without marks elsewhere in the file."""
+        """Read the one mark that there is before decimals, if the file says in another way that it groups nothing."""
         marks = [mark for mark in MARKS if self._unclear[mark].cells]
-        if marks and not (self._is_ungrouped and len(marks) == 1):
+        is_point_by_delimiter = self._has_commas_between_cells and marks == ["."]
+        if marks and not is_point_by_delimiter and not (self._is_ungrouped and len(marks) == 1):
             raise _undecided(self._unclear[marks[0]])
         return Reading(marks[0] if marks else ".")
 
@@ -184,28 +191,26 @@ def likely_reading(rows: pl.DataFrame) -> Reading:
         rows: `row_number` and text columns; those whose cells are all numbers count.
     """
     try:
-        return _evidence_of(rows).reading()
+        return sure_reading(rows, rows.drop(ROW_NUMBER, strict=False).columns, Evidence())
     except SourceError:
-        return Reading()
+        return AS_PROGRAMS_WRITE
 
 
-def sure_reading(rows: pl.DataFrame, header: Sequence[str]) -> Reading:
+def sure_reading(rows: pl.DataFrame, header: Sequence[str], evidence: Evidence) -> Reading:
     """Return how the numbers of a whole file are read.
 
     Args:
-        rows: `row_number` and text columns named by their position; those whose cells are all numbers count.
+        rows: `row_number` and text columns, in the order of the header; those whose cells are all numbers count.
         header: The names by which people know the columns.
+        evidence: What takes the numbers in.
 
     Raises:
         SourceError: They can be read in two ways.
     """
-    return _evidence_of(rows, header).reading()
-
-
-def _evidence_of(rows: pl.DataFrame, header: Sequence[str] = ()) -> Evidence:
-    evidence, names = Evidence(), [name for name in rows.columns if name != ROW_NUMBER and _are_numbers(rows[name])]
-    evidence.note(rows, {name: header[int(name)] if header else name for name in names})
-    return evidence
+    cells = rows.drop(ROW_NUMBER, strict=False)
+    known_as = dict(zip(cells.columns, header, strict=False))
+    evidence.note(rows, {name: known_as[name] for name in cells.columns if _are_numbers(cells[name])})
+    return evidence.reading()
 
 
 def _are_numbers(text: pl.Series) -> bool:

@@ -11,7 +11,7 @@ from freight.contracts import Contract
 from freight.contracts.headers import match_header
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
-from freight.numbers import AS_PROGRAMS_WRITE, Evidence, Reading
+from freight.numbers import AS_PROGRAMS_WRITE, Reading
 from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
@@ -69,8 +69,7 @@ class _Numbers:
     """Finds out how the numbers of a table are read: as its reader knows, or as they prove."""
 
     def __init__(self, contract: Contract, table: RawTable) -> None:
-        self._evidence = Evidence() if table.decimal is None else None
-        self._known = Reading(table.decimal or ".", groups=table.groups)
+        self._evidence, self._known = table.evidence, table.numbers
         headers = dict(zip(match_header(table.header, contract).columns, table.header, strict=True))
         self._columns = {c.name: headers.get(c.name, c.name) for c in contract.columns if c.dtype == "number"}
 

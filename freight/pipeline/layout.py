@@ -10,7 +10,7 @@ from freight.contracts.headers import HeaderMatch, listed, match_header
 from freight.drift import FirstRows, describe_drift
 from freight.errors import SourceError
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
-from freight.numbers import Reading, likely_reading
+from freight.numbers import likely_reading
 from freight.pipeline.units import PlannedUnit
 from freight.readers import RawBatch, RawTable
 from freight.types import DRIFTED
@@ -66,7 +66,7 @@ def lay_out(planned: PlannedUnit, table: RawTable) -> tuple[RawTable, Layout]:
     first = _first(table, match)
     is_set_aside = match.contract.drift == "quarantine" and _keeps_all(match, table)
     rows = first.rows if first else pl.DataFrame()
-    numbers = Reading(table.decimal) if table.decimal else likely_reading(rows)
+    numbers = likely_reading(rows) if table.evidence else table.numbers
     sample = FirstRows(rows, Locale(numbers, planned.source.time_zone), planned.unit.as_of)
     command = "dpa replay" if is_set_aside else "dpa retry"
     drift = describe_drift(match, table.passed_over, sample, planned.last_header, command)

@@ -19,6 +19,7 @@ import pyarrow.csv as pacsv
 from freight.contracts import Contract
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER, BadRow, bad_rows
+from freight.numbers import Evidence, Reading
 from freight.readers.allowance import Allowance
 from freight.readers.dialect import DelimitedOptions, Dialect, detect_dialect
 from freight.readers.locations import SourceFile, text_stream
@@ -48,7 +49,10 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
         raise error.at(file.path) from None
     batches = _batches(file, dialect) if dialect.is_plain else _strict_batches(file, dialect)
     most_rows = file.most_bytes // len(dialect.header)
-    return RawTable(dialect.header, batches, options.decimal, groups=bool(options.decimal), most_rows=most_rows)
+    if options.decimal:
+        return RawTable(dialect.header, batches, Reading(options.decimal, groups=True), most_rows=most_rows)
+    evidence = Evidence(has_commas_between_cells=dialect.delimiter == ",")
+    return RawTable(dialect.header, batches, evidence=evidence, most_rows=most_rows)
 
 
 def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from freight.frames import ROW_NUMBER, DecimalMark
+from freight.frames import ROW_NUMBER
+from freight.numbers import AS_PROGRAMS_WRITE, Evidence, Reading
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,16 @@ class RawTable:
     Attributes:
         header: header cells as written.
         batches: the rows, each batch read when it is asked for.
-        decimal: The decimal mark of the numbers; None where only the numbers themselves can tell.
+        numbers: How the numbers are read, unless they have to prove it.
+        evidence: Takes the numbers in, where they have to prove how they are read; None where that is known.
         most_rows: no more good rows than this can be in it, as far as that is known; each takes some bytes.
-        groups: Whether the other mark may group thousands, where the decimal mark is known.
         passed_over: what else the source has, if it is known; it is not read, since the contract does not know it.
     """
 
     header: tuple[str, ...]
     batches: Iterator[RawBatch]
-    decimal: DecimalMark | None = "."
-    groups: bool = False
+    numbers: Reading = AS_PROGRAMS_WRITE
+    evidence: Evidence | None = None
     passed_over: tuple[str, ...] = ()
     most_rows: int | None = None
 

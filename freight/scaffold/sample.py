@@ -120,9 +120,7 @@ def read_sample(file: SourceFile, reader: str, options: Mapping[str, Any], known
 
 
 def _reading(table: RawTable, rows: pl.DataFrame) -> Reading:
-    if table.decimal is None:
-        return sure_reading(rows, table.header)
-    return Reading(table.decimal, groups=table.groups)
+    return sure_reading(rows, table.header, table.evidence) if table.evidence else table.numbers
 
 
 def _any_of(known: Iterable[Contract]) -> Contract:

@@ -15,8 +15,8 @@ def read(*cells: str) -> list[float | None]:
     return numbers(cells, reading_of(*cells))
 
 
-def reading_of(*cells: str) -> Reading:
-    evidence = Evidence()
+def reading_of(*cells: str, has_commas_between_cells: bool = False) -> Reading:
+    evidence = Evidence(has_commas_between_cells=has_commas_between_cells)
     evidence.note(pl.DataFrame({ROW_NUMBER: range(2, len(cells) + 2), "t": cells}), {"t": "volume"})
     return evidence.reading()
 
@@ -76,6 +76,25 @@ def test_a_file_that_proves_nothing_is_refused_with_both_readings_and_the_option
     assert refused.value.fault == "ambiguous_numbers"
     assert told in str(refused.value)
     assert refused.value.row == 2 + next(i for i, cell in enumerate(cells) if f"'{cell}'" in told)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (("1.250", "2.400"), [1.25, 2.4]),
+        (("1.250", "12,5", "1.250,5"), [1250, 12.5, 1250.5]),
+        (("12,5", "2,400"), [12.5, 2.4]),
+    ],
+)
+def test_commas_between_cells_tell_of_the_point_unless_a_number_proves_the_opposite(
+    cells: tuple[str, ...], expected: list[float]
+) -> None:
+    assert numbers(cells, reading_of(*cells, has_commas_between_cells=True)) == expected
+
+
+def test_commas_within_quotes_prove_nothing_by_the_commas_between_cells() -> None:
+    with pytest.raises(SourceError, match="'1,250' can be"):
+        reading_of("1,250", "2,400", has_commas_between_cells=True)
 
 
 @pytest.mark.parametrize(
