@@ -153,9 +153,22 @@ class Evidence:
             SourceError: Numbers can be read in two ways, and the others do not prove which.
         """
         proven = [mark for mark in MARKS if self._decimals[mark]]
-        if len(proven) > 1:  # numbers that only the rarer mark explains are refused, whichever of the two that is
-            return Reading(max(proven, key=self._decimals.__getitem__), is_disputed=True)
+        if len(proven) > 1:
+            return self._contradicted()
         return self._proven(proven[0]) if proven else self._unproven()
+
+    def _contradicted(self) -> Reading:
+        """Read by the mark that the delimiter confirms; else refuse each number that both marks could explain.
+
+        Either way the numbers that only the other mark explains are refused, so the commoner one does no harm.
+        """
+        mark = max(MARKS, key=self._decimals.__getitem__)
+        if mark == "." and self._has_commas_between_cells:
+            return Reading(mark, groups=self._groups[","])
+        unclear = max(self._unclear.values(), key=lambda cells: cells.cells)
+        if unclear.cells > self._decimals[mark]:
+            raise _undecided(unclear)
+        return Reading(mark, is_disputed=True)
 
     def _proven(self, mark: DecimalMark) -> Reading:
         """Read the other mark between thousands if a number proves that, too; else refuse those few that have it."""

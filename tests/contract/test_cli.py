@@ -113,7 +113,6 @@ def test_an_error_is_one_line_without_a_traceback(dpa: Dpa) -> None:
     ("arguments", "code", "said"),
     [
         (["migrate"], 0, "has schema version"),
-        (["probe", "transactions"], 1, "no listener of transactions runs here"),
         (["explain", "batches", "1"], 2, "error: "),
     ],
 )

@@ -174,7 +174,7 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert f" {own.endpoint.ui}/runs/flow-run/" in told
     worker.kill()  # which took its time to tell of the listener
     assert "Reason: no heartbeat since" in receiver.wait_for(f"nobody listens to {KILLED}").body
-    assert "Reason: no worker" in receiver.wait_for(f"work pool {POOL} is not ready").body
+    assert "Reason: none of its workers" in receiver.wait_for(f"work pool {POOL} is not ready").body
     assert "QUARANTINE degraded: 1 of 10 rows" in receiver.wait_for("load-nightly is done, but degraded").body
     failed = receiver.wait_for("load-nightly Failed").body
     assert f"FAILED failed: {HOSTILE_NAME}, " in failed  # a webhook gets text as it is; others: test_alert_texts.py

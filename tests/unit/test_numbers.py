@@ -66,6 +66,7 @@ def test_what_one_number_proves_holds_for_the_file(cells: tuple[str, ...], expec
         (("-999.999",), "'-999.999' can be -999.999 or -999999"),
         (("1.250", "2,400"), "'1.250' can be 1.250 or 1250"),
         (("1.250", "2,400", "12500"), "'1.250' can be 1.250 or 1250"),
+        (("1,250", "2,400", "12,5", "31.5"), "'1,250' can be 1.250 or 1250"),
     ],
 )
 def test_a_file_that_proves_nothing_is_refused_with_both_readings_and_the_option(
@@ -84,6 +85,8 @@ def test_a_file_that_proves_nothing_is_refused_with_both_readings_and_the_option
         (("1.250", "2.400"), [1.25, 2.4]),
         (("1.250", "12,5", "1.250,5"), [1250, 12.5, 1250.5]),
         (("12,5", "2,400"), [12.5, 2.4]),
+        (("1.250", "12.5", "31,5"), [1.25, 12.5, None]),
+        (("1,250", "12,5", "13,5", "31.5"), [None, 12.5, 13.5, None]),
     ],
 )
 def test_commas_between_cells_tell_of_the_point_unless_a_number_proves_the_opposite(
