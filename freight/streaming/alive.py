@@ -1,6 +1,6 @@
-"""Whether the listener of a dataset is alive: `python -m freight.streaming.alive transactions`, the probe of a pod.
+"""Check that the listener of a dataset is alive: `python -m freight.streaming.alive transactions`, a pod's probe.
 
-A pod asks twice a minute, so this imports the standard library and the settings only.
+A pod asks twice a minute, so this module imports only the standard library and the settings.
 """
 
 import argparse
@@ -16,15 +16,15 @@ from freight.settings import load_settings
 
 
 def alive_path(folder: Path, dataset: str) -> Path:
-    """Return the file that the listener of a dataset keeps as old as the last turn of its loop."""
+    """Return the file whose age shows the last turn of the listener's loop."""
     return folder / f"listener-{dataset}.alive"
 
 
 def age_s(path: Path, now: datetime) -> float | None:
-    """Return how long ago the loop last turned; None if no listener runs here.
+    """Return the age of the loop's last turn; None if no listener runs here.
 
     Raises:
-        ConfigurationError: the file cannot be looked at.
+        ConfigurationError: The file is not accessible.
     """
     try:
         return now.timestamp() - path.stat().st_mtime
@@ -36,13 +36,13 @@ def age_s(path: Path, now: datetime) -> float | None:
 
 @exits_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Say when the loop of the listener of this installation last turned.
+    """Print the age of the last turn of this installation's listener loop.
 
     Args:
-        arguments: Words of the command line; those of this process by default.
+        arguments: The command-line arguments; by default those of this process.
 
     Returns:
-        0 if the loop turns, 1 if it is stuck or there is no listener.
+        0 if the loop turns, 1 if it is stuck or no listener runs.
     """
     options = _parser().parse_args(arguments)
     age = age_s(alive_path(load_settings().processes, options.dataset), datetime.now(UTC))
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m freight.streaming.alive", description=__doc__)
-    parser.add_argument("dataset", help="what the listener loads, such as transactions")
+    parser.add_argument("dataset", help="dataset of the listener, such as transactions")
     parser.add_argument(
         "--max-age",
         type=_seconds,
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not seconds >= 1:  # which NaN is not, either
+    if not seconds >= 1:  # also refuses NaN
         raise argparse.ArgumentTypeError(f"{text} is less than a second")
     return seconds
 

@@ -1,4 +1,4 @@
-"""What a listener does beside its loop: small threads that call something again and again, or once."""
+"""Work beside a listener's loop: small threads that call a function repeatedly, or once."""
 
 import logging
 import threading
@@ -11,24 +11,24 @@ from typing import Self
 
 from freight.errors import TransientError
 
-LEAVE_S = 5.0  # for a call that is under way at the end
+LEAVE_S = 5.0  # the time that a call in progress has at the end
 
 log = logging.getLogger("freight")
 
 
 def daemon(name: str, call: Callable[[], object]) -> threading.Thread:
-    """Return a thread that does not keep the process from ending; it is not started.
+    """Return an unstarted thread that does not keep the process from ending.
 
-    It has the context of the thread that makes it, so that whoever shows what a run logs shows what it logs, too.
+    It inherits the context of the creating thread, so its log lines appear with those of the run.
     """
     return threading.Thread(target=copy_context().run, args=(call,), name=name, daemon=True)
 
 
 class Every:
-    """Calls something at a bounded rate in a thread of its own, as long as the context lasts.
+    """Calls a function at a bounded rate in a thread of its own, as long as the context lasts.
 
-    The pause after a call is `period_s`, or `share` times as long as the call took if that is longer. What fails is
-    logged and tried again in its turn: none of it may stop the data.
+    The pause after a call is `period_s`, or `share` times the duration of the call if that is longer. A failed call is
+    logged and tried again in its turn: it must not stop the data.
     """
 
     def __init__(self, what: str, call: Callable[[], object], period_s: float, share: float = 0.0) -> None:
@@ -60,9 +60,9 @@ class Every:
 
 
 class DaemonThreads(Executor):
-    """Runs each call in a thread that does not keep the process from ending.
+    """An executor that runs each call in a thread that does not keep the process from ending.
 
-    Python waits for the threads of its own pools, and so for ever for one that is stuck in a database.
+    Python waits for the threads of its own pools: forever, if one is stuck in a database.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Commits micro-batches in a second thread, one at a time, so that the next one is read and parsed meanwhile."""
+"""Commits micro-batches in a second thread, one at a time, while the next one is read and parsed."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from freight.warehouse.stream_load import MicroBatch
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a micro-batch ended: its counts, or why it was not committed; and how long that took."""
+    """The result of a micro-batch: its counts, or the error that prevented the commit; and its duration."""
 
     batch: MicroBatch
     counts: LoadCounts
@@ -24,11 +24,11 @@ class Outcome:
 
 
 class CommitCancelled(TransientError):
-    """A commit was broken off from outside; whether it had gone through is unknown."""
+    """A commit was cancelled from outside; whether it took effect is unknown."""
 
 
 class Commits:
-    """The micro-batch that is being committed, if any."""
+    """The commit in progress, if any."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class Commits:
         """Start the thread.
 
         Args:
-            load: commits a micro-batch in the second thread; may be called again after a `TransientError`.
-            cancel: breaks off a `load` that is under way.
-            trouble: told why the warehouse does not take the micro-batch right now.
-            thread: where to work; a thread of its own by default.
+            load: The function that commits a micro-batch in the second thread; a `TransientError` makes it run again.
+            cancel: The function that breaks off a `load` in progress.
+            trouble: The function that receives the reason why the warehouse does not accept the micro-batch right now.
+            thread: The executor of the commits; by default a thread of its own.
         """
         self._load, self._break_off, self._trouble = load, cancel, trouble
         self._thread = thread or DaemonThreads("commit")
@@ -53,23 +53,23 @@ class Commits:
 
     @property
     def under_way_s(self) -> float:
-        """How long the micro-batch under way has taken so far; 0 without one."""
+        """The duration of the commit in progress so far; 0 without one."""
         return time.monotonic() - self._since if self.busy else 0.0
 
     @property
     def busy(self) -> bool:
-        """Whether a micro-batch is under way, or its outcome has not been taken yet."""
+        """True while a commit is in progress, or its outcome has not been taken yet."""
         return self._future is not None
 
     def submit(self, batch: MicroBatch) -> None:
-        """Start to commit; nothing else may be under way."""
+        """Start a commit; no other may be in progress."""
         assert self._future is None, "one micro-batch at a time"
         self._cancelled.clear()
         self._since = time.monotonic()
         self._future = self._thread.submit(self._commit, batch)
 
     def take(self, timeout_s: float = 0.0) -> Outcome | None:
-        """Return how the micro-batch under way has ended, once; None if it has not."""
+        """Return the outcome of the commit in progress, once; None if it has not ended."""
         if self._future is None or not wait([self._future], timeout_s).done:
             return None
         outcome = self._future.result()
@@ -77,12 +77,12 @@ class Commits:
         return outcome
 
     def cancel(self) -> None:
-        """Break off what is under way."""
+        """Break off the commit in progress."""
         self._cancelled.set()
         self._break_off()
 
     def close(self) -> None:
-        """End the thread; a commit that is still under way is left to itself."""
+        """End the thread; a commit still in progress is left to itself."""
         self._thread.shutdown(wait=False)
 
     def _commit(self, batch: MicroBatch) -> Outcome:
@@ -93,7 +93,7 @@ class Commits:
             return Outcome(batch, LoadCounts(), error)
 
     def _until_taken(self, batch: MicroBatch) -> LoadCounts:
-        """Try until the warehouse takes it: an outage is no fault of the messages."""
+        """Retry until the warehouse accepts it: an outage is not the fault of the messages."""
         pauses = retry.COMMIT.pauses()
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Messages to a micro-batch: parsed, typed and validated, lateness flagged, one version of each key; all in memory."""
+"""Turns messages into a micro-batch in memory: parsed, typed, validated, late rows flagged, one version per key."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from freight.transforms.versions import kept_versions, with_content_hash
 from freight.validation import Locale, split
 from freight.warehouse.stream_load import MicroBatch, OffsetRange
 
-LATE_US = 3_600_000_000  # behind the newest event of its partition, in microseconds
+LATE_US = 3_600_000_000  # microseconds behind the newest event of the partition
 
 
 @dataclass(frozen=True)
 class Received:
-    """Messages of some partitions, and up to where each has been read.
+    """Messages of some partitions, and the span that was read of each.
 
     Attributes:
-        messages: columns of `MESSAGE_SCHEMA`.
-        spans: for each partition its topic_id, from_offset, until_offset, and the newest event time before.
+        messages: The messages, with the columns of `MESSAGE_SCHEMA`.
+        spans: The span of each partition: its topic_id, from_offset, until_offset, and the newest event time before it.
     """
 
     messages: pl.DataFrame
@@ -41,7 +41,7 @@ class Span:
 
 
 def conform(received: Received, contract: Contract, zone: str, now: datetime) -> MicroBatch:
-    """Return what is to be committed for some messages."""
+    """Return the micro-batch to commit for some messages."""
     messages = received.messages.with_row_index(ROW_NUMBER).with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
     decoded = decode(messages["value"], contract)
     parted = split(decoded.rows, contract, Locale(zone=zone), now)
@@ -59,7 +59,7 @@ def conform(received: Received, contract: Contract, zone: str, now: datetime) ->
 
 
 def _with_origin(valid: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
-    """Put partition, time of sending and offset in the place of the row number."""
+    """Replace the row number by partition, time of sending and offset."""
     origin = messages.select(PARTITION, origin_us="sent_us", origin_seq="offset")
     if valid.height < messages.height:
         origin = origin[valid[ROW_NUMBER]]
@@ -67,7 +67,7 @@ def _with_origin(valid: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _flag_late(rows: pl.DataFrame, contract: Contract, spans: Mapping[int, Span]) -> pl.DataFrame:
-    """Flag rows that came long after newer events of their partition."""
+    """Flag rows that arrived long after newer events of their partition."""
     before = {partition: span.newest_event_us for partition, span in spans.items()}
     event_us = pl.col(contract.event_time or "").dt.epoch("us")
     so_far = event_us.cum_max().over(PARTITION)
@@ -86,20 +86,20 @@ def _ranges(
     superseded = _rows_by_partition(rows)
     for partition, count in _rows_by_partition(kept).items():
         superseded[partition] -= count
-    told = received.messages.group_by(PARTITION).agg(
+    figures = received.messages.group_by(PARTITION).agg(
         pl.len(),
         pl.col("value").bin.size().sum().fill_null(0),
         pl.col("sent_us").min().alias("oldest"),
         pl.col("sent_us").max().alias("newest"),
     )
-    facts = {partition: figures for partition, *figures in told.iter_rows()}
+    by_partition = {partition: values for partition, *values in figures.iter_rows()}
     return [
         OffsetRange(
             partition,
             span.topic_id,
             span.from_offset,
             span.until_offset,
-            *_sizes(facts.get(partition), superseded.get(partition, 0)),
+            *_sizes(by_partition.get(partition), superseded.get(partition, 0)),
             newest_event_us=max(
                 (us for us in (span.newest_event_us, newest.get(partition)) if us is not None), default=None
             ),
@@ -119,7 +119,7 @@ def _rows_by_partition(rows: pl.DataFrame) -> dict[int, int]:
 
 
 def _bad_rows(bad: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
-    """Give each bad row its offset, its partition, the message as it came and when it was sent."""
+    """Add to each bad row its offset, its partition, the raw message and its time of sending."""
     came = messages[bad[ROW_NUMBER]]
     return bad.with_columns(
         came["offset"].alias(ROW_NUMBER),

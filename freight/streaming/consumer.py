@@ -1,7 +1,7 @@
-"""The broker as a listener needs it, and Kafka behind it; the only module that consumes with confluent_kafka.
+"""The broker as a listener sees it, and its implementation by Kafka; only this module consumes with confluent_kafka.
 
-Where a listener reads is decided by its positions in the warehouse. What Kafka keeps of a group's offsets is a hint
-for people and their lag monitors.
+A listener's positions in the warehouse decide where it reads. The offsets of a group in Kafka are a hint for people
+and their lag monitors.
 """
 
 import gc
@@ -32,10 +32,10 @@ from freight.warehouse.streams import PartitionLog
 
 log = logging.getLogger("freight")
 
-ANSWER_S = 5.0  # how long the broker has to answer a question
+ANSWER_S = 5.0  # the time that the broker has to answer a question
 
-# Azure Event Hubs cuts connections that are idle for 4 minutes and knows no sessions shorter than 6 s; these settings
-# suit it, and any other broker.
+# Azure Event Hubs cuts connections that are idle for 4 minutes and allows no sessions shorter than 6 s; these settings
+# suit it and any other broker.
 LIVENESS = {
     "socket.keepalive.enable": "true",
     "connections.max.idle.ms": "180000",
@@ -44,21 +44,21 @@ LIVENESS = {
     "heartbeat.interval.ms": "3000",
     "socket.timeout.ms": "60000",
     "max.poll.interval.ms": "300000",
-    "topic.metadata.refresh.interval.ms": "30000",  # partitions that are added are noticed within this
+    "topic.metadata.refresh.interval.ms": "30000",  # new partitions are noticed within this time
 }
 READING = {
     "enable.auto.commit": "false",
     "enable.auto.offset.store": "false",
-    "auto.offset.reset": "error",  # the warehouse says where to read; a jump would be a silent loss
-    "enable.partition.eof": "true",  # tells how far transaction markers reach, and that all is read
+    "auto.offset.reset": "error",  # the warehouse holds the positions; a jump would be a silent loss
+    "enable.partition.eof": "true",  # shows the end of transaction markers, and that everything is read
     "isolation.level": "read_committed",
     "partition.assignment.strategy": "cooperative-sticky",
     "fetch.queue.backoff.ms": "20",  # the default of 1 s halves the rate
     "queued.min.messages": "100000",
-    "queued.max.messages.kbytes": "16384",  # of memory for what is fetched ahead
+    "queued.max.messages.kbytes": "16384",  # the memory for prefetched messages
 }
 
-# After these it is not certain what lies at our offsets.
+# After these errors the messages at our offsets are uncertain.
 DOUBTS = {
     KafkaError._AUTO_OFFSET_RESET,
     KafkaError.OFFSET_OUT_OF_RANGE,
@@ -75,20 +75,20 @@ REFUSED = {
     KafkaError.UNSUPPORTED_SASL_MECHANISM,
 }
 LOGIN_REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
-# How the client says that there is no token, now or in time; with the code of a refused login.
+# The client's messages for a missing or late token; their code is that of a refused login.
 NO_TOKEN = ("Failed to acquire SASL OAUTHBEARER token", "OAuth token not set")
 
 
 @dataclass(frozen=True)
 class Polled:
-    """What came since the last time.
+    """The result of a poll.
 
     Attributes:
-        messages: columns of `MESSAGE_SCHEMA`, in the order of the offsets of each partition.
-        first: offset of the first message of each partition.
-        until: for partitions that were read on: the offset after the last one.
-        ended: offset of the end of partitions of which everything is read.
-        doubtful: partitions of which the broker does not have what we expect.
+        messages: The messages, with the columns of `MESSAGE_SCHEMA`, in the offset order of each partition.
+        first: The offset of the first message of each partition.
+        until: The offset after the last one, for partitions that advanced.
+        ended: The end offset of partitions that were read to the end.
+        doubtful: The partitions in which the broker does not have the messages that we expect.
     """
 
     messages: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MESSAGE_SCHEMA))
@@ -98,7 +98,7 @@ class Polled:
     doubtful: Collection[int] = ()
 
     def before(self, ends: Mapping[int, int]) -> "Polled":
-        """Return what lies before an offset of each partition."""
+        """Return the part before an offset of each partition."""
         end = pl.col(PARTITION).replace_strict(ends, default=0, return_dtype=pl.Int64)
         until = {partition: min(offset, ends.get(partition, 0)) for partition, offset in self.until.items()}
         return replace(self, messages=self.messages.filter(pl.col("offset") < end), until=until)
@@ -110,60 +110,60 @@ Partitions = Callable[[list[int]], None]
 class TopicReader(Protocol):
     """Reads a topic as a member of a group.
 
-    Rebalances are told within `poll` and `close`. Partitions that come are not read before `start`.
+    Rebalances are reported within `poll` and `close`. A newly assigned partition is not read before `start`.
     """
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
         """Join the group."""
 
     def poll(self, limit: int, timeout_s: float) -> Polled:
-        """Wait for messages, at most `limit`.
+        """Wait for messages, and return at most `limit`.
 
         Raises:
-            ConfigurationError: the broker refuses us.
+            ConfigurationError: The broker refuses us.
         """
 
     def start(self, offsets: Mapping[int, int]) -> None:
-        """Read assigned partitions from these offsets on.
+        """Read assigned partitions from these offsets.
 
         Raises:
-            TransientError: they cannot be positioned right now.
+            TransientError: The partitions cannot be positioned right now.
         """
 
     def pause(self, partitions: Collection[int]) -> None:
-        """Hold partitions."""
+        """Pause partitions."""
 
     def resume(self, partitions: Collection[int]) -> None:
-        """Let partitions flow on."""
+        """Resume partitions."""
 
     def logs(self) -> list[PartitionLog]:
-        """Return what the broker holds of every partition of the topic.
+        """Return the log that the broker holds of each partition of the topic.
 
         Raises:
-            TransientError: the broker does not answer.
-            ConfigurationError: there is no such topic, or the broker refuses us.
+            TransientError: The broker does not answer.
+            ConfigurationError: The topic does not exist, or the broker refuses us.
         """
 
     def offsets_at(self, instant: datetime) -> dict[int, int]:
-        """Return, for each partition, the offset of the first message that was sent at an instant or later.
+        """Return, for each partition, the offset of the first message sent at an instant or later.
 
         Raises:
-            TransientError: the broker does not answer.
+            TransientError: The broker does not answer.
         """
 
     def topic_id(self) -> str:
         """Return the identity of the topic.
 
         Raises:
-            TransientError: the broker does not answer.
-            ConfigurationError: there is no such topic, or the broker refuses us.
+            TransientError: The broker does not answer.
+            ConfigurationError: The topic does not exist, or the broker refuses us.
         """
 
     def lag(self, offsets: Mapping[int, int]) -> int:
-        """Return how many messages lie behind these offsets, as far as is known without asking."""
+        """Return the number of messages behind these offsets, as far as known without a request."""
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """Tell the broker up to where the warehouse has read; a failure does no harm."""
+        """Store the warehouse's offsets in the broker; a failure does no harm."""
 
     def close(self) -> None:
         """Leave the group."""
@@ -176,16 +176,16 @@ class KafkaReader:
         """Connect lazily.
 
         Args:
-            settings: of the client, such as `bootstrap.servers`; they win over those that are set here. `password_cb`
-                gives the password, which may change while the client runs.
-            topic: what is read.
-            group: the consumer group.
-            has_identity: whether the broker can tell a topic from one of the same name that was there before; an
-                embedded one cannot.
+            settings: The client settings, such as `bootstrap.servers`; they override those of this module.
+                `password_cb` returns the password, which may change while the client runs.
+            topic: The topic.
+            group: The consumer group.
+            has_identity: True if the broker can distinguish a topic from an earlier one of the same name; an embedded
+                broker cannot.
 
         Raises:
-            ConfigurationError: the client refuses its settings, or a file that they name.
-            TransientError: the source of tokens, or of the password, that they name gives none.
+            ConfigurationError: The client refuses its settings, or a file that they name.
+            TransientError: The source of tokens or of the password in the settings provides none.
         """
         settings = dict(settings)
         self._password = ChangingPassword(source) if (source := settings.pop(PASSWORD_CB, None)) else None
@@ -195,25 +195,25 @@ class KafkaReader:
         self._has_identity = has_identity
         self._topic = topic
         self._trouble: KafkaError | None = None
-        self._untold = Untold(str(settings.get("sasl.password", "")))
-        shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": self._untold}
+        self._redaction = Untold(str(settings.get("sasl.password", "")))
+        shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": self._redaction}
         try:
             self._consumer = Consumer({**READING, **shared, "group.id": group})
         except KafkaException as error:
             raise ConfigurationError(f"the Kafka client refuses its settings: {self._said(error.args[0])}") from None
         mine = {name: value for name, value in settings.items() if name not in CONSUMER_ONLY}
-        self._admin_settings: dict[str, Any] = {**mine, "log_level": "3", "logger": self._untold}  # for one question
+        self._admin_settings: dict[str, Any] = {**mine, "log_level": "3", "logger": self._redaction}  # for one question
         self._reading: set[int] = set()
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
         """See `TopicReader`."""
 
         def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            consumer.incremental_assign([])  # taken up by `start`, where it is known from which offset
+            consumer.incremental_assign([])  # `start` assigns them, once their offsets are known
             assigned([p.partition for p in partitions])
 
-        def leave(partitions: list[TopicPartition], told: Partitions) -> None:
-            told([p.partition for p in partitions])
+        def leave(partitions: list[TopicPartition], notify: Partitions) -> None:
+            notify([p.partition for p in partitions])
             self._drop([p.partition for p in partitions])
 
         self._consumer.subscribe(
@@ -248,7 +248,7 @@ class KafkaReader:
         self.resume(offsets)
 
     def _drop(self, partitions: Collection[int]) -> None:
-        """Stop to read partitions; what was fetched of them goes, too. A rebalance wants the call even for none."""
+        """Stop reading partitions, and drop their prefetched messages. A rebalance needs the call even for none."""
         self._consumer.incremental_unassign(self._places(partitions))
         self._reading -= set(partitions)
 
@@ -297,7 +297,7 @@ class KafkaReader:
             return "", sorted(self._consumer.list_topics(self._topic, ANSWER_S).topics[self._topic].partitions)
         _need_token(self._admin_settings)
         self._follow_password()
-        admin = AdminClient(self._admin_settings)  # kept until the answer is there: it fails what it waits for
+        admin = AdminClient(self._admin_settings)  # kept until the answer: without it the request fails
         described: Any = admin.describe_topics(TopicCollection([self._topic]), request_timeout=ANSWER_S)
         topic = described[self._topic].result(ANSWER_S + 1)
         if self._password:
@@ -321,16 +321,16 @@ class KafkaReader:
         try:
             self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
-            log.debug("the broker was not told the offsets: %s", error)
+            log.debug("the broker did not store the offsets: %s", error)
 
     def close(self) -> None:
         """See `TopicReader`."""
         self._consumer.close()
 
     def _note_trouble(self, error: KafkaError) -> None:
-        """Note what the client says about its connections; it goes on trying by itself."""
+        """Note an error of the client's connections; the client retries by itself."""
         log.log(logging.ERROR if _is_refusal(error) else logging.WARNING, "Kafka: %s", self._said(error))
-        if self._trouble is None or not _is_refusal(self._trouble):  # which says more than what follows from it
+        if self._trouble is None or not _is_refusal(self._trouble):  # a refusal says more than its consequences
             self._trouble = error
 
     def _refuse_trouble(self) -> None:
@@ -339,26 +339,26 @@ class KafkaReader:
             raise ConfigurationError(f"Kafka refuses us: {self._said(trouble)}")
 
     def _awaits_password(self, refusal: KafkaError) -> bool:
-        """Whether another password is on its way, for which the client goes on trying; it gets it when it is there."""
+        """Return True while a new password is on its way; the client retries, and receives it once it is there."""
         if self._password is None or not self._password.may_change or refusal.code() not in LOGIN_REFUSED:
             return False
         self._follow_password(was_refused=True)
         return True
 
     def _follow_password(self, *, was_refused: bool = False) -> None:
-        """Let new connections log in with the password as it is now."""
+        """Give the current password to new connections."""
         if self._password and self._password.changes(was_refused=was_refused):
             log.info("%s: the password of Kafka has changed", self._topic)
             self._consumer.set_sasl_credentials(self._admin_settings["sasl.username"], self._password.value)
-            self._admin_settings["sasl.password"] = self._untold.password = self._password.value
+            self._admin_settings["sasl.password"] = self._redaction.password = self._password.value
 
     def _said(self, error: KafkaError) -> str:
-        return self._untold.told(error.str())
+        return self._redaction.told(error.str())
 
     def _translated(self, error: KafkaException) -> ConfigurationError | TransientError:
         cause: KafkaError = error.args[0]
         if _is_refusal(cause) and self._awaits_password(cause):
-            return TransientError(f"Kafka refuses the password, and another one is waited for: {self._said(cause)}")
+            return TransientError(f"Kafka refuses the password; waiting for a new one: {self._said(cause)}")
         if _is_refusal(cause):
             return ConfigurationError(f"Kafka refuses us: {self._said(cause)}")
         if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
@@ -368,7 +368,7 @@ class KafkaReader:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector out: the messages of a poll would wake it, and it would find every one in use."""
+    """Disable the garbage collector: the messages of a poll would trigger it, and it would find all of them in use."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -382,7 +382,7 @@ CONSUMER_ONLY = {*READING, "session.timeout.ms", "heartbeat.interval.ms", "max.p
 
 
 def _polled(came: Sequence[Any], failed: Sequence[Any], said: Callable[[KafkaError], str]) -> Polled:
-    # The methods are mapped, not called in loops: at this rate the loops are what costs.
+    # The methods are mapped, not called in loops: at this rate the loops would dominate the cost.
     messages = pl.DataFrame(
         {
             PARTITION: list(map(Message.partition, came)),
@@ -413,11 +413,11 @@ def _polled(came: Sequence[Any], failed: Sequence[Any], said: Callable[[KafkaErr
 
 
 def _need_token(settings: Mapping[str, Any]) -> None:
-    """Let the source of tokens, if there is one, say why it has none: a client that starts without does not tell."""
+    """Ask the source of tokens, if any, so that it raises its error: a client without a token starts silently."""
     if token_source := settings.get("oauth_cb"):
         token_source("")
 
 
 def _is_refusal(error: KafkaError) -> bool:
-    """Whether the broker refuses us; a token that does not come right now is no refusal."""
+    """Return True if the broker refuses us; a token that is missing right now is not a refusal."""
     return error.code() in REFUSED and not error.str().startswith(NO_TOKEN)

@@ -1,8 +1,8 @@
-"""The loop of a listener: poll, batch, parse, and hand over to the thread that commits; never lose, never double.
+"""The loop of a listener: poll, batch, parse, and hand over to the commit thread; never lose, never double.
 
-One thread turns the loop and alone speaks to the broker; another one commits. What a listener holds in memory may be
-dropped at any time, since the positions in the warehouse tell where to read on: after every doubt (a fence, a
-rebalance, an unknown outcome) it drops everything, reads the positions again and seeks.
+One thread turns the loop, and only this thread talks to the broker; another one commits. A listener may drop everything
+that it holds in memory at any time, since the warehouse holds the positions: after every doubt (a fence, a rebalance,
+an unknown outcome) it drops everything, reads the positions again and seeks.
 """
 
 import logging
@@ -28,24 +28,24 @@ from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners
 
 log = logging.getLogger("freight")
 
-POLL_S = 0.25  # longest wait for messages; requests to stop are seen this soon
-BACKPRESSURE_S = 0.5  # a commit that takes longer than this lets the partitions be paused, and the polling go on
-REVOKE_BUDGET_S = 8.0  # for the commit under way, when a partition has to be given away
-DRAIN_BUDGET_S = 13.0  # for what was read, when the listener stops
+POLL_S = 0.25  # the longest wait for messages, and so the longest delay of a request to stop
+BACKPRESSURE_S = 0.5  # a commit that takes longer pauses the partitions, and polling continues
+REVOKE_BUDGET_S = 8.0  # for the commit in progress, before a partition is given away
+DRAIN_BUDGET_S = 13.0  # for the messages read so far, when the listener stops
 CANCEL_BUDGET_S = 5.0
-POSITIONS_WAIT_S = 5.0  # until the positions are asked for again, when the warehouse or the broker was away
+POSITIONS_WAIT_S = 5.0  # until the next request for positions, after the warehouse or the broker was away
 LAG_EVERY_S = 1.0
 IDENTITY_EVERY_S = 30.0  # a topic may be deleted and made again while it is read
 
 
 @dataclass(frozen=True)
 class StopRules:
-    """When a listener ends by itself; without a rule it listens for ever.
+    """The rules by which a listener ends by itself; without one it listens forever.
 
     Attributes:
-        max_run_s: after so long.
-        idle_s: when no message came for so long.
-        at_end: when everything is read that the partitions hold.
+        max_run_s: The seconds after which it ends.
+        idle_s: The seconds without a message after which it ends.
+        at_end: True to end when the partitions are read to the end.
     """
 
     max_run_s: float | None = None
@@ -55,13 +55,13 @@ class StopRules:
 
 @dataclass(frozen=True)
 class ListenSettings:
-    """How a listener works.
+    """The settings of a listener.
 
     Attributes:
-        limits: of a micro-batch.
-        poison: when bad messages stop it.
-        stop: when it ends by itself.
-        from_end: whether a new group starts at the end of the topic instead of its beginning.
+        limits: The limits of a micro-batch.
+        poison: The limits of bad messages.
+        stop: The rules by which it ends by itself.
+        from_end: True if a new group starts at the end of the topic instead of its beginning.
     """
 
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -71,7 +71,7 @@ class ListenSettings:
 
 
 class ListenerLoop:
-    """Reads a topic into the warehouse until it is told to stop."""
+    """Reads a topic into the warehouse until it has to stop."""
 
     def __init__(
         self,
@@ -100,12 +100,12 @@ class ListenerLoop:
         self._started_at = self._came_at = time.monotonic()
 
     def run(self, stop: threading.Event) -> str:
-        """Listen until told to stop, or until a rule says so; return why it stopped.
+        """Listen until a request or a rule ends it; return the reason.
 
         Raises:
-            QuarantineLimitExceeded: too many bad messages; nothing of them was committed.
-            OffsetGap: messages that were never read are gone.
-            ConfigurationError: broker or warehouse refuse us.
+            QuarantineLimitExceeded: There were too many bad messages; none of them was committed.
+            OffsetGap: Messages that were never read are gone.
+            ConfigurationError: The broker or the warehouse refuses us.
         """
         self.join()
         try:
@@ -121,7 +121,7 @@ class ListenerLoop:
         self._reader.subscribe(self._on_assigned, self._on_revoked, self._on_lost)
 
     def leave(self) -> None:
-        """Leave the group; what is being committed may end before, within a budget."""
+        """Leave the group; the commit in progress may end first, within a budget."""
         try:
             self._settle_within(CANCEL_BUDGET_S)
         finally:
@@ -135,7 +135,7 @@ class ListenerLoop:
         if rules.max_run_s is not None and now - self._started_at >= rules.max_run_s:
             return f"{rules.max_run_s:g} s are over"
         if self._commits.busy or not self._buffer.is_empty:
-            self._came_at = now  # what waits for the warehouse is no idleness
+            self._came_at = now  # a wait for the warehouse does not count as idle
         if rules.idle_s is not None and now - self._came_at >= rules.idle_s:
             return f"no message came for {rules.idle_s:g} s"
         if rules.at_end and self._is_at_end():
@@ -147,7 +147,7 @@ class ListenerLoop:
         return bool(read) and not self._unpositioned and all(self._ended.get(p) == offset for p, offset in read.items())
 
     def turn(self) -> None:
-        """Turn the loop once; it takes as long as a wait for messages."""
+        """Turn the loop once; this takes as long as a wait for messages."""
         self._status.polled(self._commits.under_way_s)
         self._settle(self._commits.take())
         self._check_identity()
@@ -156,7 +156,7 @@ class ListenerLoop:
         self._receive()
 
     def _receive(self) -> None:
-        """Poll; with no room left wait for the commit, and in a long one go on polling with all partitions paused."""
+        """Poll; without room, wait for the commit, and during a long one keep polling with all partitions paused."""
         room = self._buffer.room
         if room == 0 and self._ready is None:
             return  # the next micro-batch can be made while the last one is committed
@@ -171,7 +171,7 @@ class ListenerLoop:
         self._take_in(self._reader.poll(room, self._wait_s()))
 
     def _wait_s(self) -> float:
-        """Return how long to wait for messages."""
+        """Return the longest wait for messages."""
         if self._commits.busy or self._ready:
             return 0.01
         return min(POLL_S, self._buffer.due_in(time.monotonic()))
@@ -201,11 +201,11 @@ class ListenerLoop:
             self._status.tell(lag=self._reader.lag(read), partitions=len(read))
 
     def _is_due(self) -> bool:
-        """Whether to make a micro-batch; one that is not full, only old, grows on while the last one is committed."""
+        """Return True to make a micro-batch; one that is old but not full keeps growing during the previous commit."""
         return self._buffer.is_full() if self._commits.busy else self._buffer.is_due(time.monotonic())
 
     def _hand_over(self, *, is_due: bool) -> None:
-        """Make a micro-batch when one is due, and commit it when the one before is."""
+        """Make a micro-batch if one is due, and commit it once the previous one is committed."""
         if self._ready is None and is_due:
             self._ready = self._make()
         if self._ready and not self._commits.busy:
@@ -232,7 +232,7 @@ class ListenerLoop:
         )
 
     def _settle(self, outcome: Outcome | None) -> None:
-        """Take in how a commit ended."""
+        """Process the outcome of a commit."""
         if outcome is None:
             return
         match outcome.error:
@@ -256,7 +256,7 @@ class ListenerLoop:
         self._status.tell(state=f"waiting: {trouble}")
 
     def _take_positions(self) -> None:
-        """Read where to go on in partitions that came, and let them flow."""
+        """Read the positions of new partitions, and start them."""
         if not self._unpositioned or time.monotonic() < self._retry_positions_at:
             return
         try:
@@ -285,9 +285,9 @@ class ListenerLoop:
         self._status.tell(state="listening")
 
     def _check_identity(self) -> None:
-        """Notice a topic that is not there, or was made again, even where it has messages at our offsets.
+        """Notice a topic that was deleted or made again, even if it has messages at our offsets.
 
-        The question also tells whether the broker is there: the client itself waits for it without a word.
+        The request also shows that the broker is there: the client itself waits for it silently.
         """
         if time.monotonic() < self._identity_at:
             return
@@ -307,28 +307,28 @@ class ListenerLoop:
         self._retry_positions_at = 0.0
 
     def _on_revoked(self, partitions: Sequence[int]) -> None:
-        """Give partitions away: what is being committed is finished, the rest is left to whoever gets them."""
+        """Give partitions away: finish the commit in progress, and leave the rest to their next owner."""
         self._settle_within(REVOKE_BUDGET_S)
         self._on_lost(partitions)
 
     def _on_lost(self, partitions: Sequence[int]) -> None:
-        """Forget partitions that are somebody else's already; a commit that is under way will be fenced."""
+        """Forget partitions that another member owns already; the fence will stop a commit in progress."""
         self._unpositioned -= set(partitions)
         self._buffer.drop(partitions)
         self._reset(f"partitions {sorted(partitions)} were given away")
 
     def _settle_within(self, budget_s: float) -> None:
-        """Wait for the commit under way; beyond the budget break it off, and treat its outcome as unknown."""
+        """Wait for the commit in progress; beyond the budget break it off, and treat its outcome as unknown."""
         outcome = self._commits.take(budget_s)
         if outcome is None and self._commits.busy:
             self._commits.cancel()
             outcome = self._commits.take(CANCEL_BUDGET_S)
         if outcome is None or isinstance(outcome.error, (PositionFenced, CommitCancelled)):
-            return  # whoever calls drops everything anyway
+            return  # the caller drops everything anyway
         self._settle(outcome)
 
     def _reset(self, why: str) -> None:
-        """Drop what was not committed, and read the positions again."""
+        """Drop uncommitted messages, and read the positions again."""
         if self._buffer.partitions:
             log.info("%s reads its positions again: %s", self._stream.topic, why)
         self._reader.pause(self._buffer.partitions)
@@ -341,7 +341,7 @@ class ListenerLoop:
         self._status.tell(partitions=0)
 
     def drain(self) -> None:
-        """Commit what was read, within the budget; what is not committed will be read again."""
+        """Commit the messages read so far, within the budget; uncommitted ones will be read again."""
         self._status.tell(state="draining")
         deadline = time.monotonic() + DRAIN_BUDGET_S
         while (self._commits.busy or self._ready or not self._buffer.is_empty) and time.monotonic() < deadline:

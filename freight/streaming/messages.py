@@ -1,8 +1,8 @@
-"""Messages to text cells: a whole micro-batch is parsed at once, and whatever is not plain one by one.
+"""Turns messages into text cells: parses the plain messages of a micro-batch together, the others one by one.
 
-The fast way takes only messages of which it can tell that it reads them as the strict way would: one JSON object with
-exactly the fields of its neighbours, nothing escaped, nothing nested. Everything else goes the strict way, which says
-what is wrong with a message. A test holds the two against each other.
+The fast path accepts only messages that it certainly reads as the strict path would: one JSON object with exactly the
+fields of its neighbours, without escapes and nesting. All other messages take the strict path, which names the fault
+of a message. A test compares the two.
 """
 
 import json
@@ -19,20 +19,20 @@ from freight.contracts.headers import known_headers, normalise, shown
 from freight.frames import PARTITION, ROW_NUMBER, BadRow, bad_rows
 from freight.types import FaultCode
 
-# A message as the broker gave it: `value` is null in a tombstone, `sent_us` is microseconds since 1970, UTC.
+# A message as the broker delivers it: `value` is null in a tombstone, `sent_us` is microseconds since 1970, UTC.
 MESSAGE_SCHEMA = pl.Schema({PARTITION: pl.Int64, "offset": pl.Int64, "sent_us": pl.Int64, "value": pl.Binary})
 
-SCHEMA_VERSION = "schema_version"  # optional field of a message: the version of the contract that it keeps
-SPELLINGS = 1_000  # sets of fields that are remembered
-LOOKED_AT = 100  # messages in which the usual fields are looked for
+SCHEMA_VERSION = "schema_version"  # optional field of a message: the version of its contract
+SPELLINGS = 1_000  # sets of fields to remember
+LOOKED_AT = 100  # messages to search for the usual fields
 SHOWN_CHARS = 80
 
 _TEXT = r'"[^"\\\x00-\x1f]*"'  # without escapes
 _CELL = rf"(?:{_TEXT}|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)"
 _FIELD = rf"[ \t]*{_TEXT}[ \t]*:[ \t]*{_CELL}[ \t]*"
-FLAT_OBJECT = rf"^[ \t]*\{{{_FIELD}(?:,{_FIELD})*\}}[ \t]*$"  # an object on one line that nests and escapes nothing
+FLAT_OBJECT = rf"^[ \t]*\{{{_FIELD}(?:,{_FIELD})*\}}[ \t]*$"  # an object on one line without nesting and escapes
 
-Field = str  # a field as a message spells it
+Field = str  # a field in the spelling of a message
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Decoded:
     """Messages as text.
 
     Attributes:
-        rows: `row_number` (place of the message in the series) and the contract's columns as text.
-        faults: messages that give no row, as `BAD_ROWS_SCHEMA`; `raw` is left empty.
+        rows: The `row_number` (place of the message in the series) and the contract's columns as text.
+        faults: The messages that yield no row, as `BAD_ROWS_SCHEMA`; `raw` is empty.
     """
 
     rows: pl.DataFrame
@@ -52,8 +52,8 @@ def decode(values: pl.Series, contract: Contract) -> Decoded:
     """Turn messages into rows of text.
 
     Args:
-        values: binary; null for a tombstone.
-        contract: names the columns; a field may be spelled as any alias.
+        values: The binary messages; null for a tombstone.
+        contract: The contract with the columns; a field may be spelled as any alias.
     """
     fields = _fields_of(contract)
     numbered = pl.DataFrame({ROW_NUMBER: pl.int_range(len(values), eager=True), "value": values})
@@ -70,12 +70,12 @@ def decode(values: pl.Series, contract: Contract) -> Decoded:
 
 
 class Fault(NamedTuple):
-    """What is wrong with a message.
+    """The fault of a message.
 
     Attributes:
-        reason: The code.
-        column_name: The column; None where it is the message.
-        detail: What is wrong, in words.
+        reason: The reason code.
+        column_name: The column; None for the whole message.
+        detail: The explanation for people.
     """
 
     reason: FaultCode
@@ -84,7 +84,7 @@ class Fault(NamedTuple):
 
 
 class _Fields:
-    """What the fields of a message mean."""
+    """The mapping from the fields of a message to columns."""
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
@@ -94,7 +94,7 @@ class _Fields:
         self._seen: dict[tuple[Field, ...], list[str]] = {}
 
     def columns(self, names: tuple[Field, ...]) -> list[str] | Fault:
-        """Return the column of each field, or what is wrong with them."""
+        """Return the column of each field, or the fault in them."""
         if names in self._seen:
             return self._seen[names]
         columns = [self._known.get(name) or self._known.get(normalise(name)) for name in names]
@@ -115,7 +115,7 @@ class _Fields:
         return Fault("missing_field", missing, f"the field {missing} is missing") if missing else None
 
     def cells(self, record: Mapping[Field, object]) -> dict[str, str | None] | Fault:
-        """Return the cells of a message by column, or what is wrong with it."""
+        """Return the cells of a message by column, or its fault."""
         columns = self.columns(tuple(record))
         if isinstance(columns, Fault):
             return columns
@@ -126,8 +126,8 @@ class _Fields:
             cells[column] = value if type(value) is str else _text(value)
         version = cells.pop(SCHEMA_VERSION) if SCHEMA_VERSION in cells else self._version
         if version != self._version:
-            told = f"schema version {str(version)[:SHOWN_CHARS]}, and the contract has {self._version}"
-            return Fault("schema_version", None, told)
+            detail = f"schema version {str(version)[:SHOWN_CHARS]}, and the contract has {self._version}"
+            return Fault("schema_version", None, detail)
         return cells
 
 
@@ -137,12 +137,12 @@ def _fields_of(contract: Contract) -> _Fields:
 
 
 def _as_text(values: pl.Series) -> pl.Series:
-    """Return messages as text, null where they are not UTF-8."""
+    """Return messages as text; null if they are not UTF-8."""
     return pl.concat(_text_parts(values))
 
 
 def _text_parts(values: pl.Series) -> Iterator[pl.Series]:
-    """Cast messages; if that fails, each half of them, until one that is not UTF-8 is alone."""
+    """Cast messages; on failure cast each half, until a message that is not UTF-8 is alone."""
     try:
         yield values.cast(pl.String)
     except pl.exceptions.ComputeError:
@@ -155,7 +155,7 @@ def _text_parts(values: pl.Series) -> Iterator[pl.Series]:
 
 
 def _usual_fields(values: pl.Series, fields: _Fields) -> list[Field]:
-    """Return the fields of the first message that is right, as it spells them."""
+    """Return the fields of the first valid message, in its spelling."""
     for value in values.head(LOOKED_AT):
         record = _parse(value) if value is not None else None
         if isinstance(record, dict) and isinstance(fields.cells(record), dict):
@@ -168,7 +168,7 @@ def _decode_plain(numbers: pl.Series, text: pl.Series, usual: Sequence[Field], f
     plain = _is_plain(text, usual)
     parsed = _parse_together(text.filter(plain), usual)
     if parsed is None:
-        # One of them is no JSON although it looks like it, and the parser does not say which one.
+        # One of them looks like JSON but is not, and the parser does not say which one.
         plain &= text.str.contains(FLAT_OBJECT).fill_null(value=False)
         parsed = _parse_together(text.filter(plain), usual)
     if parsed is None:
@@ -180,7 +180,7 @@ def _decode_plain(numbers: pl.Series, text: pl.Series, usual: Sequence[Field], f
 
 
 def _is_plain(text: pl.Series, usual: Sequence[Field]) -> pl.Series:
-    """Whether a message is one line, escapes and nests nothing, and has as many fields as is usual."""
+    """Mark messages on one line, without escapes and nesting, and with the usual number of fields."""
     special = text.str.contains(r"[\n\r\\\[]")
     fields = text.str.count_matches('":', literal=True)
     objects = text.str.count_matches("{", literal=True)
@@ -198,19 +198,19 @@ def _parse_together(text: pl.Series, usual: Sequence[Field]) -> pl.DataFrame | N
 
 
 def _is_certain(parsed: pl.DataFrame, text: pl.Series, usual: Sequence[Field], fields: _Fields) -> pl.Series:
-    """Whether each field is there once; then the parser cannot have left one out."""
+    """Mark rows with each field exactly once; there the parser cannot have left one out."""
     certain = pl.repeat(True, parsed.height, eager=True)
     if SCHEMA_VERSION in usual:
         certain &= (parsed[SCHEMA_VERSION] == str(fields.contract.version)).fill_null(value=False)
     for field in usual:
         if parsed[field].null_count():
-            # It may be null, or be missing while another field came twice or is unknown.
+            # It may be null, or missing while another field is doubled or unknown.
             certain &= parsed[field].is_not_null() | text.str.contains(f'"{field}":', literal=True)
     return certain
 
 
 def _parse(value: bytes) -> object:
-    """Return the document of a message, or the parser's error: null is a document, too."""
+    """Return the document of a message, or the parser's error; null is a document too."""
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError as error:
@@ -235,7 +235,7 @@ def _decode_strictly(numbered: pl.DataFrame, fields: _Fields) -> Decoded:
 
 
 def _read(value: bytes | None, fields: _Fields) -> dict[str, str | None] | Fault:
-    """Return the cells of one message by column, or what is wrong with it."""
+    """Return the cells of one message by column, or its fault."""
     if value is None:
         return Fault("tombstone", None, "the message has no value; messages delete nothing")
     record = _parse(value)
@@ -259,7 +259,7 @@ def _why_not_json(value: bytes, parsed: orjson.JSONDecodeError) -> Fault:
 
 
 def _doubled_field(value: bytes) -> Field | None:
-    """Return a field that an object of the message has twice; parsers keep the last one and say nothing."""
+    """Return a field that an object of the message has twice; parsers silently keep the last one."""
     doubled: list[Field] = []
 
     def note(pairs: Iterable[tuple[Field, object]]) -> dict[Field, object]:
@@ -275,7 +275,7 @@ def _doubled_field(value: bytes) -> Field | None:
 
 
 def _text(value: object) -> str | None:
-    """Write a value as the fast parser does: whole numbers without a point."""
+    """Write a value as the fast parser does: whole numbers without a decimal point."""
     match value:
         case None:
             return None
@@ -288,7 +288,7 @@ def _text(value: object) -> str | None:
 
 
 def _in_order(rows: pl.DataFrame, fields: _Fields) -> pl.DataFrame:
-    """Return `row_number` and all columns of the contract; those that no message has are null."""
+    """Return `row_number` and all columns of the contract; columns missing from all messages are null."""
     missing = [name for name in fields.contract.column_names if name not in rows.columns]
     rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in missing)
     return rows.select(ROW_NUMBER, *fields.contract.column_names)

@@ -1,4 +1,4 @@
-"""When a micro-batch is full: rows, bytes or age; and what is waiting to become one."""
+"""The limits of a micro-batch, in rows, bytes and age; and the buffer that collects its messages."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from freight.streaming.messages import MESSAGE_SCHEMA
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """A micro-batch is committed when it reaches one of these.
+    """The limits of a micro-batch: it is committed when it reaches one of them.
 
     Attributes:
-        rows: messages.
-        size_bytes: of the messages; a single message may be larger.
-        age_s: since its first message came.
+        rows: The number of messages.
+        size_bytes: The size of the messages; a single message may be larger.
+        age_s: The time since the arrival of its first message.
     """
 
     rows: int = 30_000
@@ -27,7 +27,7 @@ class BatchLimits:
 
 
 class Buffer:
-    """Messages that wait for their commit, and up to where each partition has been read."""
+    """Messages that wait for their commit, and the span that was read of each partition."""
 
     def __init__(self, limits: BatchLimits) -> None:
         self.limits = limits
@@ -39,26 +39,26 @@ class Buffer:
 
     @property
     def room(self) -> int:
-        """How many messages are missing until it is full."""
+        """The number of messages until it is full."""
         return 0 if self._size_bytes >= self.limits.size_bytes else max(0, self.limits.rows - self._rows)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to commit."""
+        """True if there is nothing to commit."""
         return all(span.from_offset == span.until_offset for span in self._spans.values())
 
     @property
     def partitions(self) -> set[int]:
-        """Partitions that are read."""
+        """The partitions that are read."""
         return set(self._spans)
 
     @property
     def topic_ids(self) -> set[str]:
-        """Identities of the topics that are read: one."""
+        """The identities of the topics that are read: always one."""
         return {span.topic_id for span in self._spans.values()}
 
     def begin(self, partition: int, span: Span) -> None:
-        """Start to take in a partition at an offset."""
+        """Start to buffer a partition at an offset."""
         self._spans[partition] = span
 
     def expects(self, partition: int) -> int | None:
@@ -67,11 +67,11 @@ class Buffer:
         return span.until_offset if span else None
 
     def add(self, polled: Polled, now: float) -> None:
-        """Take in messages; those of partitions that are not read, or that were read before, are left out.
+        """Buffer messages, except those of unknown partitions and those that were read before.
 
         Args:
-            polled: what the broker gave.
-            now: seconds of a monotonic clock.
+            polled: The messages from the broker.
+            now: The seconds of a monotonic clock.
         """
         messages, until = self._wanted(polled), polled.until
         moved = {p: offset for p, offset in until.items() if p in self._spans and offset > self._spans[p].until_offset}
@@ -88,25 +88,25 @@ class Buffer:
         expected = {partition: self.expects(partition) for partition in polled.first}
         if all(offset is not None and polled.first[p] >= offset for p, offset in expected.items()):
             return polled.messages
-        # A client may still hand out what it fetched before it was told to read elsewhere.
+        # A client may still deliver messages that it fetched before a seek.
         wanted = {partition: offset for partition, offset in expected.items() if offset is not None}
         least = pl.col(PARTITION).replace_strict(wanted, default=None, return_dtype=pl.Int64)
         return polled.messages.filter(pl.col("offset") >= least)
 
     def is_full(self) -> bool:
-        """Whether it has reached its rows or bytes."""
+        """Return True if it has reached its limit of rows or bytes."""
         return self.room == 0
 
     def is_due(self, now: float) -> bool:
-        """Whether it has reached rows, bytes or age."""
+        """Return True if it has reached its limit of rows, bytes or age."""
         return self.is_full() or (self._since is not None and now - self._since >= self.limits.age_s)
 
     def due_in(self, now: float) -> float:
-        """Return the seconds until it has reached its age; the whole age while it is empty."""
+        """Return the seconds until it reaches its age limit; the whole limit while it is empty."""
         return self.limits.age_s if self._since is None else max(0.0, self._since + self.limits.age_s - now)
 
     def take(self) -> Received:
-        """Hand over what is waiting, and go on behind it."""
+        """Return the waiting messages, and continue behind them."""
         moved = {p: span for p, span in self._spans.items() if span.from_offset < span.until_offset}
         frames = self._frames or [pl.DataFrame(schema=MESSAGE_SCHEMA)]
         received = Received(pl.concat(frames), moved)
@@ -116,12 +116,12 @@ class Buffer:
         return received
 
     def know_newest_event(self, partition: int, newest_event_us: int | None) -> None:
-        """Note the newest event time of a partition; later messages are late or not against it."""
+        """Note the newest event time of a partition; it decides which later messages are late."""
         if partition in self._spans:
             self._spans[partition] = replace(self._spans[partition], newest_event_us=newest_event_us)
 
     def drop(self, partitions: Collection[int] | None = None) -> None:
-        """Forget what is waiting: all of it, since the other partitions are read again from their positions."""
+        """Drop all waiting messages, since the other partitions are read again from their positions."""
         for partition in list(self._spans) if partitions is None else partitions:
             self._spans.pop(partition, None)
         self._empty()

@@ -9,36 +9,36 @@ from freight.types import PasswordSource
 
 log = logging.getLogger("freight")
 
-PASSWORD_CB = "password_cb"  # setting of a client beside librdkafka's own: a `PasswordSource` in place of a password
-CHANGEOVER_S = 300.0  # for whoever changes a password first in Kafka and then where we read it, or the other way round
+PASSWORD_CB = "password_cb"  # client setting beside librdkafka's own: a `PasswordSource` in place of a password
+CHANGEOVER_S = 300.0  # the time between the change of a password in Kafka and at our source, in either order
 ASK_S = 5.0
 
 
 class Untold:
-    """Words of a client without the password that it was given: a broker may repeat what it was sent.
+    """Removes the client's password from its messages: a broker may repeat the login that it received.
 
     Attributes:
-        password: as the client has it now.
+        password: The client's current password.
     """
 
     def __init__(self, password: str) -> None:
         self.password = password
 
     def told(self, words: str) -> str:
-        """Return what client or broker say."""
-        # Of a connection string the rest is no secret, and the name of the host is in most that is said.
+        """Return a message of the client or the broker without the password."""
+        # The rest of a connection string is not secret, and most messages contain its host name.
         return redacted(words, self.password.rpartition("SharedAccessKey=")[2])
 
     def log(self, level: int, message: str, *parts: Any) -> None:
-        """Log what the client says of itself; it calls this as it would call a logger."""
+        """Log a message of the client, which calls this in place of a logger."""
         logging.getLogger("librdkafka").log(level, "%s", self.told(message % parts))
 
 
 class ChangingPassword:
-    """What a client logs in with, asked for again and again.
+    """The login password of a client, which is read again and again.
 
     Attributes:
-        value: the password, as it was last told.
+        value: The password at the last reading.
     """
 
     def __init__(self, source: PasswordSource) -> None:
@@ -47,20 +47,20 @@ class ChangingPassword:
         self._let_in_at = self._asked_at = float("-inf")
 
     def let_in(self) -> None:
-        """Note that the broker takes it."""
+        """Note that the broker accepts it."""
         self._let_in_at = time.monotonic()
 
     @property
     def may_change(self) -> bool:
-        """Whether a broker that refuses it has taken it shortly before, so that another one is on its way."""
+        """True if the broker accepted it recently: then a refusal means that another one is on its way."""
         return time.monotonic() - self._let_in_at < CHANGEOVER_S
 
     def changes(self, *, was_refused: bool = False) -> bool:
-        """Ask for the password, after a refusal every few seconds only; tell whether it is another one.
+        """Read the password, after a refusal only every few seconds; return True if it has changed.
 
         Raises:
-            TransientError: nobody tells it, and nobody did before.
-            ConfigurationError: it is there no more.
+            TransientError: The source does not answer, and never did before.
+            ConfigurationError: The password no longer exists.
         """
         now, before = time.monotonic(), self.value
         if was_refused and now - self._asked_at < ASK_S:

@@ -1,4 +1,4 @@
-"""When to stop because of bad messages: a bad release of a producer must not drain a topic into quarantine."""
+"""Stops a listener at too many bad messages: a producer's bad release must not drain a topic into quarantine."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from freight.warehouse.stream_load import MicroBatch
 
 @dataclass(frozen=True)
 class PoisonLimits:
-    """What is too much.
+    """The limits of bad messages.
 
     Attributes:
-        share: of bad messages among the newest `window` ones.
-        window: messages that the share is taken of; fewer than `enough` tell nothing.
-        enough: see `window`.
-        run: bad messages of a partition one after the other.
+        share: The share of bad messages among the newest `window` ones.
+        window: The number of messages in which the share is measured.
+        enough: The least number of messages in which the share counts.
+        run: The number of consecutive bad messages of a partition.
     """
 
     share: float = 0.3
@@ -24,7 +24,7 @@ class PoisonLimits:
 
 
 class PoisonWatch:
-    """Follows the bad messages of a listener."""
+    """Counts the bad messages of a listener."""
 
     def __init__(self, limits: PoisonLimits) -> None:
         self._limits = limits
@@ -32,7 +32,7 @@ class PoisonWatch:
         self._runs: dict[int, int] = {}
 
     def judge(self, batch: MicroBatch) -> str | None:
-        """Take in a micro-batch; return why it must not be committed, or None."""
+        """Count a micro-batch; return the reason if it must not be committed, else None."""
         bad = batch.bad_rows.height
         self._recent.append((batch.messages, bad))
         while sum(messages for messages, _ in self._recent) - self._recent[0][0] >= self._limits.window:
@@ -40,7 +40,7 @@ class PoisonWatch:
         return self._share_too_high() or self._run_too_long(batch)
 
     def add(self, bad: int) -> None:
-        """Take in bad messages of a micro-batch that were found when it was loaded; the next verdict counts them."""
+        """Add bad messages of a micro-batch that its load found; the next verdict counts them."""
         if bad and self._recent:
             messages, known = self._recent.pop()
             self._recent.append((messages, known + bad))
@@ -60,7 +60,5 @@ class PoisonWatch:
             elif offsets.messages:
                 self._runs[offsets.partition] = 0
             if self._runs.get(offsets.partition, 0) >= self._limits.run:
-                return (
-                    f"{self._runs[offsets.partition]} bad messages one after the other in partition {offsets.partition}"
-                )
+                return f"{self._runs[offsets.partition]} consecutive bad messages in partition {offsets.partition}"
         return None

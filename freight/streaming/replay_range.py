@@ -1,4 +1,4 @@
-"""Read a span of a topic once more, outside of any group: what is loaded already stays as it is."""
+"""Read a span of a topic again, outside any group: loaded messages stay unchanged."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -18,17 +18,17 @@ from freight.warehouse.streams import ListenerRef, PartitionLog, Stream
 
 log = logging.getLogger("freight")
 
-SILENCE_POLLS = 30  # of a second each: then the broker does not give what it said it has
+SILENCE_POLLS = 30  # of a second each; then the broker does not deliver messages that it has
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be read again: offsets or times, of some partitions or of all; an open end is that of the log.
+    """The span to read again: offsets or times, of some partitions or of all; an open end is that of the log.
 
     Attributes:
-        partitions: None for all.
-        from_offset, until_offset: [from_offset, until_offset).
-        from_time, until_time: when the messages were sent.
+        partitions: The partitions; None for all.
+        from_offset, until_offset: The half-open range of offsets, [from_offset, until_offset).
+        from_time, until_time: The half-open range of sending times.
     """
 
     partitions: tuple[int, ...] | None = None
@@ -48,11 +48,11 @@ def replay_range(
     limits: BatchLimits | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> LoadCounts:
-    """Load a span of messages again, with the origin that they always had; return how they ended.
+    """Load a span of messages again with their original origin; return the counts.
 
     Raises:
-        ConfigurationError: the span is not one that the broker holds, or simulated data would mix with real data.
-        TransientError: the broker or the warehouse is away.
+        ConfigurationError: The broker does not hold the whole span, or simulated data would mix with real data.
+        TransientError: The broker or the warehouse is away.
     """
     with reading(engine) as connection:
         refuse_to_mix(connection, simulated=stream.simulated)
@@ -77,7 +77,7 @@ def replay_range(
 
 
 def _spans(reader: TopicReader, wanted: Wanted) -> dict[int, Span]:
-    """Return the span of each partition that has one."""
+    """Return the span of each partition, without empty ones."""
     logs = {known.partition: known for known in reader.logs()}
     if unknown := sorted(set(wanted.partitions or ()) - logs.keys()):
         raise ConfigurationError(f"the topic has no partition {unknown[0]}: it has {', '.join(map(str, logs))}")

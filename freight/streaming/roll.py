@@ -1,8 +1,8 @@
-"""Who listens: what signs of life in the warehouse and runs of the orchestrator tell together. Pure.
+"""Calls the roll of listeners, from the heartbeats in the warehouse and the runs of the orchestrator. Pure.
 
-The warehouse is believed: a listener that shows signs of life is alive whatever the orchestrator thinks of its run, and
-one that is silent is gone. Silence is measured by the clock of who looks, from sign to sign: clocks of other machines,
-and outages of the warehouse, make nobody look dead.
+The warehouse decides: a listener with heartbeats is alive whatever the orchestrator reports of its run, and a silent
+one is gone. The observer measures silence with its own clock, from heartbeat to heartbeat: so the clocks of other
+machines and outages of the warehouse make no listener look dead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,23 +13,25 @@ from typing import Literal
 from freight.types import RunId
 from freight.warehouse.scaling import LOST, ListenerLife
 
-SILENT_S = 45.0  # four signs of life are missing
+SILENT_S = 45.0  # four missing heartbeats
 STUCK_S = 300.0  # Kafka's own limit for a member that does not poll
-START_LIMIT_S = 300.0  # to pull an image, and for a node to be added
-END_LIMIT_S = 300.0  # a listener that ends while Prefect is away tries for four minutes to say so
-YOUNG_S = 300.0  # one that is gone sooner than this after its start never really worked
-MEMORY_S = 3_600.0  # for so long failed starts count
+START_LIMIT_S = 300.0  # includes the pull of an image and the start of a new node
+END_LIMIT_S = 300.0  # a listener that ends while Prefect is away tries for four minutes to report it
+YOUNG_S = 300.0  # a listener that is gone sooner after its start never really worked
+MEMORY_S = 3_600.0  # the time for which failed starts count
 
-# waiting: to be taken up · submitted: on its way · ending: was cancelled · ended · failed: or crashed
+# waiting: for a worker · submitted: on its way · ending: cancelled, not ended yet · ended · failed: or crashed
 Phase = Literal["waiting", "submitted", "running", "ending", "ended", "failed"]
 
 
 @dataclass(frozen=True)
 class RunSeen:
-    """A run of a listener, as the orchestrator knows it.
+    """A run of a listener, as the orchestrator reports it.
 
     Attributes:
-        since: how long it has been in this phase.
+        run_id: The id of the run.
+        phase: Its phase.
+        since: The start of this phase.
     """
 
     run_id: RunId
@@ -39,7 +41,7 @@ class RunSeen:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What a listener last showed, and when that was first seen."""
+    """The last heartbeat and poll of a listener, and the times at which they were first seen."""
 
     heartbeat_at: datetime
     heartbeat_seen: datetime
@@ -51,7 +53,7 @@ Sightings = Mapping[str, Sighting]
 
 
 def sighted(before: Sightings, lives: Sequence[ListenerLife], now: datetime) -> Sightings:
-    """Return the sightings of listeners that have not ended."""
+    """Return the sightings of the listeners that have not ended."""
     return {life.listener_id: _sighting(before.get(life.listener_id), life, now) for life in lives if not life.ended_at}
 
 
@@ -68,11 +70,12 @@ def _sighting(known: Sighting | None, life: ListenerLife, now: datetime) -> Sigh
 
 @dataclass(frozen=True)
 class Settling:
-    """A run whose state nobody else will settle.
+    """A run whose state no other program will settle.
 
     Attributes:
-        reason: what to tell people.
-        cancelled: whether somebody had cancelled it; otherwise it crashed.
+        run_id: The id of the run.
+        reason: The reason, for people.
+        cancelled: True if the run was cancelled; otherwise it crashed.
     """
 
     run_id: RunId
@@ -82,18 +85,18 @@ class Settling:
 
 @dataclass(frozen=True)
 class Roll:
-    """Who listens.
+    """The roll of listeners.
 
     Attributes:
-        live: they show signs of life.
-        starting: runs of which a listener is to come.
-        draining: listeners that are about to end.
-        lost: listeners that went silent.
-        stuck: listeners whose loop does not turn; part of `draining`.
-        settlings: runs to settle.
-        unborn: those of them that never came to listen.
-        failures: starts within the last hour that came to nothing.
-        overdue: whether a run has waited for long to be taken up.
+        live: The listeners with heartbeats.
+        starting: The number of runs whose listener has not started yet.
+        draining: The listeners that are about to end.
+        lost: The listeners that went silent.
+        stuck: The listeners whose loop does not turn; part of `draining`.
+        settlings: The runs to settle.
+        unborn: The runs among them that never started to listen.
+        failures: The number of failed starts within the last hour.
+        overdue: True if a run has waited too long for a worker.
     """
 
     live: tuple[ListenerLife, ...] = ()
@@ -114,14 +117,14 @@ def call_roll(
     now: datetime,
     start_limit_s: float = START_LIMIT_S,
 ) -> Roll:
-    """Tell who listens.
+    """Call the roll.
 
     Args:
-        lives: listeners that have not ended, and those that ended within `MEMORY_S`.
-        runs: those that have not ended, and those that ended within `MEMORY_S`.
-        sightings: of the listeners.
-        now: the instant of the sightings.
-        start_limit_s: how long a run may be on its way.
+        lives: The listeners that have not ended, and those that ended within `MEMORY_S`.
+        runs: The runs that have not ended, and those that ended within `MEMORY_S`.
+        sightings: The sightings of the listeners.
+        now: The instant of the sightings.
+        start_limit_s: The time that a run may take to start its listener.
     """
     here = [life for life in lives if life.ended_at is None]
     lost = [life for life in here if _quiet_s(sightings[life.listener_id].heartbeat_seen, now) > SILENT_S]
@@ -150,13 +153,13 @@ def _quiet_s(since: datetime, now: datetime) -> float:
 
 
 class _Mute:
-    """Runs without a listener that shows signs of life."""
+    """The runs without a listener that sends heartbeats."""
 
     def __init__(self, lives: Sequence[ListenerLife], runs: Sequence[RunSeen], now: datetime) -> None:
         self._lives, self._runs, self._now = lives, runs, now
 
     def _to_come(self, run: RunSeen) -> bool:
-        """Whether its listener is still to come: it has none, or only those of an earlier try."""
+        """Return True if its listener has not started: there is none, or only those of an earlier try."""
         mine = [life for life in self._lives if life.run_id == run.run_id]
         return all(life.ended_at is not None and life.ended_at < run.since for life in mine)
 
@@ -164,21 +167,21 @@ class _Mute:
         return [run for run in self._runs if run.phase in ("submitted", "running") and self._to_come(run)]
 
     def starting(self, limit_s: float) -> list[RunSeen]:
-        """Return runs of which a listener is to come."""
+        """Return runs whose listener has not started yet."""
         waiting = [run for run in self._runs if run.phase == "waiting"]
         return waiting + [run for run in self._on_its_way() if _quiet_s(run.since, self._now) <= limit_s]
 
     def unborn(self, limit_s: float) -> list[Settling]:
-        """Return runs that have been on their way for too long."""
+        """Return runs whose listener has taken too long to start."""
         reason = (
-            f"no listener came of it within {limit_s:.0f} s: look at its infrastructure, "
+            f"its listener did not start within {limit_s:.0f} s: check its infrastructure, "
             "which may have an image that cannot be pulled, or have lost its machine"
         )
         late = [run for run in self._on_its_way() if _quiet_s(run.since, self._now) > limit_s]
         return [Settling(run.run_id, reason) for run in late]
 
     def gone(self, lost: Sequence[ListenerLife]) -> list[Settling]:
-        """Return runs that the orchestrator takes for alive, and whose listener is gone."""
+        """Return runs that are alive for the orchestrator, but whose listener is gone."""
         silent = {life.run_id for life in lost}
         settlings = []
         for run in self._runs:
@@ -186,7 +189,7 @@ class _Mute:
             if run.phase == "running" and run.run_id in silent:
                 settlings.append(Settling(run.run_id, "its listener shows no signs of life"))
             elif run.phase == "running" and not self._to_come(run) and is_old:
-                settlings.append(Settling(run.run_id, "its listener has ended, and could not say so"))
+                settlings.append(Settling(run.run_id, "its listener has ended without reporting it"))
             elif run.phase == "ending" and is_old:
                 settlings.append(
                     Settling(run.run_id, "it was cancelled, and no listener is left of it", cancelled=True)
@@ -205,7 +208,7 @@ def _failures(
     live: Sequence[ListenerLife],
     now: datetime,
 ) -> int:
-    """Count starts that came to nothing since the newest one that came to something, within an hour."""
+    """Count the failed starts since the newest successful one, within an hour."""
     young = timedelta(seconds=YOUNG_S)
     healthy = [life.started_at for life in live if now - life.started_at >= young]
     since = max([now - timedelta(seconds=MEMORY_S), *healthy])

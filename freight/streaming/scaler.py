@@ -1,4 +1,4 @@
-"""One look at a stream after the other: who listens and how much waits, what the policy says, and doing it."""
+"""Scales streams: looks at their listeners and backlogs again and again, asks the policy, and acts on its decision."""
 
 import logging
 import threading
@@ -29,33 +29,33 @@ from freight.warehouse.streams import PartitionLog, Stream, StreamPosition, read
 
 log = logging.getLogger("freight")
 
-GONE_LOOKS = 3.0  # a scaler that has missed so many looks is gone
+GONE_LOOKS = 3.0  # a scaler that has missed this many looks is gone
 
 AlertKind = Literal["lost", "lagging"]
 
 
 class Orchestrator(Protocol):
-    """What starts listeners, and knows their runs.
+    """The program that starts listeners and knows their runs.
 
-    Every call may raise `TransientError`: it is away, and what was asked may or may not have been done.
+    Every call may raise `TransientError`: the orchestrator is away, and may or may not have done its work.
     """
 
     def runs(self, since: datetime) -> Sequence[RunSeen]:
-        """Return the runs of listeners of the stream that have not ended, and those that ended since an instant."""
+        """Return the runs of the stream's listeners that have not ended, and those that ended since an instant."""
 
     def start(self) -> None:
         """Start a listener."""
 
     def settle(self, settling: Settling) -> None:
-        """Set the state of a run that nobody else will set; one that has ended meanwhile is left alone."""
+        """Set the state of a run that no other program will set, unless it has ended meanwhile."""
 
     def alert(self, kind: AlertKind, reason: str) -> None:
-        """Tell people."""
+        """Send an alert to people."""
 
 
 @dataclass(frozen=True)
 class _Progress:
-    """How far a stream has come: sums over its partitions."""
+    """The progress of a stream: sums over its partitions."""
 
     at: datetime
     partitions: int
@@ -69,7 +69,7 @@ class _Progress:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen, and what was done about it."""
+    """The result of one look at a stream: its state, and the decision."""
 
     seen: StreamState
     decision: Decision
@@ -77,7 +77,7 @@ class Look:
 
     @property
     def told(self) -> str:
-        """What was done and why, in a line."""
+        """The decision and its reason, in one line."""
         steps = [f"{len(self.lost)} lost" if self.lost else ""]
         steps += [
             f"{n} {done}" for n, done in ((self.decision.start, "started"), (self.decision.drain, "drained")) if n
@@ -99,17 +99,17 @@ class Scaler:
         period_s: float,
         start_limit_s: float = START_LIMIT_S,
     ) -> None:
-        """Set it up.
+        """Prepare a scaler.
 
         Args:
-            engine: the warehouse; an embedded one takes one listener only.
-            stream: what is listened to.
-            reader: asks the broker of its topic; it never joins the group.
-            orchestrator: starts listeners.
-            limits: what to keep to.
-            run_id: who scales.
-            period_s: from one look to the next.
-            start_limit_s: how long a listener may take to start.
+            engine: The engine of the warehouse; an embedded one allows one listener only.
+            stream: The stream to scale.
+            reader: The reader that asks the broker for the topic's offsets; it never joins the group.
+            orchestrator: The program that starts listeners.
+            limits: The limits of the policy.
+            run_id: The id of the scaler's run.
+            period_s: The seconds between two looks.
+            start_limit_s: The seconds that a listener may take to start.
         """
         self.stream = stream
         self._engine, self._reader, self._orchestrator = engine, reader, orchestrator
@@ -117,20 +117,24 @@ class Scaler:
         self._sightings: Sightings = {}
         self._before: _Progress | None = None
         self._group: frozenset[str] = frozenset()
-        self._said = ""
+        self._last_logged = ""
         self._is_checked = False
 
     def look(self, now: datetime) -> Look | None:
-        """Look once, and do what it takes; return None while another scaler does so.
+        """Look once, and act; return None while another scaler is in charge.
 
         Raises:
-            TransientError: something is away, so nothing is decided.
-            ConfigurationError: there is no such topic, broker or warehouse refuse us, or that has another schema.
+            TransientError: A system is away, so nothing is decided.
+            ConfigurationError: The topic does not exist, the broker or the warehouse refuses us, or the schema of the
+                warehouse is another.
         """
         try:
             return self._look(now)
         except (TransientError, ConfigurationError):
-            self._sightings, self._before = {}, None  # who was silent meanwhile may have been cut off as we were
+            self._sightings, self._before = (
+                {},
+                None,
+            )  # a silent listener may have been cut off like us
             raise
 
     def _look(self, now: datetime) -> Look | None:
@@ -161,14 +165,14 @@ class Scaler:
         return call_roll(lives, runs, self._sightings, now, self._start_limit_s)
 
     def _progress(self, now: datetime) -> _Progress:
-        self._reader.poll(1, 0.0)  # brings nothing: it lets the client renew its token and tell what troubles it
+        self._reader.poll(1, 0.0)  # returns nothing: it lets the client renew its token and report its errors
         logs = self._reader.logs()
         with reading(self._engine) as connection:
             positions = read_positions(connection, self.stream)
         return _progress(logs, positions, now)
 
     def _reap(self, roll: Roll, now: datetime) -> tuple[str, ...]:
-        """Write down who is gone, so that somebody else may come; return the names of those that are."""
+        """Note the listeners that are gone, so that others can replace them; return their names."""
         lost = tuple(life.listener_id for life in roll.lost if note_lost(self._engine, life, now))
         for life in roll.stuck:
             request_drain(self._engine, life.listener_id, now)  # its process ends although its loop does not turn
@@ -204,15 +208,15 @@ class Scaler:
 
     def _tell(self, look: Look, roll: Roll) -> None:
         decision = look.decision
-        if look.told != self._said:
+        if look.told != self._last_logged:
             log.info("%s: %s (%s)", self.stream.topic, look.told, in_figures(look.seen))
-        self._said = look.told
+        self._last_logged = look.told
         if decision.is_lagging:
             self._orchestrator.alert("lagging", f"{look.seen.lag:,} messages wait; {decision.why}")
         if decision.is_stopped:
             self._orchestrator.alert("lost", decision.why)
         if roll.overdue:
-            log.warning("%s: a run has waited for long to be taken up: is a worker there?", self.stream.topic)
+            log.warning("%s: a run has waited too long for a worker: is one running?", self.stream.topic)
 
     def _act(self, decision: Decision, roll: Roll, now: datetime) -> None:
         for _ in range(decision.start):
@@ -226,23 +230,23 @@ class Scaler:
         try:
             hand_over(self._engine, self.stream, self._run_id)
         except TransientError as error:
-            log.warning("%s: whoever scales next has to wait: %s", self.stream.topic, error)
+            log.warning("%s: the next scaler has to wait: %s", self.stream.topic, error)
 
 
 def _worth(life: ListenerLife) -> tuple[int, float]:
-    """Order listeners by what is lost when they leave: few partitions, then little time."""
+    """Order listeners by the loss when they leave: few partitions first, then a short time."""
     return life.partitions, -life.started_at.timestamp()
 
 
 def _progress(logs: Sequence[PartitionLog], positions: Sequence[StreamPosition], now: datetime) -> _Progress:
-    """Sum up; a partition without a position will be read from its start."""
+    """Sum over the partitions; one without a position will be read from its start."""
     places = {(position.partition, position.topic_id): position.next_offset for position in positions}
     read = [max(log.start, min(log.end, places.get((log.partition, log.topic_id), log.start))) for log in logs]
     return _Progress(now, len(logs), sum(log.end for log in logs), sum(read))
 
 
 def in_figures(seen: StreamState) -> str:
-    """Return what was seen, for people."""
+    """Return the state of a stream in words."""
     others = [f"{n} {what}" for n, what in ((seen.starting, "starting"), (seen.draining, "draining")) if n]
     commit = "" if seen.commit_s is None else f", commits take {seen.commit_s:.2f} s"
     listeners = ", ".join([f"{seen.live} listen", *others])
@@ -255,17 +259,17 @@ Show = Callable[[Stream, Look], None]
 def keep_scaled(
     scalers: Sequence[Scaler], stop: threading.Event, period_s: float, until: datetime | None, show: Show
 ) -> str:
-    """Look at each stream again and again; return why that ended.
+    """Look at each stream again and again; return the reason for the end.
 
     Args:
-        scalers: one for each stream.
-        stop: set it to end.
-        period_s: from one round to the next.
-        until: the instant at which to end; None is never.
-        show: told of each look.
+        scalers: The scalers, one for each stream.
+        stop: The event that ends it.
+        period_s: The seconds between two rounds.
+        until: The instant at which to end; None for never.
+        show: The function that receives each look.
 
     Raises:
-        ConfigurationError: none of the streams can be scaled.
+        ConfigurationError: None of the streams can be scaled.
     """
     rounds = _Rounds(scalers, show)
     while True:
@@ -279,7 +283,7 @@ def keep_scaled(
 
 
 class _Rounds:
-    """Looks at each stream in turn; the trouble of one is not that of the others, and is told once."""
+    """Looks at each stream in turn; an error of one does not affect the others, and is logged once."""
 
     def __init__(self, scalers: Sequence[Scaler], show: Show) -> None:
         self._scalers, self._show = scalers, show
@@ -298,8 +302,8 @@ class _Rounds:
                 self._show(scaler.stream, look)
         except (TransientError, ConfigurationError) as trouble:
             error = trouble
-        told = type(error).__name__ if error else ""
-        if error and self._troubles.get(topic) != told:
+        kind = type(error).__name__ if error else ""
+        if error and self._troubles.get(topic) != kind:
             log.warning("%s: nothing is decided: %s", topic, error)
-        self._troubles[topic] = told
+        self._troubles[topic] = kind
         return error

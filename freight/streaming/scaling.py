@@ -1,8 +1,8 @@
-"""How many listeners a stream needs, and what to do about it: a pure policy, without a clock and without a broker.
+"""Decides how many listeners a stream needs, and what to do about it: a pure policy without a clock or a broker.
 
-The terms are those that KEDA has made standard: lag threshold, minimum and maximum, activation, cooldown. Besides, the
-rate at which listeners were seen to read tells how many are needed to keep up and to catch up; and a warehouse in pain
-gets no more of them, since they would not help it.
+The terms are those that KEDA has made standard: lag threshold, minimum and maximum, activation, cooldown. In addition,
+the observed reading rate shows how many listeners are needed to keep up and to catch up; and a slow warehouse gets no
+more of them, since they would not help it.
 """
 
 from dataclasses import dataclass, replace
@@ -11,25 +11,25 @@ from math import ceil
 
 from freight.warehouse.scaling import ScalingMemory
 
-WELL_USED = 0.7  # share of their capacity that listeners are to use: the rest is for the next peak
+WELL_USED = 0.7  # the share of their capacity that listeners should use: the rest is for the next peak
 
 
 @dataclass(frozen=True)
 class ScalingLimits:
-    """What a scaler keeps to.
+    """The limits of a scaler.
 
     Attributes:
-        minimum: so many listeners there always are; 0 lets an idle stream have none.
-        maximum: never more; and never more than partitions.
-        lag_threshold: messages that may wait for each listener.
-        activation_lag: with a minimum of 0, messages that may wait before the first one is started.
-        cooldown_s: for so long fewer listeners must have been enough before one is drained.
-        settle_s: between two steps up, for the group to share out its partitions.
-        catch_up_s: within this a backlog should be gone.
-        commit_limit_s: where commits take longer, no listener is added.
-        restarts: starts in an hour that may come to nothing before no more are tried.
-        lag_limit: messages that may wait before people are told; None is what all listeners together may have waiting.
-        lag_limit_s: for so long more may wait before people are told.
+        minimum: The least number of listeners; with 0 an idle stream has none.
+        maximum: The most listeners; never more than partitions.
+        lag_threshold: The number of messages that may wait per listener.
+        activation_lag: The number of messages that may wait before the first listener starts, with a minimum of 0.
+        cooldown_s: The seconds for which fewer listeners must have been enough before one is drained.
+        settle_s: The seconds between two steps up, in which the group distributes its partitions.
+        catch_up_s: The seconds within which a backlog should be gone.
+        commit_limit_s: The longest commit, in seconds, at which listeners are still added.
+        restarts: The number of failed starts in an hour after which no more are tried.
+        lag_limit: The number of waiting messages above which an alert is sent; None for that of all listeners.
+        lag_limit_s: The seconds for which more may wait before an alert is sent.
     """
 
     minimum: int = 1
@@ -47,18 +47,19 @@ class ScalingLimits:
 
 @dataclass(frozen=True)
 class StreamState:
-    """What was seen of a stream.
+    """The observed state of a stream.
 
     Attributes:
-        partitions: of the topic.
-        lag: messages that wait.
-        lag_before: those at the look before; None without one.
-        produced: messages that came a second since then.
-        read: messages that were read a second since then.
-        live, starting, draining: listeners.
-        are_same: whether the listeners are those of the look before.
-        commit_s: how long commits take; None if unknown.
-        failures: starts that came to nothing.
+        now: The instant of the look.
+        partitions: The number of partitions of the topic.
+        lag: The number of messages that wait.
+        lag_before: The lag at the previous look; None without one.
+        produced: The messages per second that arrived since then.
+        read: The messages per second that were read since then.
+        live, starting, draining: The numbers of listeners.
+        are_same: True if the listeners are those of the previous look.
+        commit_s: The duration of commits; None if unknown.
+        failures: The number of failed starts.
     """
 
     now: datetime
@@ -77,13 +78,13 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do.
+    """The decision about a stream.
 
     Attributes:
-        start, drain: so many listeners.
-        why: for people; the same words as long as nothing changes but figures.
-        memory: for the next look.
-        is_lagging, is_stopped: whether to tell people so, once for each time that it happens.
+        start, drain: The numbers of listeners to start and to drain.
+        why: The reason, for people; the words stay the same while only figures change.
+        memory: The memory for the next look.
+        is_lagging, is_stopped: True to send an alert, once each time that it happens.
     """
 
     start: int
@@ -95,7 +96,7 @@ class Decision:
 
 
 def decide(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState) -> Decision:
-    """Decide what to do about a stream."""
+    """Decide which listeners a stream has to start or drain."""
     bounds = _bounds(limits, seen)
     memory = replace(memory, capacity=_capacity(limits, memory, seen))
     memory, why = _aim(limits, memory, seen, bounds)
@@ -118,7 +119,7 @@ def _bounds(limits: ScalingLimits, seen: StreamState) -> _Bounds:
 
 
 def _capacity(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState) -> float | None:
-    """Return what one listener reads in a second, measured where all had enough to read and none came or went."""
+    """Return the messages per second of one listener, measured while all had enough to read and none came or went."""
     had_enough = seen.lag_before is not None and min(seen.lag, seen.lag_before) >= limits.lag_threshold
     if had_enough and seen.are_same and _is_settled(limits, memory, seen) and seen.live and seen.read > 0:
         return seen.read / seen.live
@@ -134,14 +135,14 @@ def _since(instant: datetime, seen: StreamState) -> float:
 
 
 def _to_keep_up(limits: ScalingLimits, capacity: float | None, seen: StreamState) -> int:
-    """Return how many the messages that come need to be well used; without a backlog that is no reason for more."""
+    """Return the listeners that incoming messages keep well used; without a backlog no reason for more."""
     if seen.lag <= limits.activation_lag and limits.minimum == 0 and seen.produced == 0:
         return 0
     return max(1, ceil(seen.produced / (WELL_USED * capacity)) if capacity else 0)
 
 
 def _to_catch_up(limits: ScalingLimits, capacity: float | None, seen: StreamState) -> int:
-    """Return how many a backlog needs: by its size, but no more than would be through with it in time."""
+    """Return the listeners that a backlog needs: by its size, but no more than can finish it in time."""
     by_lag = ceil(max(0, seen.lag - limits.activation_lag) / limits.lag_threshold)
     if capacity:
         return min(by_lag, ceil((seen.produced + seen.lag / limits.catch_up_s) / capacity))
@@ -150,7 +151,7 @@ def _to_catch_up(limits: ScalingLimits, capacity: float | None, seen: StreamStat
 
 
 def _aim(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, bounds: _Bounds) -> tuple[ScalingMemory, str]:
-    """Set how many listeners there should be; those that somebody else has started are kept until they are too many."""
+    """Set the target; listeners that others have started are kept until they are too many."""
     there = seen.live + seen.starting
     target = bounds.hold(max(memory.target or 0, there))
     backlog = bounds.hold(_to_catch_up(limits, memory.capacity, seen))
@@ -192,19 +193,19 @@ def _lagging(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, bo
 
 
 def _steps(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, bounds: _Bounds, why: str) -> Decision:
-    """Compare what there is with what there should be."""
+    """Compare the listeners with the target."""
     there, target = seen.live + seen.starting, memory.target or 0
     start = max(0, min(target - there, bounds.most - there - seen.draining))
     is_stopped = start > 0 and seen.failures >= limits.restarts
     if is_stopped:
-        start, why = 0, f"{limits.restarts} starts within an hour came to nothing: no more are tried for now"
+        start, why = 0, f"{limits.restarts} starts within an hour failed: no more are tried for now"
     drain = 1 if seen.live > target and not seen.draining else 0
     is_lagging = memory.lagging_since is not None and _since(memory.lagging_since, seen) >= limits.lag_limit_s
-    told = replace(
+    memory_after = replace(
         memory,
         told_lagging=memory.told_lagging or is_lagging,
         told_stopped=is_stopped or (memory.told_stopped and seen.failures >= limits.restarts),
     )
     return Decision(
-        start, drain, why, told, is_lagging and not memory.told_lagging, is_stopped and not memory.told_stopped
+        start, drain, why, memory_after, is_lagging and not memory.told_lagging, is_stopped and not memory.told_stopped
     )

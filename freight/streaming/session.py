@@ -1,4 +1,4 @@
-"""A session of a listener: its run, from the note that it began to the note how it ended."""
+"""A session of a listener: its run, from the note of its start to the note of its end."""
 
 import logging
 import os
@@ -33,22 +33,22 @@ HEARTBEAT_S = 10.0
 AGGREGATES_S = 5.0
 PARTITIONS_S = 6 * 3_600.0
 DRAINED = "told to drain: fewer listeners are enough"
-AGGREGATES_SHARE = 10.0  # at most a tenth of the time goes into daily statistics
+AGGREGATES_SHARE = 10.0  # daily statistics take at most a tenth of the time
 BEGIN_WAIT_S = 5.0
 
 
 def topic_of(dataset: str) -> str:
-    """Return the topic a dataset comes by unless another is named: `terminal_events` by freight.terminal-events."""
+    """Return the default topic of a dataset, such as freight.terminal-events for `terminal_events`."""
     return f"freight.{dataset.replace('_', '-')}"
 
 
 def open_stream_engine(url: str, stream: Stream, password: PasswordSource | None = None) -> Engine:
-    """Return an engine as a listener needs it: impatient, and with a name that tells its group."""
+    """Return an engine for a listener: with short timeouts, and the group in its application name."""
     return open_engine(url, TIMEOUTS, application_name(stream), password)
 
 
 def new_listener(run_id: RunId) -> ListenerRef:
-    """Return a name for a listener that no other has."""
+    """Return a listener with a unique name."""
     return ListenerRef(f"{platform.node()}-{os.getpid()}-{uuid4().hex[:8]}", run_id)
 
 
@@ -63,22 +63,22 @@ def listen(
     stop: threading.Event,
     status: Status | None = None,
 ) -> str:
-    """Listen until told to stop, asked to drain by a note in the warehouse, or a rule says so; return why it stopped.
+    """Listen until `stop`, a request to drain in the warehouse, or a rule ends it; return the reason.
 
     Args:
-        engine: the warehouse, from `open_stream_engine`.
-        stream: what is read.
-        listener: who reads.
-        reader: of its topic.
-        settings: how.
-        started_by: who runs this.
-        stop: set it to end the listener.
-        status: where to tell what is going on.
+        engine: The engine of the warehouse, from `open_stream_engine`.
+        stream: The stream to read.
+        listener: The name and the run of the listener.
+        reader: The reader of its topic.
+        settings: The settings of the listener.
+        started_by: The person or program that starts it.
+        stop: The event that ends the listener.
+        status: The status to update; a new one by default.
 
     Raises:
-        QuarantineLimitExceeded: too many bad messages; nothing of them was committed, and the stream is parked.
-        OffsetGap: messages that were never read are gone.
-        ConfigurationError: broker or warehouse refuse us, or the stream is parked.
+        QuarantineLimitExceeded: There were too many bad messages; none of them was committed, and the stream is parked.
+        OffsetGap: Messages that were never read are gone.
+        ConfigurationError: The broker or the warehouse refuses us, or the stream is parked.
     """
     status, drain = status or Status(), threading.Event()
     _begin_when_possible(engine, stream, listener, started_by, stop, status)
@@ -108,14 +108,14 @@ def _setter(*events: threading.Event) -> Callable[[], None]:
 def _begin_when_possible(
     engine: Engine, stream: Stream, listener: ListenerRef, started_by: str, stop: threading.Event, status: Status
 ) -> None:
-    """Check that the stream may be loaded, and note the run; wait for a warehouse that is away."""
+    """Check that the stream may be loaded, and note the run; wait while the warehouse is away."""
     while True:
         try:
             return _begin(engine, stream, listener, started_by)
         except TransientError as error:
             log.warning("%s waits: %s", stream.topic, error)
             status.tell(state=f"waiting: {error}")
-            status.polled()  # it waits as it should: nobody has to start it again
+            status.polled()  # the wait is intended: a restart would not help
             if stop.wait(BEGIN_WAIT_S):
                 raise
 
@@ -137,7 +137,7 @@ def _begin(engine: Engine, stream: Stream, listener: ListenerRef, started_by: st
 
 
 def _unit(stream: Stream, listener: ListenerRef) -> LoadUnit:
-    """Return the stream as the ledger parks it: until it is released, or read by another version of the contract."""
+    """Return the stream as the unit to park: until it is released, or read with another version of the contract."""
     return stream.unit(listener.run_id, stream.topic, stream.group, EPOCH)
 
 
@@ -156,7 +156,7 @@ def _park(engine: Engine, stream: Stream, listener: ListenerRef, error: Quaranti
 
 
 def _numbered(bad_rows: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """Number bad messages of several partitions from 1, and tell their coordinates in the detail."""
+    """Number the bad messages of several partitions from 1, and add their coordinates to the detail."""
     place = pl.format(f"{stream.topic}/{{}} offset {{}}: {{}}", PARTITION, ROW_NUMBER, pl.col("detail").fill_null(""))
     numbers = pl.int_range(1, bad_rows.height + 1, eager=True)
     located = bad_rows.with_columns(place.alias("detail")).drop(PARTITION, "origin_us")
@@ -171,7 +171,7 @@ def _upkeep(
     status: Status,
     drain: Callable[[], None],
 ) -> Iterator[None]:
-    """Show signs of life and keep the daily statistics fresh while the listener works; pass on what it is asked."""
+    """Send heartbeats and keep the daily statistics fresh while the listener works; pass on a request to drain."""
 
     def show_life() -> None:
         if _note_life(engine, stream, listener, status.now()):
@@ -181,7 +181,7 @@ def _upkeep(
         if has_marks(engine):
             refresh_aggregates(engine, wait=False)
 
-    with suppress(TransientError):  # it comes again soon
+    with suppress(TransientError):  # the next heartbeat follows soon
         show_life()
     with (
         Every("heartbeat", show_life, HEARTBEAT_S),
@@ -209,7 +209,7 @@ def _note_life(
 
 
 def _end(engine: Engine, stream: Stream, listener: ListenerRef, status: Status, outcome: str) -> None:
-    """Note the end; a warehouse that is away must not keep the process from ending."""
+    """Note the end; an absent warehouse must not keep the process from ending."""
     status.tell(state=outcome)
     now = datetime.now(UTC)
     try:

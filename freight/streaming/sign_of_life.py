@@ -1,4 +1,4 @@
-"""Shows probes that the loop of a listener turns: a file that is as old as its last turn; `alive` reads it."""
+"""Shows probes that the loop of a listener turns, by the age of a file; `alive` reads it."""
 
 import logging
 import os
@@ -17,12 +17,12 @@ WRITE_EVERY_S = 1.0
 
 @contextmanager
 def showing_life(path: Path, status: Status) -> Iterator[None]:
-    """Keep a file as old as the last turn of the loop while the context lasts; it is removed at the end.
+    """Keep the age of a file equal to that of the loop's last turn while the context lasts; then remove the file.
 
-    The instant is the loop's own: a loop that is stuck shows although the thread that writes lives on.
+    The time comes from the loop itself: a stuck loop shows even if the writing thread lives on.
 
     Raises:
-        ConfigurationError: the file cannot be made.
+        ConfigurationError: The file cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,13 +37,13 @@ def showing_life(path: Path, status: Status) -> Iterator[None]:
 
 
 class _Writer:
-    """Writes again and again, and tells once what prevents it."""
+    """Writes again and again, and logs a failure once."""
 
     def __init__(self, path: Path, status: Status) -> None:
         self._path, self._status, self._fails = path, status, False
 
     def write(self) -> None:
-        """Write, unless that fails."""
+        """Write the file; log the first of several failures."""
         try:
             _write(self._path, self._status)
             self._fails = False

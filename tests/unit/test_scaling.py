@@ -121,7 +121,7 @@ def test_starts_that_come_to_nothing_are_given_up_for_a_while_and_told_once() ->
         model.run([100])
     assert [decision.start for decision in model.decisions] == [1, 1, 1, 0, 0, 0]
     assert [decision.is_stopped for decision in model.decisions] == [False] * 3 + [True, False, False]
-    assert model.decisions[-1].why == "3 starts within an hour came to nothing: no more are tried for now"
+    assert model.decisions[-1].why == "3 starts within an hour failed: no more are tried for now"
     model.failures = 2
     assert model.run([100]).decisions[-1].start == 1
 
