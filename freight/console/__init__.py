@@ -1,1 +1,1 @@
-"""What people see and type in a shell: the commands of `dpa`, progress and summaries."""
+"""The shell interface: the commands of `dpa`, progress and summaries."""

@@ -20,7 +20,7 @@ from freight.types import Retention, RunId
 if TYPE_CHECKING:
     from freight.warehouse.connect import Engine
 
-# A command imports what it does when it runs: libraries of data take seconds, and `--help` needs none of them.
+# A command imports its modules when it runs: data libraries take seconds to load, and `--help` needs none of them.
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(source_commands, name="sources")
@@ -40,7 +40,7 @@ def _warehouse() -> "tuple[Settings, Engine]":
 
 
 def _current_warehouse() -> "tuple[Settings, Engine]":
-    """Open the warehouse, which has to have the schema version of this release."""
+    """Open the warehouse, which must have the schema version of this release."""
     from freight.warehouse.migrate import require_current
 
     settings, engine = _warehouse()
@@ -50,7 +50,7 @@ def _current_warehouse() -> "tuple[Settings, Engine]":
 
 @app.command(name="migrate")
 def migrate_command() -> None:
-    """Bring the warehouse to the schema version of this release."""
+    """Migrate the warehouse to the schema version of this release."""
     from freight.database_urls import safe_url
     from freight.warehouse.migrate import migrate
 
@@ -60,7 +60,7 @@ def migrate_command() -> None:
 
 @app.command()
 def demo() -> None:
-    """Prepare a first run: migrate, and fill the landing folder with simulated files if the catalog wants them."""
+    """Prepare a first run: migrate, and fill the landing folder with simulated files if the catalog is simulated."""
     from freight.catalog import read_catalog
     from freight.simulator import fill_landing
     from freight.warehouse.migrate import migrate
@@ -77,9 +77,9 @@ def demo() -> None:
 def stream(
     rate: Annotated[float, typer.Option(min=0.1, help="Events per second of each topic.")] = 200.0,
     poison: Annotated[float, typer.Option(min=0, max=1, help="Share of events that belong in quarantine.")] = 0.01,
-    seconds: Annotated[float | None, typer.Option(min=1, help="How long to send; else until Ctrl-C.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Seconds to send; by default until Ctrl-C.")] = None,
 ) -> None:
-    """Stream simulated events through a local Kafka into the warehouse; end with a balance, exit 1 if it does not hold.
+    """Stream simulated events through a local Kafka into the warehouse; print a balance, exit 1 if it does not hold.
 
     Ctrl-C lets the listeners read to the end; a second one ends at once.
     """
@@ -92,16 +92,16 @@ def stream(
 
 @app.command(name="prefect-login")
 def prefect_login_command() -> None:
-    """Show the login of the Prefect that `make up` starts, and the line that tells it to a shell."""
+    """Show the login of the Prefect that `make up` starts, and the line that sets it in a shell."""
     path = load_settings().prefect_login
     if not path.exists():
         raise ConfigurationError("no Prefect was started here: make up (python bootstrap.py up) starts one")
-    print(path.read_text(encoding="utf-8"), end="")  # as it is: a console would wrap and colour it
+    print(path.read_text(encoding="utf-8"), end="")  # unchanged: a console would wrap and colour it
 
 
 @app.command(name="fetch-access")
 def fetch_access_command() -> None:
-    """Fetch what reads MS Access files, once: Jackcess, by Maven. Windows needs Microsoft's driver instead."""
+    """Fetch the reader for MS Access files, once: Jackcess, by Maven. Windows needs Microsoft's driver instead."""
     from freight.readers.access_jars import fetch_access
 
     console.print(f"MS Access can be read, with {fetch_access(load_settings().access)}")
@@ -109,7 +109,7 @@ def fetch_access_command() -> None:
 
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Empty the warehouse: drop every table and make them again, and delete the demo's topics. Source files stay."""
+    """Empty the warehouse: drop and recreate all tables, and delete the demo's topics. Source files stay."""
     from freight.database_urls import safe_url
     from freight.demo.broker import delete_demo_data
     from freight.warehouse.migrate import drop_everything, migrate
@@ -126,7 +126,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
 
 @app.command()
 def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] = None) -> None:
-    """Let the next run try parked files again."""
+    """Release parked files, so that the next run tries them again."""
     from freight.warehouse import ledger
     from freight.warehouse.connect import transaction
 
@@ -138,7 +138,7 @@ def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] 
 
 @app.command(name="reconcile")
 def reconcile_command() -> None:
-    """Prove the ledger against the tables; exit 1 and name what does not hold if it does not."""
+    """Prove the ledger against the tables; print any discrepancies and exit 1."""
     from freight.care.reconcile import AGREE, reconcile
 
     _, engine = _current_warehouse()
@@ -155,7 +155,7 @@ def explain_command(
     table: Annotated[str, typer.Argument(help="Table of a dataset, such as fact_transactions.")],
     key: Annotated[str, typer.Argument(help="Business key, such as TRX-1.")],
 ) -> None:
-    """Tell from which file, row, run and contract version a row came."""
+    """Show the file, row, run and contract version that a row came from."""
     from freight.warehouse.connect import reading
     from freight.warehouse.explain import explain
 
@@ -174,7 +174,7 @@ def explain_command(
 
 @app.command(name="replay")
 def replay_command(source: Annotated[str | None, typer.Option(help="Only this source or topic.")] = None) -> None:
-    """Load quarantined rows that keep the contract by now, each once."""
+    """Load quarantined rows that keep the current contract, each once."""
     from freight.catalog import read_catalog
     from freight.quarantine.replay import replay
     from freight.warehouse.runs import noted_run
@@ -196,13 +196,14 @@ def _now() -> datetime:
 def export_command(
     name: Annotated[str, typer.Argument(help="A view or table, such as v_station_reliability.")],
     file: Annotated[Path, typer.Argument(help="A .csv or .xlsx.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a file that is there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing file.")] = False,
     opened_in: Annotated[
-        Literal["excel"] | None, typer.Option("--for", help="Who opens a .csv: a spreadsheet, unless --raw.")
+        Literal["excel"] | None,
+        typer.Option("--for", help="Program that opens a .csv: a spreadsheet, unless --raw."),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Leave text in a .csv as it is, for programs.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Leave text in a .csv unchanged, for programs.")] = False,
 ) -> None:
-    """Write a view or table into a file; text in it stays text, also for a spreadsheet that opens a .csv."""
+    """Write a view or table into a file; text stays text, even if a spreadsheet opens a .csv."""
     from freight.reports.export import export
 
     if opened_in and raw:
@@ -214,9 +215,9 @@ def export_command(
 @app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="The copy, such as backup/dwh.sqlite.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a file that is there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing file.")] = False,
 ) -> None:
-    """Copy the warehouse into one file, also while it is in use; on PostgreSQL by pg_dump."""
+    """Copy the warehouse into one file, even while it is in use; on PostgreSQL by pg_dump."""
     from freight.database_urls import safe_url
     from freight.warehouse.backup import back_up
     from freight.whole_files import new_file
@@ -230,9 +231,9 @@ def backup(
 
 @app.command(name="accept-gap")
 def accept_gap_command(
-    gaps: Annotated[list[int], typer.Argument(help="Numbers of the gaps, as the listener named them.")],
+    gaps: Annotated[list[int], typer.Argument(help="Numbers of the gaps, from the listener's message.")],
 ) -> None:
-    """Let listeners go on behind messages that are gone for good."""
+    """Let listeners continue behind messages that are gone for good."""
     from freight.warehouse.streams import accept_gaps
 
     _, engine = _current_warehouse()
@@ -242,13 +243,13 @@ def accept_gap_command(
 
 @app.command()
 def doctor() -> None:
-    """Tell what other users can read of what DPA has written, and whether parsers are confined; exit 1 if not well."""
+    """Check which of DPA's files other users can read, and whether parsers are confined; exit 1 if not well."""
     from freight.care.doctor import examine
 
     findings = [*examine(load_settings())]
-    for told, remedy in findings:
-        console.print(f"{told}. Remedy: {remedy}" if remedy else told, markup=False)
-    if any(finding.remedy for finding in findings):
+    for finding, remedy in findings:
+        console.print(f"{finding}. Remedy: {remedy}" if remedy else finding, markup=False)
+    if any(remedy for _, remedy in findings):
         raise typer.Exit(1)
 
 
@@ -270,14 +271,14 @@ def purge_command(
 
 
 def main() -> None:
-    """Run a command; an error of ours is told in one line, without a traceback."""
+    """Run a command; print an error of ours in one line, without a traceback."""
     keep_private()
     sys.exit(_run())
 
 
 @exits_in_words
 def _run() -> int:
-    app(prog_name="dpa")  # which ends the process by itself
+    app(prog_name="dpa")  # it ends the process by itself
     return 0
 
 

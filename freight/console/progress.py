@@ -12,7 +12,7 @@ from freight.terminal import Terminal
 
 @contextmanager
 def progress(files: int, console: Console | None = None) -> Iterator[Callable[[UnitOutcome], None]]:
-    """Show how many of some files have ended; call what is yielded with each outcome."""
+    """Show the number of finished files; yields a function to call with each outcome."""
     console = console or Terminal()
     if not console.is_terminal:
         yield _PlainLines(console, files).show
@@ -22,7 +22,7 @@ def progress(files: int, console: Console | None = None) -> Iterator[Callable[[U
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),  # a name of others
+        TextColumn("{task.description}", markup=False),  # a name from outside
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=files)
@@ -34,7 +34,7 @@ class _PlainLines:
         self._console, self._files, self._done = console, files, 0
 
     def show(self, outcome: UnitOutcome) -> None:
-        """Print one line for a file that ended."""
+        """Print one line for a finished file."""
         self._done += 1
         text = f"[{self._done}/{self._files}] {outcome.location}: {outcome.state}, {outcome.counts.read} rows"
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`dpa quarantine`: let people correct rows that broke their contract, in a workbook."""
+"""`dpa quarantine`: let people correct rows that break their contract, in a workbook."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +18,11 @@ console = Terminal(highlight=False, soft_wrap=True)
 
 @app.command(name="export")
 def export_command(
-    file: Annotated[Path | None, typer.Argument(help="A new .xlsx; by default one in the folder reports.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="A new .xlsx; by default in the folder reports.")] = None,
     source: Annotated[str | None, typer.Option(help="Only rows of this source or topic.")] = None,
-    rows: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="The newest so many.")] = USUAL_ROWS,
+    rows: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="The number of newest rows.")] = USUAL_ROWS,
 ) -> None:
-    """Write the rows that wait in quarantine into a workbook, to be corrected there."""
+    """Write the quarantined rows into a workbook for people to correct."""
     from freight.quarantine.book import book_name, write_quarantine_book
     from freight.warehouse.connect import open_engine
     from freight.warehouse.migrate import require_current
@@ -36,10 +36,10 @@ def export_command(
 
 @app.command(name="import")
 def import_command(
-    file: Annotated[Path, typer.Argument(help="A workbook that `dpa quarantine export` has written.")],
-    by: Annotated[str | None, typer.Option(help="Who corrected it; by default who saved it last.")] = None,
+    file: Annotated[Path, typer.Argument(help="A workbook from `dpa quarantine export`.")],
+    by: Annotated[str | None, typer.Option(help="Who corrected it; by default whoever saved it last.")] = None,
 ) -> None:
-    """Load the rows that were corrected, each once; exit 1 if some are still wrong."""
+    """Load the corrected rows, each once; exit 1 if some are still wrong."""
     from freight.catalog import read_catalog
     from freight.log import log_to_file
     from freight.quarantine.corrections import Import, import_corrections

@@ -1,4 +1,4 @@
-"""What a person reads of a source that was made from a sample."""
+"""The words for people about a source that was made from a sample."""
 
 import difflib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from freight.settings import PROJECT_ROOT
 
 
 def scaffold_lines(made: Scaffold, *, dry_run: bool) -> Iterator[str]:
-    """Say what was written, or would be, and what a person has to decide."""
+    """List the files that were or would be written, and the decisions left to a person."""
     kind = "the new dataset" if made.is_new else "the dataset"
     yield f"{kind} {made.contract.dataset}: table {made.contract.table}, key {', '.join(made.contract.business_key)}"
     verbs = ("WOULD WRITE", "WOULD CHANGE") if dry_run else ("WROTE", "CHANGED")
@@ -19,8 +19,8 @@ def scaffold_lines(made: Scaffold, *, dry_run: bool) -> Iterator[str]:
             if dry_run and path != made.data:
                 yield _difference(path, content.decode())
     if made.data:
-        yield f"{_short(made.data)} holds rows of the sample as they are: {made.counts}"
-        yield "  look for personal data in it before you commit it"
+        yield f"{_short(made.data)} holds unchanged rows of the sample: {made.counts}"
+        yield "  check it for personal data before you commit it"
     else:
         yield f"the first rows of the sample: {made.counts}"
     yield from (f"LEFT OUT {part}" for part in made.left_out)
@@ -29,7 +29,7 @@ def scaffold_lines(made: Scaffold, *, dry_run: bool) -> Iterator[str]:
 
 
 def next_steps(name: str, made: Scaffold) -> Iterator[str]:
-    """Say what comes next for a source."""
+    """List the next steps for a source."""
     yield "Next:"
     if made.is_new:
         yield "  dpa migrate"
@@ -39,7 +39,7 @@ def next_steps(name: str, made: Scaffold) -> Iterator[str]:
 
 
 def _difference(path: Path, text: str) -> str:
-    """Return what a file gets: all of its text if it is new, else the lines that come into it."""
+    """Return the additions to a file: all of its text if it is new, else the added lines."""
     before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     changes = difflib.unified_diff(before, text.splitlines(), n=0, lineterm="")
     return text if not before else "\n".join(line for line in changes if line[:3] not in ("---", "+++"))

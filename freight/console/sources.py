@@ -1,4 +1,4 @@
-"""`dpa sources`: make a source from a sample, and look at what sources have before it is loaded."""
+"""`dpa sources`: make a source from a sample, and check or preview sources before a load."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT, load_settings
 from freight.terminal import Terminal
 
-WIDE = 1_000  # characters: a value that is cut off is a wrong one
+WIDE = 1_000  # characters: a truncated value is a wrong value
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 console = Terminal(highlight=False, soft_wrap=True)
@@ -20,11 +20,11 @@ console = Terminal(highlight=False, soft_wrap=True)
 
 @app.command()
 def check(
-    names: Annotated[list[str] | None, typer.Argument(help="Of the catalog; all without a name.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Sources of the catalog; by default all.")] = None,
 ) -> None:
-    """Read and validate what is new, and tell what loading it would change; exit 1 if something would fail.
+    """Read and validate new data, and show what a load would change; exit 1 if it would fail.
 
-    Nothing is written: what is loaded for the comparison is taken back. Sources with a block: the flow check-sources.
+    Nothing is written: the load for the comparison is rolled back. For sources with a block use the flow check-sources.
     """
     from freight.catalog import read_catalog
     from freight.console.summary import bad_row_lines, check_line
@@ -49,21 +49,21 @@ def check(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Of the source: lower-case letters, digits and _.")],
-    sample: Annotated[Path, typer.Argument(help="A file of it, in the folder where its files will be.")],
-    dataset: Annotated[str | None, typer.Option(help="Of its rows; by default the one that its header fits.")] = None,
-    key: Annotated[list[str] | None, typer.Option(help="Column that tells rows of a new dataset apart.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of the source: lower-case letters, digits and _.")],
+    sample: Annotated[Path, typer.Argument(help="A file of the source, in the folder of its future files.")],
+    dataset: Annotated[str | None, typer.Option(help="Dataset of its rows; by default from its header.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="Column that identifies the rows of a new dataset.")] = None,
     reader: Annotated[
-        str | None, typer.Option(help="csv, excel, json, jsonl or access; by default by its name.")
+        str | None, typer.Option(help="csv, excel, json, jsonl or access; by default from the file name.")
     ] = None,
-    option: Annotated[list[str] | None, typer.Option(help="Of the reader, such as sheet=Data.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="So many rows of the sample go into the test.")] = 20,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written.")] = False,
+    option: Annotated[list[str] | None, typer.Option(help="Option of the reader, such as sheet=Data.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Number of the sample's rows in the test.")] = 20,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the files without writing them.")] = False,
 ) -> None:
-    """Write what a source needs: catalog entry and test; of a new dataset contract, migration and dictionary, too.
+    """Write a source's catalog entry and test; for a new dataset also contract, migration and dictionary.
 
-    An installation gets the catalog entry alone; what else there is goes into a checkout of the project. Nothing that
-    is there is overwritten. --key and --option may be given more than once.
+    An installation gets the catalog entry alone; the other files go into a checkout of the project. Existing files are
+    not overwritten. --key and --option may be given more than once.
     """
     from freight.console.scaffolded import next_steps, scaffold_lines
     from freight.scaffold import Wish, scaffold_source
@@ -87,10 +87,10 @@ def _options(given: Iterable[str]) -> dict[str, str]:
 
 @app.command()
 def preview(
-    name: Annotated[str, typer.Argument(help="Of the catalog.")],
-    rows: Annotated[int, typer.Option(min=1, help="So many rows.")] = 10,
+    name: Annotated[str, typer.Argument(help="A source of the catalog.")],
+    rows: Annotated[int, typer.Option(min=1, help="Number of rows.")] = 10,
 ) -> None:
-    """Show the first rows of a source as the warehouse would have them, loaded before or not."""
+    """Show the first rows of a source as the warehouse would store them, loaded before or not."""
     from freight.catalog import read_catalog
     from freight.console.summary import frame_table
     from freight.pipeline import preview_source

@@ -1,4 +1,4 @@
-"""What a person reads of a run, a check or a preview: lines for each source, what failed, and where things are."""
+"""The words for people about a run, a check or a preview: a line per source, the failures, and the places."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from freight.terminal import cell
 from freight.types import LoadCounts
 
 HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
-SHOWN_BAD_ROWS, SHOWN_RAW = 5, 200  # of each file; characters of each row
+SHOWN_BAD_ROWS, SHOWN_RAW = 5, 200  # rows of each file; characters of each row
 
 NOTES: dict[UnitState, str] = {
     "unchanged": "loaded before",
@@ -25,7 +25,7 @@ NOTES: dict[UnitState, str] = {
 
 
 def summary_rows(report: RunReport) -> list[dict[str, object]]:
-    """Return one row per source with the columns of `HEADINGS`; the note tells of files that did not load."""
+    """Return one row per source with the columns of `HEADINGS`; the note counts files that did not load."""
     return [_row(report, source) for source in report.sources]
 
 
@@ -33,7 +33,7 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
     outcomes = [outcome for outcome in report.outcomes if outcome.source == source]
     states = [outcome.state for outcome in outcomes]
     counts = report.counts(source)
-    told = [f"{states.count(state)} {text}" for state, text in NOTES.items() if state in states]
+    notes = [f"{states.count(state)} {text}" for state, text in NOTES.items() if state in states]
     return {
         "source": source,
         "files": len(outcomes),
@@ -43,25 +43,25 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
         "unchanged": counts.unchanged,
         "superseded": counts.superseded,
         "quarantined": counts.quarantined,
-        "note": ", ".join(told),
+        "note": ", ".join(notes),
     }
 
 
 def headline(report: RunReport) -> str:
     """Return the run in one sentence."""
     left = {"parked": report.parked, "replaced": report.replaced, "left for the next run": report.waiting}
-    told = "".join(f"; {count} {state}" for state, count in left.items() if count)
+    left_out = "".join(f"; {count} {state}" for state, count in left.items() if count)
     if report.failures:
-        return f"{len(report.failures)} of {len(report.outcomes)} files failed{told}; the others are loaded"
+        return f"{len(report.failures)} of {len(report.outcomes)} files failed{left_out}; the others are loaded"
     counts = report.counts()
     if counts.read == 0 and report.changed_stats == 0:
-        return f"Nothing to do: no file is new, the warehouse is unchanged{told}"
-    ended = f"{counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined{told}"
+        return f"Nothing to do: no file is new, the warehouse is unchanged{left_out}"
+    ended = f"{counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined{left_out}"
     return f"{counts.read:,} rows read: {ended}"
 
 
 def reasons(report: RunReport, *states: UnitState) -> list[str]:
-    """Say of each file in one of these states why it is."""
+    """Return the reason for each file in one of these states."""
     return [
         f"{outcome.state.upper()} {outcome.source}: {outcome.message}"
         for outcome in report.outcomes
@@ -70,16 +70,16 @@ def reasons(report: RunReport, *states: UnitState) -> list[str]:
 
 
 def remarks(report: RunReport) -> list[str]:
-    """Say what a person should know of what was loaded."""
+    """Return the notes for people about loaded files."""
     return [f"NOTE {o.source}: {o.message}" for o in report.outcomes if o.state == "loaded" and o.message]
 
 
 def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
-    """Say what a run left out, or what drifted, although nothing failed: see *degraded* in the glossary.
+    """List the data that a run left out, and drifts, although nothing failed: see *degraded* in the glossary.
 
     Args:
-        report: the run.
-        degraded_share: share of a source's rows in quarantine above which it is named.
+        report: The report of the run.
+        degraded_share: The share of a source's rows in quarantine above which it is listed.
     """
     counted = ((source, report.counts(source)) for source in report.sources)
     many = [
@@ -91,7 +91,7 @@ def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
 
 
 def drifts(report: RunReport) -> list[str]:
-    """Say of what is loaded how it differs from its contract, or from what was loaded lately."""
+    """Describe how loaded data differs from its contract, or from recent loads."""
     return [f"DRIFT {o.source} {o.location}: {o.drift}" for o in report.outcomes if o.drift]
 
 
@@ -103,31 +103,31 @@ def _unarchived(report: RunReport) -> list[str]:
 
 
 def check_headline(checks: Sequence[Check]) -> str:
-    """Return what a check of several sources found, in one sentence."""
+    """Return the result of a check of several sources, in one sentence."""
     states = [check.outcome.state for check in checks]
     if failed := states.count("failed"):
         return f"{failed} of {len(checks)} files would fail; nothing was written"
     counts = sum((check.outcome.counts for check in checks), LoadCounts())
-    told = (
+    changes = (
         f"{counts.changed:,} of {counts.read:,} rows would change the warehouse, {counts.quarantined:,} be quarantined"
     )
-    return f"{told}; {states.count('unchanged')} of {len(checks)} files are loaded; nothing was written"
+    return f"{changes}; {states.count('unchanged')} of {len(checks)} files are loaded; nothing was written"
 
 
 def check_line(check: Check) -> str:
-    """Say how a file would end, and what it would change."""
+    """Describe how a file would end, and what it would change."""
     outcome, counts = check.outcome, check.outcome.counts
-    what = outcome.message
+    text = outcome.message
     if outcome.state == "loaded":
-        told = [
+        parts = [
             f"{counts.read:,} rows: {counts.inserted:,} new",
             f"{counts.updated:,} changed",
             f"{counts.unchanged:,} unchanged",
             f"{counts.superseded:,} superseded",
             f"{counts.quarantined:,} to quarantine",
         ]
-        what = "; ".join(filter(None, [", ".join(told), outcome.message, outcome.drift]))
-    return f"{_check_state(check)} {outcome.source} {outcome.location}: {what}"
+        text = "; ".join(filter(None, [", ".join(parts), outcome.message, outcome.drift]))
+    return f"{_check_state(check)} {outcome.source} {outcome.location}: {text}"
 
 
 def _check_state(check: Check) -> str:
@@ -155,7 +155,7 @@ def bad_row_cells(check: Check) -> list[dict[str, object]]:
 
 
 def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:
-    """Return one row per file: how it would end, and the difference to what is in the warehouse."""
+    """Return one row per file: how it would end, and its differences from the warehouse."""
     return [
         {
             "source": check.outcome.source,
@@ -192,7 +192,7 @@ def frame_table(frame: pl.DataFrame) -> Table:
 def print_summary(
     console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str], warning: str = ""
 ) -> None:
-    """Print the summary of a run, failures first, so that nobody has to look for them; last what the machine lacks."""
+    """Print the summary of a run: failures first, so that they are seen, and a warning about the machine last."""
     console.print(_table(report))
     for row in summary_rows(report):
         if row["note"]:
@@ -210,7 +210,7 @@ def print_summary(
 
 
 def _table(report: RunReport) -> Table:
-    """Return the counts of each source; without borders it fits 80 columns, since a cut-off number is a wrong one."""
+    """Return the counts of each source; without borders it fits 80 columns, since a truncated number is wrong."""
     table = Table(title=f"Run {report.run_id}", title_justify="left", box=None, padding=(0, 1, 0, 0))
     counted = HEADINGS[:-1]
     for heading in counted:
