@@ -1,4 +1,4 @@
-"""The quarantine as a workbook in which people correct it: bad cells coloured, what is wrong in words."""
+"""The quarantine as a workbook for people to correct: bad cells are coloured, faults are explained in words."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ from freight.warehouse.quarantine import QuarantinedRow, newest_waiting_rows
 from freight.whole_files import in_place_of
 
 KEY = "Key"
-# Headings around the columns of the contract, and widths in characters.
+# The headings around the columns of the contract, and their widths in characters.
 BEFORE, AFTER = {KEY: 8, "What is wrong": 64, "Source": 14, "Row": 9}, {"As delivered": 60, "File": 60}
 CELL_WIDTH = 24
 HEADING_ROW = 2
-AUTHOR = "DPA"  # as long as nobody else has saved the workbook
-AS_TEXT = "@"  # so that Excel leaves what is typed as it is
+AUTHOR = "DPA"  # until a person saves the workbook
+AS_TEXT = "@"  # keeps Excel from converting typed text
 
 NOTE = (
-    "Correct the coloured cells, save, and give the workbook back: `dpa quarantine import FILE`. Rows in which nothing "
-    "has changed stay in quarantine. Rows may be sorted, filtered and deleted; the column Key has to stay as it is."
+    "Correct the coloured cells, save, and return the workbook: `dpa quarantine import FILE`. Unchanged rows stay in "
+    "quarantine. Rows may be sorted, filtered and deleted; the column Key must stay unchanged."
 )
 HEADING_FONT, QUIET_FONT = Font(name="Calibri", bold=True, color="FFFFFF"), Font(name="Calibri", color="888888")
 HEADING_FILL, BAD_FILL = PatternFill("solid", start_color="1F3A5F"), PatternFill("solid", start_color="FFC7CE")
@@ -43,40 +43,40 @@ HEADING_FILL, BAD_FILL = PatternFill("solid", start_color="1F3A5F"), PatternFill
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: so many rows of those that wait."""
+    """The result of an export: the number of written rows, and that of all waiting rows."""
 
     rows: int
     waiting: int
 
     def told(self, place: object) -> str:
-        """Return it in words.
+        """Return the result in words.
 
         Args:
-            place: where the workbook is.
+            place: The location of the workbook.
         """
         return f"{self.rows:,} of {self.waiting:,} waiting rows are in {place}" if self.rows else "no row waits"
 
 
 def book_name(now: datetime) -> str:
-    """Return a name for a workbook that is written now."""
+    """Return the name for a workbook written now."""
     return f"quarantine_{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.xlsx"
 
 
 def write_quarantine_book(engine: Engine, path: Path, source: str | None, most_rows: int) -> Exported:
-    """Write the newest rows that wait in quarantine; nothing is written if none does.
+    """Write the newest rows that wait in quarantine; without any, write nothing.
 
     Args:
-        engine: of the warehouse.
-        path: of the workbook, which must not exist: somebody may have corrections in it.
-        source: only rows of this source or topic.
-        most_rows: so many at most.
+        engine: The engine of the warehouse.
+        path: The path of the workbook, which must not exist: it could hold corrections.
+        source: The source or topic whose rows are written; None for all.
+        most_rows: The largest number of rows to write.
 
     Raises:
-        ConfigurationError: the file is there already, or cannot be written.
-        TransientError: the warehouse is not ready.
+        ConfigurationError: The file exists already, or cannot be written.
+        TransientError: The warehouse is not ready.
     """
     if path.exists():
-        raise ConfigurationError(f"{path} is there already, perhaps with corrections: name another file")
+        raise ConfigurationError(f"{path} exists already, perhaps with corrections: name another file")
     with reading(engine) as connection:
         rows, waiting = newest_waiting_rows(connection, source, most_rows)
     if rows:
@@ -93,13 +93,13 @@ def _save(workbook: Workbook, path: Path) -> None:
 
 
 def key_of(row: QuarantinedRow) -> str:
-    """Return what tells a row of this quarantine from every other row, also from those of other warehouses."""
-    told = orjson.dumps([row.source, row.location, row.row_number])
-    return f"{row.quarantine_id}-{sha256(told + row.raw).hexdigest()[:12]}"
+    """Return a key that is unique to a row, even among the quarantines of several warehouses."""
+    place = orjson.dumps([row.source, row.location, row.row_number])
+    return f"{row.quarantine_id}-{sha256(place + row.raw).hexdigest()[:12]}"
 
 
 def cells_of(row: QuarantinedRow, contract: Contract) -> dict[str, str]:
-    """Return the text of a row by column, as far as it can be told; what stands in no column is left out."""
+    """Return the text of a row by column, as far as it is known; text outside all columns is left out."""
     known = known_headers(contract)
     named = {known.get(normalise(name), ""): value for name, value in row.record.items()}
     return {name: _text(value) for name, value in named.items() if name and isinstance(value, str | int | float)}
@@ -143,7 +143,7 @@ def _add_sheet(workbook: Workbook, contract: Contract, rows: Sequence[Quarantine
 
 
 def _choices(contract: Contract, last_row: int) -> Iterator[DataValidation]:
-    """Give a list to choose from for each column that has one; what is typed otherwise is only warned of."""
+    """Yield a drop-down list for each column with allowed values; other input only causes a warning."""
     for position, column in enumerate(contract.columns, start=len(BEFORE) + 1):
         if column.allowed:
             letter = get_column_letter(position)
@@ -170,7 +170,7 @@ def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, contract: Contract) -> 
 def _editable(sheet: WriteOnlyWorksheet, column: Column, texts: Mapping[str, str], bad: set[str]) -> Cell:
     cell = _plain(sheet, texts.get(column.name, ""))
     cell.number_format = AS_TEXT
-    if column.name in bad or not bad:  # nobody can tell which one it is
+    if column.name in bad or not bad:  # without a bad column, any of them may be the cause
         cell.fill = BAD_FILL
     return cell
 

@@ -1,6 +1,6 @@
-"""Corrections: rows that a person has mended in a workbook of the quarantine are loaded, each once, with who did it.
+"""Corrections: loads the rows that people have corrected in a quarantine workbook, each once, with their author.
 
-A row that comes back this way keeps the place and the origin that it always had, so a newer delivery still wins.
+A corrected row keeps its original place and origin, so a newer delivery still wins.
 """
 
 from collections import defaultdict
@@ -28,20 +28,20 @@ from freight.warehouse.connect import Engine, reading
 from freight.warehouse.quarantine import Correction, QuarantinedRow, file_of, rows_by_id
 
 SHOWN_PROBLEMS = 50
-OF_AN_OPEN_ONE = ("~$", ".~lock")  # what Excel and LibreOffice write beside a workbook that is open
-LONGEST_ID = 18  # digits, of a 64-bit number
+OF_AN_OPEN_ONE = ("~$", ".~lock")  # the files that Excel and LibreOffice write beside an open workbook
+LONGEST_ID = 18  # the digits of a 64-bit number
 
 
 @dataclass(frozen=True)
 class ImportOutcome:
-    """What became of a workbook.
+    """The result of the import of a workbook.
 
     Attributes:
-        workbook: its name.
-        counts: how the corrected rows ended that were loaded.
-        untouched: rows in which nothing had changed; they stay in quarantine.
-        loaded_before: rows that an earlier import or replay has loaded.
-        problems: a line for each corrected row that stays in quarantine, and why.
+        workbook: The name of the workbook.
+        counts: The counts of the corrected rows that were loaded.
+        untouched: The number of unchanged rows; they stay in quarantine.
+        loaded_before: The number of rows that an earlier import or replay has loaded.
+        problems: A line for each corrected row that stays in quarantine, with the reason.
     """
 
     workbook: str
@@ -51,19 +51,19 @@ class ImportOutcome:
     problems: tuple[str, ...]
 
     def __str__(self) -> str:
-        told = f"{self.counts.read} rows imported, {len(self.problems)} still wrong"
-        return f"{self.workbook}: {told}, {self.untouched} untouched, {self.loaded_before} loaded before"
+        imported = f"{self.counts.read} rows imported, {len(self.problems)} still wrong"
+        return f"{self.workbook}: {imported}, {self.untouched} untouched, {self.loaded_before} loaded before"
 
 
 @dataclass(frozen=True)
 class Import:
-    """Who imports a workbook, and when.
+    """The author and the time of an import.
 
     Attributes:
-        run_id: of the run that does it.
-        started_by: who has started it; has changed the cells, too, if nothing says who did.
-        corrected_by: who has changed the cells; None for who has saved the workbook last, as it says.
-        clock: tells the time.
+        run_id: The id of the run.
+        started_by: The person or program that started the run; also the author of the cells if no other is known.
+        corrected_by: The author of the cells; None for whoever saved the workbook last.
+        clock: The clock.
     """
 
     run_id: RunId
@@ -72,26 +72,26 @@ class Import:
     clock: Callable[[], datetime]
 
     def author(self, given: GivenBack) -> str:
-        """Return who has changed a row."""
+        """Return the author of a changed row."""
         saved_by = "" if given.author == AUTHOR else visible(given.author)
         return self.corrected_by or saved_by or self.started_by
 
 
 def import_corrections(engine: Engine, catalog: Catalog, file: SourceFile, by: Import) -> ImportOutcome:
-    """Load the rows of a workbook in which somebody has changed a cell, as far as they keep the contract now.
+    """Load the rows of a workbook with a changed cell, as far as they keep the contract now.
 
-    The rows of one delivery are one transaction. A row is loaded once, however often its workbook is given back; what
-    stays wrong is told, and can be corrected again.
+    The rows of one delivery are one transaction. A row is loaded once, however often its workbook is returned; rows
+    that are still wrong are reported, and can be corrected again.
 
     Args:
-        engine: of the warehouse.
-        catalog: tells how the sources of the rows write times.
-        file: the workbook.
-        by: who imports it.
+        engine: The engine of the warehouse.
+        catalog: The catalog, for the time zones of the sources.
+        file: The workbook.
+        by: The author and the time of the import.
 
     Raises:
-        SourceError: the workbook cannot be used; nothing was loaded.
-        PositionFenced: another import or replay has loaded some of the rows meanwhile.
+        SourceError: The workbook cannot be used; nothing was loaded.
+        PositionFenced: Another import or replay has loaded some of the rows meanwhile.
     """
     workbook_hash = file.sha256()
     found = _sorted_out(engine, list(read_given_back(file, KEY)))
@@ -102,7 +102,7 @@ def import_corrections(engine: Engine, catalog: Catalog, file: SourceFile, by: I
             delivery = file_of(connection, batch_id)
         locale, contract = locale_of(delivery, known), contract_for(delivery.dataset)
         if locale is None:
-            problems += [f"{one.place}: the catalog has no source {delivery.source!r} any more" for one in corrected]
+            problems += [f"{one.place}: the catalog no longer has the source {delivery.source!r}" for one in corrected]
             continue
         returning = Returning(
             locale,
@@ -120,33 +120,33 @@ def import_corrections(engine: Engine, catalog: Catalog, file: SourceFile, by: I
 
 @dataclass(frozen=True)
 class Dropped:
-    """What became of several workbooks; a failure names one that cannot be used."""
+    """The results of several imports; a failure names a workbook that cannot be used."""
 
     outcomes: tuple[ImportOutcome, ...]
     failures: tuple[str, ...]
 
     @property
     def problems(self) -> list[str]:
-        """Corrected rows that stay in quarantine, and why."""
+        """The corrected rows that stay in quarantine, with their reasons."""
         return [f"{one.workbook} {problem}" for one in self.outcomes for problem in one.problems]
 
     def told(self) -> list[str]:
-        """Return it in lines."""
+        """Return the results in lines."""
         return [*self.failures, *map(str, self.outcomes), *self.problems[:SHOWN_PROBLEMS]]
 
 
 def import_dropped(
     engine: Engine, catalog: Catalog, files: Sequence[SourceFile], by: Import, archive: str, folder: Path
 ) -> Dropped:
-    """Import workbooks, and move those whose corrections are all loaded; the others may be corrected where they are.
+    """Import workbooks, and move those whose corrections are all loaded; the others can be corrected in place.
 
     Args:
-        engine: of the warehouse.
-        catalog: tells how the sources of the rows write times.
-        files: the workbooks, and whatever programs leave beside them.
-        by: who imports them.
-        archive: folder of the same place to which they go.
-        folder: from which a relative archive counts.
+        engine: The engine of the warehouse.
+        catalog: The catalog, for the time zones of the sources.
+        files: The workbooks, and any files that programs leave beside them.
+        by: The author and the time of the import.
+        archive: The folder, in the same place, for loaded workbooks.
+        folder: The folder from which a relative archive counts.
     """
     outcomes, failures = list[ImportOutcome](), list[str]()
     for file in files:
@@ -164,13 +164,13 @@ def import_dropped(
 
 @dataclass(frozen=True)
 class _Corrected:
-    """A row that somebody has changed.
+    """A row that a person has changed.
 
     Attributes:
-        given: as it stands in the workbook.
-        row: as it waits in quarantine.
-        texts: what is to be loaded, by column.
-        changes: old and new text of the cells that differ, by column.
+        given: The row in the workbook.
+        row: The row in quarantine.
+        texts: The text to load, by column.
+        changes: The old and new text of the changed cells, by column.
     """
 
     given: GivenBack
@@ -180,11 +180,11 @@ class _Corrected:
 
     @property
     def place(self) -> str:
-        """Where it stands in the workbook."""
+        """The place of the row in the workbook."""
         return self.given.place
 
     def corrections(self, by: Import, workbook: str, workbook_hash: str) -> Iterator[Correction]:
-        """Give what is to be noted of it."""
+        """Yield its corrections for the ledger."""
         for column, (old, new) in self.changes.items():
             yield Correction(
                 quarantine_id=self.row.quarantine_id,
@@ -200,7 +200,7 @@ class _Corrected:
 
 @dataclass
 class _SortedOut:
-    """The rows of a workbook by what is to be done with them."""
+    """The rows of a workbook, sorted by their further treatment."""
 
     by_batch: dict[BatchId, list[_Corrected]] = field(default_factory=lambda: defaultdict(list))
     problems: list[str] = field(default_factory=list)
@@ -217,7 +217,7 @@ def _sorted_out(engine: Engine, given_back: Sequence[GivenBack]) -> _SortedOut:
         if row is None or key_of(row) != given.key:
             found.problems.append(
                 f"{given.place}: the quarantine of this warehouse has no row {visible(given.key)[:SHOWN_CHARS]!r}: "
-                "it was purged, the key was changed, or the workbook is of another warehouse"
+                "it was purged, the key was changed, or the workbook belongs to another warehouse"
             )
         elif row.replayed_batch_id is not None:
             found.loaded_before += 1
@@ -254,7 +254,7 @@ def _sort_out(found: _SortedOut, given: GivenBack, row: QuarantinedRow) -> None:
 
 
 def _as_read(text: str) -> str:
-    """Return what a spreadsheet leaves of a text when it saves it."""
+    """Return a text as a spreadsheet saves it."""
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
@@ -263,9 +263,9 @@ def _refuse_lost_columns(given: GivenBack, contract: Contract) -> None:
     if lost:
         raise SourceError(
             "missing_column",
-            f"the sheet {given.sheet!r} has no column {lost[0]!r} any more",
+            f"the sheet {given.sheet!r} no longer has the column {lost[0]!r}",
             column=lost[0],
-            remedy="give the workbook back with all the columns that it had",
+            remedy="return the workbook with all its original columns",
         )
 
 
@@ -276,18 +276,18 @@ def _text_rows(corrected: Sequence[_Corrected], contract: Contract) -> pl.DataFr
 
 
 def _problems(corrected: Sequence[_Corrected], contract: Contract, returned: Returned) -> Iterator[str]:
-    """Tell of each row that was not loaded what is wrong with it."""
+    """Yield the fault of each row that was not loaded."""
     bad = {row.row_number: row for row in each_bad_row(returned.bad_rows)}
     for one in corrected:
         if row := bad.get(one.row.row_number):
-            told = [in_words(contract, rule, one.texts) + _value(one, rule) for rule in broken_rules_of(row)]
-            yield f"{one.place}: {'; '.join(told)}"
+            wrong = [in_words(contract, rule, one.texts) + _value(one, rule) for rule in broken_rules_of(row)]
+            yield f"{one.place}: {'; '.join(wrong)}"
         elif one.row.row_number in returned.refused:
             reason = "conflicting_event" if contract.immutable else "refused_by_warehouse"
             yield f"{one.place}: {FAULTS[reason]}"
 
 
 def _value(one: _Corrected, rule: BrokenRule) -> str:
-    """Return the value that breaks a rule over one column; the words of the others have their values."""
+    """Return the value that breaks a rule over one column; the words of other rules contain their values."""
     value = one.texts.get(rule.columns[0]) if len(rule.columns) == 1 else None
     return f": {shown_value(value)}" if value else ""

@@ -1,4 +1,4 @@
-"""Workbooks of the quarantine that people give back."""
+"""The quarantine workbooks that people return."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from freight.readers.raw import RawTable
 
 @dataclass(frozen=True)
 class GivenBack:
-    """A row of the workbook that has its key.
+    """A row of a returned workbook that still has its key.
 
     Attributes:
-        sheet, row: where it is.
-        author: who has saved the workbook, as far as it says.
-        key: tells which row of the quarantine it is.
-        texts: by heading, empty cells included.
-        errors: why a cell holds no value, by heading.
+        sheet, row: The place of the row.
+        author: The person who last saved the workbook; empty if unknown.
+        key: The key of the row in quarantine.
+        texts: The text by heading, empty cells included.
+        errors: The reason, by heading, for each cell without a value.
     """
 
     sheet: str
@@ -31,19 +31,19 @@ class GivenBack:
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
+        """The place of the row in words."""
         return f"{self.sheet} row {self.row}"
 
 
 def read_given_back(file: SourceFile, key: str) -> Iterator[GivenBack]:
-    """Give the rows of a workbook.
+    """Yield the rows of a workbook.
 
     Args:
-        file: the workbook.
-        key: heading of the column with the keys.
+        file: The workbook.
+        key: The heading of the column with the keys.
 
     Raises:
-        SourceError: it cannot be used, or was written to meanwhile.
+        SourceError: The workbook cannot be used, or has changed meanwhile.
     """
     table = read_isolated(file, "freight.parsers.corrections.parse", {"key": key})
     yield from _rows(_cells(table))
@@ -51,7 +51,7 @@ def read_given_back(file: SourceFile, key: str) -> Iterator[GivenBack]:
 
 
 def _cells(table: RawTable) -> Iterator[dict[str, str]]:
-    """Give the cells of all batches: a batch may end within a row."""
+    """Yield the cells of all batches: a batch may end within a row."""
     for batch in table.batches:
         named = batch.rows.rename({str(position): name for position, name in enumerate(table.header)})
         yield from named.iter_rows(named=True)

@@ -1,4 +1,4 @@
-"""Replay: load quarantined rows that pass the contract by now, once, with the origin they always had."""
+"""Replay: load quarantined rows that keep the current contract, once, with their original origin."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ SLICE_ROWS = 50_000
 
 @dataclass(frozen=True)
 class ReplayOutcome:
-    """What became of the quarantined rows of one file; `waiting` rows still break the contract."""
+    """The result for the quarantined rows of one file; `waiting` rows still break the contract."""
 
     source: str
     location: str
@@ -53,10 +53,10 @@ def replay(
     """Try the quarantined rows of a source, or of all, against the contracts of this release.
 
     Up to `SLICE_ROWS` rows of a file are one transaction. Rows that still fail stay in quarantine, as do records that
-    could not be cut into cells; doing it again changes nothing.
+    could not be split into cells; a second replay changes nothing.
 
     Raises:
-        ConfigurationError: the catalog has no such source.
+        ConfigurationError: The source is unknown.
     """
     known = {entry.name: entry for entry in catalog.sources}
     with reading(engine) as connection:
@@ -93,7 +93,7 @@ def _replay_file(engine: Engine, locale: Locale, file: QuarantinedFile, run_id: 
 
 
 def _slices(engine: Engine, file: QuarantinedFile) -> Iterator[list[QuarantinedRow]]:
-    """Give the waiting rows of a file, as many at a time as fit into memory."""
+    """Yield the waiting rows of a file, as many at a time as fit into memory."""
     last_id = 0
     while True:
         with reading(engine) as connection:
@@ -125,7 +125,7 @@ class Returning:
     corrections: Sequence[Correction] = ()
 
     def without(self, row_numbers: set[int]) -> "Returning":
-        """Return the others."""
+        """Return the remaining rows."""
         left = [row for row in self.rows if row.row_number not in row_numbers]
         text = self.text.filter(~pl.col(ROW_NUMBER).is_in(row_numbers))
         return replace(self, rows=left, text=text)
@@ -133,12 +133,12 @@ class Returning:
 
 @dataclass(frozen=True)
 class Returned:
-    """How rows came back.
+    """The result of a load from quarantine.
 
     Attributes:
-        counts: of those that were loaded.
-        bad_rows: those that break the contract; `BAD_ROWS_SCHEMA`.
-        refused: numbers of those that the warehouse does not take.
+        counts: The counts of the loaded rows.
+        bad_rows: The rows that break the contract, as `BAD_ROWS_SCHEMA`.
+        refused: The numbers of the rows that the warehouse refuses.
     """
 
     counts: LoadCounts
@@ -147,10 +147,10 @@ class Returned:
 
 
 def load_back(engine: Engine, returning: Returning, now: datetime) -> Returned:
-    """Load rows that keep the contract by now, in one transaction; the others stay in quarantine.
+    """Load rows that now keep the contract, in one transaction; the others stay in quarantine.
 
     Raises:
-        PositionFenced: somebody else has loaded one of them; nothing was written.
+        PositionFenced: Another load has taken one of them; nothing was written.
     """
     file, contract = returning.file, returning.unit.contract
     halves = split(returning.text, contract, returning.locale, now)
@@ -183,14 +183,14 @@ def load_back(engine: Engine, returning: Returning, now: datetime) -> Returned:
 
 
 def _with_origin(valid: pl.DataFrame, rows: Iterable[QuarantinedRow], file: QuarantinedFile) -> pl.DataFrame:
-    """Give rows the origin that they always had."""
+    """Add the original origin to rows."""
     of_file = origin_us_of(file.as_of)
     origins = {row.row_number: of_file if row.origin_us is None else row.origin_us for row in rows}
     return valid.with_columns(origin_us=pl.col(ROW_NUMBER).replace_strict(origins, return_dtype=pl.Int64))
 
 
 def _decoded(rows: Sequence[QuarantinedRow], contract: Contract) -> pl.DataFrame:
-    """Return the messages that can be read by now, as text."""
+    """Return the messages that are readable now, as text."""
     # An empty message and a tombstone are stored alike; neither can ever be read.
     decoded = decode(pl.Series([row.raw for row in rows], dtype=pl.Binary), contract).rows
     offsets = {number: row.row_number for number, row in enumerate(rows)}
@@ -231,9 +231,9 @@ def _record(row: QuarantinedRow, contract: Contract) -> dict[str, str]:
 
 @lru_cache
 def _columns(header: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
-    """Return the columns of a header that had drifted; nothing as long as the contract does not take it."""
+    """Return the columns of a drifted header; none as long as the contract does not accept it."""
     try:
         match = match_header(header, contract)
-    except SourceError:  # by now two of its cells mean the same
+    except SourceError:  # two of its cells now mean the same column
         return ()
     return match.columns if match.is_taken else ()

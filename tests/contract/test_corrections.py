@@ -248,7 +248,7 @@ def test_a_row_that_cannot_be_told_or_read_stays(
 def test_a_row_of_another_warehouse_is_not_taken_for_the_one_of_its_number(corridor: Corridor, book: Path) -> None:
     key = shown(book)[1]["Key"].partition("-")[2]
     outcome = give_back(corridor, correct(book, {1: {"Key": f"1-{key}", "volume_transferred_t": "75"}}))
-    assert "the workbook is of another warehouse" in outcome.problems[0]
+    assert "the workbook belongs to another warehouse" in outcome.problems[0]
 
 
 def test_a_row_that_is_there_twice_is_told(corridor: Corridor, book: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_workbook_that_lost_a_column_or_is_none_loads_nothing(corridor: Corrid
     workbook = openpyxl.load_workbook(book)
     workbook["transactions"].delete_cols(6)
     workbook.save(book)
-    with pytest.raises(SourceError, match="has no column 'machine_id' any more"):
+    with pytest.raises(SourceError, match="no longer has the column 'machine_id'"):
         give_back(corridor, book)
     workbook["transactions"].delete_cols(1)
     workbook.save(book)
@@ -338,7 +338,7 @@ def test_a_row_that_could_not_be_cut_is_written_anew(corridor: Corridor) -> None
 
 
 def test_an_export_leaves_the_work_of_others_alone(corridor: Corridor, book: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is there already, perhaps with corrections"):
+    with pytest.raises(ConfigurationError, match="exists already, perhaps with corrections"):
         write_quarantine_book(corridor.engine, book, None, 100)
     nothing = corridor.folder / "nothing.xlsx"
     assert write_quarantine_book(corridor.engine, nothing, "machines", 100) == Exported(0, 0)
