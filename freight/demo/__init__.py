@@ -1,1 +1,1 @@
-"""Terminals, a local Kafka and listeners in one process: `make stream`."""
+"""The demo: terminals, a local Kafka and listeners in one process, started by `make stream`."""

@@ -1,4 +1,4 @@
-"""The broker of the demo: it starts empty, and in a home folder one demo at a time has it."""
+"""The broker of the demo: it starts empty, and a home folder allows one demo at a time."""
 
 import os
 import shutil
@@ -17,16 +17,16 @@ DATA, LOCK = "demo", "demo.lock"
 
 @contextmanager
 def demo_broker(home: Path, say: Callable[[str], None]) -> Iterator[LocalKafka | EmbeddedKafka]:
-    """Run a broker without any messages as long as the context lasts.
+    """Run an empty broker as long as the context lasts.
 
-    What an earlier demo left is deleted: nobody reads it any more, and a broker that was killed may have left it torn.
+    The data of an earlier demo is deleted: it is no longer read, and a killed broker may have left it damaged.
 
     Args:
-        home: home folder of the installation.
-        say: told what is going on, for people.
+        home: The home folder of the installation.
+        say: The function that prints progress for people.
 
     Raises:
-        ConfigurationError: another demo runs in this home folder.
+        ConfigurationError: Another demo runs in this home folder.
     """
     with _alone(home):
         _delete(home)
@@ -41,10 +41,10 @@ def demo_broker(home: Path, say: Callable[[str], None]) -> Iterator[LocalKafka |
 
 
 def delete_demo_data(home: Path) -> bool:
-    """Delete what the broker of the demo holds; return whether there was anything.
+    """Delete the data of the demo's broker; return True if there was any.
 
     Raises:
-        ConfigurationError: a demo runs in this home folder.
+        ConfigurationError: A demo runs in this home folder.
     """
     if not (home / FOLDER).exists():
         return False
@@ -61,7 +61,7 @@ def _delete(home: Path) -> bool:
 
 
 def _started(home: Path) -> LocalKafka | EmbeddedKafka:
-    """Start Apache Kafka if it can be had and starts here, else the embedded broker, which always does."""
+    """Start Apache Kafka if it is available and starts here, else the embedded broker, which always starts."""
     broker = open_broker(home)
     try:
         broker.start()
@@ -73,7 +73,7 @@ def _started(home: Path) -> LocalKafka | EmbeddedKafka:
 
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
-    """Hold the home folder against other demos; the system frees the lock of a process that is gone."""
+    """Lock the home folder against other demos; the system frees the lock of a dead process."""
     (home / FOLDER).mkdir(exist_ok=True)
     with (home / FOLDER / LOCK).open("w") as lock:
         _take(lock.fileno(), home)
@@ -82,7 +82,7 @@ def _alone(home: Path) -> Iterator[None]:
 
 def _take(lock: int, home: Path) -> None:
     if os.name == "nt":
-        return  # there the embedded broker serves, which keeps nothing in the folder
+        return  # Windows has only the embedded broker, which keeps nothing in the folder
     import fcntl
 
     try:

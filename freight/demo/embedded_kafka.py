@@ -1,7 +1,7 @@
-"""An Apache Kafka look-alike within this process, for machines without Java: the mock cluster of Kafka's client.
+"""An imitation of Apache Kafka in this process, for machines without Java: the mock cluster of Kafka's client.
 
-It can produce, consume, commit and rebalance. It has no administration, no logins and no look-up by time, and forgets
-the oldest messages of a partition beyond about 5 MB.
+It supports producing, consuming, commits and rebalances. It has no administration, no logins and no lookup by time, and
+drops the oldest messages of a partition beyond about 5 MB.
 """
 
 from types import TracebackType
@@ -14,16 +14,16 @@ ANSWER_S = 10.0
 
 
 class EmbeddedKafka:
-    """A broker within this process; other processes may connect to it.
+    """A broker in this process; other processes may connect to it.
 
-    A topic is made, with 4 partitions, when a client first asks for it.
+    A topic is created, with 4 partitions, when a client first asks for it.
 
     Args:
-        reason: Why Apache Kafka does not take its place; empty for none.
+        reason: The reason why it replaces Apache Kafka; empty for none.
 
     Attributes:
-        kind: What this is, in words for people, and why it is not the real one.
-        bootstrap: host:port of the broker, once it is started.
+        kind: The description for people, with the reason why it is not the real one.
+        bootstrap: The host:port of the broker, once it is started.
     """
 
     def __init__(self, reason: str = "") -> None:
@@ -41,7 +41,7 @@ class EmbeddedKafka:
         self.stop()
 
     def start(self) -> None:
-        """Start the broker, unless it runs."""
+        """Start the broker, unless it runs already."""
         if self._owner is None:
             self._owner = AdminClient(dict(ONE_BROKER))
             (broker,) = self._owner.list_topics(timeout=ANSWER_S).brokers.values()
@@ -49,4 +49,4 @@ class EmbeddedKafka:
 
     def stop(self) -> None:
         """Stop the broker; all messages are gone."""
-        self._owner = None  # a mock cluster ends with the client that it was made for
+        self._owner = None  # a mock cluster ends with its client

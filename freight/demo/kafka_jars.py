@@ -32,14 +32,14 @@ POM = f"""\
 
 
 def fetch_broker(folder: Path) -> Path | None:
-    """Return the folder of the broker's jars within `folder`, downloaded (44 MiB) if they are not there yet.
+    """Return the folder of the broker's jars within `folder`; download them (44 MiB) if they are missing.
 
-    A download counts once it is whole, and of processes that come at once one downloads. None when something is
-    missing on this machine; `why_not` says what.
+    A download counts once it is complete, and of simultaneous processes only one downloads. Returns None if this
+    machine lacks a requirement; `why_not` names it.
 
     Raises:
-        ConfigurationError: Maven could not download, and the message has its words; or a jar is not the one that this
-            project knows.
+        ConfigurationError: Maven could not download, with its output in the message; or a jar differs from the one that
+            this project knows.
     """
     if why_not(folder):
         return None
@@ -48,12 +48,12 @@ def fetch_broker(folder: Path) -> Path | None:
 
 
 def has_to_fetch(folder: Path) -> bool:
-    """Whether `fetch_broker` would download."""
+    """Return True if `fetch_broker` would download."""
     return not why_not(folder) and not _jars(folder).exists()
 
 
 def why_not(folder: Path) -> str:
-    """Return why `fetch_broker` gives None, and what to install; empty if it does not."""
+    """Return the reason why `fetch_broker` returns None, with the remedy; empty if it does not."""
     if os.name == "nt":
         return "Apache Kafka does not run well on Windows: use Linux, macOS or WSL"
     return why_no_java() or ("" if _jars(folder).exists() else why_no_maven(APACHE_KAFKA))

@@ -1,4 +1,4 @@
-"""A local Apache Kafka for the demo and the tests: the real one, one node in KRaft mode, or an embedded look-alike."""
+"""A local Apache Kafka for the demo and the tests: the real one, one node in KRaft mode, or an embedded imitation."""
 
 import base64
 import os
@@ -25,19 +25,19 @@ FORMAT_LIMIT_S = 60.0
 POLL_S = 0.05
 LAST_WORDS = 3  # lines of the broker's log in an error
 
-# Below the ports that systems give to outgoing connections: such a connection could take the port of a broker that
-# is down, even one of a client that looks for that broker. Each process searches from a place of its own.
+# Below the ports that systems use for outgoing connections: such a connection, even one of a client that searches for
+# the broker, could take the port of a stopped broker. Each process searches from a place of its own.
 FIRST_PORT, PORTS, PORTS_OF_A_PROCESS = 20_000, 12_000, 12
 
-# Starts in a third of the time and takes half the memory of a server's settings; not for benchmarks.
+# Starts in a third of the time and with half the memory of a server's settings; not for benchmarks.
 SMALL_JVM = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 EVERY_JVM = ("-XX:-UsePerfData", "-Djava.io.tmpdir=tmp", "-Dlog4j2.configurationFile=log4j2.xml")
 
-# The broker's process tells the guard its number, then becomes Java; the guard waits until this process has ended in
-# whatever way, which closes the pipe. The system's own signal for that comes when the starting thread ends already.
+# The broker's process sends the guard its number, then becomes Java; the guard waits until this process has ended, in
+# any way, which closes the pipe. The system's own signal for that comes already when the starting thread ends.
 GUARD = 'read -r pid; read -r end; kill -KILL "$pid"'
 BROKER = 'echo $$ >&0; exec "$@" </dev/null'
-# Java takes the names of files for ASCII unless the locale says otherwise.
+# Java treats file names as ASCII unless the locale says otherwise.
 UTF8 = ("env", "LC_ALL=C.UTF-8")
 
 STARTED = "Kafka Server started"
@@ -71,11 +71,11 @@ ONE_NODE = {
 }
 BEHAVIOUR = {
     "auto.create.topics.enable": "false",
-    "log.retention.ms": "-1",  # simulated messages are as old as they please
+    "log.retention.ms": "-1",  # simulated messages may have any age
     "log.cleaner.dedupe.buffer.size": "2000000",  # in place of 128 MiB
     "group.initial.rebalance.delay.ms": "0",
 }
-# A demo that runs for days must not fill the disk: 64 MiB a partition, hours at its usual rate.
+# A demo that runs for days must not fill the disk: 64 MiB per partition hold hours at its usual rate.
 DEMO = {
     "auto.create.topics.enable": "true",
     "log.retention.bytes": str(64 << 20),
@@ -84,19 +84,19 @@ DEMO = {
 
 
 class LocalKafka:
-    """Apache Kafka on free ports of this machine; it ends with this process, however that ends.
+    """Apache Kafka on free ports of this machine; it ends with this process, in whatever way that ends.
 
     `start` after `stop` finds the same data on the same ports.
 
     Args:
         libs: The folder of the jars, from `fetch_broker`.
-        folder: The folder of data, settings and log; made if it is not there.
-        partitions: The number of partitions of a topic that is made without a number.
-        options: Further settings of the broker, which win over those here.
-        jvm: Java's settings of memory and speed.
+        folder: The folder of data, settings and log; created if missing.
+        partitions: The default number of partitions of a new topic.
+        options: Further settings of the broker, which override those here.
+        jvm: Java's settings for memory and speed.
 
     Attributes:
-        bootstrap: host:port of the listener, which asks for no login.
+        bootstrap: The host:port of the listener, which requires no login.
         log_path: The log of the broker.
     """
 
@@ -134,7 +134,7 @@ class LocalKafka:
         """Start the broker and wait until it serves; does nothing if it runs.
 
         Raises:
-            ConfigurationError: it ended, or does not serve in time; the message names its log.
+            ConfigurationError: The broker ended, or does not serve in time; the message names its log.
         """
         if self._process is not None:
             if self._process.poll() is None:
@@ -143,16 +143,16 @@ class LocalKafka:
         self._write_files()
         if not (self._folder / "data" / "meta.properties").exists():
             self._format()
-        said_before = self.log_path.stat().st_size if self.log_path.exists() else 0
+        log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         self._launch()
         try:
-            self._wait_until_ready(said_before)
+            self._wait_until_ready(log_start)
         except BaseException:
             self._kill()
             raise
 
     def stop(self) -> None:
-        """Let the broker end well; does nothing if it does not run."""
+        """Shut the broker down cleanly; does nothing if it does not run."""
         if self._process is None:
             return
         self._process.terminate()
@@ -175,7 +175,7 @@ class LocalKafka:
         settings.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()), encoding="ascii")
 
     def _settings(self) -> dict[str, str]:
-        """Return the broker's settings; paths count from its folder."""
+        """Return the broker's settings; paths are relative to its folder."""
         return {
             **ONE_NODE,
             **BEHAVIOUR,
@@ -186,13 +186,13 @@ class LocalKafka:
         }
 
     def _format(self, *arguments: str) -> None:
-        """Make an empty store of data.
+        """Format the data folder.
 
         Args:
-            arguments: Further arguments of Kafka's tool for that.
+            arguments: Further arguments for Kafka's tool.
 
         Raises:
-            ConfigurationError: the settings will not do.
+            ConfigurationError: The settings are not valid.
         """
         command = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", "server.properties"]
         with self.log_path.open("ab") as log:
@@ -209,7 +209,7 @@ class LocalKafka:
             raise self._failure(f"cannot make its data (exit code {done.returncode})", 0)
 
     def _launch(self) -> None:
-        """Start the broker and the guard that kills it when this process is gone."""
+        """Start the broker, and the guard that kills it once this process is gone."""
         self._guard = subprocess.Popen(["sh", "-c", GUARD], stdin=subprocess.PIPE, start_new_session=True)
         java = self._java(*self._jvm, *EVERY_JVM, "kafka.Kafka", "server.properties")
         with self.log_path.open("ab") as log:
@@ -219,21 +219,21 @@ class LocalKafka:
                 stdin=self._guard.stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for this process, which stops the broker in good order
+                start_new_session=True,  # Ctrl-C is for this process, which stops the broker cleanly
             )
 
     def _java(self, *arguments: str) -> list[str]:
         return [*UTF8, "java", "-cp", f"{self._libs}/*", *arguments]
 
-    def _wait_until_ready(self, said_before: int) -> None:
+    def _wait_until_ready(self, log_start: int) -> None:
         assert self._process
         deadline = time.monotonic() + START_LIMIT_S
-        while not (STARTED in self._said(said_before) and self._answers()):
+        while not (STARTED in self._log_from(log_start) and self._answers()):
             code = self._process.poll()
             if code is not None:
-                raise self._failure(f"ended with exit code {code}", said_before)
+                raise self._failure(f"ended with exit code {code}", log_start)
             if time.monotonic() > deadline:
-                raise self._failure(f"does not serve within {START_LIMIT_S:.0f} s", said_before)
+                raise self._failure(f"does not serve within {START_LIMIT_S:.0f} s", log_start)
             time.sleep(POLL_S)
 
     def _answers(self) -> bool:
@@ -243,17 +243,19 @@ class LocalKafka:
             return False
         return True
 
-    def _said(self, since: int) -> str:
+    def _log_from(self, start: int) -> str:
         with self.log_path.open("rb") as log:
-            log.seek(since)
+            log.seek(start)
             return log.read().decode(errors="replace")
 
-    def _failure(self, what: str, since: int) -> ConfigurationError:
-        lines = [line for line in self._said(since).splitlines() if line.strip() and not line.startswith("\tat ")]
-        return ConfigurationError(f"the local Kafka {what}, see {self.log_path}: {' / '.join(lines[-LAST_WORDS:])}")
+    def _failure(self, problem: str, log_start: int) -> ConfigurationError:
+        lines = [
+            line for line in self._log_from(log_start).splitlines() if line.strip() and not line.startswith("\tat ")
+        ]
+        return ConfigurationError(f"the local Kafka {problem}, see {self.log_path}: {' / '.join(lines[-LAST_WORDS:])}")
 
     def _clean_up(self) -> None:
-        """Take note that the broker has ended, and end its guard."""
+        """Reap the ended broker, and end its guard."""
         assert self._process
         assert self._guard
         assert self._guard.stdin
@@ -265,9 +267,9 @@ class LocalKafka:
 
 
 def open_broker(home: Path) -> LocalKafka | EmbeddedKafka:
-    """Return a broker for this machine, not started yet: Apache Kafka if it can be had, else the embedded one.
+    """Return an unstarted broker for this machine: Apache Kafka if it is available, else the embedded one.
 
-    Both make a topic when it is first used. Apache Kafka keeps its data in `.kafka/demo` of the home folder.
+    Both create a topic at its first use. Apache Kafka keeps its data in `.kafka/demo` of the home folder.
     """
     folder = home / ".kafka"
     try:
@@ -281,7 +283,7 @@ def open_broker(home: Path) -> LocalKafka | EmbeddedKafka:
 
 
 def new_cluster_id() -> str:
-    """Return the random id of a cluster; it never begins with a dash, which would make it an option."""
+    """Return a random cluster id; it never begins with a dash, which would make it an option."""
     return base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
 
 
@@ -289,7 +291,7 @@ _places = count()
 
 
 def free_ports(number: int) -> Iterator[int]:
-    """Yield ports that nobody listens on, none twice in this process."""
+    """Yield unused ports, none twice in this process."""
     first = os.getpid() * PORTS_OF_A_PROCESS
     candidates = (FIRST_PORT + (first + place) % PORTS for place in _places)
     free = (port for port in candidates if _is_free(port))

@@ -1,7 +1,7 @@
-"""`dpa stream`: simulated terminals, a local Kafka and a listener for each topic, in one process, and their balance.
+"""`dpa stream`: simulated terminals, a local Kafka and a listener per topic in one process, with a balance.
 
-A session stands for itself: its broker starts empty and its consumer group is new, so neither a warehouse that was
-reset nor a broker that was killed can stand in its way. What it has loaded stays in the warehouse.
+Each session is independent: its broker starts empty and its consumer group is new, so neither a reset warehouse nor a
+killed broker can affect it. The data that it has loaded stays in the warehouse.
 """
 
 import logging
@@ -45,25 +45,25 @@ log = logging.getLogger("freight")
 
 TOPICS = {dataset: topic_of(dataset) for dataset in ("transactions", "terminal_events")}
 GROUP = "dpa-demo"
-QUIET = {"log_level": "2"}  # what the client writes on its own would get into the table; its errors are logged by us
+QUIET = {"log_level": "2"}  # the client's own output would disturb the table; we log its errors
 
 REDRAW_S = 0.25
 START_S = 15.0  # for the listeners to join their groups
 FLUSH_S = 10.0  # for the last acknowledgements
-READ_ON_S = 20.0  # for the listeners to read what was acknowledged
-END_S = 30.0  # for the listeners to end after that: longer than they drain
-SAME_REQUEST_S = 0.5  # a signal that comes to the process and to its group is one request to end
+READ_ON_S = 20.0  # for the listeners to read the acknowledged messages
+END_S = 30.0  # for the listeners to end after that: longer than a drain
+SAME_REQUEST_S = 0.5  # a signal to the process and to its group is one request to end
 INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a session shall be like.
+    """The parameters of a session.
 
     Attributes:
-        rate: events per second of each topic.
-        poison_share: how likely an event is replaced by one that belongs in quarantine, 0..1.
-        seconds: how long the terminals send; None until somebody ends it.
+        rate: The events per second of each topic.
+        poison_share: The probability, 0..1, that an event is replaced by one that belongs in quarantine.
+        seconds: The seconds for which the terminals send; None to send until a request to end.
     """
 
     rate: float = 200.0
@@ -72,11 +72,11 @@ class Wishes:
 
 
 def stream_demo(settings: Settings, wishes: Wishes, console: Console) -> bool:
-    """Run a session and print its balance; return whether all that was produced is accounted for.
+    """Run a session and print its balance; return True if all produced messages are accounted for.
 
     Raises:
-        ConfigurationError: catalog or warehouse are those of real data, a wish is impossible, or another demo runs.
-        TransientError: broker or warehouse were not ready to begin.
+        ConfigurationError: The catalog or the warehouse is for real data, a parameter is invalid, or another demo runs.
+        TransientError: The broker or the warehouse was not ready at the start.
     """
     engine = open_engine(settings.warehouse_url)
     _prepare(engine, settings, console)
@@ -97,10 +97,10 @@ def _say(console: Console, line: str, style: str | None = None) -> None:
 
 
 def _prepare(engine: Engine, settings: Settings, console: Console) -> None:
-    """Bring the warehouse to where simulated messages find their sites.
+    """Prepare the warehouse, so that simulated messages find their sites.
 
     Raises:
-        ConfigurationError: catalog or warehouse are those of real data.
+        ConfigurationError: The catalog or the warehouse is for real data.
     """
     catalog = read_catalog(settings.catalog)
     if not catalog.simulated:
@@ -117,7 +117,7 @@ def _prepare(engine: Engine, settings: Settings, console: Console) -> None:
 
 
 def _load_references(engine: Engine, catalog: Catalog, settings: Settings, console: Console) -> None:
-    """Load stations and machines; the simulated transactions beside them are left to the nightly load."""
+    """Load stations and machines; the nightly load handles the simulated transactions beside them."""
     fill_landing(settings.landing)
     references = tuple(source for source in catalog.sources if source.contract.event_time is None)
     run = Run(engine, RunId(f"{GROUP}-references-{uuid4()}"), settings.spool, clock=lambda: datetime.now(UTC))
@@ -146,8 +146,8 @@ class _Listener:
             self._listen()
         except Exception as error:
             log.exception("%s", self.stream.topic)
-            told = str(error)
-            self.error = told if told.startswith(self.stream.topic) else f"{self.stream.topic}: {told}"
+            message = str(error)
+            self.error = message if message.startswith(self.stream.topic) else f"{self.stream.topic}: {message}"
 
     def _listen(self) -> None:
         with closing(open_stream_engine(self._url, self.stream)) as engine:
@@ -164,10 +164,10 @@ class _Listener:
 
 
 class _Session:
-    """Terminals that send, and listeners that load.
+    """A session of terminals that send and listeners that load.
 
     Attributes:
-        troubles: what went wrong, for people.
+        troubles: The errors, for people.
     """
 
     def __init__(self, url: str, broker: LocalKafka | EmbeddedKafka, wishes: Wishes) -> None:
@@ -188,7 +188,7 @@ class _Session:
         ]
 
     def run(self, view: StreamView, asked: Callable[[], bool]) -> None:
-        """Send and load until asked to end; then let the listeners read to the end."""
+        """Send and load until a request to end; then let the listeners read to the end."""
         self._view, self._began_at = view, time.monotonic()
         for listener in self._listeners:
             listener.start()
@@ -198,7 +198,7 @@ class _Session:
         self._watch("Ctrl-C ends", lambda: asked() or self._is_over() or not self._all_live())
         try:
             self._terminals.stop(FLUSH_S)
-        except Exception as error:  # the balance is to be told all the same
+        except Exception as error:  # the balance is printed anyway
             self.troubles.append(f"terminals: {error}")
         self._watch("reading to the end", lambda: self._all_read() or not self._listeners_live(), READ_ON_S)
         if self._listeners_live() and not self._all_read():
@@ -208,11 +208,11 @@ class _Session:
         self.troubles += [listener.error for listener in self._listeners if listener.error]
 
     def balances(self) -> list[TopicBalance]:
-        """Return how the messages of each topic have ended."""
+        """Return the balance of each topic."""
         return [TopicBalance(now.topic, now.produced, now.listener.counts) for now in self._now()]
 
     def _watch(self, phase: str, until: Callable[[], bool], limit_s: float = float("inf")) -> None:
-        """Show what is going on until something is so, or until the time is over."""
+        """Show the progress until a condition holds, or until the time is over."""
         deadline = time.monotonic() + limit_s
         while True:
             minutes, seconds = divmod(int(time.monotonic() - self._began_at), 60)
@@ -222,9 +222,9 @@ class _Session:
             time.sleep(REDRAW_S)
 
     def _now(self) -> list[TopicNow]:
-        told = [(listener.stream.topic, listener.status.now()) for listener in self._listeners]
-        produced = self._terminals.acknowledged  # asked for last: what was loaded was produced
-        return [TopicNow(topic, produced[topic], snapshot) for topic, snapshot in told]
+        snapshots = [(listener.stream.topic, listener.status.now()) for listener in self._listeners]
+        produced = self._terminals.acknowledged  # read last: every loaded message is in it
+        return [TopicNow(topic, produced[topic], snapshot) for topic, snapshot in snapshots]
 
     def _is_over(self) -> bool:
         return self._wishes.seconds is not None and time.monotonic() - self._began_at >= self._wishes.seconds
@@ -243,9 +243,9 @@ class _Session:
 
 
 def _streams() -> list[Stream]:
-    """Return the streams of a new session, each with a group that no other session has.
+    """Return the streams of a new session, each with a consumer group of its own.
 
-    A group for each topic: members of one group would wait for each other whenever one of them joins.
+    Each topic has its own group: the members of one group would wait for each other whenever one of them joins.
     """
     session = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
     return [Stream(dataset, topic, f"{GROUP}-{session}-{dataset}", simulated=True) for dataset, topic in TOPICS.items()]
@@ -260,10 +260,10 @@ def _reader_of(
 
 @contextmanager
 def _requests_to_end(console: Console) -> Iterator[Callable[[], bool]]:
-    """Take Ctrl-C and SIGTERM as a request to end well, the second one as an order to end at once.
+    """Treat the first Ctrl-C or SIGTERM as a request to end cleanly, and the second one as an order to end at once.
 
     Yields:
-        What tells whether it was requested.
+        A function that returns True after a request.
     """
     came_at: list[float] = []
 
@@ -282,7 +282,7 @@ def _requests_to_end(console: Console) -> Iterator[Callable[[], bool]]:
 
 
 def _end_at_once(console: Console) -> NoReturn:
-    """End without more ado: what is not committed is rolled back, and the broker ends with this process."""
+    """End at once: uncommitted data is rolled back, and the broker ends with this process."""
     if console.is_terminal:
         os.write(1, b"\x1b[?25h\n")  # shows the cursor; the console itself may be in the middle of printing
     os._exit(INTERRUPTED)
@@ -292,7 +292,7 @@ def _end_at_once(console: Console) -> NoReturn:
 
 
 def _conclude(engine: Engine, session: _Session, console: Console) -> bool:
-    """Print the balance and prove the ledger; return whether both hold."""
+    """Print the balance and prove the ledger; return True if both hold."""
     balances = session.balances()
     console.print(balance_table(balances))
     for trouble in session.troubles:
@@ -304,7 +304,7 @@ def _conclude(engine: Engine, session: _Session, console: Console) -> bool:
 
 
 def _is_proved(engine: Engine, console: Console) -> bool:
-    """Do what `dpa reconcile` does."""
+    """Reconcile as `dpa reconcile` does; return True if the ledger holds."""
     try:
         findings = reconcile(engine)
     except DpaError as error:

@@ -1,4 +1,4 @@
-"""What a person sees of streams: a table that lives on a terminal, plain lines elsewhere, and a balance at the end."""
+"""The view of streams: a live table on a terminal, plain lines elsewhere, and a balance at the end."""
 
 import time
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from freight.types import LoadCounts
 
 OUTCOMES = ("inserted", "updated", "unchanged", "superseded", "quarantined")
 PLAIN_EVERY_S = 5.0
-STATE_CHARS = 24  # of a column, so that two topics fit on 80 columns; all of it is in the log
+STATE_CHARS = 24  # the width of a column, so that two topics fit on 80 columns; the log has the full text
 
 
 @dataclass(frozen=True)
 class TopicNow:
-    """A topic at an instant: messages that the broker has acknowledged, and its listener."""
+    """A topic at an instant: its number of acknowledged messages, and its listener."""
 
     topic: str
     produced: int
@@ -29,7 +29,7 @@ class TopicNow:
 
 @dataclass(frozen=True)
 class TopicBalance:
-    """How what was produced to a topic has ended."""
+    """The outcomes of the messages that were produced to a topic."""
 
     topic: str
     produced: int
@@ -37,12 +37,12 @@ class TopicBalance:
 
     @property
     def missing(self) -> int:
-        """Messages that were produced and not accounted for; below 0 when more came than were acknowledged."""
+        """The produced messages that are not accounted for; negative if more arrived than were acknowledged."""
         return self.produced - self.counts.accounted
 
 
 class StreamView:
-    """Shows topics again and again, as a context manager."""
+    """Shows topics repeatedly, as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -59,7 +59,7 @@ class StreamView:
             self._live.stop()
 
     def show(self, topics: Sequence[TopicNow], title: str) -> None:
-        """Draw the table anew; without a terminal, print a line for each topic every few seconds."""
+        """Redraw the table; without a terminal, print a line for each topic every few seconds."""
         if self._live:
             self._live.update(live_table(topics, title), refresh=True)
         elif time.monotonic() - self._said_at >= PLAIN_EVERY_S:
@@ -69,7 +69,7 @@ class StreamView:
 
 
 def live_table(topics: Sequence[TopicNow], title: str) -> Table:
-    """Return what is going on, a column for each topic: so all figures of two fit on a terminal of 80 columns."""
+    """Return the current figures, one column per topic: so those of two topics fit on 80 columns."""
     table = _table(title, [topic.topic for topic in topics])
     listeners = [topic.listener for topic in topics]
     table.add_row("state", *(_cut(listener.state) for listener in listeners))
@@ -84,15 +84,15 @@ def live_table(topics: Sequence[TopicNow], title: str) -> Table:
 
 def plain_line(topic: TopicNow) -> str:
     """Return a topic in one line."""
-    told = topic.listener
-    ended = ", ".join(f"{getattr(told.counts, name):,} {name}" for name in OUTCOMES if getattr(told.counts, name))
-    pace = f"{told.rate:,.0f}/s, lag {told.lag:,}, latency {_seconds(told.latency_s)}"
-    counts = f"{topic.produced:,} produced, {told.messages:,} messages{': ' if ended else ''}{ended}"
-    return f"{topic.topic}: {told.state}; {pace}; {counts}"
+    now = topic.listener
+    ended = ", ".join(f"{getattr(now.counts, name):,} {name}" for name in OUTCOMES if getattr(now.counts, name))
+    pace = f"{now.rate:,.0f}/s, lag {now.lag:,}, latency {_seconds(now.latency_s)}"
+    counts = f"{topic.produced:,} produced, {now.messages:,} messages{': ' if ended else ''}{ended}"
+    return f"{topic.topic}: {now.state}; {pace}; {counts}"
 
 
 def balance_table(balances: Sequence[TopicBalance]) -> Table:
-    """Return what was produced and how it ended, a column for each topic."""
+    """Return the produced messages and their outcomes, one column per topic."""
     table = _table("Balance of this session", [balance.topic for balance in balances])
     table.add_row("produced", *(f"{balance.produced:,}" for balance in balances), end_section=True)
     _add_outcomes(table, [balance.counts for balance in balances])
@@ -101,7 +101,7 @@ def balance_table(balances: Sequence[TopicBalance]) -> Table:
 
 
 def balance_lines(balances: Sequence[TopicBalance]) -> list[str]:
-    """Say that the balance holds, or of each topic where it does not what is missing."""
+    """Return a line that the balance holds, or a line for each topic where it does not."""
     broken = [balance for balance in balances if balance.missing]
     if broken:
         return [
