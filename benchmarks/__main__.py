@@ -1,7 +1,8 @@
-"""`make bench`: load one file of simulated transactions by DPA and by what one would use instead.
+"""`make bench`: load one file of simulated transactions with DPA and with its usual alternatives.
 
-Everything runs in this one call, in turns; the figures are medians of repeated runs and ratios to a limit: COPY of
-ready rows on PostgreSQL, one `executemany` of ready rows on SQLite. Targets are empty unless a line says otherwise.
+Everything runs in one call, in turns; the figures are medians of repeated runs and ratios to a limit: COPY of
+ready rows on PostgreSQL, one `executemany` of ready rows on SQLite. Targets are empty unless a line says
+otherwise.
 
 `make bench ARGS="streaming ..."` loads a Kafka topic instead, see `benchmarks.streaming`.
 """
@@ -27,7 +28,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--memory-rows", type=int, default=5_000_000, help="rows of the file that memory is tried on")
+    parser.add_argument("--memory-rows", type=int, default=5_000_000, help="rows of the file for the memory test")
     parser.add_argument("--repeat", type=int, default=3)
     asked = parser.parse_args()
     with _scratch() as name, _scratch() as data, PostgresServer(Path(data)) as server:
@@ -76,7 +77,7 @@ def _sqlite(catalog: Catalog, folder: Path, repeat: int) -> None:
 
 
 def _reloads(catalog: Catalog, urls: list[str]) -> None:
-    """Load, load the same again, and load a later delivery; changes the sources."""
+    """Load a file, the same file again, and a later delivery; this changes the sources."""
     first = [dpa.load_into_empty(url, catalog) for url in urls]
     same = [dpa.load_again(url, catalog)[0] for url in urls]
     dpa.change_every_tenth(catalog.folder / dpa.ERP)
@@ -90,7 +91,7 @@ def _reloads(catalog: Catalog, urls: list[str]) -> None:
 def _memory(folder: Path, rows: int, urls: list[str]) -> None:
     peaks = [dpa.peak_memory_mib(url, folder) for url in urls]
     print(f"\n| DPA, a file of {rows:,} rows | PostgreSQL | SQLite |\n|---|---|---|")
-    print(f"| peak of resident memory | {peaks[0]} MiB | {peaks[1]} MiB |", flush=True)
+    print(f"| peak resident memory | {peaks[0]} MiB | {peaks[1]} MiB |", flush=True)
 
 
 if __name__ == "__main__":

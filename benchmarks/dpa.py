@@ -1,6 +1,6 @@
 """DPA as a candidate: the whole batch load without Prefect, from the files to committed rows and fresh statistics.
 
-Run as a program, this module loads a folder and tells the peak of its memory:
+Run as a program, this module loads a folder and prints its peak memory:
 `python -m benchmarks.dpa WAREHOUSE_URL FOLDER`.
 """
 
@@ -52,7 +52,7 @@ def load_into_empty(url: str, catalog: Catalog) -> float:
 
 
 def load_again(url: str, catalog: Catalog) -> tuple[float, LoadCounts]:
-    """Load into a warehouse as it is; return the seconds and what became of the rows."""
+    """Load into a warehouse without emptying it; return the seconds and the counts of the rows."""
     engine = open_engine(url)
     result = _load(engine, catalog)
     engine.dispose()
@@ -84,13 +84,13 @@ def _with_cell(line: str, position: int, text: str) -> str:
 
 
 def peak_memory_mib(url: str, folder: Path) -> int:
-    """Load a folder in a process of its own; return the peak of its resident memory."""
+    """Load a folder in a process of its own; return its peak resident memory."""
     command = [sys.executable, "-m", "benchmarks.dpa", url, str(folder)]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def _own_peak_mib() -> int:
-    """Ask Linux for the peak since this program began; getrusage would count what the parent held when it forked."""
+    """Read this program's peak from Linux; getrusage would count the parent's memory at the fork."""
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) >> 10 for line in status if line.startswith("VmHWM"))
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.lock_jars`: fetch the jars anew by Maven, and write down the SHA-256 of each.
+"""`python -m benchmarks.lock_jars`: fetch the jars again with Maven, and record the SHA-256 of each.
 
-Run it after a version has changed in one of the modules; `git diff` shows what changed. Fetch from a place that you
-trust: what comes now is what everybody gets from now on.
+Run it after a version change in one of the modules; `git diff` shows the changes. Fetch from a place that you trust:
+from then on every installation accepts exactly these jars.
 """
 
 import tempfile

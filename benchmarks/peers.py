@@ -1,4 +1,4 @@
-"""The limits, and what one would use instead: COPY, executemany, pandas, dlt."""
+"""The limits and the usual alternatives: COPY, executemany, pandas, dlt."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ TABLE = "fact_transactions"
 
 
 def settle(url: str) -> None:
-    """Let a PostgreSQL server write down all that it still holds in memory."""
+    """Make a PostgreSQL server write its pending data to disk."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
     os.sync()
@@ -62,7 +62,7 @@ def stored_rows(warehouse: Path) -> tuple[str, list[tuple[object, ...]]]:
 
 
 def execute_many(target: Path, definition: str, rows: list[tuple[object, ...]]) -> float:
-    """Upsert ready rows into an empty SQLite file by one `executemany`: the limit of any load from Python."""
+    """Upsert ready rows into an empty SQLite file with one `executemany`: the limit of any load from Python."""
     target.unlink(missing_ok=True)
     marks = ", ".join("?" * len(rows[0]))
     with sqlite3.connect(target) as connection:
@@ -79,7 +79,7 @@ def execute_many(target: Path, definition: str, rows: list[tuple[object, ...]]) 
 
 
 def load_by_pandas(url: str, erp: Path) -> None:
-    """Append by `DataFrame.to_sql`, which neither validates nor upserts."""
+    """Append with `DataFrame.to_sql`, which neither validates nor upserts."""
     engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     pd.read_csv(erp).to_sql("by_pandas", engine, if_exists="replace", index=False)
     engine.dispose()
@@ -111,8 +111,8 @@ def _merge(url: str, data: Any) -> None:
         pipeline = dlt.pipeline(
             pipeline_name="bench",
             pipelines_dir=folder,
-            # the server of the benchmark trusts everybody, but dlt insists on a password
+            # the benchmark's server accepts everybody, but dlt requires a password
             destination=dlt.destinations.postgres(url.replace("postgres@", "postgres:unused@")),
-            dataset_name=f"peer_{uuid4().hex}",  # a schema of its own each time: the target is empty
+            dataset_name=f"peer_{uuid4().hex}",  # a new schema each time: the target is empty
         )
         pipeline.run(resource)

@@ -1,12 +1,12 @@
-"""CSV files of the Pollock benchmark (github.com/HPI-Information-Systems/Pollock), read as a source would be.
+"""CSV files of the Pollock benchmark (github.com/HPI-Information-Systems/Pollock), read like a source.
 
     python -m benchmarks.pollock CHECKOUT [--worst 20]
 
-Each file is a table polluted in one way; what is read of it is held against the clean table by the benchmark's ten
-measures (success; precision, recall and F1 of header, records and cells). A file that is refused scores 0, and a row
-that goes to quarantine counts as not read. Texts are compared as they are, without the benchmark's normalisation of
-numbers and dates, which can only lower the score. The reader is told what a catalog may say of a file, as the
-benchmark tells it: the columns, the lines above them, delimiter, quote and escape.
+Each file is a table polluted in one way; the benchmark's ten measures (success; precision, recall and F1 of header,
+records and cells) compare the result with the clean table. A refused file scores 0, and a quarantined row counts as
+not read. Texts are compared without the benchmark's normalisation of numbers and dates, which can only lower the
+score. The reader gets the options that a catalog may set, with the benchmark's values: the columns, the lines above
+them, delimiter, quote and escape.
 """
 
 import argparse
@@ -28,12 +28,12 @@ Table = list[list[str]]
 def contract_of(parameters: dict[str, Any]) -> Contract:
     """Return a contract that knows the columns of a file."""
     names = parameters["column_names"] or [f"column_{place}" for place in range(int(parameters["n_columns"]) or 1)]
-    columns = tuple(Column(name.strip(' "'), "text", "Of the benchmark.") for name in dict.fromkeys(names))
+    columns = tuple(Column(name.strip(' "'), "text", "A column of the benchmark.") for name in dict.fromkeys(names))
     return Contract("pollock", 1, "pollock", (columns[0].name,), columns, freshness_s=1, load_order=1)
 
 
 def options_of(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return what a catalog would say of a file."""
+    """Return the catalog options for a file."""
     signs = {"delimiter": parameters["delimiter"], "quote": parameters["quotechar"], "escape": parameters["escapechar"]}
     options = {name: sign for name, sign in signs.items() if len(sign) == 1}
     if options.get("escape") == options.get("quote", '"'):
@@ -48,7 +48,7 @@ def read_table(path: Path, parameters: dict[str, Any]) -> Table:
     """Read a file.
 
     Raises:
-        SourceError: it is refused.
+        SourceError: The file is refused.
     """
     contract, options = contract_of(parameters), options_of(parameters)
     table = reader_for("csv")(find_files(str(path), path.parent)[0], contract, options)
@@ -67,7 +67,7 @@ def score(clean: Table, read: Table) -> float:
 
 
 def _agreement(clean: Iterable[str], read: Iterable[str]) -> float:
-    """Return precision + recall + F1 of a bag of texts."""
+    """Return the precision + recall + F1 of a bag of texts."""
     wanted, found = Counter(clean), Counter(read)
     if not wanted:
         return 3.0
@@ -79,7 +79,7 @@ def _agreement(clean: Iterable[str], read: Iterable[str]) -> float:
 
 
 def score_of(folder: Path, name: str) -> tuple[float, str]:
-    """Return the score of a file, and why it was refused if it was."""
+    """Return the score of a file, and the reason if it was refused."""
     with (folder / "clean" / name).open(encoding="utf-8-sig", newline="") as stream:
         clean = list(csv.reader(stream))
     parameters = json.loads((folder / "parameters" / f"{name}_parameters.json").read_text(encoding="utf-8"))
@@ -90,10 +90,10 @@ def score_of(folder: Path, name: str) -> tuple[float, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the simple and the weighted score, and the files that lost the most."""
+    """Print the simple and the weighted score, and the files with the lowest scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path)
-    parser.add_argument("--worst", type=int, default=20, help="how many of the worst files to list")
+    parser.add_argument("--worst", type=int, default=20, help="the number of worst files to list")
     asked = parser.parse_args(arguments)
     folder = asked.checkout / "polluted_files"
     weights = json.loads((asked.checkout / "pollock_weights.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Our validation beside pandera's, on the same rows: what it costs to say of each bad row which rule it broke."""
+"""Our validation beside pandera's, on the same rows: the cost of naming the broken rule of each bad row."""
 
 import warnings
 from functools import partial
@@ -15,12 +15,12 @@ from freight.validation import Locale, split
 
 
 def print_validation(catalog: Catalog, repeat: int) -> None:
-    """Type and check the ERP file's rows by both; print the medians."""
+    """Type and check the ERP file's rows with both; print the medians."""
     source = catalog.sources[-1]
     text = pl.read_csv(catalog.folder / dpa.ERP, infer_schema=False)
     rows = text.rename(dict(zip(text.columns, source.contract.column_names, strict=True))).with_row_index(ROW_NUMBER, 2)
     typed = split(rows, source.contract, Locale(), dpa.NOW).valid
-    limit = "pandera, of typed rows"
+    limit = "pandera, on typed rows"
     candidates = {
         limit: partial(_by_pandera, _schema(source.contract), typed),
         "DPA": partial(_by_split, rows, source.contract),

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.streaming`: load a topic of simulated events by DPA and by what one would use instead.
+"""`python -m benchmarks.streaming`: load a topic of simulated events with DPA and with its usual alternatives.
 
-Everything runs in this one call, against one PostgreSQL and one Kafka, each candidate in a process of its own and into
-an empty table (but `replay`), in turns; the figures are medians of repeated runs. `copy` is the limit: COPY of ready
-rows, committed every 30,000. DPA does everything that it does by default: ledger, quarantine, sites, daily statistics.
+Everything runs in one call, against one PostgreSQL and one Kafka, each candidate in a process of its own and into an
+empty table (except `replay`), in turns; the figures are medians of repeated runs. `copy` is the limit: COPY of ready
+rows, committed every 30,000. DPA does all its default work: ledger, quarantine, sites, daily statistics.
 """
 
 import argparse
@@ -34,7 +34,7 @@ TITLES = {
     "copy-binary": "the same in binary form",
     "connect": "Kafka Connect, Debezium JDBC sink, upsert",
     "dpa": "**DPA**",
-    "spoiled": "DPA, every tenth event twice, 1 % poison",
+    "spoiled": "DPA, every tenth event twice and 1 % poison",
     "replay": "DPA, everything again for another group",
     "latency": "",
 }
@@ -61,23 +61,23 @@ class Bench:
 
     @cached_property
     def spoiled_topic(self) -> Topic:
-        """The events, some of them broken and some twice."""
+        """The events, some of them broken and some doubled."""
         return fill(self.kafka.bootstrap, self.workload.spoiled())
 
     @cached_property
     def connect_topic(self) -> Topic:
-        """The events as the sink takes them."""
+        """The events in the sink's format."""
         return fill(self.kafka.bootstrap, self.workload.for_connect())
 
     def ready_rows(self, form: Format) -> Path:
-        """Return the folder of the rows as DPA has loaded them."""
+        """Return the folder with the rows that DPA has loaded."""
         folder = self.folder / self.workload.dataset / form
         if not folder.exists():
             write_ready_rows(self.postgres.url(self.loaded), self.workload.contract, folder, form)
         return folder
 
     def load(self, url: str, topic: Topic) -> Figures:
-        """Let DPA listen to a topic until its end."""
+        """Run DPA's listener on a topic until its end."""
         settle(url)
         target = (url, self.kafka.bootstrap, topic.name, self.workload.dataset, f"group-{next(_numbers)}")
         figures = run_module("dpa_listener", *target, server_cpu_s=self.postgres.cpu_s)
@@ -102,23 +102,23 @@ class Bench:
             return run_connect(jars, self.kafka.bootstrap, topic, target)
 
     def dpa(self) -> Figures:
-        """Measure DPA on events as they come."""
+        """Measure DPA on unchanged events."""
         with self.postgres.database(self.prepared) as url:
             return self.load(url, self.topic)
 
     def spoiled(self) -> Figures:
-        """Measure DPA where events come twice or broken."""
+        """Measure DPA with doubled and broken events."""
         topic = self.spoiled_topic
         with self.postgres.database(self.prepared) as url:
             return self.load(url, topic)
 
     def replay(self) -> Figures:
-        """Measure DPA where it has every event already."""
+        """Measure DPA when it has every event already."""
         with self.postgres.database(self.loaded) as url:
             return self.load(url, self.topic)
 
     def latency(self) -> Latency:
-        """Measure how long an event takes."""
+        """Measure the latency of events."""
         with self.postgres.database(self.prepared) as url:
             settle(url)
             return measure_latency(url, self.kafka.bootstrap, self.workload)
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # end the servers on the way out
     try:
         with servers.postgres() as postgres, servers.kafka() as kafka, tempfile.TemporaryDirectory() as folder:
-            print(servers.settings_told(), flush=True)
+            print(servers.settings_in_words(), flush=True)
             for dataset in asked.dataset or MAKERS:
                 _measure(postgres, kafka, Workload(dataset, asked.events), Path(folder), asked)
     except DpaError as error:
@@ -147,8 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--dataset", action="append", choices=MAKERS, help="all by default")
     parser.add_argument("--only", type=lambda names: names.split(","), default=list(TITLES), help=", ".join(TITLES))
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help="instead: feed a listener for so long")
-    parser.add_argument("--rate", type=float, default=10_000, help="events a second of the soak")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="feed a listener for this time instead")
+    parser.add_argument("--rate", type=float, default=10_000, help="events per second of the soak")
     return parser
 
 
@@ -168,7 +168,7 @@ def _measure(
 
 @contextmanager
 def _prepared(postgres: Postgres, workload: Workload) -> Iterator[str]:
-    """Give the name of a database with all tables and with the machines' reference."""
+    """Yield the name of a database with all tables and the machines' reference."""
     with postgres.database() as url:
         dpa_listener.prepare(url, workload.corridor)
         yield name_of(url)
@@ -195,7 +195,7 @@ def _print_rates(bench: Bench, only: Sequence[str], repeat: int) -> None:
 
 
 def _print_latency(dataset: str, latency: Latency) -> None:
-    print(f"\n| {dataset}: from acknowledged to visible, 1,000 events/s | ms |\n|---|---|")
+    print(f"\n| {dataset}: from acknowledgement to visibility, 1,000 events/s | ms |\n|---|---|")
     print(f"| median | {latency.p50_ms:.0f} |\n| 99 % | {latency.p99_ms:.0f} |\n| longest | {latency.most_ms:.0f} |")
     print(f"\n{latency.events:,} events", flush=True)
 

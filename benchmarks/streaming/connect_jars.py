@@ -1,4 +1,4 @@
-"""Kafka Connect and the Debezium JDBC sink, fetched once by Maven; see `freight.java` for what is known of the jars."""
+"""Kafka Connect and the Debezium JDBC sink, fetched once by Maven; see `freight.java` for the check of the jars."""
 
 import tarfile
 from pathlib import Path
@@ -17,17 +17,17 @@ LOG4J = ("log4j-slf4j-impl", "log4j-core")
 
 
 class Connect(NamedTuple):
-    """Where the jars of the worker lie, and the folder of its plugins."""
+    """The folder of the worker's jars, and that of its plugins."""
 
     libs: Path
     plugins: Path
 
 
 def fetch_connect(folder: Path) -> Connect:
-    """Return Connect within `folder`, downloaded (some 100 MiB) if it is not there yet.
+    """Return Connect within `folder`; download it (about 100 MiB) if it is missing.
 
     Raises:
-        ConfigurationError: there is no Maven, it could not download, or a jar is not the one that this project knows.
+        ConfigurationError: Maven is missing or cannot download, or a jar differs from the one that this project knows.
     """
     whole = folder / f"connect-{KAFKA_VERSION}-jdbc-{SINK_VERSION}"
     if not whole.exists() and (reason := why_no_maven("Kafka Connect")):
@@ -45,7 +45,7 @@ def _verified(staging: Path) -> Path:
 
 
 def unverified_connect(staging: Path) -> Path:
-    """Fetch Connect into a folder, whatever comes; return the folder of the jars within it."""
+    """Fetch Connect into a folder without verification; return the folder of the jars within it."""
     (staging / "pom.xml").write_text(_pom(), encoding="utf-8")
     worker = ("-f", "pom.xml", COPY_JARS, "-DoutputDirectory=whole/libs", "-DincludeScope=runtime")
     run_maven(staging, "Kafka Connect", *worker)

@@ -1,8 +1,8 @@
 """The usual peer: Kafka Connect with the Debezium JDBC sink, upserting by primary key.
 
-It is set up as well as it can be: the fastest of the variants that were tried (batches of 5,000, unnest, reduction
-buffer, a consumer that fetches much at once), the schema in the settings instead of in each message, and messages
-that have the names and types of the table. It validates nothing and derives nothing.
+It has the best known settings: the fastest of the tested variants (batches of 5,000, unnest, reduction buffer, a
+consumer with large fetches), the schema in the settings instead of in each message, and messages with the names and
+types of the table. It validates nothing and derives nothing.
 """
 
 import subprocess
@@ -27,7 +27,7 @@ from freight.demo.local_kafka import BROKER, GUARD, UTF8
 
 BATCH_ROWS = 5_000
 LOOK_S = 0.05
-SLOWEST_RATE = 2_000  # events a second; slower is a failure
+SLOWEST_RATE = 2_000  # events per second; a lower rate is a failure
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 30.0
 LAST_WORDS = 3_000
@@ -56,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True)
 class _Seen:
-    """An instant of the sink's work: rows in the table, and what has been used so far."""
+    """The sink at an instant: the rows in the table, and the resources used so far."""
 
     at: float
     rows: int
@@ -65,16 +65,16 @@ class _Seen:
 
 
 def run_connect(connect: Connect, bootstrap: str, topic: Topic, target: Target) -> Figures:
-    """Let the sink fill an empty table; return its figures from the first rows to the last, without its start.
+    """Let the sink fill an empty table; return the figures from the first rows to the last, without the start-up.
 
     Args:
-        connect: the jars.
-        bootstrap: of the broker.
-        topic: messages that `Workload.for_connect` made.
-        target: the table.
+        connect: The jars.
+        bootstrap: The bootstrap server.
+        topic: The topic with the messages of `Workload.for_connect`.
+        target: The table.
 
     Raises:
-        RuntimeError: the sink failed; the message has its last words.
+        RuntimeError: The sink failed; the message ends with its last output.
     """
     with tempfile.TemporaryDirectory(prefix="dpa-bench-") as name:
         folder = Path(name)
@@ -147,7 +147,7 @@ def _sink_settings(topic: Topic, target: Target) -> Mapping[str, object]:
 
 @contextmanager
 def _worker(folder: Path, connect: Connect) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the worker; a guard kills it if this process ends in whatever way, see `LocalKafka`."""
+    """Run the worker; a guard kills it when this process ends in any way, see `LocalKafka`."""
     main = ("org.apache.kafka.connect.cli.ConnectStandalone", "worker.properties", "sink.properties")
     java = (*UTF8, "java", *JVM, "-cp", f"{connect.libs}/*", *main)
     guard = subprocess.Popen(["sh", "-c", GUARD], stdin=subprocess.PIPE, start_new_session=True)
@@ -178,7 +178,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _watch(process: "subprocess.Popen[bytes]", folder: Path, topic: Topic, target: Target) -> tuple[_Seen, _Seen]:
-    """Return the instants when the first rows and when all were there."""
+    """Return the instants of the first rows and of the last."""
     with psycopg.connect(target.url, autocommit=True) as connection:
 
         def rows() -> int:
@@ -203,7 +203,7 @@ def _watch(process: "subprocess.Popen[bytes]", folder: Path, topic: Topic, targe
 
 
 def _has_last(connection: "psycopg.Connection[tuple[object, ...]]", topic: Topic, target: Target) -> bool:
-    """Whether the last event of each partition is there: to count all rows again and again would slow the sink."""
+    """Return True if the last event of each partition is there: repeated counts of all rows would slow the sink."""
     key = target.contract.business_key[0]
     last = [orjson.loads(value)[key] for value in topic.last_values]
     found = connection.execute(f"SELECT count(*) FROM {target.table} WHERE {key} = ANY(%s)", [last]).fetchone()

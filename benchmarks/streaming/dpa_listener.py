@@ -1,7 +1,7 @@
-"""DPA as a candidate: a listener as it is by default, in a process of its own.
+"""DPA as a candidate: a listener with default settings, in a process of its own.
 
 Run as a program, this module listens: `python -m benchmarks.streaming.dpa_listener URL BOOTSTRAP TOPIC DATASET GROUP`.
-It ends when everything is read, or with `--until-told` at SIGTERM.
+It ends when everything is read, or with `--until-stopped` at SIGTERM.
 """
 
 import os
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import dpa
-from benchmarks.streaming.figures import Told
+from benchmarks.streaming.figures import OwnFigures
 from benchmarks.streaming.processes import memory_mib
 from freight.catalog import Catalog, Source
 from freight.pipeline import CoreSteps, Run, run_catalog
@@ -29,11 +29,11 @@ from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
 from freight.warehouse.streams import Stream
 
-UNTIL_TOLD = "--until-told"
+UNTIL_STOPPED = "--until-stopped"
 
 
 def prepare(url: str, corridor: Corridor) -> None:
-    """Make the tables, and load the reference of the corridor's machines."""
+    """Create the tables, and load the reference of the corridor's machines."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_json(corridor.machines_on(dpa.DAY), folder / "machines_20260101.json")
@@ -48,7 +48,7 @@ def prepare(url: str, corridor: Corridor) -> None:
 
 
 class TimedReader(KafkaReader):
-    """A topic that notes when reading began."""
+    """A topic reader that notes the start of reading."""
 
     began_at: datetime | None = None
 
@@ -59,12 +59,12 @@ class TimedReader(KafkaReader):
 
 
 def main(url: str, bootstrap: str, topic: str, dataset: str, group: str, *options: str) -> None:
-    """Listen, and tell the figures."""
+    """Listen, and print the figures."""
     stream = Stream(dataset, topic, group)
     reader = TimedReader({"bootstrap.servers": bootstrap}, topic, group)
     stop, status = threading.Event(), Status()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    rules = StopRules(at_end=UNTIL_TOLD not in options)
+    rules = StopRules(at_end=UNTIL_STOPPED not in options)
     cpu_s = time.process_time()
     engine = open_stream_engine(url, stream)
     try:
@@ -84,7 +84,7 @@ def main(url: str, bootstrap: str, topic: str, dataset: str, group: str, *option
     assert reader.began_at
     assert done.committed_at
     seconds = (done.committed_at - reader.began_at).total_seconds()
-    Told(done.messages, seconds, time.process_time() - cpu_s, memory_mib(os.getpid(), "VmHWM")).tell()
+    OwnFigures(done.messages, seconds, time.process_time() - cpu_s, memory_mib(os.getpid(), "VmHWM")).report()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is measured of a candidate, and the table of it."""
+"""The figures of a candidate, and their table."""
 
 import json
 import statistics
@@ -13,15 +13,15 @@ from freight.settings import PROJECT_ROOT
 
 @dataclass(frozen=True)
 class Figures:
-    """How a candidate did.
+    """The figures of a candidate.
 
     Attributes:
-        events: that the seconds count for.
-        seconds: from the first event to the last commit, without the start of the process.
-        whole_s: from the start of the process to its end, or to the last event where it never ends.
-        client_cpu_s: CPU seconds of the candidate's process for these events.
-        server_cpu_s: CPU seconds of PostgreSQL for them.
-        peak_mib: peak of the candidate's resident memory.
+        events: The number of events in these seconds.
+        seconds: The time from the first event to the last commit, without the start of the process.
+        whole_s: The time from the start of the process to its end, or to the last event if it never ends.
+        client_cpu_s: The CPU seconds of the candidate's process for these events.
+        server_cpu_s: The CPU seconds of PostgreSQL for them.
+        peak_mib: The candidate's peak resident memory.
     """
 
     events: int
@@ -45,27 +45,27 @@ def medians(rounds: Sequence[Figures]) -> Figures:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a candidate's own process tells of its work; it is the last line that the process prints."""
+class OwnFigures:
+    """The figures that a candidate's process reports, as the last line of its output."""
 
     events: int
     seconds: float
     cpu_s: float
     peak_mib: int
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Print it for `run_module`."""
         print(json.dumps(asdict(self)), flush=True)
 
 
 def run_module(module: str, *arguments: str, server_cpu_s: Callable[[], float]) -> Figures:
-    """Run a module of the benchmarks in a process of its own; return what it tells, and what the server used."""
+    """Run a module of the benchmarks in a process of its own; return its figures and those of the server."""
     cpu_s, started = server_cpu_s(), time.perf_counter()
     command = [sys.executable, "-m", f"benchmarks.streaming.{module}", *arguments]
     printed = subprocess.run(command, check=True, cwd=PROJECT_ROOT, stdout=subprocess.PIPE).stdout
     whole_s, used_s = time.perf_counter() - started, server_cpu_s() - cpu_s
-    told = Told(**json.loads(printed.splitlines()[-1]))
-    return Figures(told.events, told.seconds, whole_s, told.cpu_s, used_s, told.peak_mib)
+    own = OwnFigures(**json.loads(printed.splitlines()[-1]))
+    return Figures(own.events, own.seconds, whole_s, own.cpu_s, used_s, own.peak_mib)
 
 
 HEADINGS = (
@@ -80,7 +80,7 @@ HEADINGS = (
 
 
 def print_figures(title: str, by_name: Mapping[str, Figures], limit: str, peer: str) -> None:
-    """Print a Markdown table; ratios are those of the events a second."""
+    """Print a Markdown table; ratios compare events per second."""
     print(f"\n| {' | '.join((title, *HEADINGS))} |\n|{'---|' * (len(HEADINGS) + 1)}", flush=True)
     for name, figures in by_name.items():
         cells = (

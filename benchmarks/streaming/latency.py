@@ -1,4 +1,4 @@
-"""How long after the broker has acknowledged an event an outside reader sees it in its table."""
+"""The latency from the broker's acknowledgement of an event to its visibility in the table for another reader."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from freight.settings import PROJECT_ROOT
 from freight.simulator.producer import LIVE
 from freight.simulator.stream import first_live_number
 
-RATE = 1_000  # events a second
+RATE = 1_000  # events per second
 SECONDS = 30
 TICK_S = 0.01
 LOOK_S = 0.002
@@ -30,7 +30,7 @@ LIMIT_S = 60.0
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds from acknowledgement to visibility."""
+    """The milliseconds from acknowledgement to visibility."""
 
     events: int
     p50_ms: float
@@ -42,7 +42,7 @@ class Latency:
 def listener(url: str, bootstrap: str, topic: str, dataset: str, group: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a listener of DPA in a process of its own until the context ends."""
     command = [sys.executable, "-m", "benchmarks.streaming.dpa_listener", url, bootstrap, topic, dataset, group]
-    process = subprocess.Popen([*command, "--until-told"], cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--until-stopped"], cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL)
     try:
         yield process
     finally:
@@ -65,7 +65,7 @@ def measure_latency(url: str, bootstrap: str, workload: Workload) -> Latency:
 
 
 class _Events:
-    """Live events at an even rate, and when each was acknowledged (seconds of the monotonic clock)."""
+    """Live events at an even rate, and the time of each acknowledgement (seconds of the monotonic clock)."""
 
     def __init__(self, bootstrap: str, topic: str, workload: Workload) -> None:
         self._topic, self._workload = topic, workload
@@ -97,14 +97,14 @@ class _Events:
 
     def _note(self, key: str, sent_at: float, error: KafkaError | None, report: Report) -> None:
         assert error is None, error
-        # The client tells how long the acknowledgement took; this call may come later.
+        # The client reports the duration until the acknowledgement; this call may come later.
         self.acknowledged[key] = sent_at + (report.latency() or 0.0)
         if len(self.acknowledged) <= RATE * WARM_UP_S:
             self.warm_up.add(key)
 
 
 def _watch(url: str, contract: Contract, events: _Events, sender: threading.Thread) -> dict[str, float]:
-    """Look for events that are acknowledged and were not seen yet, until all are; return when each was seen."""
+    """Look for acknowledged events that were not seen yet, until all are; return the time of each sighting."""
     key = contract.business_key[0]
     query = f"SELECT {key} FROM {contract.table} WHERE {key} = ANY(%s)"
     seen: dict[str, float] = {}
@@ -118,4 +118,4 @@ def _watch(url: str, contract: Contract, events: _Events, sender: threading.Thre
             found = connection.execute(query, [missing]).fetchall()
             seen |= dict.fromkeys((row[0] for row in found), time.monotonic())
             time.sleep(LOOK_S)
-    raise AssertionError(f"{len(events.acknowledged) - len(seen)} events did not come")
+    raise AssertionError(f"{len(events.acknowledged) - len(seen)} events did not arrive")

@@ -1,4 +1,4 @@
-"""What Linux tells of processes: CPU, memory, open files."""
+"""The resources of processes, from Linux: CPU, memory, open files."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Stat:
-    """CPU seconds of a process, of user and system together."""
+    """The CPU seconds of a process, user and system time together."""
 
     pid: int
     parent: int
@@ -19,19 +19,19 @@ class Stat:
 
 
 def process_stat(pid: int) -> Stat:
-    """Return what a process has used so far.
+    """Return the CPU time that a process has used so far.
 
     Raises:
-        OSError: there is no such process.
+        OSError: The process does not exist.
     """
-    # The second field, the name, may hold anything; behind its parenthesis come state, parent and so on.
+    # The second field, the name, may hold anything; after its parenthesis follow state, parent and so on.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     user, system, children_user, children_system = (int(field) / TICKS_PER_S for field in fields[11:15])
     return Stat(pid, int(fields[1]), user + system, children_user + children_system)
 
 
 def process_stats() -> Iterator[Stat]:
-    """Yield what each process of the machine has used so far."""
+    """Yield the CPU time that each process of the machine has used so far."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -47,5 +47,5 @@ def memory_mib(pid: int, kind: str = "VmRSS") -> int:
 
 
 def open_files(pid: int) -> int:
-    """Return how many files, sockets and pipes a process has open."""
+    """Return the number of a process's open files, sockets and pipes."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())

@@ -1,4 +1,4 @@
-"""The servers that all candidates share: one PostgreSQL that keeps what it has committed, and one Apache Kafka."""
+"""The servers that all candidates share: one PostgreSQL with durable commits, and one Apache Kafka."""
 
 import os
 import tempfile
@@ -18,7 +18,7 @@ from tests.lib.postgres import PostgresServer
 
 KAFKA_FOLDER = PROJECT_ROOT / ".kafka"
 
-# What is committed is on the disk, as in production. Memory and WAL are those of a small server.
+# Committed data is on disk, as in production. Memory and WAL have the sizes of a small server.
 SAFE_SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -43,7 +43,7 @@ class Postgres:
     folder: Path
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds of the server so far, those of connections that have ended included."""
+        """Return the CPU seconds of the server so far, closed connections included."""
         postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
         return sum(_cpu_s(stat, postmaster) for stat in process_stats())
 
@@ -53,7 +53,7 @@ class Postgres:
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """Give the URL of a copy of a database, for as long as the context lasts."""
+        """Yield the URL of a copy of a database, as long as the context lasts."""
         name = f"bench_{next(_numbers)}"
         self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         try:
@@ -79,17 +79,17 @@ def name_of(url: str) -> str:
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """Start PostgreSQL with `SAFE_SETTINGS` for as long as the context lasts."""
+    """Run PostgreSQL with `SAFE_SETTINGS` as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="dpa-bench-") as name, PostgresServer(Path(name), SAFE_SETTINGS) as server:
         yield Postgres(server, Path(name))
 
 
 @contextmanager
 def kafka() -> Iterator[LocalKafka]:
-    """Start Apache Kafka with a server's memory for as long as the context lasts.
+    """Run Apache Kafka with a server's memory as long as the context lasts.
 
     Raises:
-        ConfigurationError: it cannot be had on this machine.
+        ConfigurationError: It is not available on this machine.
     """
     libs = fetch_broker(KAFKA_FOLDER)
     if libs is None:
@@ -101,7 +101,7 @@ def kafka() -> Iterator[LocalKafka]:
         yield broker
 
 
-def settings_told() -> str:
-    """Return what the figures depend on, for people."""
-    told = ", ".join(f"{name} {value}" for name, value in SAFE_SETTINGS.items() if name != "synchronize_seqscans")
-    return f"{os.cpu_count()} cores; PostgreSQL: {told}; Kafka: {PARTITIONS} partitions, {' '.join(SERVER_JVM)}"
+def settings_in_words() -> str:
+    """Return the settings behind the figures, for people."""
+    settings = ", ".join(f"{name} {value}" for name, value in SAFE_SETTINGS.items() if name != "synchronize_seqscans")
+    return f"{os.cpu_count()} cores; PostgreSQL: {settings}; Kafka: {PARTITIONS} partitions, {' '.join(SERVER_JVM)}"

@@ -1,4 +1,4 @@
-"""Does a listener grow? Memory and open files of one that is fed at a steady rate for a long time."""
+"""Checks a listener for growth: its memory and open files during a long, steady load."""
 
 import statistics
 import time
@@ -25,7 +25,7 @@ class Sample:
 
 
 def soak(url: str, bootstrap: str, workload: Workload, minutes: float, rate: float) -> None:
-    """Feed a listener, watch it, and print how its last third compares with its first."""
+    """Feed a listener, watch it, and compare its last third with its first."""
     topic = new_topic(bootstrap)
     settings = {"bootstrap.servers": bootstrap, **BULK}
     terminals = Terminals(settings, workload.corridor, {workload.dataset: topic}, rate=rate)

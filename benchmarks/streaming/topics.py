@@ -1,4 +1,4 @@
-"""The events of a run: the same ones as messages for DPA, as messages with a schema for Connect, and spoiled."""
+"""The events of a run in three forms: as messages for DPA, as messages with a schema for Connect, and spoiled."""
 
 import json
 import random
@@ -24,9 +24,9 @@ MACHINES = 2_000
 CHUNK = 100_000
 REDELIVERED_EVERY = 10
 POISON_EVERY = 100
-# A megabyte of poison in every four thousandth message would measure nothing but how it is stored.
+# A megabyte of poison in every four thousandth message would measure only its storage.
 GIANTS = ("megabyte", "deep")
-QUIET = 3  # errors only: a client that is closed tells what it had not told yet
+QUIET = 3  # errors only: a closed client prints its remaining messages
 BULK = {
     "linger.ms": 50,
     "batch.size": 1_000_000,
@@ -45,12 +45,12 @@ _numbers = count()
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic that is filled and stays as it is.
+    """A filled topic, which does not change.
 
     Attributes:
-        name: of the topic.
-        messages: how many it holds.
-        last_values: the last message of each partition.
+        name: The name of the topic.
+        messages: The number of its messages.
+        last_values: The last message of each partition.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Workload:
-    """The events of a run: those of yesterday, so that none is too old or in the future."""
+    """The events of a run: those of yesterday, so that none is too old, and none in the future."""
 
     dataset: str
     events: int
@@ -72,7 +72,7 @@ class Workload:
 
     @property
     def corridor(self) -> Corridor:
-        """The corridor that has the events."""
+        """The corridor of the events."""
         return Corridor(machines=MACHINES)
 
     @property
@@ -81,7 +81,7 @@ class Workload:
         return datetime.now(UTC).date() - timedelta(days=1)
 
     def chunks(self) -> Iterator[Messages]:
-        """Yield the events in the order of time."""
+        """Yield the events in order of time."""
         corridor, day = self.corridor, self.day
         for start in range(0, self.events, CHUNK):
             stop = min(start + CHUNK, self.events)
@@ -92,7 +92,7 @@ class Workload:
         return (message for chunk in self.chunks() for message in chunk)
 
     def spoiled(self) -> Iterator[Message]:
-        """Yield the events, some broken, and after every tenth one an earlier one again, byte by byte."""
+        """Yield the events, some of them broken, and after every tenth one an exact copy of an earlier one."""
         draw = random.Random(7)
         kinds = [make for name, make in POISON.items() if name not in GIANTS]
         sent: list[Message] = []
@@ -124,7 +124,7 @@ def _as_columns(messages: Messages, contract: Contract) -> Messages:
 
 
 def connect_schema(contract: Contract) -> str:
-    """Return the schema of `Workload.for_connect` as Connect's JSON converter wants it."""
+    """Return the schema of `Workload.for_connect` in the format of Connect's JSON converter."""
     return json.dumps({"type": "struct", "optional": False, "fields": [_field(column) for column in contract.columns]})
 
 
@@ -154,7 +154,7 @@ def new_topic(bootstrap: str) -> str:
     name = f"bench-{next(_numbers)}"
     admin = AdminClient(
         {"bootstrap.servers": bootstrap, "log_level": QUIET}
-    )  # kept until it is done: it fails what it waits for
+    )  # kept until it is done: without it the request fails
     for made in admin.create_topics([NewTopic(name, PARTITIONS, 1)]).values():
         made.result(30)
     return name
