@@ -11,10 +11,10 @@ import java.nio.charset.StandardCharsets;
 import java.time.LocalDateTime;
 
 /**
- * Writes MS Access files as standard input says: parts by \x1d, of them tables by \x1c, their lines by \x1e, cells by
- * \x1f. A part is a file: its format, its path, and its tables. The first line of a table is its name, the second its
- * columns (name, type, formula if it is calculated); a cell that is \x00 is none. A table of one line is a link: its
- * name, the other file and the table there.
+ * Writes the MS Access files that standard input describes: parts are separated by \x1d, their tables by \x1c, lines by
+ * \x1e, cells by \x1f. A part is a file: its format, its path, and its tables. The first line of a table is its name, the
+ * second its columns (name, type, and the formula of a calculated one); a cell \x00 has no value. A table of one line is
+ * a link: its name, the other file and the table there.
  */
 public final class MakeAccess {
     public static void main(String[] arguments) throws IOException {
@@ -24,7 +24,7 @@ public final class MakeAccess {
             String[] where = tables[0].split("\u001f");
             DatabaseBuilder builder = new DatabaseBuilder(new File(where[1]))
                     .setFileFormat(Database.FileFormat.valueOf(where[0]))
-                    .setAutoSync(false); // else each row waits for the disk
+                    .setAutoSync(false); // otherwise each row waits for the disk
             try (Database database = builder.create()) {
                 for (int i = 1; i < tables.length; i++) {
                     add(database, tables[i].split("\u001e"));

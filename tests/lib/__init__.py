@@ -1,1 +1,1 @@
-"""Helpers of the tests: servers, kill tools, small builders."""
+"""Test helpers: servers, kill tools, small builders."""

@@ -16,7 +16,7 @@ UNIT, RECORD, TABLE, FILE, NOTHING = "\x1f", "\x1e", "\x1c", "\x1d", "\x00"
 
 @dataclass(frozen=True)
 class AccessTable:
-    """A table: columns as `name|type` or `name|type|formula`, and the texts of its cells; None is no value."""
+    """A table: its columns as `name|type` or `name|type|formula`, and the texts of its cells; None for no value."""
 
     name: str
     columns: Sequence[str]
@@ -29,7 +29,7 @@ class AccessTable:
 
 @dataclass(frozen=True)
 class AccessLink:
-    """A table that lies in another file."""
+    """A link to a table in another file."""
 
     name: str
     other_file: str
@@ -43,7 +43,7 @@ AccessFile = tuple[str, Path, Sequence[AccessTable | AccessLink]]  # format, pat
 
 
 class AccessWriter:
-    """Writes Access files; its program is compiled once beside the jars."""
+    """A writer of Access files; its program is compiled once beside the jars."""
 
     def __init__(self, jars: Path) -> None:
         self._jars = jars
@@ -55,7 +55,7 @@ class AccessWriter:
         return staging / "program"
 
     def write(self, *files: AccessFile) -> None:
-        """Write files, all in one Java."""
+        """Write files, all in one Java process."""
         said = (
             TABLE.join([UNIT.join((name, str(path))), *(str(table) for table in tables)])
             for name, path, tables in files

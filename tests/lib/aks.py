@@ -17,7 +17,7 @@ from freight.settings import PROJECT_ROOT
 
 AKS = PROJECT_ROOT / "deployments" / "aks"
 IMAGE = f"registry.example.org/dpa@sha256:{'0123456789abcdef' * 4}"
-# What README.md replaces when the files are applied.
+# The placeholders that README.md replaces before the files are applied.
 REPLACED = {
     "CLIENT_ID": "00000000-0000-0000-0000-000000000001",
     "WAREHOUSE_NETWORK": "10.1.2.4/32",
@@ -26,7 +26,7 @@ REPLACED = {
     "WORKER_IMAGE": IMAGE.replace("/dpa@", "/worker@"),
     "PREFECT_SERVER": "https://prefect.example.org/api",
 }
-MISPLACED = ("completions", "parallelism")  # the worker wants them in the pod, where Kubernetes knows none
+MISPLACED = ("completions", "parallelism")  # the worker expects them in the pod, where Kubernetes has none
 
 
 def template(image: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def template(image: str) -> dict[str, Any]:
 
 
 def job_variables(deployment: str) -> dict[str, Any]:
-    """Return what a deployment of prefect.yaml asks of its work pool."""
+    """Return the job variables of a deployment in prefect.yaml."""
     told = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     (found,) = [found for found in told["deployments"] if found["name"] == deployment]
     return dict(found["work_pool"].get("job_variables", {}))
@@ -45,13 +45,13 @@ def job_variables(deployment: str) -> dict[str, Any]:
 
 @cache
 def rendered_job(deployment: str, image: str = IMAGE) -> dict[str, Any]:
-    """Return the job that a run of a deployment becomes; nobody may change it."""
+    """Return the job for a run of a deployment; callers must not change it."""
     return rendered(deployment, job_variables(deployment), image)
 
 
 def rendered(deployment: str, values: dict[str, Any], image: str = IMAGE) -> dict[str, Any]:
-    """Return the job that a run becomes, whatever Prefect's server would say to its job variables."""
-    nowhere = PrefectClient("http://127.0.0.1:9/api")  # the template names no block, so nobody is asked
+    """Return the job for a run, without asking Prefect's server about its job variables."""
+    nowhere = PrefectClient("http://127.0.0.1:9/api")  # the template names no block, so there is no request
     making = KubernetesWorkerJobConfiguration.from_template_and_values(template(image), values, client=nowhere)
     configuration = asyncio.run(making)
     flow = Flow(name=deployment, labels={})
@@ -64,12 +64,12 @@ def rendered(deployment: str, values: dict[str, Any], image: str = IMAGE) -> dic
 
 
 def manifests() -> list[Path]:
-    """Return the files that are applied to a cluster."""
+    """Return the files to apply to a cluster."""
     return sorted(AKS.glob("*.yaml"))
 
 
 def as_applied(path: Path) -> str:
-    """Return the text of a manifest with what an installation puts into it."""
+    """Return the text of a manifest with the values of an installation."""
     text = path.read_text(encoding="utf-8")
     for placeholder, value in REPLACED.items():
         text = text.replace(placeholder, value)
@@ -77,5 +77,5 @@ def as_applied(path: Path) -> str:
 
 
 def parts() -> list[dict[str, Any]]:
-    """Return everything that is applied to a cluster."""
+    """Return all objects to apply to a cluster."""
     return [part for path in manifests() for part in yaml.safe_load_all(as_applied(path))]

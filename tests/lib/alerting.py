@@ -1,4 +1,4 @@
-"""A Prefect of its own for tests of alerts, and a receiver that keeps what arrives."""
+"""A separate Prefect for tests of alerts, and a receiver that keeps the messages."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ START_LIMIT_S = 120.0
 ARRIVES_WITHIN_S = 120.0
 EVENTS_SENT_WITHIN_S = 60.0
 
-# Quicker than usual, so that a test need not wait: a worker's absence is noticed after seconds.
+# Faster than usual, to keep tests short: a worker's absence is noticed after seconds.
 QUICK = {
     "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "1",
     "PREFECT_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
@@ -37,17 +37,17 @@ QUICK = {
 
 
 class Message(NamedTuple):
-    """An alert that has arrived."""
+    """A received alert."""
 
     subject: str
     body: str
 
 
 class Receiver(Served):
-    """Takes the POSTs of a webhook at any path.
+    """A webhook that accepts POSTs at any path.
 
     Attributes:
-        url: where it is; the last part of it is a secret.
+        url: The URL; its last part is a secret.
     """
 
     def __init__(self, secret: str) -> None:
@@ -56,7 +56,7 @@ class Receiver(Served):
 
         class Handler(HttpHandler):
             def do_POST(self) -> None:
-                """Keep what was sent."""
+                """Keep the message."""
                 assert self.headers["Content-Type"] == "application/json"
                 receiver._bodies.append(json.loads(self.sent))
                 self.answer(204)
@@ -66,11 +66,11 @@ class Receiver(Served):
 
     @property
     def messages(self) -> list[Message]:
-        """What has arrived, in its order."""
+        """The received messages, in order of arrival."""
         return [Message(body["subject"], body["body"]) for body in self._bodies]
 
     def wait_for(self, subject: str) -> Message:
-        """Return the message with such a subject, once it is there."""
+        """Return the message with this subject, once it has arrived."""
         wait_until(lambda: any(subject in told.subject for told in self.messages), ARRIVES_WITHIN_S, self)
         return next(told for told in self.messages if subject in told.subject)
 
@@ -79,7 +79,7 @@ class Receiver(Served):
 
 
 class Answers(Served):
-    """Says yes to every POST.
+    """A server that accepts every POST.
 
     Attributes:
         bodies: The messages that have arrived.
@@ -99,7 +99,7 @@ class Answers(Served):
 
 @contextmanager
 def receiving(prefect: SyncPrefectClient, secret: str, alerts: Sequence[Alert] = ALERTS) -> Iterator[Receiver]:
-    """Give a receiver to which alerts go; they are removed in the end."""
+    """Yield a receiver of alerts; the alerts are removed at the end."""
     with Receiver(secret) as made:
         AlertChannel(kind="webhook", key=SecretStr(made.url)).save(CHANNEL, overwrite=True)
         automations.apply(prefect, alerts=alerts)
@@ -108,7 +108,7 @@ def receiving(prefect: SyncPrefectClient, secret: str, alerts: Sequence[Alert] =
 
 
 class OwnPrefect:
-    """A Prefect server in a process of its own, and a worker if one is started."""
+    """A Prefect server in a process of its own, and optionally a worker."""
 
     def __init__(self, folder: Path, address: Address | None = None, authority: str = "") -> None:
         self._address = address or Address("127.0.0.1", free_port())
@@ -128,15 +128,15 @@ class OwnPrefect:
         )
 
     def stop_server(self) -> None:
-        """End the server alone."""
+        """Stop the server only."""
         self._server.stop()
 
     def start_worker(self, bootstrap: str = "127.0.0.1:9", **settings: str) -> psutil.Process:
         """Start a worker that runs processes on this machine.
 
         Args:
-            bootstrap: servers of Kafka; by default where nobody answers.
-            settings: further environment variables of runs.
+            bootstrap: The Kafka servers; by default an address without an answer.
+            settings: Further environment variables of runs.
         """
         argv = [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process"]
         return self._worker.start(
@@ -145,23 +145,23 @@ class OwnPrefect:
 
     @property
     def worker_log(self) -> Path:
-        """What the worker has logged."""
+        """The worker's log."""
         return self._worker.log_path
 
     @property
     def said(self) -> str:
-        """What the server has logged."""
+        """The server's log."""
         return self._server.log_path.read_text(encoding="utf-8", errors="replace")
 
     def stop(self) -> None:
-        """End what was started."""
+        """Stop the server and the worker."""
         self._worker.stop()
         self._server.stop()
 
 
 @contextmanager
 def own_prefect(folder: Path, address: Address | None = None, authority: str = "") -> Iterator[OwnPrefect]:
-    """Give a Prefect that has started, where it is told to; an authority vouches for its certificate if it has one."""
+    """Yield a running Prefect at the given place; an authority signs its certificate if it has one."""
     made = OwnPrefect(folder, address, authority)
     _forget_where_events_go()
     try:
@@ -173,12 +173,12 @@ def own_prefect(folder: Path, address: Address | None = None, authority: str = "
 
 
 def _forget_where_events_go() -> None:
-    """Let this process choose anew: it goes on sending events to the server to which it sent the first one."""
+    """Make this process choose its event server again: otherwise it keeps to the server of its first event."""
     EventsWorker.drain_all(EVENTS_SENT_WITHIN_S, at_exit=False)
 
 
 def run_of(worker: psutil.Process) -> psutil.Process | None:
-    """Return the process of a run that a worker has started."""
+    """Return the process of a run that a worker started."""
     for child in worker.children(recursive=True):
         try:
             if "PREFECT__FLOW_RUN_ID" in child.environ():

@@ -1,6 +1,6 @@
-"""Reads from an API that attacks, in a process of its own: `python -m tests.lib.attacked PLAIN TLS CA`.
+"""Reads from an attacking API in a process of its own: `python -m tests.lib.attacked PLAIN TLS CA`.
 
-Prints a line of JSON for each attack: on whom, which, what is said of it, and the peak of memory so far in MiB.
+Prints a line of JSON for each attack: its target, its name, the resulting error, and the peak memory so far in MiB.
 """
 
 import json
@@ -23,8 +23,8 @@ from freight.readers import http_pages
 from freight.readers.http_pages import ApiOptions, Pages
 from tests.lib.attacks import ATTACKS, SLOW
 
-MEMORY_LIMIT_BYTES = 2 << 30  # should an attack succeed, the machine is to survive it
-LIMIT_S = 2.0  # for slow attacks: they always outlast it
+MEMORY_LIMIT_BYTES = 2 << 30  # the machine must survive a successful attack
+LIMIT_S = 2.0  # slow attacks always outlast it
 KEY = "canary: the secret of the client"
 
 
@@ -44,7 +44,7 @@ def _attacked(on: str, name: str, api: HttpApi) -> Attacked:
 
 
 def _peak_mib() -> int:
-    """Return the peak of this process; what getrusage tells may be that of the one that started it."""
+    """Return the peak memory of this process; getrusage may report that of its parent."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     assert found
@@ -64,7 +64,7 @@ def _attack(names: Iterable[str], urls: Mapping[str, str], workers: int, **limit
 
 
 def main() -> None:
-    """Be attacked in every way."""
+    """Run every attack."""
     urls = dict(zip(("plain", "tls", "ca"), sys.argv[1:], strict=True))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     retry.SOURCE = retry.RetryPolicy(first_pause_s=0, retries=0)

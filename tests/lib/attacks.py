@@ -1,4 +1,4 @@
-"""A server that attacks whoever asks it: each path is another attack, most of which would not end by themselves."""
+"""A server that attacks its clients: each path is another attack, and most would never end by themselves."""
 
 import gzip
 import itertools
@@ -16,7 +16,7 @@ from tests.lib.serving import QuietTcpServer, Served, server_context
 
 MUCH = 400 << 20
 BLOCK = b" " * (1 << 16)
-DRIP_S = 0.2  # far below what a client waits for a single byte
+DRIP_S = 0.2  # far below a client's timeout for a single byte
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -48,14 +48,14 @@ def _packed(encodings: str, body: Callable[[], bytes]) -> Attack:
 
 @cache
 def _bomb(size: int, wbits: int = 31) -> bytes:
-    """Return what unpacks to many blanks, and has no end: a piece of it is repeated."""
+    """Return an endless compressed body that unpacks to many blanks: a piece of it is repeated."""
     packer = zlib.compressobj(9, wbits=wbits)
     start, piece = (packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
     return start + piece * (size >> 20)
 
 
 def _endlessly(start: bytes, more: bytes) -> Attack:
-    """Something that goes on and on, as fast as it is read."""
+    """An endless response, as fast as the client reads."""
 
     def attack() -> Iterator[bytes]:
         yield start
@@ -65,7 +65,7 @@ def _endlessly(start: bytes, more: bytes) -> Attack:
 
 
 def _dripping(start: bytes, more: bytes) -> Attack:
-    """Something that goes on and on, slowly."""
+    """An endless, slow response."""
 
     def attack() -> Iterator[bytes]:
         yield start
@@ -126,17 +126,17 @@ SLOW = [name for name in ATTACKS if name.startswith(("dripping", "endless-contin
 
 
 class AttackServer(Served):
-    """Attacks on a port of its own; the first part of a path behind `/v1/` names the attack.
+    """An attacking server on a port of its own; the path segment after `/v1/` names the attack.
 
     Attributes:
-        asked: every request, as its first line and its body.
+        asked: The requests, each as its first line and its body.
     """
 
     def __init__(self, certificate: Path | None = None) -> None:
-        """Be ready.
+        """Prepare the server.
 
         Args:
-            certificate: PEM file with key, to speak TLS.
+            certificate: The PEM file with certificate and key, for TLS.
         """
         self.asked: list[tuple[str, str]] = []
         server = self
@@ -147,7 +147,7 @@ class AttackServer(Served):
                     server._answer(self.request)
 
         super().__init__(Handler, kind=QuietTcpServer)
-        self._context = server_context(certificate) if certificate else None  # each attack shakes hands in its thread
+        self._context = server_context(certificate) if certificate else None  # the handshake runs in its thread
         if certificate:
             self.url = f"https://localhost:{self.port}"
 

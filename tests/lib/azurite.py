@@ -1,4 +1,4 @@
-"""Azurite, which is Azure Blob on this machine: fetched once by npm, and started for tests."""
+"""Azurite, a local Azure Blob: fetched once by npm, and started for tests."""
 
 import base64
 import itertools
@@ -28,7 +28,7 @@ from tests.lib.ports import free_port
 VERSION = "3.35.0"
 ACCOUNT = "dpa"
 CANARY = "canary: p@ss/word?"
-KEY = base64.b64encode(CANARY.encode() * 4).decode()  # a key is of bytes
+KEY = base64.b64encode(CANARY.encode() * 4).decode()  # keys are bytes
 MAIN = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
 DOWNLOAD_LIMIT_S = 600.0
 START_LIMIT_S = 120.0
@@ -37,26 +37,26 @@ POLL_S = 0.05
 
 
 def cache_folder() -> Path:
-    """Return where what was fetched stays for all checkouts of this user."""
+    """Return the folder of the download, which all checkouts of this user share."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpa-azurite"
 
 
 def why_not() -> str:
-    """Return why `fetch_azurite` cannot fetch, and what to install; empty if it can."""
+    """Return the reason why `fetch_azurite` cannot fetch, with the remedy; empty if it can."""
     return (
         "" if shutil.which("npm") else "there is no npm to fetch Azurite: install it (Debian, Ubuntu: the package npm)"
     )
 
 
 def fetch_azurite() -> Path:
-    """Return the folder of Azurite, fetched (190 MB on disk) if it is not there yet; a download counts once whole."""
+    """Return the folder of Azurite; fetch it (190 MB on disk) if missing; a download counts once complete."""
     return fetch_once(cache_folder() / VERSION, _download)
 
 
 def _download(staging: Path) -> Path:
     made = staging / "azurite"
     made.mkdir()
-    # No scripts: they would build what nobody needs here.
+    # No scripts: they would build parts that the tests do not need.
     options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel", "error")
     subprocess.run(
         ["npm", "install", *options, f"azurite@{VERSION}"],
@@ -69,7 +69,7 @@ def _download(staging: Path) -> Path:
 
 
 class OwnAzurite(Protocol):
-    """What the fixture `own_azurite` gives: call it to start one."""
+    """The type of the fixture `own_azurite`: a call starts an Azurite."""
 
     def __call__(self, secure: bool = ...) -> "Azurite": ...
 
@@ -78,12 +78,12 @@ class Azurite:
     """A storage account on this machine.
 
     Attributes:
-        url: of the account.
-        ca_path: PEM file of the authority that vouches for it, if it is secure.
+        url: The URL of the account.
+        ca_path: The PEM file of its certificate authority, if it is secure.
     """
 
     def __init__(self, programs: Path, folder: Path, *, secure: bool = False) -> None:
-        """Choose a port; a secure one speaks TLS, and takes tokens, whose signature it does not check."""
+        """Choose a port; a secure account uses TLS and accepts tokens without checking their signatures."""
         self._programs, self._folder, self._port = programs, folder, free_port()
         self._names = itertools.count()
         self.ca_path, self._server_path = folder / "ca.pem", folder / "server.pem"
@@ -100,11 +100,11 @@ class Azurite:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()  # nobody needs its files
+        self._process.kill()  # its files are not needed
         self._process.wait()
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start the account, and wait until it listens."""
         options = ["--blobPort", str(self._port), "--location", str(self._folder)]
         options += ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
         if self._secure:
@@ -131,12 +131,12 @@ class Azurite:
         return True
 
     def stop(self) -> None:
-        """End it: it is away for others. `start` brings it back with what it holds, which a kill would lose."""
+        """Stop the account, as in an outage. `start` brings it back with its data, which a kill would lose."""
         self._process.terminate()
         self._process.wait(STOP_LIMIT_S)
 
     def new_container(self) -> ContainerClient:
-        """Make a container that nobody else uses."""
+        """Make a container with a unique name."""
         return self._client().create_container(f"drop-{os.getpid()}-{next(self._names)}")
 
     def sas(self, permissions: str, lifetime: timedelta = timedelta(hours=1)) -> str:

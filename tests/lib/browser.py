@@ -1,7 +1,7 @@
-"""A headless Chromium, told what to do by the WebDriver protocol of the W3C.
+"""A headless Chromium, controlled through the WebDriver protocol of the W3C.
 
-The five requests that tests need are said here: a library for all of it would bring a second HTTP client, an event loop
-and a program that downloads browsers.
+This module implements the five requests that tests need: a full library would bring a second HTTP client, an event
+loop and a program that downloads browsers.
 """
 
 import base64
@@ -22,7 +22,7 @@ ANSWER_LIMIT_S = 120.0
 SCRIPT_LIMIT_MS = 60_000
 FLAGS = [
     "--headless",
-    "--no-sandbox",  # which a container's root cannot have
+    "--no-sandbox",  # root in a container cannot use the sandbox
     "--window-size=1280,900",
     "--disable-gpu",
     "--disable-quic",
@@ -35,7 +35,7 @@ FLAGS = [
 
 
 def why_not() -> str | None:
-    """Return what is missing on this machine, None if nothing is."""
+    """Return the requirement that this machine lacks; None if it has all."""
     missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     return (
         f"{' and '.join(missing)} missing: install the packages 'chromium' and 'chromium-driver'" if missing else None
@@ -43,7 +43,7 @@ def why_not() -> str | None:
 
 
 class Browser:
-    """A browser that has started."""
+    """A running browser."""
 
     def __init__(self, driver: httpx.Client, session: str) -> None:
         self._driver, self._session = driver, session
@@ -54,39 +54,39 @@ class Browser:
         return answer.json()["value"]
 
     def open(self, url: str) -> None:
-        """Go to a page."""
+        """Open a page."""
         self._tell("url", url=url)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Return what a script of the page returns; a promise is waited for."""
+        """Return the result of a script in the page; waits for a promise."""
         return self._tell("execute/sync", script=script, args=arguments)
 
     def find(self, selector: str) -> str | None:
-        """Return the first element that a CSS selector finds, None if there is none yet."""
+        """Return the first element of a CSS selector; None if there is none yet."""
         found = self._tell("elements", using="css selector", value=selector)
         return str(next(iter(found[0].values()))) if found else None
 
     def type(self, element: str, text: str) -> None:
-        """Press keys in an element, as a person does."""
+        """Type keys into an element, as a person does."""
         self._tell(f"element/{element}/value", text=text)
 
     @property
     def text(self) -> str:
-        """What the page shows."""
+        """The visible text of the page."""
         return str(self.run("return document.body ? document.body.innerText : ''"))
 
     def __str__(self) -> str:
         return f"shows: {self.text}"
 
     def save_screenshot(self, path: Path) -> None:
-        """Keep what the page looks like, as PNG."""
+        """Save a screenshot as PNG."""
         shot = self._driver.get(f"/session/{self._session}/screenshot").raise_for_status().json()["value"]
         path.write_bytes(base64.b64decode(shot))
 
 
 @contextmanager
 def browsing(folder: Path) -> Iterator[Browser]:
-    """Give a browser with a profile of its own in a folder."""
+    """Yield a browser with its own profile in a folder."""
     port = free_port()
     with ExitStack() as at_the_end:
         log = at_the_end.enter_context((folder / "chromedriver.log").open("wb"))

@@ -17,7 +17,7 @@ CLOCK_SKEW = timedelta(days=1)
 def write_certificates(ca_path: Path, server_path: Path, host: str = "localhost") -> None:
     """Write the authority's certificate, and the server's key with its chain, as PEM; the authority's key is dropped.
 
-    The server's certificate is for the host and 127.0.0.1.
+    The server's certificate covers the host and 127.0.0.1.
     """
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key)

@@ -1,4 +1,4 @@
-"""A copy of the repository to try in what the documents show, as on a machine where it was just cloned."""
+"""A copy of the repository, like a fresh clone, in which tests run the commands of the documents."""
 
 import os
 import pty
@@ -16,7 +16,7 @@ MADE_BY_DPA = {"database", "landing", "logs", "reports", "run", "spool"}
 
 
 class Checkout:
-    """A copy of the repository whose virtual environment borrows the packages of this one."""
+    """A copy of the repository whose virtual environment uses the packages of this one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -46,13 +46,13 @@ class Checkout:
             path.write_text(text, encoding="utf-8")
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of a shell that knows nothing of DPA or Prefect, nor that make started these tests."""
+        """The environment of a shell without variables of DPA or Prefect, or of the make that started these tests."""
         ours = ("DPA_", "PREFECT_", "PYTEST", "VIRTUAL_ENV", "PYTHONPATH", "MAKE", "MFLAGS", "ARGS")
         plain = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return {**plain, "PREFECT_HOME": str(self.folder.with_name("prefect")), **more}
 
     def run(self, lines: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run shell lines in the copy; output and errors come as one."""
+        """Run shell lines in the copy; returns output and errors together."""
         return subprocess.run(
             ["sh", "-e", "-c", lines],
             cwd=self.folder,
@@ -65,9 +65,9 @@ class Checkout:
         )
 
     def run_on_terminal(self, line: str, interrupt_at: str = "", **environment: str) -> tuple[int, str]:
-        """Run a shell line on a pseudo-terminal; return its exit code and all that was shown.
+        """Run a shell line on a pseudo-terminal; return its exit code and its output.
 
-        Ctrl-C is pressed once, when the terminal has shown `interrupt_at`.
+        Ctrl-C is sent once, after the terminal has shown `interrupt_at`.
         """
         ours, theirs = pty.openpty()
         shell = self.environment(TERM="xterm", COLUMNS="100", **environment)
@@ -79,7 +79,7 @@ class Checkout:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            start_new_session=True,  # as a terminal does, whose Ctrl-C reaches all that runs on it
+            start_new_session=True,  # as in a terminal, whose Ctrl-C reaches all its processes
         ) as process:
             os.close(theirs)
             for part in _read_all(ours):
@@ -95,7 +95,7 @@ def _read_all(terminal: int) -> Iterator[bytes]:
     while True:
         try:
             part = os.read(terminal, 65_536)
-        except OSError:  # how Linux tells that the other side has closed
+        except OSError:  # Linux raises it once the other side has closed
             return
         if not part:
             return

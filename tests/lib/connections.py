@@ -1,4 +1,4 @@
-"""Connections of the catalog for loads without Prefect."""
+"""The catalog's connections for loads without Prefect."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from freight.readers import FILES_ONLY, Connections
 
 @dataclass(frozen=True)
 class KnownConnections:
-    """Databases by their URL, APIs by their block, and drops."""
+    """Databases by their URLs, APIs by their blocks, and drops."""
 
     databases: Mapping[str, str] = field(default_factory=dict)
     apis: Mapping[str, HttpApi] = field(default_factory=dict)
@@ -35,11 +35,11 @@ class KnownConnections:
 
 
 def keep_databases(folder: Path, databases: Mapping[str, str]) -> None:
-    """Let processes that load the catalog of a folder know databases."""
+    """Pass databases to processes that load the catalog of a folder."""
     (folder / "databases.json").write_text(json.dumps(dict(databases)))
 
 
 def kept_connections(folder: Path) -> Connections:
-    """Return what was kept in a folder."""
+    """Return the connections kept in a folder."""
     kept = folder / "databases.json"
     return KnownConnections(json.loads(kept.read_text())) if kept.exists() else FILES_ONLY

@@ -1,4 +1,4 @@
-"""A small corridor on disk: write source files, load them, look at the tables."""
+"""A small corridor on disk: writes source files, loads them, and reads the tables."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -51,7 +51,7 @@ class Corridor:
         return self
 
     def add_connected(self, name: str, dataset: str, reader: str, **more: object) -> "Corridor":
-        """Add a catalog entry that is reached by the connection `erp`."""
+        """Add a catalog entry with the connection `erp`."""
         self.sources.append({"name": name, "dataset": dataset, "reader": reader, "connection": "erp", **more})
         return self
 
@@ -67,12 +67,12 @@ class Corridor:
         return self.write(name, json.dumps(list(machines)))
 
     def write_transactions(self, name: str, rows: Iterable[str]) -> Path:
-        """Write a transactions file of ready lines."""
+        """Write a transactions file with the given lines."""
         return self.write(name, "\n".join([HEADER, *rows]) + "\n")
 
     @property
     def catalog(self) -> Catalog:
-        """The catalog as it stands now."""
+        """The current catalog."""
         path = self.folder / "catalog.yaml"
         path.write_text(yaml.safe_dump({"sources": self.sources}), encoding="utf-8")
         return read_catalog(path)
@@ -84,7 +84,7 @@ class Corridor:
         return run_catalog(CoreSteps(run, self.catalog), "tester@here")
 
     def stored(self, dataset: str) -> list[dict[str, Any]]:
-        """Return the rows of a dataset, with what its sources deliver, as values of Python."""
+        """Return the rows of a dataset, with the columns that its sources deliver, as Python values."""
         contract = contract_for(dataset)
         table = metadata.tables[contract.table]
         query = sa.select(*(table.c[name] for name in contract.column_names))

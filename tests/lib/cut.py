@@ -1,4 +1,4 @@
-"""A way to a server that can be cut: as if the server were gone, and back some time later."""
+"""A proxy to a server that can be cut, as if the server went away and came back later."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ HOST = "127.0.0.1"
 
 
 class Way:
-    """Hands connections on to a server of this machine, from a port of its own, until it is cut."""
+    """A proxy that forwards connections to a local server, from a port of its own, until it is cut."""
 
     def __init__(self, port: int) -> None:
         self._target, self.port = port, 0
@@ -32,7 +32,7 @@ class Way:
         self._loop.close()
 
     def restore(self) -> None:
-        """Let connections through, at the same port as before."""
+        """Forward connections again, on the same port."""
         self._do(self._open())
 
     def cut(self) -> None:
@@ -50,7 +50,7 @@ class Way:
         self._server.close()
         for writer in self._writers:
             writer.transport.abort()
-        await asyncio.sleep(0.1)  # for those that hand on to notice it
+        await asyncio.sleep(0.1)  # time for the forwarding tasks to notice
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection(HOST, self._target)

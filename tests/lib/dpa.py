@@ -1,4 +1,4 @@
-"""`dpa` as an operator runs it, in this process: importing what it needs takes a process seconds."""
+"""`dpa` as an operator runs it, but in this process: its imports would take seconds in another one."""
 
 import io
 import logging
@@ -19,7 +19,7 @@ from freight.log import LOGGERS
 
 
 class Done(NamedTuple):
-    """What a command has left."""
+    """The result of a command."""
 
     returncode: int
     stdout: str
@@ -30,8 +30,8 @@ class Dpa:
     """The commands of an installation.
 
     Args:
-        home: Folder of the installation.
-        url: Where its warehouse is.
+        home: The folder of the installation.
+        url: The URL of its warehouse.
     """
 
     def __init__(self, home: Path, url: str) -> None:
@@ -46,7 +46,7 @@ class Dpa:
 
     @contextmanager
     def _shell(self, *arguments: str) -> Iterator[None]:
-        """Start the command as a shell does, and take back what it has set for its process."""
+        """Start the command as a shell does, and restore the settings of the process."""
         with pytest.MonkeyPatch.context() as patched, _own_log(), _own_umask(), _own_connections():
             for name, value in self.environment.items():
                 patched.setenv(name, value)
@@ -72,7 +72,7 @@ def _own_umask() -> Iterator[None]:
 
 @contextmanager
 def _own_connections() -> Iterator[None]:
-    """Close what a command leaves to the end of its process."""
+    """Close resources that a command leaves to the end of its process."""
     made: list[DBAPIConnection] = []
 
     def note(connection: DBAPIConnection, _: object) -> None:

@@ -1,4 +1,4 @@
-"""Servers on this machine that repeat, in their refusals, whatever secret they were sent."""
+"""Local servers whose refusals repeat the secrets that they received."""
 
 import base64
 import socket
@@ -12,12 +12,12 @@ from urllib.parse import quote
 from tests.lib.certificates import write_certificates
 from tests.lib.serving import HttpHandler, QuietTcpServer, Served
 
-WISHES_TO_ENCRYPT = [struct.pack("!i", number) for number in (80877103, 80877104)]  # by TLS, by Kerberos
+WISHES_TO_ENCRYPT = [struct.pack("!i", number) for number in (80877103, 80877104)]  # with TLS, with Kerberos
 
 
 @contextmanager
 def echoing_postgresql() -> Iterator[int]:
-    """Give the port of a PostgreSQL that asks for the password in clear, and repeats it in three ways."""
+    """Yield the port of a PostgreSQL that asks for the password in clear text, and repeats it in three ways."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -40,7 +40,7 @@ def echoing_postgresql() -> Iterator[int]:
 
 @contextmanager
 def echoing_mail_server(ca: Path, certificate: Path) -> Iterator[int]:
-    """Give the port of a mail server, over TLS, that refuses each login with the words it came with."""
+    """Yield the port of a mail server with TLS that refuses each login by repeating it."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -59,13 +59,13 @@ def echoing_mail_server(ca: Path, certificate: Path) -> Iterator[int]:
         yield server.port
 
 
-KAFKA_KEYS = ((3, 1), (17, 1), (18, 0), (36, 0))  # metadata, handshake, versions, login: and the newest version of each
+KAFKA_KEYS = ((3, 1), (17, 1), (18, 0), (36, 0))  # metadata, handshake, versions, login: each with its newest version
 KAFKA_LOGIN_FAILED, KAFKA_UNSUPPORTED = 58, 35
 
 
 @contextmanager
 def echoing_kafka(ca: Path, certificate: Path) -> Iterator[int]:
-    """Give the port of a Kafka, over TLS, that refuses each login with the words it came with."""
+    """Yield the port of a Kafka with TLS that refuses each login by repeating it."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -98,7 +98,7 @@ def echoing_kafka(ca: Path, certificate: Path) -> Iterator[int]:
 
 @contextmanager
 def echoing_http(ca: Path | None = None, certificate: Path | None = None) -> Iterator[int]:
-    """Give the port of an HTTP server whose refusals repeat the request in every place that an answer has."""
+    """Yield the port of an HTTP server whose refusals repeat the request in every part of the response."""
 
     class Handler(HttpHandler):
         def refuse(self) -> None:

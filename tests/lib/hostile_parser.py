@@ -1,4 +1,4 @@
-"""A parser that a hostile file has taken over: it does what its wishes say, and tells what came of it."""
+"""A parser that a hostile file has taken over: it runs the attack in its wishes, and reports the result."""
 
 import errno
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from freight.parsers.output import Output
 
 
 def attempt(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
-    """Run the lines `attack`, which leave what they got hold of in `got`; send that, or by which error it failed."""
+    """Run the lines `attack`, which put their loot into `got`; send that, or the error with which they failed."""
     output.begin(["outcome"])
     output.row(1, [_outcome(wishes["attack"], {"path": path})])
 
@@ -23,5 +23,5 @@ def _outcome(attack: str, names: dict[str, Any]) -> str:
 
 
 def answer(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
-    """Run the lines `attack`, which answer by `output` as they like."""
+    """Run the lines `attack`, which may answer through `output` freely."""
     exec(wishes["attack"], {"path": path, "output": output})

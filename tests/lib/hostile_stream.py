@@ -1,6 +1,6 @@
-"""What networks and restarted terminals make of a stream: messages sent twice, in disorder, late and in new versions.
+"""A stream as networks and restarted terminals distort it: doubled, disordered, late and changed messages.
 
-Which version of a key is the newest is told by the timestamps and offsets alone, whatever the order of arrival.
+Only timestamps and offsets decide the newest version of a key, not the order of arrival.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from freight.errors import ConfigurationError
 from freight.simulator.draws import uniform
 from freight.simulator.stream import Message
 
-_LATE_T, _CHANGED_T = 1.001, 4_321.5  # volumes that tell an older and a newer version from the drawn ones
-_LATE_MS = (-1, -60_000)  # how far versions are from what was drawn
+_LATE_T, _CHANGED_T = 1.001, 4_321.5  # volumes that distinguish an older and a newer version from the drawn ones
+_LATE_MS = (-1, -60_000)  # the distances of versions from the drawn time
 _CHANGED_MS = (0, 1, 60_000)  # at 0 the offset decides
 
 
@@ -27,22 +27,23 @@ def hostile(
     changed: float = 0.02,
     window: int = 1_000,
 ) -> list[Message]:
-    """Return the messages as a hostile world delivers them.
+    """Return the messages as a hostile network delivers them.
 
     Args:
-        messages: messages in the order of time.
-        seed: names the choices: the same seed and messages give the same sequence.
-        duplicates: share that is delivered a second time as it is.
-        late: share of which an older version with another volume is delivered later.
-        changed: share of which a newer version with another volume is delivered later; it may have the same timestamp.
-        window: how many places a message is moved at most by the disorder; 1 keeps the order.
+        messages: The messages in order of time.
+        seed: The seed of the choices: the same seed and messages give the same sequence.
+        duplicates: The share that is delivered a second time unchanged.
+        late: The share of which an older version with another volume is delivered later.
+        changed: The share of which a newer version with another volume is delivered later; it may have the same
+            timestamp.
+        window: The most places by which the disorder moves a message; 1 keeps the order.
 
     Returns:
-        All messages and the additional ones. An additional message stands within two windows of its original. Poison
-        is delivered a second time, but has no versions.
+        All messages and the additional ones. An additional message is within two windows of its original. Poison is
+        delivered a second time, but has no versions.
 
     Raises:
-        ConfigurationError: a share is not in 0..1, or the window is under 1.
+        ConfigurationError: A share is not in 0..1, or the window is less than 1.
     """
     if not all(0 <= share <= 1 for share in (duplicates, late, changed)) or window < 1:
         raise ConfigurationError(f"shares lie in 0..1 and a window is at least 1: {duplicates, late, changed, window}")
@@ -63,7 +64,7 @@ Placed = tuple[float, Message]
 
 
 def _extra(placed: list[Placed], seed: object, what: str, share: float, window: int) -> list[Placed]:
-    """Choose messages, and a place up to a window later for each."""
+    """Choose messages, each with a place up to a window later."""
     given = [message for _, message in placed]
     picks, moves = _draw(seed, what, given), _draw(seed, f"{what} place", given)
     return [
@@ -74,7 +75,7 @@ def _extra(placed: list[Placed], seed: object, what: str, share: float, window: 
 
 
 def _versions(placed: list[Placed], steps_ms: tuple[int, ...], volume_t: float) -> list[Placed]:
-    """Turn copies into versions with another time and volume; the steps take turns."""
+    """Turn copies into versions with another time and volume; the time steps alternate."""
     sound = [(at, message) for at, message in placed if message.value is not None and message.reason is None]
     steps = islice(cycle(steps_ms), len(sound))
     return [(at, _version(message, step, volume_t)) for (at, message), step in zip(sound, steps, strict=True)]

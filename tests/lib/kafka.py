@@ -21,7 +21,7 @@ Sent = tuple[int, bytes | str | None, bytes | None, int | None]
 
 
 class Delivered(NamedTuple):
-    """Where a message has come to lie, and its timestamp."""
+    """The place of a message, and its timestamp."""
 
     partition: int
     offset: int
@@ -29,13 +29,13 @@ class Delivered(NamedTuple):
 
 
 class Broker(Protocol):
-    """What clients connect to: a `KafkaUnderTest` or an `EmbeddedKafka`."""
+    """A broker for clients: a `KafkaUnderTest` or an `EmbeddedKafka`."""
 
     bootstrap: str
 
 
 class OwnKafka(Protocol):
-    """What the fixture `own_kafka` gives: call it to start a broker."""
+    """The type of the fixture `own_kafka`: a call starts a broker."""
 
     def __call__(
         self,
@@ -50,7 +50,7 @@ _numbers = itertools.count()
 
 
 def new_topic(kafka: Broker, partitions: int = 4, settings: Mapping[str, str] | None = None, *, again: str = "") -> str:
-    """Make a topic and return its name: one that nobody else uses, or that of a topic which was deleted."""
+    """Make a topic and return its name: a unique one, or that of a deleted topic."""
     topic = again or f"topic-{os.getpid()}-{next(_numbers)}"
     admin = _admin(kafka)
     _wait(admin.create_topics([NewTopic(topic, partitions, 1, config=dict(settings or {}))]).values())
@@ -59,11 +59,11 @@ def new_topic(kafka: Broker, partitions: int = 4, settings: Mapping[str, str] | 
 
 
 def add_partitions(kafka: Broker, topic: str, partitions: int) -> None:
-    """Let a topic have more partitions than before."""
+    """Add partitions to a topic."""
     admin = _admin(kafka)
     _wait(admin.create_partitions([NewPartitions(topic, partitions)]).values())
     _until(lambda: _leaders(admin, topic) == [1] * partitions)
-    _producer.cache_clear()  # it would hear of them in minutes only
+    _producer.cache_clear()  # it would notice them only after minutes
 
 
 def delete_topic(kafka: Broker, topic: str) -> None:
@@ -74,18 +74,18 @@ def delete_topic(kafka: Broker, topic: str) -> None:
 
 
 def delete_records_before(kafka: Broker, topic: str, offsets: Mapping[int, int]) -> None:
-    """Delete the messages before an offset in each partition that is named, as retention does."""
+    """Delete the messages before an offset in each given partition, as retention does."""
     wanted = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
     admin = _admin(kafka)
     _wait(admin.delete_records(wanted).values())
 
 
 def produce(kafka: Broker, topic: str, messages: Sequence[Sent]) -> list[Delivered]:
-    """Send messages and return where they are, in the order given."""
+    """Send messages and return their places, in the given order."""
     reports: dict[int, list[Delivered]] = {}
 
     def note(error: KafkaError | None, message: Message) -> None:
-        if error is None:  # a message that failed is missed below
+        if error is None:  # the check below notices failed messages
             delivered = Delivered(message.partition(), message.offset(), message.timestamp()[1])  # type: ignore[arg-type]
             reports.setdefault(delivered.partition, []).append(delivered)
 
@@ -97,7 +97,7 @@ def produce(kafka: Broker, topic: str, messages: Sequence[Sent]) -> list[Deliver
     producer.flush(LIMIT_S)
     delivered = sum(map(len, reports.values()))
     if delivered < len(messages):
-        _producer.cache_clear()  # what it still holds must not come later
+        _producer.cache_clear()  # its remaining messages must not arrive later
         raise AssertionError(f"only {delivered} of {len(messages)} messages were delivered")
     # An idempotent producer keeps the order of each partition.
     in_order = {partition: iter(report) for partition, report in reports.items()}
@@ -106,24 +106,24 @@ def produce(kafka: Broker, topic: str, messages: Sequence[Sent]) -> list[Deliver
 
 @lru_cache(maxsize=8)
 def _producer(bootstrap: str) -> Producer:
-    """Return a producer that lasts: a new one spends half a second on getting its number from the broker."""
+    """Return a shared producer: a new one needs half a second to get its id from the broker."""
     return Producer(
         {
             "bootstrap.servers": bootstrap,
             "enable.idempotence": True,
             "linger.ms": 5,
             "compression.type": "lz4",
-            "queue.buffering.max.messages": 0,  # as many as memory holds
+            "queue.buffering.max.messages": 0,  # unlimited, up to the memory
             "queue.buffering.max.kbytes": 2_000_000,
             "message.timeout.ms": int(LIMIT_S * 1000),
-            "reconnect.backoff.max.ms": 200,  # a broker that a test killed comes back soon
+            "reconnect.backoff.max.ms": 200,  # a killed broker comes back soon
             "log_level": 0,
         }
     )
 
 
 def _admin(kafka: Broker) -> AdminClient:
-    """Return a client; it has to be kept until what it was asked for is done."""
+    """Return a client; it must be kept until its requests are done."""
     return AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
 
 
@@ -140,5 +140,5 @@ def _wait(futures: Iterable[Future[Any]]) -> None:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    """Wait until the broker tells every client what it did for one."""
+    """Wait until the broker reports a change to every client."""
     wait_until(condition, told="the broker does not tell of it")

@@ -1,4 +1,4 @@
-"""A local Apache Kafka that tests crash and freeze, and that listens with TLS and logins as well."""
+"""A local Apache Kafka that tests can crash and freeze, with TLS and logins if required."""
 
 import base64
 import os
@@ -16,7 +16,7 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-512"]
 
 QUICK = {
     "group.min.session.timeout.ms": "1000",
-    # A broker that was killed may come back when its last session has run out, by default after 9 s.
+    # A killed broker may come back once its last session has expired, by default after 9 s.
     "broker.session.timeout.ms": "1500",
     "broker.heartbeat.interval.ms": "300",
 }
@@ -32,23 +32,23 @@ MODULES = "org.apache.kafka.common.security"
 
 
 class Login(NamedTuple):
-    """A user that the secure listener knows."""
+    """A user of the secure listener."""
 
     user: str
     password: str
 
 
 class KafkaUnderTest(LocalKafka):
-    """`start` after `crash` finds the same data on the same ports, as after `stop`.
+    """A Kafka for tests; `start` after `crash` finds the same data on the same ports, as after `stop`.
 
     Args:
-        secure: Whether it listens with TLS as well: with a login, PLAIN (as Azure Event Hubs does) or SCRAM-SHA-512,
-            and without one. With data that was made without it, SCRAM knows no user.
+        secure: True to listen with TLS too: with a login, PLAIN (like Azure Event Hubs) or SCRAM-SHA-512, and
+            without one. With data from an insecure start, SCRAM has no users.
 
     Attributes:
-        secure_bootstrap: host:port of the SASL_SSL listener; empty unless secure.
-        tls_bootstrap: host:port of the SSL listener, which asks for no login; empty unless secure.
-        ca_path: The certificate of the authority that vouches for the listeners with TLS.
+        secure_bootstrap: The host:port of the SASL_SSL listener; empty unless secure.
+        tls_bootstrap: The host:port of the SSL listener, which requires no login; empty unless secure.
+        ca_path: The certificate of the authority of the listeners with TLS.
         logins: The users that may log in, by SASL mechanism.
     """
 
@@ -74,27 +74,27 @@ class KafkaUnderTest(LocalKafka):
 
     @property
     def pid(self) -> int:
-        """Number of the broker's process."""
+        """The process id of the broker."""
         assert self._process, "the local Kafka is not started"
         return self._process.pid
 
     def stop(self) -> None:
-        """Let the broker end well; one that is paused has to go on to end."""
+        """Shut the broker down cleanly; a paused one is resumed for that."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
         super().stop()
 
     def crash(self) -> None:
-        """Kill the broker, as a loss of power would; does nothing if it does not run."""
+        """Kill the broker, like a power loss; does nothing if it does not run."""
         if self._process is not None:
             self._kill()
 
     def pause(self) -> None:
-        """Freeze the broker: connections stay open and nothing answers, as when the network is cut."""
+        """Freeze the broker: connections stay open and nothing answers, like a network failure."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused broker go on."""
+        """Resume a paused broker."""
         os.kill(self.pid, signal.SIGCONT)
 
     def _place(self, listener: str) -> str:
@@ -112,7 +112,7 @@ class KafkaUnderTest(LocalKafka):
 
     def _write_files(self) -> None:
         super()._write_files()
-        if self._secure and not self.ca_path.exists():  # clients go on to trust a broker that comes back
+        if self._secure and not self.ca_path.exists():  # clients keep trusting a broker that comes back
             write_certificates(self.ca_path, self._folder / "server.pem")
 
     def _format(self, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""Servers that all workers of a test run share: a process keeps each of them, and ends it when the run is gone."""
+"""The servers that all workers of a test run share: a process keeps each of them, and stops it when the run is gone."""
 
 import fcntl
 import json
@@ -25,20 +25,20 @@ class TestRun:
     """A run of tests.
 
     Attributes:
-        pid: Number of the process that began it; the servers live as long as that.
-        folder: A folder of the run that its workers share.
+        pid: The id of the process that started it; the servers live as long as this process.
+        folder: The folder that the workers of the run share.
     """
 
-    __test__ = False  # no class of tests
+    __test__ = False  # not a class of tests
 
     pid: int
     folder: Path
 
     def server(self, name: str) -> dict[str, Any]:
-        """Return where a server is; the first who asks starts it, and the others wait.
+        """Return the place of a server; the first caller starts it, and the others wait.
 
         Args:
-            name: What `KEPT` calls it.
+            name: The name of the server in `KEPT`.
         """
         place = self.folder / f"{name}.json"
         with _alone(place.with_suffix(".lock")):
@@ -74,7 +74,7 @@ KEPT = {"postgres": _postgres}
 
 
 def _keep(server: AbstractContextManager[Mapping[str, Any]], run: psutil.Process, place: Path, ready: int) -> None:
-    """Start a server, write down where it is, and stop it at the end of the run."""
+    """Start a server, write its place to a file, and stop it at the end of the run."""
     with server as where:
         place.write_text(json.dumps(where), encoding="utf-8")
         os.write(ready, b"1")

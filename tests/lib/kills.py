@@ -27,13 +27,13 @@ from tests.lib.corridor import NOW
 from tests.lib.forks import Forked
 from tests.lib.waiting import LIMIT_S
 
-EX_TEMPFAIL = 75  # what sysexits.h calls "try again later"
+EX_TEMPFAIL = 75  # "try again later" in sysexits.h
 STARTED = "started"
 
 
 @dataclass(frozen=True)
 class Death:
-    """The instant at which a load dies by its own hand: right before or right after its n-th COMMIT."""
+    """The instant at which a load kills itself: right before or right after its n-th COMMIT."""
 
     when: Literal["before", "after"]
     commit: int
@@ -49,7 +49,7 @@ class Ended:
 
 
 class LoadProcess:
-    """A load in a process of its own, from the moment when it opens the warehouse."""
+    """A load in a process of its own, from the moment it opens the warehouse."""
 
     def __init__(self, url: str, folder: Path, run_id: str, death: Death | None = None) -> None:
         fate = [death.when, str(death.commit)] if death else []
@@ -59,7 +59,7 @@ class LoadProcess:
         self._started = time.monotonic()
 
     def kill_after(self, seconds: float) -> Ended:
-        """Kill the process some time after its start; it may be through by then."""
+        """Kill the process some time after its start; it may have ended by then."""
         self.sleep(seconds)
         self._process.kill()
         return self.end()
@@ -90,7 +90,7 @@ class ProgramProcess:
             )
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so; the process must not end before."""
+        """Wait until a condition holds; the process must not end before."""
         deadline = time.monotonic() + LIMIT_S
         while not condition():
             assert self._process.poll() is None, self.output
@@ -105,7 +105,7 @@ class ProgramProcess:
         return self.end()
 
     def signal(self, number: int) -> Ended:
-        """Send a signal and wait until the process has ended of it."""
+        """Send a signal and wait until the process has ended."""
         started = time.monotonic()
         self._process.send_signal(number)
         return Ended(self.end(), time.monotonic() - started, self.output)
@@ -116,12 +116,12 @@ class ProgramProcess:
 
     @property
     def output(self) -> str:
-        """What it has printed so far."""
+        """The output so far."""
         return self._output.read_text(encoding="utf-8")
 
 
 class FlowProcess(ProgramProcess):
-    """The nightly flow on a Prefect server that runs."""
+    """The nightly flow on a running Prefect server."""
 
     def __init__(self, home: Path, url: str, catalog: Path, api_url: str) -> None:
         settings = {"DPA_WAREHOUSE_URL": url, "DPA_CATALOG": str(catalog), "PREFECT_API_URL": api_url}
@@ -129,7 +129,7 @@ class FlowProcess(ProgramProcess):
 
 
 def kills_in_words(kills: int, hits: int, seconds: float) -> str:
-    """Return the figures of kills after each of which the rerun gave the tables of a clean load."""
+    """Return the figures of a series of kills in which each rerun gave the tables of a clean load."""
     return f"kills {kills}, of a load at work {hits}, lost 0, doubled 0, {seconds:.0f} s"
 
 
@@ -139,7 +139,7 @@ def wait_until_left_alone(engine: Engine) -> None:
         return
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     deadline = time.monotonic() + LIMIT_S
-    engine.dispose()  # or our own pooled connections would count
+    engine.dispose()  # otherwise our own pooled connections would count
     while time.monotonic() < deadline:
         with reading(engine) as connection:
             if connection.execute(sa.text(others)).scalar_one() == 0:
@@ -150,7 +150,7 @@ def wait_until_left_alone(engine: Engine) -> None:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a memory disk of a size such as `1m` on a folder; skips the test where that is not allowed."""
+    """Mount a memory disk of a size such as `1m` on a folder; skips the test if that is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     if not _mounted("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)):
         pytest.skip("NOT TESTED: a small disk can be mounted by root on Linux only; run this test as root")
@@ -187,7 +187,7 @@ def _die_at_commit(engine: Engine, when: str, number: int) -> None:
 
 
 def _load(url: str, folder: str, run_id: str, when: str = "", number: str = "0") -> None:
-    """Load the catalog of a folder; exit 75 when a retry may help."""
+    """Load the catalog of a folder; exit 75 if a retry may help."""
     retry.STEP = retry.RetryPolicy(first_pause_s=0.2, retries=4)
     engine = open_engine(url)
     if when:

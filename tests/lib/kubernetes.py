@@ -1,4 +1,4 @@
-"""A Kubernetes that somebody has started: any that `KUBECONFIG` names."""
+"""A running Kubernetes: the one in `KUBECONFIG`."""
 
 import json
 import subprocess
@@ -9,11 +9,11 @@ NAMESPACE = "dpa"
 
 
 def kubectl(*arguments: str, given: str = "") -> str:
-    """Run a command of kubectl that must succeed; return what it printed.
+    """Run a kubectl command that must succeed; return its output.
 
     Args:
-        arguments: of kubectl.
-        given: what it reads from its standard input.
+        arguments: The arguments of kubectl.
+        given: The text for its standard input.
     """
     done = subprocess.run(["kubectl", *arguments], input=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
@@ -21,7 +21,7 @@ def kubectl(*arguments: str, given: str = "") -> str:
 
 
 def found(*arguments: str) -> Any:
-    """Return what `kubectl get` finds in our namespace."""
+    """Return the objects that `kubectl get` finds in our namespace."""
     return json.loads(kubectl("-n", NAMESPACE, "get", *arguments, "-o", "json"))["items"]
 
 
@@ -32,14 +32,14 @@ def pods_of(run_id: object) -> list[str]:
 
 
 def config_map(name: str, **data: str) -> None:
-    """Make or change a ConfigMap; names of keys have `__` for a dot."""
+    """Create or change a ConfigMap; key names have `__` for a dot."""
     keys = {key.replace("__", "."): value for key, value in data.items()}
     made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": NAMESPACE}, "data": keys}
     kubectl("apply", "-f", "-", given=json.dumps(made))
 
 
 def login_as(account: str, path: Path) -> Path:
-    """Write a kubeconfig that has the rights of a service account, and no others."""
+    """Write a kubeconfig with the rights of a service account, and no others."""
     config = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
     token = kubectl("-n", NAMESPACE, "create", "token", account, "--duration=2h").strip()
     (user,) = config["users"]

@@ -1,4 +1,4 @@
-"""The listening flow in processes of its own, and messages that come meanwhile."""
+"""The listening flow in separate processes, and messages that arrive meanwhile."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ sys.exit(main())
 
 
 class ListenProcess(ProgramProcess):
-    """The listening flow on a Prefect server that runs."""
+    """The listening flow on a running Prefect server."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ListenProcess(ProgramProcess):
         *options: str,
         flow_run: UUID | None = None,
     ) -> None:
-        """Start it from the shell with options, or as workers do it if there is a flow run."""
+        """Start the flow from the shell with options, or like a worker if there is a flow run."""
         self._home = home
         shell = ["-c", QUICK_BEATS, *options]
         worker = ["-m", "prefect", "flow-run", "execute", str(flow_run)]
@@ -43,7 +43,7 @@ class ListenProcess(ProgramProcess):
         super().__init__(home, worker if flow_run else shell, {**places, **settings})
 
     def wait_until_it_reads(self, engine: Engine) -> UUID:
-        """Wait until it commits messages; return the flow run."""
+        """Wait until the listener commits messages; return the flow run."""
         alive, before = alive_path(self._home / "run", "transactions"), count(engine, "fact_transactions")
         self.wait_until(lambda: alive.exists() and count(engine, "fact_transactions") > before)
         with reading(engine) as connection:
@@ -58,10 +58,10 @@ def count(engine: Engine, table: str) -> int:
 
 
 class Load:
-    """Messages that come 200 at a time, with hardly a pause unless one is given.
+    """Messages that arrive 200 at a time, with almost no pause by default.
 
     Attributes:
-        sent: how many were acknowledged.
+        sent: The number of acknowledged messages.
     """
 
     def __init__(self, kafka: Broker, topic: str, partitions: int, pause_s: float = 0.02) -> None:
@@ -70,7 +70,7 @@ class Load:
 
     @contextmanager
     def coming(self) -> Iterator[None]:
-        """Let them come as long as the context lasts."""
+        """Send messages as long as the context lasts."""
         enough = threading.Event()
         thread = threading.Thread(target=self._send, args=(enough,))
         thread.start()

@@ -1,4 +1,4 @@
-"""A throw-away MariaDB, started from the system's server programs."""
+"""A disposable MariaDB, started from the system's server programs."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ SMALL = ("--skip-log-bin", "--innodb-buffer-pool-size=16M", "--innodb-flush-log-
 
 
 def is_there() -> bool:
-    """Whether this machine has the server programs."""
+    """Return True if this machine has the server programs."""
     return bool(shutil.which("mariadbd", path=_PATH) and shutil.which("mariadb-install-db", path=_PATH))
 
 
@@ -36,9 +36,9 @@ class MariaDbServer:
         """Choose a port, at which it listens with TLS and without.
 
         Args:
-            certificate: PEM file of its certificate with the key.
+            certificate: The PEM file of its certificate with the key.
         """
-        # Not below pytest's folder: the way there is closed to other users whenever another pytest begins.
+        # Not below pytest's folder: each new pytest closes the path to it for other users.
         self._made = tempfile.TemporaryDirectory(prefix="dpa-mariadb-")
         self._folder, self._port = Path(self._made.name), free_port()
         self._certificate = self._folder / "server.pem"
@@ -47,7 +47,7 @@ class MariaDbServer:
 
     def __enter__(self) -> Self:
         common = ["--no-defaults", f"--datadir={self._folder / 'data'}"]
-        if os.geteuid() == 0:  # which it refuses to run as
+        if os.geteuid() == 0:  # it refuses to run as root
             common.append("--user=mysql")
             owner = pwd.getpwnam("mysql")
             for path in (self._folder, self._certificate):
@@ -70,7 +70,7 @@ class MariaDbServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()  # nobody needs its data
+        self._process.kill()  # its data is not needed
         self._process.wait()
         self._made.cleanup()
 
@@ -100,7 +100,7 @@ class MariaDbServer:
                 cursor.execute(statement)
 
     def new_database(self) -> str:
-        """Make an empty database in which its user may do everything; return its URL."""
+        """Make an empty database with all rights for its user; return its URL."""
         name = f"test_{os.getpid()}_{next(self._names)}"
         who = f"{USER}@'127.0.0.1'"
         self._do(f"CREATE USER IF NOT EXISTS {who}", f"CREATE DATABASE {name}", f"GRANT ALL ON {name}.* TO {who}")

@@ -1,4 +1,4 @@
-"""A broker in memory: partitions, one group, and rebalances that happen when a test says so."""
+"""A broker in memory: partitions, one group, and rebalances on a test's command."""
 
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor, Future
@@ -37,7 +37,7 @@ class MemoryBroker:
 
 
 class MemoryReader:
-    """A member of the group. The test gives partitions and takes them away; the member hears of it when it polls."""
+    """A member of the group. The test assigns and revokes partitions; the member is notified when it polls."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self.broker = broker
@@ -51,7 +51,7 @@ class MemoryReader:
         self._news.append(("assigned", sorted(partitions)))
 
     def take(self, partitions: Collection[int], *, lost: bool = False) -> None:
-        """Take partitions away."""
+        """Revoke partitions."""
         self._news.append(("lost" if lost else "revoked", sorted(partitions)))
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
@@ -59,7 +59,7 @@ class MemoryReader:
         self._handlers = {"assigned": assigned, "revoked": revoked, "lost": lost}
 
     def hear(self) -> None:
-        """Let the member hear what has happened to the group."""
+        """Notify the member of the changes in the group."""
         while self._news:
             kind, partitions = self._news.pop(0)
             if kind == "assigned":
@@ -141,14 +141,14 @@ class MemoryReader:
 
 
 class Deferred(Executor):
-    """Runs what it is given when the test says so: until then the work is under way."""
+    """An executor that runs its work on the test's command: until then the work is in progress."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Future[Any], Any]] = []
         self.holds = False
 
     def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Take work in."""
+        """Queue a call."""
         future: Future[Any] = Future()
         self._waiting.append((future, lambda: call(*arguments, **named)))
         if not self.holds:
@@ -156,7 +156,7 @@ class Deferred(Executor):
         return future
 
     def work(self) -> None:
-        """Do what waits."""
+        """Run the waiting call."""
         while self._waiting:
             future, call = self._waiting.pop(0)
             future.set_result(call())

@@ -1,4 +1,4 @@
-"""A real HTTP server that answers as a test wants, well or badly."""
+"""A real HTTP server that gives the answers that a test needs, valid or not."""
 
 import json
 import time
@@ -21,7 +21,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; `cut` bytes of the body are promised and never sent, `pause_s` pass before it."""
+    """An answer, sent after `pause_s`; `cut` bytes of its body are announced but never sent."""
 
     content: Any = ""
     status: int = 200
@@ -31,16 +31,16 @@ class Reply:
 
     @property
     def body(self) -> bytes:
-        """What is sent: bytes as they are, everything else as JSON."""
+        """The body to send: bytes unchanged, all other values as JSON."""
         return self.content if isinstance(self.content, bytes) else json.dumps(self.content).encode()
 
 
 class OddApi(Served):
-    """Serves what `reply` says, on a port of its own.
+    """A server on a port of its own, which sends the answers of `reply`.
 
     Attributes:
-        reply: gives the answer to a question.
-        asked: every question.
+        reply: The function that returns the answer to a request.
+        asked: All requests.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""LibreOffice, as a person who opens a workbook and saves it."""
+"""LibreOffice, in place of a person who opens and saves a workbook."""
 
 import shutil
 import subprocess
@@ -8,13 +8,13 @@ import pytest
 
 
 def convert(path: Path, kind: str, folder: Path, *options: str) -> None:
-    """Let LibreOffice write a file in another way; skip the test, aloud, where there is none.
+    """Convert a file with LibreOffice; skip the test, with a message, if it is missing.
 
     Args:
-        path: of the file.
-        kind: as `--convert-to` of LibreOffice takes it.
-        folder: where it goes, by the same name; also keeps the profile of LibreOffice.
-        options: further ones of LibreOffice.
+        path: The path of the file.
+        kind: The format, as in LibreOffice's `--convert-to`.
+        folder: The folder for the result, under the same name, and for LibreOffice's profile.
+        options: Further options of LibreOffice.
     """
     office = shutil.which("soffice") or shutil.which("libreoffice")
     if office is None:

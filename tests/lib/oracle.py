@@ -1,7 +1,7 @@
-"""What the tables must hold, told from the acknowledged messages alone.
+"""The expected content of the tables, derived from the acknowledged messages alone.
 
-This is a second reading of the rules of messages, made with the standard library: of the code under test it uses only
-what the contracts state as data.
+This is a second implementation of the rules for messages, with the standard library: of the code under test it uses
+only the data of the contracts.
 """
 
 import json
@@ -59,7 +59,7 @@ class Bad(Exception):
 
 
 class Place(NamedTuple):
-    """Where a message stands."""
+    """The place of a message."""
 
     topic: str
     partition: int
@@ -70,7 +70,7 @@ class Place(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Messages of a topic by how they must end; the last two add up to the first."""
+    """The numbers of a topic's messages by their expected outcome; the last two add up to the first."""
 
     produced: int
     valid: int
@@ -82,8 +82,8 @@ class Produced:
     """Every acknowledged message.
 
     Attributes:
-        now: instant against which future dates are judged; messages should stay clear of its limit.
-        datasets: dataset of each topic.
+        now: The instant after which dates are in the future; messages should stay clear of the limit.
+        datasets: The dataset of each topic.
     """
 
     now: datetime
@@ -95,26 +95,26 @@ class Produced:
         """Note an acknowledged message.
 
         Raises:
-            ValueError: another one was acknowledged at the same place.
+            ValueError: Another one was acknowledged at the same place.
         """
         message = (timestamp_ms, value)
         if self._messages.setdefault(Place(topic, partition, offset), message) != message:
             raise ValueError(f"two messages were acknowledged at {topic}/{partition} offset {offset}")
 
     def take(self, message: tuple[str, int, int, int, bytes | None]) -> None:
-        """Note an acknowledged message, as the producer reports it."""
+        """Note an acknowledged message from the producer's report."""
         self.add(*message)
 
     @property
     def messages(self) -> int:
-        """How many messages there are; none of them has to be judged for that."""
+        """The number of messages; it needs no validation of them."""
         return len(self._messages)
 
     def facts(self) -> dict[str, Fact]:
-        """Return, by transaction_id, machine, instant in UTC, tonnes and status of the newest valid version.
+        """Return machine, instant in UTC, tonnes and status of the newest valid version, by transaction_id.
 
         Raises:
-            ValueError: two versions are equally new, which only the content hash could decide.
+            ValueError: Two versions are equally new; only the content hash could decide between them.
         """
         newest: dict[str, tuple[tuple[int, int], Fact]] = {}
         for place, row in self._rows(TRANSACTIONS):
@@ -137,14 +137,14 @@ class Produced:
         return Counter(judged for _, judged in self._judge(topic) if isinstance(judged, str))
 
     def totals(self, topic: str = TRANSACTIONS) -> Totals:
-        """Return how many messages of a topic there are, and how they must end."""
+        """Return the number of messages of a topic, and their expected outcomes."""
         judged = self._judge(topic)
         bad = sum(isinstance(one, str) for _, one in judged)
         return Totals(len(judged), len(judged) - bad, bad)
 
     @property
     def topics(self) -> list[str]:
-        """Topics that have messages."""
+        """The topics with messages."""
         return sorted({place.topic for place in list(self._messages)})
 
     def _rows(self, topic: str) -> Iterable[tuple[Place, Row]]:
@@ -152,7 +152,7 @@ class Produced:
 
     def _judge(self, topic: str) -> list[tuple[Place, Row | str]]:
         contract = contract_for(self.datasets[topic])
-        places = [place for place in list(self._messages) if place.topic == topic]  # others may add meanwhile
+        places = [place for place in list(self._messages) if place.topic == topic]  # others may add some meanwhile
         for place in places:
             if place not in self._judged:
                 self._judged[place] = judge(self._messages[place][1], contract, self.now)
@@ -160,7 +160,7 @@ class Produced:
 
 
 def judge(value: bytes | None, contract: Contract, now: datetime) -> Row | str:
-    """Return the typed values of a message by column, or the reason code with which it belongs in quarantine."""
+    """Return the typed values of a message by column, or the reason code of its quarantine."""
     try:
         fields = _fields(_document(value), contract)
         row = {column.name: _checked(fields.get(column.name), column, now) for column in contract.columns}
@@ -171,11 +171,11 @@ def judge(value: bytes | None, contract: Contract, now: datetime) -> Row | str:
 
 
 class _Literal(str):
-    """A number as it is written."""
+    """A number in its written form."""
 
 
 def _document(value: bytes | None) -> list[tuple[str, Any]]:
-    """Return keys and values of the one JSON object that a message is, doubled keys and all."""
+    """Return the keys and values of a message, which must be one JSON object; doubled keys included."""
     if value is None:
         raise Bad("tombstone")
     try:
@@ -193,7 +193,7 @@ def _document(value: bytes | None) -> list[tuple[str, Any]]:
 
 
 class _Object(list[tuple[str, Any]]):
-    """A JSON object as its pairs."""
+    """A JSON object as a list of pairs."""
 
 
 def _refuse_constant(name: str) -> None:
@@ -206,10 +206,10 @@ _DECODER = json.JSONDecoder(
 
 
 def _refuse_surrogates(document: object) -> None:
-    """Refuse half a pair of UTF-16, which an escape can write and no text can hold.
+    """Refuse half a surrogate pair, which an escape can write but no text can hold.
 
     Raises:
-        ValueError: there is one.
+        ValueError: The text has one.
     """
     if isinstance(document, str):
         document.encode()
@@ -219,7 +219,7 @@ def _refuse_surrogates(document: object) -> None:
 
 
 def _fields(pairs: list[tuple[str, Any]], contract: Contract) -> dict[str, str | None]:
-    """Return the text of each column that a message has."""
+    """Return the text of each column in a message."""
     if any(isinstance(value, list) for _, value in pairs):
         raise Bad("nested_value")
     names = _names(contract.dataset)
@@ -348,9 +348,9 @@ _CHECKS: dict[str, Callable[[str, Column, datetime], Any]] = {
 
 
 def compare(engine: Engine, produced: Produced) -> list[str]:
-    """Return how fact_transactions and the quarantine differ from what the messages tell, one line for each row.
+    """Return the differences of fact_transactions and the quarantine from the messages, one line for each row.
 
-    The facts must come from these messages alone; of the quarantine only rows from topics with messages count.
+    The facts must come from these messages alone; in the quarantine only rows from topics with messages count.
     """
     return [*_wrong_facts(_stored_facts(engine), produced.facts()), *_wrong_quarantine(engine, produced)]
 

@@ -1,7 +1,7 @@
-"""Files are parsed in this process, for tests of values: a process for each file takes most of their time.
+"""Parses files in this process, for tests of values: a process for each file would take most of their time.
 
-What is left out are the process, its limits and its confinement. Tests of those, and of what every reader keeps, have
-the mark `apart`; loads that run in processes of their own parse as in production, too.
+The process, its limits and its confinement are left out. Tests of these, and of the rules for every reader, have the
+mark `apart`; loads that run in processes of their own parse as in production, too.
 """
 
 import io
@@ -20,7 +20,7 @@ from freight.readers import isolated
 
 
 class ParserHere:
-    """Stands for the process of a parser: what it would say is in memory."""
+    """A stand-in for the process of a parser, with its output in memory."""
 
     stdin = None
 
@@ -28,13 +28,13 @@ class ParserHere:
         self.stdout = io.BytesIO()
 
     def wait(self) -> int:
-        """Return the exit code of a parser that has done its work."""
+        """Return the exit code of a successful parser."""
         return 0
 
 
 @contextmanager
 def parsed_here() -> Iterator[None]:
-    """Let readers have their files parsed in this process."""
+    """Make readers parse their files in this process."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(isolated, "_start", lambda _folder: ParserHere())
         patched.setattr(isolated, "_give", _parse)
@@ -43,7 +43,7 @@ def parsed_here() -> Iterator[None]:
 
 
 def _parse(here: ParserHere, task: Mapping[str, Any]) -> None:
-    """Parse a file as the process would after it has got its task, which is JSON there."""
+    """Parse a file as the process would after it received its task, which is JSON there."""
     told = json.loads(json.dumps(task))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

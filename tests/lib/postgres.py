@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL, started from the system's server programs."""
+"""A disposable PostgreSQL, started from the system's server programs."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ from psycopg import sql
 
 from tests.lib.ports import free_port
 
-PROTECTED = "protected"  # the group of those who need a password
+PROTECTED = "protected"  # the group of roles that need a password
 
 # Speed over safety: the data lives as long as the test run.
 SETTINGS = {
@@ -41,9 +41,9 @@ def server_programs() -> Path | None:
 
 @contextmanager
 def own_server(settings: Mapping[str, str] | None = None) -> Iterator["PostgresServer"]:
-    """Start a server in a folder of its own, which goes with it.
+    """Run a server in a folder of its own, and remove both at the end.
 
-    Not below pytest's folder: the way there is closed to other users whenever another pytest begins.
+    The folder is not below pytest's: each new pytest closes the path to that for other users.
     """
     with (
         tempfile.TemporaryDirectory(prefix="dpa-postgres-") as folder,
@@ -53,22 +53,22 @@ def own_server(settings: Mapping[str, str] | None = None) -> Iterator["PostgresS
 
 
 class PostgresServer:
-    """A server in a folder that its user can reach: the context starts it, and stops it at the end.
+    """A server in a folder that its user can access: the context starts it, and stops it at the end.
 
     Without the context it is one that another process has started.
 
     Attributes:
-        folder: where its data and its log are.
-        port: where it listens.
+        folder: The folder of its data and its log.
+        port: The port on which it listens.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, port: int = 0) -> None:
         """Find the programs.
 
         Args:
-            folder: Empty, unless it is that of a running server.
-            settings: Those that win over the ones that trade safety for speed.
-            port: Where a running server listens; 0 is any port.
+            folder: The folder, empty unless it is that of a running server.
+            settings: The settings that override those that trade safety for speed.
+            port: The port of a running server; 0 for any port.
         """
         programs = server_programs()
         assert programs, "PostgreSQL is not installed"
@@ -109,11 +109,11 @@ class PostgresServer:
         self._run("pg_ctl", "-D", "data", "-w", "-m", mode, "stop")
 
     def pause(self) -> None:
-        """Freeze the server: connections stay open and nothing answers, as when its machine hangs."""
+        """Freeze the server: connections stay open and nothing answers, as if its machine hung."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused server go on."""
+        """Resume a paused server."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> None:
@@ -124,7 +124,7 @@ class PostgresServer:
             os.kill(int(pid), number)
 
     def new_database(self, model: str = "") -> str:
-        """Make a database, empty or as the one of a URL, to which nobody may be connected; return its URL."""
+        """Make a database, empty or a copy of the one at a URL, which must have no connections; return its URL."""
         name = f"test_{os.getpid()}_{next(self._names)}"
         template = model.rpartition("/")[2] or "template1"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
@@ -132,7 +132,7 @@ class PostgresServer:
         return self._url(name)
 
     def new_protected_database(self, password: str) -> str:
-        """Make an empty database that lets its owner in by password only; return its URL, without the password.
+        """Make an empty database whose owner needs a password; return its URL without the password.
 
         The owner has the name of the database.
         """
@@ -155,7 +155,7 @@ class PostgresServer:
 
     @contextmanager
     def database_on(self, disk: Path) -> Iterator[str]:
-        """Make an empty database that keeps its tables on a disk, give its URL, and drop it at the end."""
+        """Make an empty database with its tables on a disk, yield its URL, and drop it at the end."""
         shutil.chown(disk, "postgres")
         name = f"test_{os.getpid()}_{next(self._names)}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
@@ -167,7 +167,7 @@ class PostgresServer:
 
     @contextmanager
     def read_only(self, url: str) -> Iterator[None]:
-        """Break the connections of a database and let it take no writes, as a standby; later new ones may write."""
+        """Break the connections of a database and make it read-only, like a standby; afterwards new ones may write."""
         name = url.rpartition("/")[2]
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -181,7 +181,7 @@ class PostgresServer:
         return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
 
     def _hand_over_folder(self) -> None:
-        """PostgreSQL refuses to run as root: give the folder to its own user."""
+        """Give the folder to PostgreSQL's own user: it refuses to run as root."""
         if os.geteuid() != 0:
             return
         user = pwd.getpwnam("postgres")

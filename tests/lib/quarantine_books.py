@@ -1,4 +1,4 @@
-"""What a person does with a workbook of the quarantine."""
+"""The actions of a person on a quarantine workbook."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +11,12 @@ HEADING_ROW = 2
 
 
 def headings(sheet: Worksheet) -> list[Any]:
-    """Return the headings of a sheet, in their order."""
+    """Return the headings of a sheet in order."""
     return [cell.value for cell in sheet[HEADING_ROW]]
 
 
 def cell(sheet: Worksheet, row: int, heading: str) -> Any:
-    """Return a cell by its heading; rows count from the first below it."""
+    """Return a cell by its heading; row numbers start below the heading."""
     return sheet.cell(HEADING_ROW + row, headings(sheet).index(heading) + 1)
 
 
@@ -30,7 +30,7 @@ def shown(path: Path, sheet: str = "transactions") -> list[dict[str, Any]]:
 def correct(
     path: Path, changes: Mapping[int, Mapping[str, object]], saved_by: str = "Awa Ngo", sheet: str = "transactions"
 ) -> Path:
-    """Change cells of rows, which count from 1, and save."""
+    """Change cells of rows, numbered from 1, and save."""
     workbook = openpyxl.load_workbook(path)
     for row, cells in changes.items():
         for heading, value in cells.items():

@@ -1,4 +1,4 @@
-"""What the Prefect server of the tests knows of a run."""
+"""The facts about a run in the tests' Prefect server."""
 
 import re
 import time
@@ -11,7 +11,7 @@ from tests.lib.waiting import LIMIT_S
 
 
 def logged_within(prefect: SyncPrefectClient, run_id: UUID, last: str) -> list[str]:
-    """Return what a run logged, once its last line has arrived: Prefect takes logs in batches."""
+    """Return the log of a run, once its last line has arrived: Prefect stores logs in batches."""
     wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""What the servers of tests have in common: how they start, serve over TLS, answer by HTTP and stop."""
+"""The common parts of test servers: they start, serve over TLS, answer HTTP requests and stop."""
 
 import ssl
 import threading
@@ -9,18 +9,18 @@ from socketserver import BaseRequestHandler, TCPServer, ThreadingTCPServer
 from types import TracebackType
 from typing import Any, Self
 
-STOPS_WITHIN_S = 0.05  # the usual half second adds up to a minute over all tests
+STOPS_WITHIN_S = 0.05  # the default half second adds up to a minute over all tests
 NO_HEADERS: Mapping[str, str] = {}
 
 
 class _Quiet:
-    """A server whose clients may leave whenever they want."""
+    """A server whose clients may leave at any time."""
 
     daemon_threads = True
     block_on_close = False
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class QuietTcpServer(_Quiet, ThreadingTCPServer):
@@ -28,15 +28,15 @@ class QuietTcpServer(_Quiet, ThreadingTCPServer):
 
 
 class QuietHttpServer(_Quiet, ThreadingHTTPServer):
-    """Serves each client of HTTP in a thread."""
+    """Serves each HTTP client in a thread."""
 
 
 class Served:
     """A server on a port of its own, in a thread that ends with the context.
 
     Attributes:
-        port: Where it listens.
-        url: Where it is for clients of HTTP.
+        port: The port on which it listens.
+        url: The URL for HTTP clients.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Served:
         """Listen; requests wait until the context begins.
 
         Args:
-            handler: Serves one connection.
-            certificate: PEM file with key, to speak TLS.
-            kind: What accepts connections.
+            handler: The handler of one connection.
+            certificate: The PEM file with certificate and key, for TLS.
+            kind: The class of the server that accepts connections.
         """
         self._server = kind(("127.0.0.1", 0), handler)
         if certificate:
@@ -72,10 +72,10 @@ class Served:
 
 
 def server_context(certificate: Path) -> ssl.SSLContext:
-    """Return the TLS of a server.
+    """Return the TLS context of a server.
 
     Args:
-        certificate: PEM file with key.
+        certificate: The PEM file with certificate and key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -104,4 +104,4 @@ class HttpHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,4 +1,4 @@
-"""A stream, its listeners and its warehouse as arithmetic: hours of scaling take no time."""
+"""An arithmetic model of a stream, its listeners and its warehouse: hours of scaling take no time."""
 
 import itertools
 from collections.abc import Iterable
@@ -18,11 +18,11 @@ class StreamModel:
     """Listeners that take time to start and share a warehouse.
 
     Attributes:
-        rate: messages a second that one listener can read.
-        warehouse: messages a second that all of them can.
-        commit_s: of a warehouse that is not pressed.
-        start_s: what a listener takes to start, from and to.
-        live: listeners; `starting` holds the seconds that others still need.
+        rate: The messages per second that one listener can read.
+        warehouse: The messages per second that all of them can load.
+        commit_s: The duration of a commit without pressure on the warehouse.
+        start_s: The shortest and the longest start of a listener.
+        live: The number of listeners; `starting` holds the seconds that others still need.
     """
 
     limits: ScalingLimits
@@ -46,7 +46,7 @@ class StreamModel:
         self._chance, self._lag_before = Random(self.seed), None  # type: Random, float | None
 
     def run(self, load: Iterable[float]) -> "StreamModel":
-        """Let so many messages a second come from look to look."""
+        """Run the model with the given messages per second, one value for each look."""
         for produced in load:
             self._pass_time(produced)
             self._follow(decide(self.limits, self.memory, self._seen(produced)))
@@ -92,11 +92,11 @@ class StreamModel:
 
     @property
     def targets(self) -> list[int]:
-        """How many listeners there should be, look by look."""
+        """The target after each look."""
         return [decision.memory.target or 0 for decision in self.decisions]
 
     def turns(self, looks: int) -> int:
-        """How often the number turned from growing to shrinking or back within the last looks."""
+        """Return how often the target changed from growing to shrinking or back within the last looks."""
         targets = self.targets[-looks:]
         steps = [b - a for a, b in itertools.pairwise(targets) if a != b]
         return sum((a > 0) != (b > 0) for a, b in itertools.pairwise(steps))

@@ -1,4 +1,4 @@
-"""A listener without a broker: tests make its micro-batches."""
+"""A listener without a broker: the tests make its micro-batches."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ TOPIC_ID = "the-topic"
 
 
 class Reader:
-    """One listener without a broker: micro-batches that are made here go to the warehouse."""
+    """A listener without a broker, which loads the micro-batches of a test into the warehouse."""
 
     def __init__(self, url: str, group: str = "dpa", dataset: str = "transactions") -> None:
         self.stream = Stream(dataset, f"freight.{dataset}", group)
@@ -32,7 +32,7 @@ class Reader:
         take_positions(self.engine, self.stream, self.ref, logs, list(self.next), NOW)
 
     def batch(self, *values: Sequence[bytes | None], sent_us: int = 1) -> MicroBatch:
-        """Return a micro-batch of messages for each partition, behind the last one."""
+        """Return a micro-batch with messages for each partition, behind the previous one."""
         messages, spans = [], {}
         for partition, sent in enumerate(values):
             start = self.next[partition]

@@ -1,4 +1,4 @@
-"""Listeners on a real Kafka: in this process for tests of what they do, and as processes that can be killed."""
+"""Listeners on a real Kafka: in this process for tests of their behaviour, and as processes that can be killed."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from tests.lib.oracle import TRANSACTIONS, Produced, compare
 from tests.lib.waiting import LIMIT_S, wait_until
 
 DAY = date(2026, 2, 20)
-# A group that forgets a dead member soon, so that tests need not wait.
+# A group that drops a dead member soon, to keep tests short.
 QUICK = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500", "topic.metadata.refresh.interval.ms": "1000"}
 SMALL_BATCHES = BatchLimits(rows=500, age_s=0.05)
 NO_LIMIT = PoisonLimits(share=1.0, run=10**9)
 
 
 def event(number: int, volume: float | None = 12.5, at: str = "2026-03-01 08:00:00", **more: object) -> bytes:
-    """Return a right message; more fields may break it."""
+    """Return a valid message; further fields may break it."""
     record = {
         "transaction_id": f"TRX-{number}",
         "machine_id": "MCH-001",
@@ -86,11 +86,11 @@ class Listening:
 
     @property
     def stream(self) -> Stream:
-        """What is read."""
+        """The stream to read."""
         return Stream("transactions", self.topic, self.group)
 
     def run(self) -> str:
-        """Listen in this thread until a rule ends it; return why."""
+        """Listen in this thread until a rule ends it; return the reason."""
         engine = open_stream_engine(self.url, self.stream, self.password)
         reader = KafkaReader(
             {"bootstrap.servers": self.kafka.bootstrap, **QUICK, **self.client}, self.topic, self.group
@@ -111,7 +111,7 @@ class Listening:
 
     @contextmanager
     def running(self, raises: type[BaseException] | None = None) -> Iterator[Listening]:
-        """Listen in a thread until the context ends; an error that is not expected is raised then."""
+        """Listen in a thread until the context ends; then raise any unexpected error."""
 
         def run() -> None:
             try:
@@ -132,21 +132,21 @@ class Listening:
         assert raises is None or isinstance(self.error, raises)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so; the listener must not end before."""
+        """Wait until a condition holds; the listener must not end before."""
         wait_until(lambda: condition() or self.error is not None)
         if self.error:
             raise self.error
 
 
 def rows(engine: Engine, query: str, **values: Any) -> list[tuple[Any, ...]]:
-    """Return what a query finds."""
+    """Return the result of a query."""
     with reading(engine) as connection:
         return [tuple(row) for row in connection.execute(sa.text(query), values)]
 
 
 @dataclass
 class Battery:
-    """A topic full of trouble, the oracle that knows what was produced, and the warehouse it goes to."""
+    """A topic full of difficult messages, the oracle that knows all of them, and the warehouse that they load into."""
 
     kafka: KafkaUnderTest
     engine: Engine
@@ -170,10 +170,10 @@ class Battery:
 
     @contextmanager
     def producing(self, count: int, rounds: int | None = None, ahead: int | None = None) -> Iterator[None]:
-        """Send events in rounds beside what the context does, and the rest of them at its end.
+        """Send events in rounds during the context, and the rest of them at its end.
 
-        With `ahead`, a round waits until no more than so many messages are unread. Without `rounds`, rounds follow each
-        other until the context ends.
+        With `ahead`, a round waits until no more than this number of messages is unread. Without `rounds`, rounds
+        follow each other until the context ends.
         """
         is_over = threading.Event()
 
@@ -194,7 +194,7 @@ class Battery:
             thread.join()
 
     def listening(self, **more: Any) -> Listening:
-        """Return a listener of this process."""
+        """Return a listener in this process."""
         return Listening(self.url, self.kafka, TRANSACTIONS, **more)
 
     def process(self, log: Path, **options: object) -> Forked:
@@ -204,16 +204,16 @@ class Battery:
 
     @property
     def read(self) -> int:
-        """Offsets that have been read."""
+        """The number of offsets read so far."""
         return int(rows(self.engine, "SELECT COALESCE(SUM(next_offset), 0) FROM stream_positions")[0][0])
 
     @property
     def is_read(self) -> bool:
-        """Whether everything that was produced has been read."""
+        """Return True if all produced messages have been read."""
         return self.read == self.produced.messages
 
     def read_to_the_end(self) -> None:
-        """Let a listener read what is left."""
+        """Let a listener read the remaining messages."""
         settings = ListenSettings(poison=NO_LIMIT, stop=StopRules(at_end=True))
         assert self.listening(settings=settings).run() == "everything is read"
 
@@ -229,7 +229,7 @@ class Battery:
 
 @contextmanager
 def reading_the_usual_topic(kafka: KafkaUnderTest, engine: Engine, url: str) -> Iterator[Battery]:
-    """Use the broker that tests share, and leave it as it was."""
+    """Yield a battery on the broker that tests share, and delete its topic at the end."""
     try:
         yield Battery(kafka, engine, url)
     finally:

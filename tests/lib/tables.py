@@ -1,4 +1,4 @@
-"""What a warehouse holds: compare it, empty it, and find in it what a half-done load would leave behind."""
+"""The content of a warehouse: compares it, empties it, and finds the remains of a half-done load."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.schema import metadata
 
-# Who loaded a row and when differs between two ways to the same tables.
+# The run and the time of a load differ between two ways to the same tables.
 TECHNICAL = {"batch_id", "loaded_at", "run_id", "quarantine_id", "mark_id", "replayed_batch_id"}
 DATA_TABLES = ("dim_stations", "dim_machines", "fact_transactions", "machine_observations", "quarantine")
 JOURNALS = {
@@ -27,7 +27,7 @@ Content = dict[str, list[tuple[Any, ...]]]
 
 
 def content_of(engine: Engine, without: Collection[str] = ()) -> Content:
-    """Return the rows of all tables but the journals, without technical columns and in an order that rows fix."""
+    """Return the rows of all tables except the journals, sorted and without technical columns."""
     tables = [table for name, table in metadata.tables.items() if name not in JOURNALS and name not in without]
     with reading(engine) as connection:
         return {table.name: sorted(_comparable_rows(connection, table), key=repr) for table in tables}
@@ -42,7 +42,7 @@ def _comparable_rows(connection: sa.Connection, table: sa.Table) -> Iterator[tup
 def _comparable(value: object) -> object:
     if isinstance(value, memoryview):
         return bytes(value)
-    # The sum of a day depends on the order of its terms; 1e-6 t is far below what any scale weighs.
+    # The sum of a day depends on the order of its terms; 1e-6 t is far below the precision of any scale.
     return round(value, 6) if isinstance(value, float) else value
 
 
@@ -56,7 +56,7 @@ def empty(engine: Engine) -> None:
 
 @contextmanager
 def watched_writes(engine: Engine, tables: Sequence[str]) -> Any:
-    """Give a list that holds, at the end, every row of some tables that anybody has written meanwhile."""
+    """Yield a list that holds, at the end, every row of some tables that was written meanwhile."""
     written: list[Any] = []
     if engine.dialect.name == "sqlite":
         yield from _watched_by_triggers(engine, tables, written)
@@ -67,7 +67,7 @@ def watched_writes(engine: Engine, tables: Sequence[str]) -> Any:
 
 
 def _watched_by_triggers(engine: Engine, tables: Sequence[str], written: list[Any]) -> Any:
-    """SQLite has no row versions: triggers note every write, even one that stores what was there."""
+    """SQLite has no row versions: triggers note every write, even one that stores the same values."""
     with transaction(engine) as connection:
         connection.execute(sa.text("CREATE TABLE noted_writes (what TEXT)"))
         for table in tables:
@@ -86,7 +86,7 @@ def _watched_by_triggers(engine: Engine, tables: Sequence[str], written: list[An
 
 
 def _physical_rows(engine: Engine, tables: Sequence[str]) -> set[tuple[str, str, str]]:
-    """PostgreSQL writes a new row version with every change: place and writer of each row tell."""
+    """PostgreSQL writes a new row version with every change: the place and writer of each row show it."""
     with reading(engine) as connection:
         return {
             (table, *row)
@@ -96,7 +96,7 @@ def _physical_rows(engine: Engine, tables: Sequence[str]) -> set[tuple[str, str,
 
 
 def contradictions(engine: Engine) -> list[str]:
-    """Return what a half-done load would have left behind, seen without the code under test."""
+    """Return the remains of a half-done load, found without the code under test."""
     outcomes = "inserted + updated + unchanged + superseded + quarantined"
     checks = {
         "a batch does not balance": f"SELECT batch_id FROM batches WHERE read_rows <> {outcomes}",
@@ -116,7 +116,7 @@ def contradictions(engine: Engine) -> list[str]:
 
 
 def is_intact(engine: Engine) -> bool:
-    """Whether SQLite finds its own file sound; PostgreSQL checks itself when it recovers."""
+    """Return True if SQLite finds its file intact; PostgreSQL checks itself during recovery."""
     if engine.dialect.name != "sqlite":
         return True
     with reading(engine) as connection:
@@ -124,14 +124,14 @@ def is_intact(engine: Engine) -> bool:
 
 
 def assert_sound(engine: Engine, clean: Content) -> None:
-    """Check that a warehouse lost and doubled nothing against a clean one, and does not contradict itself."""
+    """Check that a warehouse has lost and doubled nothing compared with a clean one, and is consistent."""
     assert content_of(engine) == clean
     assert contradictions(engine) == []
     assert is_intact(engine)
 
 
 def forbid(engine: Engine, table: str, condition: str) -> None:
-    """Let the warehouse refuse rows by a rule of its own."""
+    """Add a constraint to the warehouse that refuses rows."""
     with transaction(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.text(f"ALTER TABLE {table} ADD CONSTRAINT forbidden CHECK (NOT ({condition}))"))
@@ -144,7 +144,7 @@ def forbid(engine: Engine, table: str, condition: str) -> None:
 
 
 def allow(engine: Engine, table: str) -> None:
-    """Take the rule of `forbid` away."""
+    """Remove the constraint of `forbid`."""
     with transaction(engine) as connection:
         postgresql = engine.dialect.name == "postgresql"
         connection.execute(

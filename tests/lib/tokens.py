@@ -1,4 +1,4 @@
-"""Tokens for a Kafka that believes what they say: without a signature."""
+"""Unsigned tokens, for a Kafka that trusts their claims."""
 
 import base64
 import json
@@ -17,12 +17,12 @@ TAKES_TOKENS = {
 
 
 class StandInCredential:
-    """Stands for an identity of Azure.
+    """A stand-in for an Azure identity.
 
     Attributes:
-        error: raised in place of a token.
-        scopes: what tokens were wanted for.
-        token: the last one.
+        error: The error to raise instead of returning a token.
+        scopes: The requested scopes.
+        token: The last token.
     """
 
     def __init__(self, lifetime_s: float = 600.0, **claims: object) -> None:
@@ -32,7 +32,7 @@ class StandInCredential:
         self.token = ""
 
     def get_token(self, *scopes: str, **_: Any) -> AccessToken:
-        """Give a token, or fail."""
+        """Return a token, or raise the error."""
         if self.error:
             raise self.error
         self.scopes |= set(scopes)

@@ -1,4 +1,4 @@
-"""Messages that look odd and are sound."""
+"""Messages that look odd but are valid."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,7 +7,7 @@ import orjson
 from freight.simulator.poison import Poison, Record, replaced, time_field, with_fields, with_literal
 from freight.simulator.stream import Message
 
-# Of a sound record of either topic each makes a message that is as sound.
+# Each turns a valid record of either topic into an equally valid message.
 UNTIDY: dict[str, Callable[[Record], bytes]] = {
     "other_order": lambda r: orjson.dumps(dict(reversed(r.items()))),
     "spread_over_lines": lambda r: orjson.dumps(r, option=orjson.OPT_INDENT_2) + b"\n",
@@ -25,7 +25,7 @@ UNTIDY: dict[str, Callable[[Record], bytes]] = {
 
 
 def untidied(messages: Iterable[Message], share: float, seed: object) -> list[Message]:
-    """Replace a seeded share of sound messages, as `poisoned` does, by untidy ones."""
+    """Replace a seeded share of valid messages with untidy ones, as `poisoned` does."""
     return replaced(messages, share, (seed, "untidy"), [_sound(make) for make in UNTIDY.values()])
 
 

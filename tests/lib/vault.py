@@ -1,4 +1,4 @@
-"""A Key Vault: an HTTPS server that speaks the part of the secrets API that reads, as Azure's client wants it."""
+"""A Key Vault: an HTTPS server with the read part of the secrets API, as Azure's client requires it."""
 
 import json
 import re
@@ -16,11 +16,11 @@ PATH = re.compile(r"/secrets/([0-9A-Za-z-]+)/([0-9A-Za-z-]*)(?:\?|$)")
 
 
 class StandInVault(Served):
-    """Stands for a vault; secrets have a version for each time that they were set.
+    """A stand-in for a vault; a secret has a version for each time that it was set.
 
     Attributes:
-        status: the answer to every request in place of a secret; None while all is well.
-        asked: requests that showed a token.
+        status: The HTTP status to answer every request with instead of a secret; None for normal answers.
+        asked: The requests with a token.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class StandInVault(Served):
 
         class Handler(HttpHandler):
             def do_GET(self) -> None:
-                """Answer; who shows no token is told first where to get one."""
+                """Answer; a request without a token first gets the address of the token service."""
                 shows_token = bool(self.headers.get("Authorization"))
                 status, content = vault._answer(self.path) if shows_token else (401, _error("Unauthorized", "no token"))
                 self.answer(status, json.dumps(content).encode(), NO_HEADERS if shows_token else CHALLENGE)
@@ -41,7 +41,7 @@ class StandInVault(Served):
         super().__init__(Handler, certificate)
 
     def client_options(self, _url: str) -> dict[str, Any]:
-        """Return how a client asks it: its host is not Azure's, and neither is who vouches for it."""
+        """Return the client settings for it: neither its host nor its certificate authority is Azure's."""
         return {
             "credential": StandInCredential(),
             "connection_verify": str(self._ca_path),
@@ -51,7 +51,7 @@ class StandInVault(Served):
         }
 
     def set(self, name: str, value: str) -> None:
-        """Give a secret a new version."""
+        """Set a new version of a secret."""
         self._secrets.setdefault(name, []).append(value)
 
     def _answer(self, path: str) -> tuple[int, dict[str, Any]]:

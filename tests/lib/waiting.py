@@ -1,4 +1,4 @@
-"""How tests wait: until something is so, with a limit that only what hangs can reach, on the slowest machine."""
+"""Waiting in tests: until a condition holds, with a limit that only a hang reaches, even on the slowest machine."""
 
 import time
 from collections.abc import Callable
@@ -10,12 +10,12 @@ LIMIT_S = 180.0
 def wait_until(
     condition: Callable[[], object], limit_s: float = LIMIT_S, told: object = "it did not come to pass"
 ) -> None:
-    """Wait until something is so.
+    """Wait until a condition holds.
 
     Args:
-        condition: Whether it is so.
-        limit_s: Time after which the test fails.
-        told: Words of that failure, or a file that holds them.
+        condition: The function that returns a true value once it holds.
+        limit_s: The seconds after which the test fails.
+        told: The message of that failure, or a file with it.
     """
     deadline = time.monotonic() + limit_s
     while not condition():

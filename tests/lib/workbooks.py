@@ -1,4 +1,4 @@
-"""Workbooks of all kinds with the same content, written as the programs for them do."""
+"""Workbooks of all formats with the same content, written like those of the real programs."""
 
 import re
 import struct
@@ -21,7 +21,7 @@ ERROR_CODES = {"#DIV/0!": 0x07, "#N/A": 0x2A, "#REF!": 0x17}
 
 @dataclass(frozen=True)
 class Shown:
-    """A number, and the format in which its cell shows it."""
+    """A number, and the number format of its cell."""
 
     value: float
     number_format: str
@@ -30,7 +30,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Error:
-    """What a cell holds whose formula failed, such as #N/A."""
+    """The error value of a failed formula, such as #N/A."""
 
     text: str
 
@@ -39,7 +39,7 @@ Sheets = Mapping[str, Sequence[Sequence[object]]]
 
 
 def write_xlsx(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
-    """Write by openpyxl."""
+    """Write with openpyxl."""
     book = openpyxl.Workbook(write_only=True)
     book.epoch = _epoch(since_1904)
     for name, rows in sheets.items():
@@ -53,7 +53,7 @@ def _xlsx_cell(sheet: Any, value: object, since_1904: bool) -> Any:
     cell = WriteOnlyCell(sheet)
     match value:
         case str():
-            # What looks like an escaped character is written as Excel does, so that it is none.
+            # Text that looks like an escaped character is escaped as in Excel, so that it stays text.
             cell.value, cell.data_type = re.sub(r"_(?=x[0-9A-Fa-f]{4}_)", "_x005F_", value), "s"
         case Error(text):
             cell.value, cell.data_type = text, "e"
@@ -63,7 +63,7 @@ def _xlsx_cell(sheet: Any, value: object, since_1904: bool) -> Any:
 
 
 def write_xls(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
-    """Write by xlwt, in the format of Excel 97 to 2003."""
+    """Write with xlwt, in the format of Excel 97 to 2003."""
     book = xlwt.Workbook(encoding="utf-8")
     book.dates_1904 = since_1904
     styles = {name: xlwt.easyxf(num_format_str=name) for name in ("General", DATE, TIME, DURATION, "00000", "@")}
@@ -86,7 +86,7 @@ def _epoch(since_1904: bool) -> Any:
 
 
 def _number(value: Any, since_1904: bool) -> tuple[Any, str]:
-    """Return what a binary workbook holds, and the format that says what it means."""
+    """Return the value for a binary workbook, and the format that gives it its meaning."""
     match value:
         case datetime():
             return to_excel(value, _epoch(since_1904)), DATE
@@ -100,7 +100,7 @@ def _number(value: Any, since_1904: bool) -> tuple[Any, str]:
 
 
 def write_xlsb(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
-    """Write record by record, as [MS-XLSB] says; all texts are shared, and every second cell stands short."""
+    """Write record by record according to [MS-XLSB]; all texts are shared, and every second cell is in short form."""
     formats, strings = ["General", DATE, TIME, DURATION, "00000", "@"], list[str]()
     parts = {
         "[Content_Types].xml": _content_types(sheets),
@@ -208,7 +208,7 @@ def _xlsb_cell(value: object, formats: list[str], strings: list[str], since_1904
 
 
 def write_ods(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
-    """Write as LibreOffice does."""
+    """Write like LibreOffice."""
     assert not since_1904, "an .ods holds dates, and counts no days"
     tables = "".join(
         f"<table:table table:name={quoteattr(name)}>{''.join(map(_ods_row, rows))}</table:table>"
@@ -223,7 +223,7 @@ ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
 
 
 def ods_content(tables: str) -> bytes:
-    """Return the content of an .ods with these tables, written in XML."""
+    """Return the XML content of an .ods with these tables."""
     names = {name: f"urn:oasis:names:tc:opendocument:xmlns:{name}:1.0" for name in ("office", "table", "text")}
     names["calcext"] = "urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0"
     declared = " ".join(f'xmlns:{prefix}="{name}"' for prefix, name in names.items())
@@ -276,7 +276,7 @@ def _typed(kind: str, attribute: str, value: str, shown: str) -> str:
 
 
 def _ods_text(line: str) -> str:
-    """Write white space as elements: as characters it would be one blank."""
+    """Write white space as elements: plain characters would collapse to one blank."""
     spaced = re.sub(r"  +|^ | $", lambda found: f'<text:s text:c="{len(found[0])}"/>', escape(line))
     return spaced.replace("\t", "<text:tab/>")
 
