@@ -1,4 +1,4 @@
-"""The catalog: which sources there are, where they lie and how they are read."""
+"""The catalog of sources: where they are, and how they are read."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from freight.readers.locations import GLOB_SIGN, fixed_part, scheme_of
 
 DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is wrong, not the rows
 
-# Where the day stands in a location, such as {day:%Y%m%d}; each part as many digits as it has.
+# The day in a location, such as {day:%Y%m%d}, and the number of digits of each part.
 DAY = re.compile(r"\{day:([^{}]*)\}")
 DAY_PARTS = {"%Y": 4, "%m": 2, "%d": 2}
 
@@ -32,30 +32,30 @@ class Source(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the source in reports and in the ledger.")
-    dataset: str = Field(description="Which contract its rows keep.")
+    dataset: str = Field(description="Dataset whose contract its rows must keep.")
     reader: str = Field(description="csv, excel, json, jsonl, access, http_api or sql.")
     location: str = Field(
         default="",
-        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path counts from the catalog's folder. "
-        "Of an API the path behind its base_url.",
+        description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path starts at the catalog's folder. "
+        "For an API, the path below its base_url.",
     )
-    connection: str = Field(default="", description="Name of the block by which a database or an API is reached.")
-    drop: str | None = Field(default=None, description="Block of the account in which abfs://container/… lies.")
+    connection: str = Field(default="", description="Name of the block that connects to a database or an API.")
+    drop: str | None = Field(default=None, description="Block of the storage account that holds abfs://container/….")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
-    settle_s: float = Field(default=0, ge=0, description="Seconds that a file must not have changed before it loads.")
-    archive: str | None = Field(default=None, description="Folder of the same place to which loaded files are moved.")
+    settle_s: float = Field(default=0, ge=0, description="Seconds that a file must stay unchanged before it loads.")
+    archive: str | None = Field(default=None, description="Folder in the same storage for files that are loaded.")
     fallbacks: tuple[str, ...] = Field(
         default=(), description="Sources of the same dataset, tried in this order if this one fails or is too old."
     )
     max_age_h: float | None = Field(
-        default=None, gt=0, description="Hours after which the newest of its files is too old to be of use."
+        default=None, gt=0, description="Hours after which the newest of its files is too old to use."
     )
     time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
     quarantine_limit: float = Field(
         default=DEFAULT_QUARANTINE_LIMIT, ge=0, le=1, description="Largest share of bad rows."
     )
     on_jump: Literal["warn", "refuse"] = Field(
-        default="warn", description="What to do with content whose columns look quite different from lately."
+        default="warn", description="Reaction to content whose columns look very different from recent content."
     )
     simulated: bool = Field(default=False, description="Whether the simulator makes these files.")
 
@@ -79,7 +79,7 @@ class Source(BaseModel):
 
     @property
     def has_day(self) -> bool:
-        """Whether its location tells the day of a file."""
+        """Whether its location contains the day of a file."""
         return bool(DAY.search(self.location))
 
     @property
@@ -90,7 +90,7 @@ class Source(BaseModel):
     def on_day(self, day: date) -> Self:
         """Return this source with the files of one day only."""
         location = DAY.sub(lambda field: _each(field[1], lambda part: day.strftime(part)), self.location)
-        # The archive has the sub-folders of the location, by whichever run a file comes there.
+        # The archive keeps the sub-folders of the location, whichever run moves a file there.
         deeper = fixed_part(location).removeprefix(fixed_part(self.of_all_days)).strip("/")
         archive = f"{self.archive}/{deeper}" if self.archive and deeper else self.archive
         return self.model_copy(update={"location": location, "archive": archive})
@@ -100,7 +100,7 @@ class Source(BaseModel):
     def _needs_a_whole_day(cls, location: str) -> str:
         forms = DAY.findall(location)
         if forms and {part for form in forms for part in re.findall("%.?", form)} != DAY_PARTS.keys():
-            raise ValueError("a day in a location is written with %Y, %m and %d, such as {day:%Y%m%d}")
+            raise ValueError("a day in a location needs %Y, %m and %d, such as {day:%Y%m%d}")
         return location
 
 
@@ -128,7 +128,7 @@ class Catalog(BaseModel):
 
     @property
     def heads(self) -> tuple[Source, ...]:
-        """The sources that are tried first: those that are no fallback of another one."""
+        """The sources that are tried first: those that are not a fallback of another one."""
         fallbacks = {name for source in self.sources for name in source.fallbacks}
         return tuple(source for source in self.sources if source.name not in fallbacks)
 
@@ -138,10 +138,10 @@ class Catalog(BaseModel):
         return [source, *(known[name] for name in source.fallbacks if name in known)]
 
     def named(self, name: str) -> Source:
-        """Return one of the sources.
+        """Return the source with a name.
 
         Raises:
-            ConfigurationError: there is no such source.
+            ConfigurationError: There is no such source.
         """
         return next(source for source in self.only([name]).sources if source.name == name)
 
@@ -149,11 +149,11 @@ class Catalog(BaseModel):
         """Return a catalog of some of the sources, and their fallbacks.
 
         Args:
-            names: of the sources; None for all.
-            dated: leave out sources whose location tells no day; one that is named has to tell it.
+            names: The names of the sources; None for all.
+            dated: Whether to leave out sources without a day in their location; a source that is named must have one.
 
         Raises:
-            ConfigurationError: there is no such source.
+            ConfigurationError: There is no such source, or no day in a location that needs one.
         """
         known = [source.name for source in self.sources]
         if unknown := next((name for name in names or () if name not in known), None):
@@ -164,12 +164,12 @@ class Catalog(BaseModel):
         undated = [source.name for source in named if not source.has_day]
         if dated and undated and (names is not None or len(undated) == len(named)):
             raise ConfigurationError(
-                f"the location of {', '.join(undated)} tells no day: write {{day:%Y%m%d}} where it stands in the path"
+                f"the location of {', '.join(undated)} contains no day: write {{day:%Y%m%d}} at its place in the path"
             )
         return self._of(source for source in chosen if source.has_day or not dated)
 
     def on_day(self, day: date) -> Self:
-        """Return a catalog with the files of one day; all its sources have to tell it."""
+        """Return a catalog with the files of one day; all its sources must have a day in their location."""
         return self._of(source.on_day(day) for source in self.sources)
 
     def _of(self, sources: Iterable[Source]) -> Self:
@@ -180,7 +180,7 @@ def read_catalog(path: Path) -> Catalog:
     """Read a catalog.
 
     Raises:
-        ConfigurationError: the file cannot be read or an entry is wrong; the message names the entry and the field.
+        ConfigurationError: The file cannot be read, or an entry is wrong; the message names the entry and the field.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -198,28 +198,28 @@ def _checked(catalog: Catalog, path: Path) -> Catalog:
     names = [source.name for source in catalog.sources]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:
-        raise ConfigurationError(f"{path.name}: the source {doubled!r} is there twice")
+        raise ConfigurationError(f"{path.name}: the source {doubled!r} is listed twice")
     for source in catalog.sources:
         _check_reader(source, path)
         _check_archive(source, path)
         _check_fallbacks(source, catalog, path)
         if source.contract.immutable:
-            raise ConfigurationError(f"{path.name}: {source.name}: {source.dataset} come by a stream, not by files")
+            raise ConfigurationError(f"{path.name}: {source.name}: {source.dataset} come from a stream, not from files")
     if len({source.simulated for source in catalog.sources}) > 1:
-        raise ConfigurationError(f"{path.name}: simulated and real sources never mix; keep a catalog for each")
+        raise ConfigurationError(f"{path.name}: simulated and real sources cannot mix: keep a catalog for each")
     ordered = sorted(catalog.sources, key=lambda source: source.contract.load_order)
     return catalog.model_copy(update={"sources": tuple(ordered)})
 
 
 def _check_reader(source: Source, path: Path) -> None:
-    """Check the reader's name and options here: found only when its turn comes, a mistake would cost half a run."""
+    """Check the reader's name and options early: a mistake found when the source's turn comes costs half a run."""
     try:
         reader = reader_for(source.reader)
         _check_place(source, reader)
         options = reader.options.of(source.options)
         if options.is_partial and source.contract.snapshot:
             raise ConfigurationError(
-                f"options > watermark: {source.dataset} are stated as a whole, or none would be seen to go: remove it"
+                f"options > watermark: {source.dataset} need the whole list each time, to show what is gone: remove it"
             )
     except ConfigurationError as error:
         raise ConfigurationError(f"{path.name}: sources > {source.name} > {error}") from None
@@ -230,7 +230,7 @@ def _check_place(source: Source, reader: Reader) -> None:
         if key in reader.needs and not getattr(source, key):
             raise ConfigurationError(f"{key}: the reader {source.reader!r} needs one")
         if key not in reader.needs and getattr(source, key):
-            raise ConfigurationError(f"{key}: the reader {source.reader!r} has no use for one: remove it")
+            raise ConfigurationError(f"{key}: the reader {source.reader!r} does not use one: remove it")
     if "connection" in reader.needs:
         _refuse_what_files_have(source)
     else:
@@ -239,7 +239,7 @@ def _check_place(source: Source, reader: Reader) -> None:
 
 def _refuse_what_files_have(source: Source) -> None:
     if source.has_day:
-        raise ConfigurationError("location: only the names of files tell a day")
+        raise ConfigurationError("location: only file names contain a day")
     for key in ("drop", "archive", "settle_s", "max_age_h"):
         if getattr(source, key):
             raise ConfigurationError(f"{key}: only files have one: remove it")
@@ -250,7 +250,7 @@ def _check_drop(source: Source) -> None:
         raise ConfigurationError(f"location: {BLOBS} needs drop, the name of a Blob Drop block")
     if source.drop is not None and not IN_A_CONTAINER.fullmatch(source.location):
         raise ConfigurationError(
-            f"location: with drop the location is {BLOBS}container/ and the path in it: the block has the account"
+            f"location: with drop, write {BLOBS}container/ and the path in it: the block names the account"
         )
 
 
@@ -276,9 +276,9 @@ def _check_archive(source: Source, path: Path) -> None:
 
 def _fault_of_archive(location: str, archive: str, base: Path) -> str | None:
     if GLOB_SIGN.search(archive) or "{" in archive:
-        return "it is one folder, without * ? [ and {day:…}"
+        return "it must be one folder, without * ? [ and {day:…}"
     if scheme_of(location) != scheme_of(archive):
-        return "it lies in the same place as the location: begin it alike"
+        return "it must be in the same storage as the location: begin both alike"
     root, target = (_whole(folder, base) for folder in (fixed_part(location), archive))
     if target == root or ("**" in location and target.startswith(f"{root}/")):
         return "the location would find its files again: name another folder"

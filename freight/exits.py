@@ -1,4 +1,4 @@
-"""How a program ends: an error of ours is one line on stderr and an exit code, without a traceback."""
+"""Ends a program that hits a DPA error with one line on stderr and an exit code, without a traceback."""
 
 import sys
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from functools import wraps
 
 from freight.errors import DpaError
 
-REFUSED = 2  # the exit code of a program that cannot do what it is asked, like that of a wrong option
+REFUSED = 2  # the exit code of a program that cannot carry out its request, the same as for a wrong option
 
 
 def exits_in_words[**P](main: Callable[P, int]) -> Callable[P, int]:
-    """Return the main function of a program, which says a `DpaError` in one line and returns `REFUSED`."""
+    """Wrap the main function of a program: it prints a `DpaError` in one line and returns `REFUSED`."""
 
     @wraps(main)
     def in_words(*args: P.args, **kwargs: P.kwargs) -> int:

@@ -1,7 +1,7 @@
-"""How numbers are written as text: which sign marks decimals, which sign groups thousands, and what proves it.
+"""Finds how a source writes numbers: which sign marks decimals, and which sign groups thousands.
 
-`1.250` is 1.25 tonnes or 1250: the sign alone does not tell. The numbers of the whole file do, if one of them can be
-read in one way only. Where none can, nobody guesses: the catalog has to say.
+`1.250` is 1.25 tonnes or 1250: the sign alone does not decide it. The whole file does, if one of its numbers can be
+read in one way only. Otherwise nothing is guessed: the catalog must say it.
 """
 
 import re
@@ -21,18 +21,18 @@ SIGN, EXPONENT = r"^[+-]?", r"(?:[eE][+-]?[0-9]+)?$"
 SPACES = r" \u00A0\u202F"
 APOSTROPHES = "'\u2019"
 ONLY_GROUPS = f"[{SPACES}{APOSTROPHES}]"  # signs that never mark decimals
-GROUPS, DISPUTED = " groups", " disputed"  # in the ledger, behind the mark
+GROUPS, DISPUTED = " groups", " disputed"  # follow the mark in the ledger
 UNGROUPED = r"^[+-]?[0-9]{4,}(?:[.,][0-9]*)?$"
 
 
 class Reading(NamedTuple):
-    """How the numbers of a source are read.
+    """The way in which the numbers of a source are read.
 
     Attributes:
         decimal: The sign before the decimals.
         groups: Whether the other mark may group thousands.
-        is_disputed: Whether some numbers of the source prove the other mark, so that a number which both marks could
-            explain is refused.
+        is_disputed: Whether some numbers of the source prove the other mark; then a number that can be read with
+            either mark is refused.
     """
 
     decimal: DecimalMark = "."
@@ -40,12 +40,12 @@ class Reading(NamedTuple):
     is_disputed: bool = False
 
     def __str__(self) -> str:
-        """Return the text that the ledger keeps of it."""
+        """Return the reading as the ledger stores it."""
         return self.decimal + (GROUPS if self.groups else "") + (DISPUTED if self.is_disputed else "")
 
     @classmethod
     def of(cls, text: str) -> "Reading":
-        """Return what the ledger has kept."""
+        """Return the reading that the ledger has stored as a text."""
         return cls("," if text.startswith(",") else ".", GROUPS in text, DISPUTED in text)
 
 
@@ -57,10 +57,10 @@ def plain_numbers(text: pl.Series, reading: Reading) -> pl.Series:
 
     Args:
         text: Cells without outer space.
-        reading: How they are read.
+        reading: The way to read them.
 
     Returns:
-        The cells; null where the text is a number under another reading only.
+        The cells; null where the text is a number only under another reading.
     """
     odd = text.str.contains(f"[,{SPACES}{APOSTROPHES}]").fill_null(value=False)
     if reading.decimal == "." and not reading.is_disputed and not odd.any():
@@ -73,7 +73,7 @@ def plain_numbers(text: pl.Series, reading: Reading) -> pl.Series:
 
 
 def _grouped(reading: Reading) -> str:
-    """Return the pattern of a number with groups of three digits, all set apart by the same sign."""
+    """Return the pattern of a number with groups of three digits, all separated by the same sign."""
     signs = [f"[{SPACES}]", *APOSTROPHES, *([re.escape(OTHER[reading.decimal])] if reading.groups else [])]
     groups = "|".join(f"(?:{sign}[0-9]{{3}})+" for sign in signs)
     return rf"{SIGN}[0-9]{{1,3}}(?:{groups})(?:{re.escape(reading.decimal)}[0-9]+)?$"
@@ -84,12 +84,12 @@ def _group_signs(reading: Reading) -> str:
 
 
 def _two_readings(text: pl.Series, mark: str = "[.,]") -> pl.Series:
-    """Tell which cells are a number whether the mark is before decimals or between thousands."""
+    """Return which cells are a number whether the mark is before decimals or between thousands."""
     return text.str.contains(rf"{SIGN}[1-9][0-9]{{0,2}}{mark}[0-9]{{3}}$")
 
 
 def _proves_decimals(text: pl.Series, mark: DecimalMark) -> pl.Series:
-    """Tell which cells are a number only if the mark is before decimals."""
+    """Return which cells are a number only if the mark is before decimals."""
     point, other = re.escape(mark), re.escape(OTHER[mark])
     groups = "|".join(f"(?:{sign}[0-9]{{3}})+" for sign in (f"[{SPACES}]", *APOSTROPHES, other))
     alone, grouped = rf"{SIGN}[0-9]*{point}[0-9]+{EXPONENT}", rf"{SIGN}[0-9]{{1,3}}(?:{groups}){point}[0-9]+$"
@@ -98,7 +98,7 @@ def _proves_decimals(text: pl.Series, mark: DecimalMark) -> pl.Series:
 
 
 def _proves_groups(text: pl.Series, mark: DecimalMark) -> pl.Series:
-    """Tell which cells are a number only if the mark is between thousands."""
+    """Return which cells are a number only if the mark is between thousands."""
     sign, point = re.escape(mark), re.escape(OTHER[mark])
     many, with_decimals = f"(?:{sign}[0-9]{{3}}){{2,}}", f"(?:{sign}[0-9]{{3}})+{point}[0-9]+"
     return text.str.contains(rf"{SIGN}[1-9][0-9]{{0,2}}(?:{many}|{with_decimals})$")
@@ -106,7 +106,7 @@ def _proves_groups(text: pl.Series, mark: DecimalMark) -> pl.Series:
 
 @dataclass
 class _Unclear:
-    """The numbers that a mark makes unclear: how many there are, and the first of them."""
+    """The numbers that a mark makes unclear: their count, and the first of them."""
 
     cells: int = 0
     text: str = ""
@@ -114,43 +114,43 @@ class _Unclear:
     column: str = ""
 
     def note(self, cells: pl.DataFrame, column: str) -> None:
-        """Take in some of them."""
+        """Count some of them."""
         if cells.height and not self.cells:
             self.text, self.row, self.column = cells["text"][0], int(cells[ROW_NUMBER][0]), column
         self.cells += cells.height
 
 
 class Evidence:
-    """What the numbers of a file prove about the way in which they are written.
+    """The evidence that the numbers of a file give about their notation.
 
     Args:
-        has_commas_between_cells: Whether commas delimit the cells. Programs choose another delimiter where the comma is
-            before decimals, so the point is before decimals unless a number proves the opposite.
+        has_commas_between_cells: Whether commas delimit the cells. Programs that write a decimal comma choose
+            another delimiter, so the point is before decimals unless a number proves the opposite.
     """
 
     def __init__(self, *, has_commas_between_cells: bool = False) -> None:
         self._has_commas_between_cells = has_commas_between_cells
-        self._decimals = dict.fromkeys(MARKS, 0)  # numbers that prove a mark before decimals
-        self._groups = dict.fromkeys(MARKS, False)  # whether one proves it between thousands
+        self._decimals = dict.fromkeys(MARKS, 0)  # how many numbers prove the mark before decimals
+        self._groups = dict.fromkeys(MARKS, False)  # whether a number proves the mark between thousands
         self._unclear = {mark: _Unclear() for mark in MARKS}
         self._is_ungrouped = False
 
     def note(self, rows: pl.DataFrame, columns: Mapping[str, str]) -> None:
-        """Take in some rows.
+        """Examine some rows.
 
         Args:
             rows: `row_number` and text columns.
-            columns: The columns that hold numbers, and the names by which people know them.
+            columns: The columns that hold numbers, with the names that people know.
         """
         for column, known_as in columns.items():
             if column in rows.columns:
                 self._note(rows.select(ROW_NUMBER, text=pl.col(column).str.strip_chars()).drop_nulls(), known_as)
 
     def reading(self) -> Reading:
-        """Return how the numbers are read.
+        """Return the reading that the evidence proves.
 
         Raises:
-            SourceError: Numbers can be read in two ways, and the others do not prove which.
+            SourceError: Some numbers can be read in two ways, and the others do not prove which is right.
         """
         proven = [mark for mark in MARKS if self._decimals[mark]]
         if len(proven) > 1:
@@ -158,9 +158,9 @@ class Evidence:
         return self._proven(proven[0]) if proven else self._unproven()
 
     def _contradicted(self) -> Reading:
-        """Read by the mark that the delimiter confirms; else refuse each number that both marks could explain.
+        """Read by the mark that the delimiter confirms; else refuse each number that can be read with either mark.
 
-        Either way the numbers that only the other mark explains are refused, so the commoner one does no harm.
+        In both cases, numbers that need the other mark are refused, so reading by the more frequent one does no harm.
         """
         mark = max(MARKS, key=self._decimals.__getitem__)
         if mark == "." and self._has_commas_between_cells:
@@ -171,14 +171,14 @@ class Evidence:
         return Reading(mark, is_disputed=True)
 
     def _proven(self, mark: DecimalMark) -> Reading:
-        """Read the other mark between thousands if a number proves that, too; else refuse those few that have it."""
+        """Read the other mark between thousands if a number proves that, too; else refuse the few numbers with it."""
         other = OTHER[mark]
         if not self._groups[other] and self._unclear[other].cells > self._decimals[mark]:
             raise _undecided(self._unclear[other])
         return Reading(mark, groups=self._groups[other])
 
     def _unproven(self) -> Reading:
-        """Read the one mark that there is before decimals, if the file says in another way that it groups nothing."""
+        """Read the only mark in the file before decimals, if the file shows in another way that it does not group."""
         marks = [mark for mark in MARKS if self._unclear[mark].cells]
         is_point_by_delimiter = self._has_commas_between_cells and marks == ["."]
         if marks and not is_point_by_delimiter and not (self._is_ungrouped and len(marks) == 1):
@@ -198,10 +198,10 @@ class Evidence:
 
 
 def likely_reading(rows: pl.DataFrame) -> Reading:
-    """Return how the numbers of some rows are probably read; for a look at rows that nobody loads.
+    """Return the most likely reading of the numbers in some rows, for rows that are inspected but not loaded.
 
     Args:
-        rows: `row_number` and text columns; those whose cells are all numbers count.
+        rows: `row_number` and text columns; only columns whose cells are all numbers count.
     """
     try:
         return sure_reading(rows, rows.drop(ROW_NUMBER, strict=False).columns, Evidence())
@@ -210,15 +210,15 @@ def likely_reading(rows: pl.DataFrame) -> Reading:
 
 
 def sure_reading(rows: pl.DataFrame, header: Sequence[str], evidence: Evidence) -> Reading:
-    """Return how the numbers of a whole file are read.
+    """Return the reading of the numbers in a whole file.
 
     Args:
-        rows: `row_number` and text columns, in the order of the header; those whose cells are all numbers count.
-        header: The names by which people know the columns.
-        evidence: What takes the numbers in.
+        rows: `row_number` and text columns, in the order of the header; only columns of numbers count.
+        header: The column names that people know.
+        evidence: The evidence to which the numbers are added.
 
     Raises:
-        SourceError: They can be read in two ways.
+        SourceError: The numbers can be read in two ways.
     """
     cells = rows.drop(ROW_NUMBER, strict=False)
     known_as = dict(zip(cells.columns, header, strict=False))

@@ -12,21 +12,21 @@ from freight.errors import ConfigurationError
 
 AzureCloud = Literal["public", "china", "usgov"]
 
-# What the library of Azure takes by itself, and might repeat.
+# The secrets that Azure's library reads by itself, and might repeat in a message.
 AZURE_SECRETS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_PASSWORD")
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-PRIVATE = 0o077  # files and folders of DPA are its user's alone
+PRIVATE = 0o077  # only the user may access the files and folders of DPA
 OF_THE_USER = 0o700
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are. Relative paths count from the home folder, which is the project's unless `DPA_HOME` is set.
+    """The places of an installation. Relative paths start at the home folder: `DPA_HOME`, or else the project's folder.
 
     Attributes:
-        umask: The rights that are taken away from files and folders that DPA makes, as the system call has them.
-        prefect_home: folder of the Prefect of this user, which also runs without `make up`.
+        umask: The rights that new files and folders of DPA do not get, as in the system call.
+        prefect_home: The folder of this user's own Prefect, which also runs without `make up`.
     """
 
     home: Path
@@ -39,53 +39,53 @@ class Settings:
 
     @property
     def logs(self) -> Path:
-        """Folder of the log files."""
+        """The folder of the log files."""
         return self.home / "logs"
 
     @property
     def reports(self) -> Path:
-        """Folder of the workbook."""
+        """The folder of the workbook."""
         return self.home / "reports"
 
     @property
     def spool(self) -> Path:
-        """Folder of the Arrow files that pass between tasks, one sub-folder per run."""
+        """The folder of the Arrow files that pass between tasks, with one sub-folder per run."""
         return self.home / "spool"
 
     @property
     def processes(self) -> Path:
-        """Folder of the files that tell which processes of this installation live."""
+        """The folder of the files that show which processes of this installation are alive."""
         return self.home / "run"
 
     @property
     def access(self) -> Path:
-        """Folder of the Java libraries that read MS Access."""
+        """The folder of the Java libraries that read MS Access."""
         return self.home / ".access"
 
     @property
     def prefect(self) -> Path:
-        """Folder of the Prefect of this machine: its database, and its password."""
+        """The folder of this machine's Prefect: its database, and its password."""
         return self.home / ".prefect"
 
     @property
     def prefect_login(self) -> Path:
-        """What a shell sources to talk to that Prefect."""
+        """The script that a shell sources to talk to this machine's Prefect."""
         return self.prefect / ("login.ps1" if os.name == "nt" else "login.sh")
 
     @property
     def landing(self) -> Path:
-        """Folder that the simulator fills."""
+        """The folder that the simulator fills."""
         return self.home / "landing"
 
 
 def load_settings() -> Settings:
     """Read the variables `DPA_…`.
 
-    All but `DPA_KAFKA_BOOTSTRAP` have a default that works on a laptop: a Kafka has to be named by those who listen to
-    one.
+    All but `DPA_KAFKA_BOOTSTRAP` have a default that works on a laptop; an installation that listens to Kafka must set
+    that one.
 
     Raises:
-        ConfigurationError: the home folder does not exist, or a variable has a value that it does not know.
+        ConfigurationError: The home folder does not exist, or a variable has an invalid value.
     """
     home = Path(os.environ.get("DPA_HOME", PROJECT_ROOT)).resolve()
     if not home.is_dir():
@@ -103,7 +103,7 @@ def load_settings() -> Settings:
 
 
 def _prefect_home() -> Path | None:
-    """Return where Prefect keeps what is the user's; None for one without a home, such as a number in a container."""
+    """Return the user's Prefect folder; None for a user without a home, such as a bare number in a container."""
     try:
         return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
     except RuntimeError:
@@ -111,18 +111,18 @@ def _prefect_home() -> Path | None:
 
 
 def _is_set(variable: str) -> bool:
-    """Return whether a variable that is true or false is true."""
+    """Return the value of a boolean variable."""
     value = os.environ.get(variable) or "false"
     if value not in ("true", "false"):
-        raise ConfigurationError(f"{variable} is true or false: correct the variable, or unset it")
+        raise ConfigurationError(f"{variable} must be true or false: correct the variable, or unset it")
     return value == "true"
 
 
 def azure_cloud() -> AzureCloud:
-    """Return the cloud of Azure whose hosts may see who this process is, from `DPA_AZURE_CLOUD`.
+    """Return the Azure cloud whose hosts may receive this process's identity, from `DPA_AZURE_CLOUD`.
 
     Raises:
-        ConfigurationError: there is no such cloud.
+        ConfigurationError: There is no such cloud.
     """
     named = os.environ.get("DPA_AZURE_CLOUD") or "public"
     for known in get_args(AzureCloud):
@@ -132,28 +132,28 @@ def azure_cloud() -> AzureCloud:
 
 
 def azure_secrets() -> list[str]:
-    """Return the secrets that the library of Azure takes from the environment."""
+    """Return the secrets that Azure's library reads from the environment."""
     return [os.environ[name] for name in AZURE_SECRETS if name in os.environ]
 
 
 def load_umask() -> int:
-    """Read `DPA_UMASK`: octal, such as 0027 for a group that may read; 0077 unless it is set.
+    """Read `DPA_UMASK`: octal, such as 0027 to let the group read; 0077 by default.
 
     Raises:
-        ConfigurationError: it is no umask, or one that would lock the user out.
+        ConfigurationError: The value is not a umask, or would lock the user out.
     """
-    said = os.environ.get("DPA_UMASK") or f"{PRIVATE:o}"
-    if not re.fullmatch("0{0,2}[0-7]{1,3}", said) or int(said, 8) & OF_THE_USER:
+    mask = os.environ.get("DPA_UMASK") or f"{PRIVATE:o}"
+    if not re.fullmatch("0{0,2}[0-7]{1,3}", mask) or int(mask, 8) & OF_THE_USER:
         raise ConfigurationError(
-            f"DPA_UMASK is {said[:20]!r}: write 0077 for files of this user alone, 0027 for a group that may read them"
+            f"DPA_UMASK is {mask[:20]!r}: write 0077 for files of this user alone, 0027 to let the group read them"
         )
-    return int(said, 8)
+    return int(mask, 8)
 
 
 def started_by() -> str:
-    """Return who runs this process, as user@machine; a user that the system does not name is a number."""
+    """Return the user that runs this process, as user@machine; a user without a name is a number."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
-        user = str(os.getuid())  # Windows always has a name
+        user = str(os.getuid())  # never on Windows, where each user has a name
     return f"{user}@{platform.node()}"

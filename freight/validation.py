@@ -1,6 +1,6 @@
-"""Type the text of a source by its contract, and part the rows that keep it from those that break it.
+"""Types the text of a source by its contract, and separates the rows that keep the contract from those that break it.
 
-Nothing is coerced silently: a value is either typed exactly or its row is quarantined with a reason code.
+No value is coerced silently: it is either typed exactly, or its row is quarantined with a reason code.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,11 +41,11 @@ class Split:
     """The two halves of a frame.
 
     Attributes:
-        valid: `row_number` and the contract's columns, typed.
-        quarantined: `BAD_ROWS_SCHEMA`; raw is the row's text as JSON bytes.
-        typed: all rows, typed; a value that is none of its column's type is null.
-        filled: number of values by column.
-        misfits: how many of them are of another type than the column's, or none that it knows.
+        valid: The rows that keep the contract: `row_number` and the contract's columns, typed.
+        quarantined: The rows that break it, as `BAD_ROWS_SCHEMA`; raw is the row's text as JSON bytes.
+        typed: All rows, typed; a value that does not have its column's type is null.
+        filled: The number of values by column.
+        misfits: The number of values by column that have another type, or that the column does not allow.
     """
 
     valid: pl.DataFrame
@@ -56,13 +56,13 @@ class Split:
 
 
 def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime) -> Split:
-    """Type rows and part them.
+    """Type rows, and separate the good from the bad.
 
     Args:
         rows: `row_number` and text columns named as in the contract; optional columns may be absent.
-        contract: what the rows must keep.
-        locale: how the source writes numbers and times.
-        now: the instant against which future dates are judged.
+        contract: The contract that the rows must keep.
+        locale: The way in which the source writes numbers and times.
+        now: The instant against which future dates are judged.
     """
     cleaned = _without_empty(rows.with_columns(_clean(column, rows) for column in contract.columns), contract)
     typed = cleaned.select(ROW_NUMBER, *(_typed(cleaned[c.name], c, locale) for c in contract.columns))
@@ -78,7 +78,7 @@ def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime)
 
 
 def _misfits(marked: pl.DataFrame, rules: Sequence[Rule]) -> dict[str, int]:
-    """Count the values that are none of their column; a column has one rule that tells."""
+    """Count the values that do not belong in their column; a column has at most one rule about that."""
     return {rule.key.columns[0]: int(marked[str(i)].sum()) for i, rule in enumerate(rules) if rule.is_misfit}
 
 
@@ -91,7 +91,7 @@ def _clean(column: Column, rows: pl.DataFrame) -> pl.Expr:
 
 
 def _without_empty(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Read an empty cell as no value."""
+    """Replace empty cells by null."""
     return rows.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in contract.column_names)
 
 
@@ -113,7 +113,7 @@ def _typed(text: pl.Series, column: Column, locale: Locale) -> pl.Series:
 
 def _instants(text: pl.Series, zone: str) -> pl.Series:
     utc = pl.Datetime("us", "UTC")
-    if _has_offset(text):  # most likely all have; the other formats would each be tried in vain before
+    if _has_offset(text):  # then most likely all have one, and trying the other formats first is a waste
         parsed = text.str.strptime(utc, OFFSET_FORMATS[0], strict=False)
         left = parsed.is_null() & text.is_not_null()
         return parsed.scatter(left.arg_true(), _any_instants(text.filter(left), zone)) if left.any() else parsed
@@ -137,7 +137,7 @@ def _any_instants(text: pl.Series, zone: str) -> pl.Series:
 
 
 def _first_parsed(text: pl.Series, formats: Sequence[str], dtype: pl.Date | pl.Datetime) -> pl.Series:
-    """Parse by the first format that fits each value; later formats only see what the earlier ones left."""
+    """Parse each value by the first format that fits; a later format only sees the values that are still unparsed."""
     parsed = text.str.strptime(dtype, formats[0], strict=False)
     for pattern in formats[1:]:
         left = parsed.is_null() & text.is_not_null()
@@ -148,7 +148,7 @@ def _first_parsed(text: pl.Series, formats: Sequence[str], dtype: pl.Date | pl.D
 
 
 def _quarantined(raw: pl.DataFrame, marked: pl.DataFrame, rules: Sequence[BrokenRule]) -> pl.DataFrame:
-    """Describe bad rows: the first broken rule gives column and reason, the others are kept beside it."""
+    """Describe bad rows: the first broken rule gives the column and the reason, the others are kept beside it."""
     rows = raw.select(
         ROW_NUMBER,
         raw=pl.struct(name for name in raw.columns if name != ROW_NUMBER).struct.json_encode().cast(pl.Binary),

@@ -1,4 +1,4 @@
-"""Files that people find whole or not at all: they are made beside their place and moved there when complete."""
+"""Writes files that appear whole or not at all: they are written beside their place and moved there when complete."""
 
 import os
 import stat
@@ -11,17 +11,17 @@ from freight.errors import ConfigurationError
 
 @contextmanager
 def new_file(path: Path, *, replace: bool) -> Iterator[Path]:
-    """Give a file in the same folder, which becomes `path` when the block ends well.
+    """Yield a file in the same folder that becomes `path` if the block succeeds.
 
     Args:
-        path: The file to make.
-        replace: Whether it may take the place of a file that is there.
+        path: The file to write.
+        replace: Whether an existing file may be replaced.
 
     Raises:
-        ConfigurationError: The file is there and may not be replaced, or cannot be written.
+        ConfigurationError: The file exists and may not be replaced, or cannot be written.
     """
     if (path.exists() or path.is_symlink()) and not replace:
-        raise ConfigurationError(f"{path} is there already: name another file, or say --replace")
+        raise ConfigurationError(f"{path} already exists: name another file, or use --replace")
     try:
         with in_place_of(path) as unfinished:
             yield unfinished
@@ -31,7 +31,7 @@ def new_file(path: Path, *, replace: bool) -> Iterator[Path]:
 
 @contextmanager
 def in_place_of(path: Path) -> Iterator[Path]:
-    """Give a file in the same folder, which takes the place of `path` when the block ends well."""
+    """Yield a file in the same folder that replaces `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
@@ -43,10 +43,10 @@ def in_place_of(path: Path) -> Iterator[Path]:
 
 
 def _keep_access(old: Path, new: Path) -> None:
-    """Give a file the group and mode of ours that it replaces: what somebody has opened on purpose stays open."""
+    """Copy the group and mode of a replaced file of this user: a file that was shared on purpose stays shared."""
     if os.name == "nt":
-        return  # its folder decides
-    with suppress(OSError):  # there is none, or its group is none of ours
+        return  # the folder decides there
+    with suppress(OSError):  # there is no old file, or this user is not in its group
         there = old.lstat()
         if stat.S_ISREG(there.st_mode) and there.st_uid == os.geteuid():
             os.chown(new, -1, there.st_gid)

@@ -1,4 +1,4 @@
-"""Contracts of all datasets, found by their module: a new dataset is a new module here with a `CONTRACT`."""
+"""The contracts of all datasets. To add a dataset, add a module with a `CONTRACT` here: modules are discovered."""
 
 import pkgutil
 from functools import cache
@@ -37,7 +37,7 @@ def contract_for(dataset: str) -> Contract:
     """Return the contract of a dataset.
 
     Raises:
-        ConfigurationError: there is no such dataset.
+        ConfigurationError: There is no such dataset.
     """
     try:
         return contracts()[dataset]

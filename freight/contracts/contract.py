@@ -1,4 +1,4 @@
-"""What a dataset promises: its columns, units, ranges and business key, written once as data."""
+"""The promise of a dataset: its columns, units, ranges and business key, written once as data."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from freight.errors import ConfigurationError
 
-if TYPE_CHECKING:  # parsers import this module, and do without polars
+if TYPE_CHECKING:  # parsers import this module, and must not load polars
     import polars as pl
 
     from freight.contracts.rules import Cells
 
-type Show = Callable[[str], str]  # how a text for people shows a column
+type Show = Callable[[str], str]  # shows a column's name in a text for people
 
 Dtype = Literal["text", "integer", "number", "instant", "date", "boolean"]
 Drift = Literal["freeze", "allow_added", "quarantine"]
 
 LOCAL_ZONE = "Africa/Douala"  # no daylight saving, so every local time exists exactly once
-DEFAULT_TEXT_LIMIT = 200  # characters; a name or code longer than this is a parsing accident, not data
+DEFAULT_TEXT_LIMIT = 200  # characters; a longer name or code is a parsing accident, not data
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Column:
     """One column of a dataset.
 
     Attributes:
-        name: warehouse name; carries the unit where there is one (`_t`, `_deg`, `_km`).
-        dtype: `instant` is stored in UTC; a source value without an offset is local to the source's time zone.
-        description: one sentence for the data dictionary.
-        unit: SI or trade unit, empty for codes and names.
-        required: whether an empty value breaks the contract.
-        optional: whether a source may lack the column altogether.
-        minimum, maximum: inclusive range of a number.
-        allowed: the only values a text may have, compared after upper-casing.
-        pattern: regular expression that the whole text matches.
-        max_length: longest text, in characters.
-        not_before: first day that an instant may lie on, as `YYYY-MM-DD`.
-        future_limit_s: how far after the time of reading an instant may lie, in seconds.
-        past_limit_s: how far before the time of reading an instant may lie, in seconds.
-        aliases: further headers that sources use, in any case and with or without accents.
+        name: The name in the warehouse, with its unit if it has one (`_t`, `_deg`, `_km`).
+        dtype: The type; an `instant` is stored in UTC, and without an offset it is local to the source's time zone.
+        description: One sentence for the data dictionary.
+        unit: The SI or trade unit; empty for codes and names.
+        required: Whether an empty value breaks the contract.
+        optional: Whether a source may lack the whole column.
+        minimum, maximum: The inclusive range of a number.
+        allowed: The only values that a text may have, compared after upper-casing.
+        pattern: The regular expression that the whole text must match.
+        max_length: The longest text, in characters.
+        not_before: The earliest day of an instant, as `YYYY-MM-DD`.
+        future_limit_s: The longest time, in seconds, by which an instant may be later than the reading.
+        past_limit_s: The longest time, in seconds, by which an instant may be earlier than the reading.
+        aliases: Other headers that sources use; case and accents do not matter.
     """
 
     name: str
@@ -60,11 +60,11 @@ class Column:
 
 
 class RowRule(ABC):
-    """A rule over several columns of a row; `freight.contracts.rules` has its kinds.
+    """A rule over several columns of a row; `freight.contracts.rules` defines the kinds.
 
     Attributes:
-        reason: The code that quarantined rows get.
-        remedy: What to do about a row that breaks it.
+        reason: The reason code of quarantined rows.
+        remedy: The advice for a row that breaks the rule.
     """
 
     reason: ClassVar[str]
@@ -73,19 +73,19 @@ class RowRule(ABC):
     @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
-        """The names of its columns."""
+        """The names of the rule's columns."""
 
     @abstractmethod
     def fault(self, columns: Mapping[str, Column]) -> str:
-        """Say why its columns cannot have such a rule; return nothing where they can."""
+        """Return why the columns cannot have such a rule; an empty text if they can."""
 
     @abstractmethod
     def broken(self, cells: Mapping[str, "Cells"]) -> "pl.Expr":
-        """Return whether rows break it; null means that they keep it."""
+        """Return whether rows break the rule; null means that they keep it."""
 
     @abstractmethod
     def sentence(self, columns: Mapping[str, Column], show: Show) -> str:
-        """Say what rows must keep."""
+        """Return the rule as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -93,22 +93,23 @@ class Contract:
     """The promise of a dataset.
 
     Attributes:
-        dataset: slug, the same in every folder.
-        version: raised with each change of meaning; files are read again under a new version.
-        table: warehouse table that holds the rows.
-        business_key: columns that identify a row.
-        columns: what a source delivers.
-        derived: what the transform or the warehouse adds; never read from a source, never part of the content hash.
-        rules: what must hold between several columns of a row.
-        freshness_s: age after which the dataset counts as stale, in seconds.
-        load_order: datasets with a lower number load first (references before facts).
-        snapshot: whether a file states all keys, so that a key that is absent from it is worth a flag.
-        event_time: the instant at which what a row tells happened; a dataset without one cannot be streamed.
-        immutable: whether a key never changes its content; a row that differs from the stored one is quarantined.
-        retention_days: how long rows are kept, by their event time; None for ever.
-        drift: what becomes of a file or table whose columns are no more those of the contract. `freeze`: nothing of it
-            loads. `allow_added`: columns that the contract does not know are left out, and told; else as `freeze`.
-            `quarantine`: its rows wait in quarantine, whatever the limit. A message that has other fields is always
+        dataset: The slug, the same in every folder.
+        version: The version, raised with each change of meaning; files are read again under a new version.
+        table: The warehouse table that holds the rows.
+        business_key: The columns that identify a row.
+        columns: The columns that a source delivers.
+        derived: The columns that the transform or the warehouse adds; never read from a source, never part of the
+            content hash.
+        rules: The rules between several columns of a row.
+        freshness_s: The age, in seconds, after which the dataset counts as stale.
+        load_order: The position in a load: lower numbers load first (references before facts).
+        snapshot: Whether each file lists all keys, so that a missing key is flagged.
+        event_time: The column with the instant of a row's event; a dataset without one cannot be streamed.
+        immutable: Whether a key never changes its content; a row that differs from the stored one is quarantined.
+        retention_days: The number of days that rows are kept, by their event time; None to keep them for ever.
+        drift: The reaction to a file or table whose columns no longer match the contract. `freeze`: none of it loads.
+            `allow_added`: columns unknown to the contract are left out and reported; otherwise as `freeze`.
+            `quarantine`: its rows wait in quarantine, whatever the limit. A message with other fields is always
             quarantined.
     """
 
@@ -138,7 +139,7 @@ class Contract:
         if len(set(rule.columns)) < len(rule.columns):
             return "it names one column twice"
         is_doubled = [(other.reason, other.columns) for other in self.rules].count((rule.reason, rule.columns)) > 1
-        return "another one is of the same kind and columns" if is_doubled else rule.fault(self.by_name)
+        return "another rule has the same kind and columns" if is_doubled else rule.fault(self.by_name)
 
     @property
     def by_name(self) -> dict[str, Column]:
@@ -147,10 +148,10 @@ class Contract:
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """Names of the columns that a source delivers, in order."""
+        """The names of the columns that a source delivers, in order."""
         return tuple(column.name for column in self.columns)
 
     @property
     def stored_names(self) -> tuple[str, ...]:
-        """Names of all business columns of the table, in order."""
+        """The names of all business columns of the table, in order."""
         return self.column_names + tuple(column.name for column in self.derived)

@@ -8,9 +8,9 @@ from freight.outward import markdown
 
 INTRODUCTION = """# Data dictionary
 
-Written from the contracts; a test compares. Instants are UTC; a day is a local day of Africa/Douala. Besides its
-columns every row carries `batch_id` (joins `batches`: file, run, contract version), `origin_us` and `origin_seq`
-(the instant its file speaks for, in microseconds since 1970, and its row number) and `content_hash`.
+Generated from the contracts; a test compares the two. Instants are in UTC; a day is a local day of Africa/Douala. In
+addition to its columns, every row has `batch_id` (joins `batches`: file, run, contract version), `origin_us` and
+`origin_seq` (the instant that its file stands for, in microseconds since 1970, and its row number) and `content_hash`.
 """
 
 

@@ -1,4 +1,4 @@
-"""Headers as sources write them, matched to the columns of a contract."""
+"""Matches the headers of sources to the columns of a contract."""
 
 import difflib
 import re
@@ -10,16 +10,16 @@ from freight.contracts.contract import Column, Contract
 from freight.errors import SourceError
 
 SHOWN_CELLS, SHOWN_CHARS = 20, 40  # of a header, in a message
-FEW_CELLS = 5  # of one of which nothing is known: it may be no header, but what somebody would rather not have told
+FEW_CELLS = 5  # of a header without a known cell: it may be private data instead of a header
 
-# What reads like the name of a column: `Poids net (t)`, `n° de série`, `date_d'arrivée`. No line of a file of passwords
-# does, and no key: a word of a name is short, and has few digits.
+# A text that reads like the name of a column: `Poids net (t)`, `n° de série`, `date_d'arrivée`. A line of a password
+# file or a key does not: the words of a name are short, and have few digits.
 NAME_LIKE = re.compile(r"[\w\s/()\[\],.%°'’#&+€$?-]+")
 WORD_CHARS, NAME_DIGITS = 24, 8
 
 
 def fold(text: str) -> str:
-    """Return text without accents and case, inner spaces collapsed: `" Ngaoundéré "` and `"NGAOUNDERE"` fold alike."""
+    """Return text without accents, case and repeated spaces: `" Ngaoundéré "` and `"NGAOUNDERE"` become equal."""
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     return " ".join(bare.casefold().split())
@@ -31,22 +31,22 @@ def normalise(header: str) -> str:
 
 
 def known_headers(contract: Contract) -> dict[str, str]:
-    """Return every normalised header that the contract understands, with the column it stands for."""
+    """Return every normalised header that the contract knows, with its column."""
     return {
         normalise(spelling): column.name
         for column in contract.columns
-        for spelling in (*column.aliases, column.name)  # the name last: it wins over another column's alias
+        for spelling in (*column.aliases, column.name)  # the name comes last, to win over another column's alias
     }
 
 
 @dataclass(frozen=True)
 class HeaderMatch:
-    """A header beside a contract.
+    """A header, matched to a contract.
 
     Attributes:
-        header: its cells as the source wrote them.
-        columns: the contract's column for each cell; empty where there is none.
-        contract: that it was compared with.
+        header: The cells as the source wrote them.
+        columns: The contract's column for each cell; empty for an unknown cell.
+        contract: The contract.
     """
 
     header: tuple[str, ...]
@@ -55,22 +55,22 @@ class HeaderMatch:
 
     @property
     def unknown(self) -> list[int]:
-        """Positions of the cells that the contract does not know."""
+        """The positions of the cells that the contract does not know."""
         return [position for position, column in enumerate(self.columns) if not column]
 
     @property
     def unknown_cells(self) -> list[str]:
-        """What the cells say that the contract does not know."""
+        """The texts of the cells that the contract does not know."""
         return [self.header[position] for position in self.unknown]
 
     @property
     def lacking(self) -> list[Column]:
-        """Columns that the header does not have, those that it may lack included."""
+        """The columns that the header lacks, optional ones included."""
         return [column for column in self.contract.columns if column.name not in self.columns]
 
     @property
     def missing(self) -> list[str]:
-        """Names of the columns that the header would have to have."""
+        """The names of the columns that the header lacks and must have."""
         return [column.name for column in self.lacking if not column.optional]
 
     @property
@@ -80,7 +80,7 @@ class HeaderMatch:
 
     @property
     def is_taken(self) -> bool:
-        """Whether its rows may load: nothing has drifted, or the contract leaves out what was added."""
+        """Whether the rows may load: nothing has drifted, or the contract leaves out added columns."""
         return not self.missing and (not self.unknown or self.contract.drift == "allow_added")
 
 
@@ -88,7 +88,7 @@ def match_header(header: Sequence[str], contract: Contract) -> HeaderMatch:
     """Find the contract's column for each cell of a header.
 
     Raises:
-        SourceError: two cells mean the same column.
+        SourceError: Two cells mean the same column.
     """
     known = known_headers(contract)
     match = HeaderMatch(tuple(header), tuple(known.get(normalise(cell), "") for cell in header), contract)
@@ -109,29 +109,29 @@ def _refuse_doubled(match: HeaderMatch) -> None:
 
 
 def likeness(cell: str, column: Column) -> float:
-    """Return how much a header reads like a column, by any of its spellings: 1 for the same."""
+    """Return how similar a header is to a column, by the closest of the column's spellings: 1 for equal."""
     texts = [normalise(spelling) for spelling in (column.name, *column.aliases)]
     return max(difflib.SequenceMatcher(None, normalise(cell[:SHOWN_CHARS]), text).ratio() for text in texts)
 
 
 def listed(names: Sequence[str], most: int = SHOWN_CELLS) -> str:
-    """Return the first names of a header for a message, each as `shown`."""
+    """Return the first names of a header for a message, each formatted by `shown`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(shown, names[:most])) + more
 
 
 def shown(cell: str) -> str:
-    """Return a cell for a message: itself if it reads like a name, else how long it is, for nobody knows what it is."""
+    """Return a cell for a message: its text if it reads like a name, else only its length, since it may be private."""
     return repr(cell) if is_like_a_name(cell) else f"a cell of {len(cell):,} characters"
 
 
 def name_in(cell: str) -> str | None:
-    """Return a cell that reads like a name, for the place of a fault; None if it does not."""
+    """Return a cell as the place of a fault if it reads like a name, else None."""
     return cell if is_like_a_name(cell) else None
 
 
 def is_like_a_name(cell: str) -> bool:
-    """Whether a cell reads like the name of a column, sheet or key, and no one else's words."""
+    """Return whether a cell reads like the name of a column, sheet or key, rather than like private data."""
     text = cell.strip("\ufeff \t")
     words = re.split(r"[\W_]+", text[: SHOWN_CHARS + 1])
     return (

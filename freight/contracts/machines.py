@@ -1,4 +1,4 @@
-"""Machines of the terminals. Their history is kept: a transaction belongs to the site its machine had at the time."""
+"""Machines of the terminals. Their history is kept: a transaction belongs to its machine's site at the time."""
 
 from freight.contracts.contract import Column, Contract
 
@@ -22,14 +22,14 @@ CONTRACT = Contract(
         Column(
             "site_location",
             "text",
-            "Name of the station where the machine works; empty when it is not known.",
+            "Name of the station where the machine works; empty if unknown.",
             max_length=80,
             aliases=("site", "location", "emplacement", "lieu", "gare"),
         ),
         Column(
             "installation_year",
             "integer",
-            "Calendar year in which the machine was installed.",
+            "Calendar year of the machine's installation.",
             minimum=1950,
             maximum=2100,
             aliases=("annee_installation", "année_d_installation", "year", "installed"),

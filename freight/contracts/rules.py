@@ -1,8 +1,8 @@
-"""The rules that rows have to keep, one entry for each kind.
+"""The rules that rows must keep, one entry for each kind.
 
-Validation, the words for people and the data dictionary read a rule here, and nowhere else. A kind of rule over one
-column is an entry of `CELL_RULES`, which reads its limits from `Column`. A kind of rule over several columns is a class
-like `Ordered`, which contracts state in `Contract.rules`.
+Validation, messages for people and the data dictionary all take a rule from here. A kind of rule over one column is an
+entry of `CELL_RULES`, which reads its limits from `Column`. A kind of rule over several columns is a class like
+`Ordered`, which contracts list in `Contract.rules`.
 """
 
 import operator
@@ -19,21 +19,21 @@ from freight.contracts.contract import DEFAULT_TEXT_LIMIT, Column, Contract, Row
 
 CONTROL_CHARACTERS = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
 UNREADABLE = {
-    "integer": "is no whole number",
-    "number": "is no number as its file writes them",
-    "instant": "is no date and time such as 2026-03-14 10:30:00",
-    "date": "is no day such as 2026-03-14",
+    "integer": "is not a whole number",
+    "number": "is not a number in the notation of its file",
+    "instant": "is not a date and time such as 2026-03-14 10:30:00",
+    "date": "is not a day such as 2026-03-14",
     "boolean": "is neither true nor false",
 }
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A column of the rows that are checked.
+    """One column of the rows under check.
 
     Attributes:
         column: The column.
-        filled: Whether a cell holds anything, readable or not.
+        filled: Whether each cell has content, readable or not.
         now: The instant against which dates are judged.
     """
 
@@ -53,11 +53,11 @@ class Cells:
 
 
 class BrokenRule(NamedTuple):
-    """A rule that a row breaks, as it is kept with the row.
+    """A rule that a row breaks, as stored with the row.
 
     Attributes:
-        reason: The code of its kind.
-        columns: The names of its columns.
+        reason: The reason code of the rule's kind.
+        columns: The names of the rule's columns.
     """
 
     reason: str
@@ -68,12 +68,12 @@ class BrokenRule(NamedTuple):
 
     @property
     def as_json(self) -> str:
-        """The rule as text; a list of such texts is what `read_broken_rules` reads."""
+        """The rule as JSON; `read_broken_rules` reads a list of them."""
         return orjson.dumps({"columns": self.columns, "reason": self.reason}).decode()
 
 
 def read_broken_rules(text: str | None) -> list[BrokenRule]:
-    """Return the rules that are kept with a row; none where no rule was broken."""
+    """Return the broken rules that are stored with a row."""
     return [BrokenRule(rule["reason"], tuple(rule["columns"])) for rule in orjson.loads(text or "[]")]
 
 
@@ -82,11 +82,11 @@ class Rule:
     """A rule of one contract.
 
     Attributes:
-        key: Its code and its columns, by which it is found.
-        broken: Whether rows break it, by the cells of their columns; null means that they keep it.
-        wrong: What is wrong with a row that breaks it, and what to do where that is not plain.
-        stated: What it asks for, in the data dictionary; empty where the type of the column says it.
-        is_misfit: Whether a value that breaks it is none of its column, rather than a bad one.
+        key: The reason code and the columns, which identify the rule.
+        broken: Takes the cells of its columns and returns whether rows break it; null means that they keep it.
+        wrong: Returns the fault of a row that breaks it, with the remedy if that is not obvious.
+        stated: The requirement, for the data dictionary; empty if the column's type says it.
+        is_misfit: Whether a value that breaks it does not belong in the column at all.
     """
 
     key: BrokenRule
@@ -104,7 +104,7 @@ def rules_of(contract: Contract) -> tuple[Rule, ...]:
 
 
 def rule_of(contract: Contract, broken: BrokenRule) -> Rule | None:
-    """Return the rule that a row broke; None where the contract has it no more."""
+    """Return the rule that a row broke; None if the contract no longer has it."""
     return next((rule for rule in rules_of(contract) if rule.key == broken), None)
 
 
@@ -116,12 +116,12 @@ class CellRule:
     """A kind of rule over one column.
 
     Attributes:
-        reason: The code that quarantined rows get.
-        applies: Whether a column has such a rule.
-        broken: Whether cells break it; null means that they keep it.
-        wrong: What is wrong with a cell that breaks it, behind the name of the column.
-        stated: What it asks for, in the data dictionary.
-        is_misfit: As in `Rule`.
+        reason: The reason code of quarantined rows.
+        applies: Returns whether a column has such a rule.
+        broken: Returns whether cells break it; null means that they keep it.
+        wrong: Returns the fault of a cell that breaks it, to follow the name of the column.
+        stated: Returns the requirement, for the data dictionary.
+        is_misfit: The same as in `Rule`.
     """
 
     reason: str
@@ -211,13 +211,13 @@ CELL_RULES = (
         "not_finite",
         applies=lambda column: column.dtype == "number",
         broken=lambda cells: ~cells.values.is_finite(),
-        wrong=lambda _: "is no finite number",
+        wrong=lambda _: "is not a finite number",
     ),
     CellRule(
         "control_character",
         applies=_is_free_text,
         broken=lambda cells: cells.values.str.contains(CONTROL_CHARACTERS),
-        wrong=lambda _: "holds a character that cannot be shown",
+        wrong=lambda _: "contains an unprintable character",
     ),
     CellRule(
         "too_long",
@@ -239,7 +239,7 @@ CELL_RULES = (
         "not_allowed",
         applies=lambda column: bool(column.allowed),
         broken=lambda cells: ~cells.values.is_in(list(cells.column.allowed)),
-        wrong=lambda column: f"is none of {', '.join(column.allowed)}",
+        wrong=lambda column: f"is not one of {', '.join(column.allowed)}",
         stated=lambda column: f"one of {', '.join(column.allowed)}",
         is_misfit=True,
     ),
@@ -247,7 +247,7 @@ CELL_RULES = (
         "pattern",
         applies=lambda column: bool(column.pattern),
         broken=lambda cells: ~cells.values.str.contains(f"^(?:{cells.column.pattern})$"),
-        wrong=lambda column: f"does not look like {column.pattern}",
+        wrong=lambda column: f"does not match {column.pattern}",
         stated=lambda column: f"like `{column.pattern}`",
         is_misfit=True,
     ),
@@ -262,14 +262,14 @@ CELL_RULES = (
         "future",
         applies=lambda column: column.future_limit_s is not None,
         broken=lambda cells: cells.values > cells.now + _seconds(cells.column.future_limit_s),
-        wrong=lambda _: "lies in the future",
+        wrong=lambda _: "is in the future",
         stated=lambda column: f"at most {_seconds(column.future_limit_s) // timedelta(hours=1)} h ahead",
     ),
     CellRule(
         "too_old",
         applies=lambda column: column.past_limit_s is not None,
         broken=lambda cells: cells.values < cells.now - _seconds(cells.column.past_limit_s),
-        wrong=lambda _: "lies too long ago",
+        wrong=lambda _: "is too long ago",
         stated=lambda column: f"at most {_seconds(column.past_limit_s).days} days old",
     ),
 )
@@ -306,14 +306,14 @@ OF_NUMBERS: dict[Order, str] = {
     ">=": "not be less than",
     ">": "be more than",
 }
-COMPARABLE = ({"integer", "number"}, {"instant"}, {"date"})  # the types whose values compare with each other
+COMPARABLE = ({"integer", "number"}, {"instant"}, {"date"})  # types within one set compare with each other
 
 
 @dataclass(frozen=True)
 class Ordered(RowRule):
-    """The values of two columns have an order: `Ordered("arrived_at", ">=", "departed_at")`.
+    """The values of two columns must be in order: `Ordered("arrived_at", ">=", "departed_at")`.
 
-    A row keeps it where one of the two is empty or cannot be read: other rules judge that.
+    A row keeps the rule if one of the two is empty or cannot be read: other rules check that.
     """
 
     column: str
@@ -326,12 +326,12 @@ class Ordered(RowRule):
     @property
     @override
     def columns(self) -> tuple[str, ...]:
-        """The two."""
+        """The two columns."""
         return (self.column, self.other)
 
     @override
     def fault(self, columns: Mapping[str, Column]) -> str:
-        """Say why the two cannot be compared."""
+        """Return why the two columns cannot be compared."""
         one, other = (columns[name] for name in self.columns)
         if not any({one.dtype, other.dtype} <= types for types in COMPARABLE):
             return f"{one.dtype} and {other.dtype} have no order"
@@ -339,22 +339,22 @@ class Ordered(RowRule):
 
     @override
     def broken(self, cells: Mapping[str, Cells]) -> pl.Expr:
-        """Return whether the two are the other way round."""
+        """Return whether the two values are out of order."""
         return BREAKS[self.order](cells[self.column].comparable, cells[self.other].comparable)
 
     @override
     def sentence(self, columns: Mapping[str, Column], show: Show) -> str:
-        """Say it as people say it of times, or of numbers."""
+        """Return the rule as a sentence, in the words for times or for numbers."""
         words = OF_TIMES if columns[self.column].dtype in ("instant", "date") else OF_NUMBERS
         return f"{show(self.column)} must {words[self.order]} {show(self.other)}"
 
 
 @dataclass(frozen=True)
 class RequiredBy(RowRule):
-    """A column must not be empty where another one says so: `RequiredBy("volume_t", "status", ("ERR",))`.
+    """A column must not be empty if another one has a certain value: `RequiredBy("volume_t", "status", ("ERR",))`.
 
-    A row keeps it where the other column is empty or has another value, and where the first one holds anything at all:
-    whether that can be read is for the rule of its type to judge.
+    A row keeps the rule if the other column is empty or has another value, or if the first one has any content:
+    whether that can be read is checked by the rule of its type.
     """
 
     column: str
@@ -367,24 +367,24 @@ class RequiredBy(RowRule):
     @property
     @override
     def columns(self) -> tuple[str, ...]:
-        """The column that must not be empty, and the one that says so."""
+        """The column that must not be empty, and the one that requires it."""
         return (self.column, self.other)
 
     @override
     def fault(self, columns: Mapping[str, Column]) -> str:
-        """Say why the other column never has such a value."""
+        """Return why the other column never has such a value."""
         other = columns[self.other]
         if other.dtype != "text" or not self.values:
-            return f"{other.name} is no text" if self.values else f"it names no value of {other.name}"
+            return f"{other.name} is not a text" if self.values else f"it names no value of {other.name}"
         never = [value for value in self.values if other.allowed and value not in other.allowed]
         return f"{other.name} is never {never[0]!r}" if never else ""
 
     @override
     def broken(self, cells: Mapping[str, Cells]) -> pl.Expr:
-        """Return whether the column is empty where the other one has one of the values."""
+        """Return whether the column is empty while the other one has one of the values."""
         return ~cells[self.column].filled & cells[self.other].values.is_in(list(self.values))
 
     @override
     def sentence(self, columns: Mapping[str, Column], show: Show) -> str:
-        """Say when it must not be empty."""
-        return f"{show(self.column)} must not be empty where {show(self.other)} is {' or '.join(self.values)}"
+        """Return the rule as a sentence."""
+        return f"{show(self.column)} must not be empty if {show(self.other)} is {' or '.join(self.values)}"

@@ -1,6 +1,6 @@
-"""Terminal events: what machines report while they work, one row for each report; a key never changes its content.
+"""Terminal events: reports of machines at work, one row for each; a key never changes its content.
 
-There are many, so they are kept for a limited time, in partitions by their time.
+They are numerous, so they are kept for a limited time, in partitions by event time.
 """
 
 from freight.contracts.contract import Column, Contract
@@ -29,7 +29,7 @@ CONTRACT = Contract(
         Column(
             "machine_id",
             "text",
-            "Machine that reports.",
+            "Machine that reported the event.",
             required=True,
             pattern=r"MCH-[0-9]{3,6}",
             aliases=("machine", "id_machine", "code_machine"),
@@ -37,7 +37,7 @@ CONTRACT = Contract(
         Column(
             "event_at",
             "instant",
-            "When it happened (UTC); a time without an offset is the local time of Africa/Douala.",
+            "Time of the event (UTC); a time without an offset is the local time of Africa/Douala.",
             required=True,
             not_before="2000-01-01",
             past_limit_s=RETENTION_DAYS * 86_400,
@@ -47,7 +47,7 @@ CONTRACT = Contract(
         Column(
             "event_type",
             "text",
-            "What happened.",
+            "Kind of event.",
             required=True,
             allowed=("LOADED", "UNLOADED", "WEIGHED", "MOVED", "STARTED", "STOPPED", "ALARM"),
             aliases=("type", "type_evenement"),
@@ -55,7 +55,7 @@ CONTRACT = Contract(
         Column(
             "volume_transferred_t",
             "number",
-            "Freight moved; empty where the event moves none or the scale gave no reading.",
+            "Freight moved; empty if the event moves none or the scale gave no reading.",
             unit="tonnes",
             minimum=0,
             maximum=5_000,
@@ -64,7 +64,7 @@ CONTRACT = Contract(
         Column(
             "status_code",
             "text",
-            "How the machine judged itself.",
+            "Status that the machine reported for itself.",
             required=True,
             allowed=("OK", "WARN", "ERR"),
             aliases=("status", "statut", "code_statut", "etat"),
@@ -72,7 +72,7 @@ CONTRACT = Contract(
         Column(
             "flow_rate_t_per_h",
             "number",
-            "Freight that passes; empty where nothing flows.",
+            "Rate of flow of the freight; empty if nothing flows.",
             unit="tonnes per hour",
             minimum=0,
             maximum=20_000,
@@ -90,7 +90,7 @@ CONTRACT = Contract(
         Column(
             "vibration_mm_s",
             "number",
-            "Speed of vibration of the bearings, root mean square.",
+            "Vibration velocity of the bearings, root mean square.",
             unit="mm/s",
             minimum=0,
             maximum=500,
@@ -110,7 +110,7 @@ CONTRACT = Contract(
         Column(
             "is_late",
             "boolean",
-            "Came more than an hour behind the newest event of its partition.",
+            "Arrived more than an hour after the newest event of its partition.",
             required=True,
         ),
     ),

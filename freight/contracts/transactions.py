@@ -30,7 +30,7 @@ CONTRACT = Contract(
         Column(
             "transaction_at",
             "instant",
-            "When the transfer was made (UTC); sources give the local time of Africa/Douala.",
+            "Time of the transfer (UTC); sources give the local time of Africa/Douala.",
             required=True,
             not_before="2000-01-01",
             future_limit_s=86_400,
@@ -39,7 +39,7 @@ CONTRACT = Contract(
         Column(
             "volume_transferred_t",
             "number",
-            "Freight moved; empty when the scale gave no reading.",
+            "Freight moved; empty if the scale gave no reading.",
             unit="tonnes",
             minimum=0,
             maximum=5_000,
@@ -48,7 +48,7 @@ CONTRACT = Contract(
         Column(
             "status_code",
             "text",
-            "How the machine reported the transfer.",
+            "Status that the machine reported for the transfer.",
             required=True,
             allowed=("OK", "WARN", "ERR"),
             aliases=("status", "statut", "code_statut", "etat"),
@@ -56,24 +56,24 @@ CONTRACT = Contract(
     ),
     derived=(
         Column("transaction_date", "date", "Local day (Africa/Douala) of the transfer.", required=True),
-        Column("day_number", "integer", "The local day as days since 1970-01-01; joins dim_calendar.", required=True),
+        Column("day_number", "integer", "Local day as days since 1970-01-01; joins dim_calendar.", required=True),
         Column(
             "site_location",
             "text",
-            "Station where the machine stood at the time; UNKNOWN when there is none.",
+            "Station of the machine at the time; UNKNOWN if it had none.",
             required=True,
         ),
-        Column("installation_year", "integer", "Installation year of the machine, as known at the time."),
+        Column("installation_year", "integer", "Installation year of the machine, as known at the time of transfer."),
         Column(
             "critical_alert",
             "boolean",
-            "Status WARN or ERR and a volume under 20 tonnes; no volume is no alert.",
+            "Status WARN or ERR and a volume below 20 tonnes; never without a volume.",
             required=True,
         ),
         Column(
             "is_late",
             "boolean",
-            "Came from a stream more than an hour behind the newest event of its partition; files are never late.",
+            "Arrived from a stream more than an hour after the newest event of its partition; files are never late.",
             required=True,
         ),
     ),

@@ -1,6 +1,6 @@
-"""A deterministic freight corridor that writes source files and sends messages: for demo, tests and benchmarks.
+"""A deterministic freight corridor that writes source files and sends messages, for demos, tests and benchmarks.
 
-`freight.simulator.producer` is imported by its own name: only who sends needs Kafka's client.
+Import `freight.simulator.producer` by its own name: only senders need Kafka's client.
 """
 
 from freight.simulator.corridor import MACHINE_TYPES, STATIONS, TERMINALS, Station, Terminal, stations

@@ -1,4 +1,4 @@
-"""The fixed reference of the simulated corridor: its stations, its freight terminals and the kinds of machines there.
+"""The fixed reference of the simulated corridor: its stations, its freight terminals and the kinds of machines.
 
 Positions and kilometres are approximate: good enough for a map and for distances in reports, not for a survey.
 """
@@ -12,7 +12,7 @@ MACHINE_TYPES = ("crane", "conveyor", "weighbridge", "reach stacker", "forklift"
 
 @dataclass(frozen=True)
 class Station:
-    """One station ("gare") of the line, as the stations dataset states it."""
+    """One station ("gare") of the line, with the columns of the stations dataset."""
 
     station_code: str
     station_name: str
@@ -27,9 +27,9 @@ class Terminal:
     """A station where freight machines work.
 
     Attributes:
-        station_name: name of the station, as machines state it in `site_location`.
-        traffic_share: share of the corridor's transactions, 0..1; the shares of all terminals add up to 1.
-        trouble_share: share of the terminal's transactions with status WARN or ERR, 0..1.
+        station_name: The name of the station, as in the machines' `site_location`.
+        traffic_share: The share of the corridor's transactions, 0..1; the shares of all terminals add up to 1.
+        trouble_share: The share of the terminal's transactions with status WARN or ERR, 0..1.
     """
 
     station_name: str
@@ -53,7 +53,7 @@ STATIONS = (
     Station("NGE", "Ngaoundéré", "Adamaoua", 7.3167, 13.5833, 886.0),
 )
 
-# The port and the capital carry most; the far end of the line is where machines fail more often.
+# The port and the capital carry most of the freight; machines fail more often at the far end of the line.
 TERMINALS = (
     Terminal("Douala", 0.36, 0.12),
     Terminal("Yaoundé", 0.28, 0.20),

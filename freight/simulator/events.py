@@ -1,6 +1,6 @@
-"""What happens on the corridor: machines that work, move and fail, and the transactions that they report.
+"""The events of the corridor: machines that work, move and fail, and the transactions that they report.
 
-Nothing here knows how rows leave the corridor: files take them from `Corridor`, and a stream can do the same.
+This module does not know how rows leave the corridor: files and streams both take them from `Corridor`.
 """
 
 import math
@@ -16,8 +16,8 @@ from freight.simulator.corridor import MACHINE_TYPES, TERMINALS
 from freight.simulator.draws import uniform
 
 MOVE_DAY = date(2026, 2, 22)
-MAX_MACHINES = 99_999  # leaves higher numbers for machines that no reference knows
-MAX_DAY_ROWS = 10_000_000  # size of the block of transaction numbers that each day owns
+MAX_MACHINES = 99_999  # higher numbers are left for machines that are unknown to the reference
+MAX_DAY_ROWS = 10_000_000  # the size of each day's block of transaction numbers
 CHUNK_ROWS = 250_000
 
 TRANSACTION_SCHEMA = {
@@ -28,7 +28,7 @@ TRANSACTION_SCHEMA = {
     "status_code": pl.String,
 }
 
-_FIRST_DAY = date(2020, 1, 1)  # owner of TRX-0
+_FIRST_DAY = date(2020, 1, 1)  # the day of TRX-0
 _DAY_S = 86_400
 _MIDNIGHT_S = (0, _DAY_S - 1, _DAY_S + 3)  # first second of the day, last second, just into the next day
 _NIGHT_END_S = 6 * 3_600
@@ -43,7 +43,7 @@ _TERMINAL_BY_NAME = {terminal.station_name: terminal for terminal in TERMINALS}
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine and where it works: at `first_site` before the corridor's move day, at `later_site` from then on."""
+    """A machine and its sites: `first_site` before the corridor's move day, `later_site` from then on."""
 
     machine_id: str
     machine_type: str
@@ -53,21 +53,21 @@ class Machine:
 
 
 class Corridor:
-    """A corridor that is fully told by its seed: same seed and arguments, same rows.
+    """A corridor that its seed fully determines: the same seed and arguments give the same rows.
 
-    Every day has its own random numbers, so days can be asked for in any order and in any number.
+    Every day has its own random numbers, so days can be requested in any order and number.
     """
 
     def __init__(self, seed: int = 7, machines: int = 20, *, move_day: date = MOVE_DAY) -> None:
         """Set up the machines.
 
         Args:
-            seed: name of this corridor among all possible ones.
-            machines: number of machines; from five on every terminal has one that never moves.
-            move_day: local day from whose first second on the moving machines work at their later site.
+            seed: The seed, which identifies this corridor among all possible ones.
+            machines: The number of machines; with five or more, every terminal has one that never moves.
+            move_day: The local day from which the moving machines work at their later site.
 
         Raises:
-            ConfigurationError: the number of machines is not in 1..99,999.
+            ConfigurationError: The number of machines is not in 1..99,999.
         """
         if not 1 <= machines <= MAX_MACHINES:
             raise ConfigurationError(f"a corridor has 1 to {MAX_MACHINES:,} machines, not {machines:,}")
@@ -77,7 +77,7 @@ class Corridor:
 
     @property
     def moved_machine_ids(self) -> tuple[str, ...]:
-        """Machines that change their site on the move day."""
+        """The ids of the machines that change sites on the move day."""
         return tuple(machine.machine_id for machine in self.machines if machine.first_site != machine.later_site)
 
     def sites_on(self, day: date) -> list[str]:
@@ -86,7 +86,7 @@ class Corridor:
         return [machine.later_site if moved else machine.first_site for machine in self.machines]
 
     def machines_on(self, day: date) -> pl.DataFrame:
-        """Return the machines reference as of a local day: one row per machine, columns of the machines contract."""
+        """Return the machines reference for a local day: one row per machine, with the machines contract's columns."""
         return pl.DataFrame(
             {
                 "machine_id": [machine.machine_id for machine in self.machines],
@@ -97,29 +97,29 @@ class Corridor:
         )
 
     def transactions(self, day: date, rows: int) -> pl.DataFrame:
-        """Return all rows that the ERP exports for one local day, in the order of time.
+        """Return all rows that the ERP exports for one local day, in chronological order.
 
         Args:
-            day: local day (Africa/Douala), 2020-01-01 or later.
-            rows: number of rows, at most 10,000,000.
+            day: The local day (Africa/Douala), 2020-01-01 or later.
+            rows: The number of rows, at most 10,000,000.
 
         Returns:
-            Frame of `rows` rows with the columns of `TRANSACTION_SCHEMA`: `date` is local text
-            'YYYY-MM-DD HH:MM:SS', `volume_transferred` is in tonnes (null: no reading). Numbers of `TRX-<n>` are
-            consecutive. The last row of three or more is seconds after the following midnight, as exports have it.
+            A frame of `rows` rows with the columns of `TRANSACTION_SCHEMA`: `date` is local text
+            'YYYY-MM-DD HH:MM:SS', `volume_transferred` is in tonnes (null: no reading). The numbers of `TRX-<n>` are
+            consecutive. With three rows or more, the last one is seconds after the next midnight, as in real exports.
 
         Raises:
-            ConfigurationError: the day or the number of rows is out of range.
+            ConfigurationError: The day or the number of rows is out of range.
         """
         return pl.concat(self.transaction_chunks(day, rows, chunk_rows=max(rows, 1)))
 
     def transaction_chunks(self, day: date, rows: int, *, chunk_rows: int = CHUNK_ROWS) -> Iterator[pl.DataFrame]:
-        """Yield the rows of `transactions` in frames of at most `chunk_rows` rows, for days that exceed the memory.
+        """Yield the rows of `transactions` in frames of at most `chunk_rows` rows, for days larger than the memory.
 
-        The size of the chunks does not change the rows. A day without rows yields one empty frame.
+        The chunk size does not change the rows. A day without rows yields one empty frame.
 
         Raises:
-            ConfigurationError: the day or the number of rows is out of range.
+            ConfigurationError: The day or the number of rows is out of range.
         """
         _check_day(day, rows)
         shares, trouble = self._traffic(day)
@@ -127,31 +127,31 @@ class Corridor:
             yield self._slice(day, rows, start, min(start + chunk_rows, rows), shares, trouble)
 
     def transaction_slice(self, day: date, rows: int, start: int, stop: int) -> pl.DataFrame:
-        """Return the rows [start, stop) of `transactions(day, rows)` without making the others.
+        """Return the rows [start, stop) of `transactions(day, rows)` without computing the others.
 
         Raises:
-            ConfigurationError: the day, the number of rows or the slice is out of range.
+            ConfigurationError: The day, the number of rows or the slice is out of range.
         """
         check_slice(day, rows, start, stop)
         return self._slice(day, rows, start, stop, *self._traffic(day))
 
     def draws(self, sequence: tuple[object, ...], day: date, start: int, stop: int) -> pl.DataFrame:
-        """Return the random part of reports [start, stop) of a sequence, with machines as busy as they are on a day.
+        """Return the random part of reports [start, stop) of a sequence, with the machines' traffic on a given day.
 
         Args:
-            sequence: names the sequence among those of this corridor.
-            day: local day, which decides where the machines stand.
-            start: number of the first report.
-            stop: number after the last report.
+            sequence: The name of the sequence within this corridor.
+            day: The local day, which determines the sites of the machines.
+            start: The number of the first report.
+            stop: The number after the last report.
 
         Returns:
-            Frame of `row` (the number), `machine_id`, `trouble_share` of its site, and doubles in [0, 1) called
-            `moment`, `status`, `volume` and `reading`; `local_time`, `status` and `volume_t` read them.
+            A frame of `row` (the number), `machine_id`, `trouble_share` of its site, and doubles in [0, 1) named
+            `moment`, `status`, `volume` and `reading`, which `local_time`, `status` and `volume_t` read.
         """
         return self._draws(sequence, start, stop, *self._traffic(day))
 
     def _traffic(self, day: date) -> tuple[pl.Series, pl.Series]:
-        """Return, for each machine on a day, the cumulative share of the traffic and the share of trouble."""
+        """Return each machine's cumulative share of the traffic and its share of trouble on a day."""
         sites = self.sites_on(day)
         crowd = Counter(sites)
         shares = pl.Series([_TERMINAL_BY_NAME[site].traffic_share / crowd[site] for site in sites])
@@ -210,7 +210,7 @@ def _machines(seed: int, count: int) -> tuple[Machine, ...]:
 
 
 def _first_site(index: int, place: float) -> str:
-    if index < len(TERMINALS):  # no terminal is left without a machine
+    if index < len(TERMINALS):  # so that every terminal has a machine
         return TERMINALS[index].station_name
     passed = 0.0
     for terminal in TERMINALS:
@@ -226,7 +226,7 @@ def _next_site(site: str) -> str:
 
 
 def _moving(seed: int, count: int) -> set[int]:
-    """Choose the machines that move, never those that keep a terminal staffed."""
+    """Choose the machines that move, but not the first one of any terminal."""
     movable = max(0, count - len(TERMINALS))
     order = uniform((seed, "machines", "moving"), 0, movable).arg_sort().head(math.ceil(movable * _MOVING_SHARE))
     return {len(TERMINALS) + index for index in order}
@@ -240,10 +240,10 @@ def _check_day(day: date, rows: int) -> None:
 
 
 def check_slice(day: date, rows: int, start: int, stop: int) -> None:
-    """Refuse what is not a part of a possible day.
+    """Refuse a slice that is not part of a possible day.
 
     Raises:
-        ConfigurationError: the day, the number of rows or the slice is out of range.
+        ConfigurationError: The day, the number of rows or the slice is out of range.
     """
     _check_day(day, rows)
     if not 0 <= start <= stop <= rows:
@@ -251,12 +251,12 @@ def check_slice(day: date, rows: int, start: int, stop: int) -> None:
 
 
 def first_number(day: date) -> int:
-    """Return the first transaction number of a day; blocks of fixed size keep days of any size apart."""
+    """Return the first transaction number of a day; blocks of fixed size keep the numbers of days apart."""
     return (day - _FIRST_DAY).days * MAX_DAY_ROWS
 
 
 def local_time(day: date, rows: int) -> pl.Expr:
-    """Return the local times: ordered, sparse at night, with the first and last rows right at midnight."""
+    """Return the local times: in order, sparse at night, with the first and last rows right at midnight."""
     passed = (pl.col("row") + pl.col("moment")) / max(rows, 1)
     night = passed / _NIGHT_TRAFFIC_SHARE * _NIGHT_END_S
     daytime = _NIGHT_END_S + (passed - _NIGHT_TRAFFIC_SHARE) / (1 - _NIGHT_TRAFFIC_SHARE) * (_DAY_S - _NIGHT_END_S)
@@ -268,7 +268,7 @@ def local_time(day: date, rows: int) -> pl.Expr:
 
 
 def status() -> pl.Expr:
-    """Return OK, or WARN and ERR in the share that the site has of trouble."""
+    """Return OK, or WARN and ERR in the site's share of trouble."""
     warn_share = pl.col("trouble_share") * _WARN_SHARE_OF_TROUBLE
     return (
         pl.when(pl.col("status") < warn_share)
@@ -280,7 +280,7 @@ def status() -> pl.Expr:
 
 
 def volume_t() -> pl.Expr:
-    """Return tonnes to the kilogram: 10..95 in good order, 5..95 and mostly little in trouble, sometimes no reading."""
+    """Return tonnes to the kilogram: 10..95 normally, 5..95 and mostly low in trouble, sometimes no reading."""
     good = 10 + 85 * pl.col("volume")
     poor = 5 + 90 * pl.col("volume") * pl.col("volume")
     tonnes = pl.when(pl.col("status") < pl.col("trouble_share")).then(poor).otherwise(good)

@@ -1,7 +1,7 @@
-"""Breaks clean rows the way real exports are broken, and keeps the answer sheet.
+"""Breaks clean rows like real exports do, and keeps an answer sheet.
 
-A fault either breaks the contract (the row belongs in quarantine) or only looks like one: untidy text that has to be
-cleaned, a machine that the reference does not know yet, a row that is sent a second time.
+A fault either breaks the contract (the row belongs in quarantine) or only seems to: untidy text to clean, a machine
+that the reference does not know yet, a row that is sent a second time.
 """
 
 import math
@@ -23,10 +23,10 @@ class Fault:
     """One way to break a row.
 
     Attributes:
-        kind: name of the fault in the oracle.
-        column: the column that it changes.
-        text: what stands there afterwards; None for an empty cell.
-        quarantined: whether the row then breaks the transactions contract.
+        kind: The name of the fault in the oracle.
+        column: The column that it changes.
+        text: The new content of the cell; None for an empty cell.
+        quarantined: Whether the row then breaks the transactions contract.
     """
 
     kind: str
@@ -47,40 +47,40 @@ FAULTS = (
     Fault("future_date", "date", "2099-01-01 00:00:00"),
     Fault("unknown_machine", "machine_id", "MCH-999999", quarantined=False),
     Fault("untidy_status", "status_code", " ok  ", quarantined=False),
-    # The id of a sound row and a changed volume: the later of the two rows is the one to keep.
+    # The id of a sound row with a changed volume: a load must keep the later of the two rows.
     Fault(RESENT, "volume_transferred", "42.42", quarantined=False),
 )
 
-# In a file with decimal commas a comma is no fault.
+# A decimal comma is not a fault in a file that uses decimal commas.
 FAULTS_OF_COMMA_FILES = tuple(fault for fault in FAULTS if fault.kind != "decimal_comma")
 
 
 def as_text(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with every column as text, numbers with a decimal point; empty stays null."""
+    """Return the frame with every column as text, and numbers with a decimal point; empty cells stay null."""
     return rows.with_columns(pl.all().cast(pl.String))
 
 
 def break_rows(
     rows: pl.DataFrame, share: float, *, seed: object, faults: tuple[Fault, ...] = FAULTS
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Replace a seeded share of the rows with faulty ones; the number and order of the rows stay.
+    """Replace a seeded share of the rows with faulty ones; the number and order of the rows do not change.
 
     Args:
-        rows: transactions, as `Corridor.transactions` makes them or as text.
-        share: share of rows to break, 0..1; the number of rows is rounded to the nearest.
-        seed: names the choice: the same seed and number of rows break the same rows in the same way.
-        faults: kinds to take turns; each is used before any is used twice.
+        rows: The transactions, as from `Corridor.transactions` or as text.
+        share: The share of rows to break, 0..1; the number of rows is rounded to the nearest.
+        seed: The seed of the choice: the same seed and number of rows break the same rows in the same way.
+        faults: The kinds, which take turns; each is used before any is used twice.
 
     Returns:
         The rows as text, and the oracle (`ORACLE_SCHEMA`) with one entry per broken row, ordered by `row`, the data
-        row number from 1. `resent` replaces a row by a second version of the nearest sound row above it (below it at
+        row number from 1. `resent` replaces a row with a second version of the nearest sound row above it (below it at
         the top of the file), so the replaced row's own id is absent from the file.
 
     Raises:
-        ConfigurationError: the share is not in 0..1, or there are no faults to choose from.
+        ConfigurationError: The share is not in 0..1, or there are no faults to choose from.
     """
     if not 0 <= share <= 1:
-        raise ConfigurationError(f"a share of broken rows lies in 0..1, not {share}")
+        raise ConfigurationError(f"a share of broken rows must be in 0..1, not {share}")
     plan = _plan(rows.height, share, seed, faults)
     marked = as_text(rows).with_row_index(_ROW, offset=1).cast({_ROW: pl.Int64}).join(plan, on=_ROW, how="left")
     broken = _apply(_resend(marked.sort(_ROW)), faults)
@@ -88,19 +88,19 @@ def break_rows(
 
 
 def _plan(height: int, share: float, seed: object, faults: tuple[Fault, ...]) -> pl.DataFrame:
-    """Return (row, fault kind) of the rows to break, in the order of rows."""
+    """Return (row, fault kind) for each row to break, in row order."""
     count = math.floor(height * share + 0.5)
-    if count == height:  # nothing sound is left that could be sent again
+    if count == height:  # then no sound row is left to send again
         faults = tuple(fault for fault in faults if fault.kind != RESENT)
     if not faults:
-        raise ConfigurationError("there is no kind of fault to break rows with")
+        raise ConfigurationError("no kind of fault is left to break rows with")
     chosen = uniform((seed, "faults"), 0, height).arg_sort().head(count).cast(pl.Int64) + 1
     kinds = [faults[index % len(faults)].kind for index in range(count)]
     return pl.DataFrame({_ROW: chosen, _FAULT: kinds}, schema={_ROW: pl.Int64, _FAULT: pl.String}).sort(_ROW)
 
 
 def _resend(marked: pl.DataFrame) -> pl.DataFrame:
-    """Put the content of a sound neighbour into the rows that are sent again."""
+    """Copy the content of a sound neighbour into the rows that stand for resent ones."""
     sound = pl.when(pl.col(_FAULT).is_null()).then(pl.col(_ROW) - 1)
     original = pl.when(pl.col(_FAULT) == RESENT).then(sound.forward_fill().backward_fill()).otherwise(pl.col(_ROW) - 1)
     marked = marked.with_columns(original.alias(_ORIGINAL))

@@ -1,4 +1,4 @@
-"""Fills a landing folder with the files that the corridor's systems would have delivered over some days."""
+"""Fills a landing folder with the files that the corridor's systems would deliver over some days."""
 
 import shutil
 from dataclasses import dataclass, field
@@ -16,21 +16,21 @@ from freight.simulator.writers import COMMA, FRENCH, write_csv, write_erp_excel,
 LAST_DAY = date(2026, 2, 28)
 TOTALS_ROW = "totals_row"
 
-_EXCEL_WEEKDAYS = (5,)  # on Saturdays somebody exports by hand
-_FRENCH_WEEKDAYS = (1, 3)  # on Tuesdays and Thursdays an office with French Windows does
+_EXCEL_WEEKDAYS = (5,)  # exported by hand on Saturdays
+_FRENCH_WEEKDAYS = (1, 3)  # exported by an office with French Windows on Tuesdays and Thursdays
 _WORKING_FOLDER = ".filling"
 _FILE_ORACLE_SCHEMA = {"file": pl.String, **ORACLE_SCHEMA}
 
 
 @dataclass(frozen=True)
 class LandingSummary:
-    """What was written to a landing folder.
+    """The files written to a landing folder, and their rows.
 
     Attributes:
-        files: paths relative to the landing folder, sorted.
-        rows: data rows of the transaction files, totals lines of workbooks included.
-        reference_rows: data rows of the station and machine files.
-        oracle: one row per unusual transaction row: `file` (relative, with forward slashes), `row` (data row number
+        files: The paths relative to the landing folder, sorted.
+        rows: The number of data rows in the transaction files, totals lines of workbooks included.
+        reference_rows: The number of data rows in the station and machine files.
+        oracle: One row per unusual transaction row: `file` (relative, with forward slashes), `row` (data row number
             from 1), `kind` (a kind of `FAULTS` or `totals_row`), `quarantined` (whether it breaks the contract).
     """
 
@@ -41,23 +41,23 @@ class LandingSummary:
 
     @property
     def written(self) -> int:
-        """Number of files written; 0 when the folder was left untouched."""
+        """The number of files written; 0 if the folder was left untouched."""
         return len(self.files)
 
     @property
     def broken_rows(self) -> int:
-        """Number of unusual transaction rows, whether they break the contract or not."""
+        """The number of unusual transaction rows, whether they break the contract or not."""
         return self.oracle.height
 
     @property
     def quarantined_rows(self) -> int:
-        """Number of transaction rows that break the contract."""
+        """The number of transaction rows that break the contract."""
         return self.oracle.filter("quarantined").height
 
 
 @dataclass(frozen=True)
 class _Delivery:
-    """One transactions file: where it is, how many data rows it has and which of them are unusual."""
+    """One transactions file: its path, the number of its data rows, and the unusual ones among them."""
 
     path: Path
     rows: int
@@ -73,30 +73,30 @@ def fill_landing(
     fault_share: float = 0.01,
     last_day: date = LAST_DAY,
 ) -> LandingSummary:
-    """Write the files of some consecutive days, unless the folder holds any file already.
+    """Write the files of some consecutive days, unless the folder already contains a file.
 
-    A day's file depends on the seed, the day, the rows and the share alone: more days only add files. A file is named
-    after the day following its ERP day, when it was exported. The files are made in a hidden folder inside `root`
-    and move to their places at the end, so an interrupted call leaves a folder that the next call can fill.
+    A day's file depends only on the seed, the day, the rows and the share: more days only add files. A file is named
+    after the day of its export, which follows its ERP day. The files are written to a hidden folder inside `root` and
+    moved to their places at the end, so after an interrupted call the next call can still fill the folder.
 
     Args:
-        root: landing folder; made when it is absent. Files whose path below it has a part that starts with a dot do
-            not count as present.
-        seed: seed of the corridor.
-        days: number of ERP days, at least 1.
-        rows_per_day: transactions of each day.
-        fault_share: share of each day's transactions to break, 0..1.
-        last_day: last ERP day, local.
+        root: The landing folder, created if it does not exist. Files in hidden folders and hidden files (any part of
+            the path below `root` starts with a dot) do not count as present.
+        seed: The seed of the corridor.
+        days: The number of ERP days, at least 1.
+        rows_per_day: The number of transactions of each day.
+        fault_share: The share of each day's transactions to break, 0..1.
+        last_day: The last ERP day, local.
 
     Returns:
-        What was written; nothing when the folder was left untouched.
+        A summary of the files; an empty one if the folder was left untouched.
 
     Raises:
-        ConfigurationError: a number is out of range; nothing was written.
-        OSError: the folder cannot be written.
+        ConfigurationError: A number is out of range; nothing was written.
+        OSError: The folder cannot be written.
     """
     if days < 1:
-        raise ConfigurationError(f"a landing folder is filled with at least 1 day, not {days}")
+        raise ConfigurationError(f"a landing folder needs at least 1 day, not {days}")
     if _visible_files(root):
         return LandingSummary()
     corridor = Corridor(seed)
@@ -119,7 +119,7 @@ def _visible_files(root: Path) -> list[Path]:
 
 
 def _write_references(root: Path, corridor: Corridor, erp_days: list[date]) -> int:
-    """Write the stations once, and the machines for the first day and the day on which some moved; return the rows."""
+    """Write the stations once, and the machines for the first day and the move day; return the number of rows."""
     first_day, last_day = erp_days[0], erp_days[-1]
     rows = write_csv(stations(), root / "stations" / f"stations_{first_day:%Y%m%d}.csv")
     snapshots = [first_day]

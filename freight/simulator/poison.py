@@ -1,4 +1,4 @@
-"""Messages that break the contract, or JSON itself, each with the reason code with which it belongs in quarantine."""
+"""Messages that break the contract, or JSON itself, each with its expected reason code in quarantine."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -11,16 +11,16 @@ from freight.simulator.stream import Message
 
 Record = dict[str, object]
 
-MEGABYTE = 990_000  # a little under the million bytes that clients and brokers let pass unless told otherwise
+MEGABYTE = 990_000  # slightly below the million bytes that clients and brokers accept by default
 DEPTH = 100_000
 
 
 class Poison(NamedTuple):
-    """What takes the place of a message.
+    """The replacement for a message.
 
     Attributes:
         value: The bytes of the message; None for a tombstone.
-        reason: The reason code in quarantine; None for a message that is sound.
+        reason: The expected reason code in quarantine; None for a sound message.
     """
 
     value: bytes | None
@@ -32,7 +32,7 @@ def _json(record: object) -> bytes:
 
 
 def time_field(record: Record) -> str:
-    """Return the name of the field that says when something happened."""
+    """Return the name of the field that contains the time of the event."""
     return "event_at" if "event_at" in record else "date"
 
 
@@ -46,11 +46,11 @@ def _without(record: Record, field: str) -> bytes:
 
 
 def with_literal(record: Record, field: str, text: bytes) -> bytes:
-    """Return the JSON of a record with a field as bytes that no JSON writer would write."""
+    """Return the JSON of a record with a field as raw bytes that a JSON writer would not produce."""
     return with_fields(record, **{field: "@literal@"}).replace(b'"@literal@"', text)
 
 
-# Of a sound record of either topic each makes a message that is bad in one way.
+# Each entry turns a sound record of either topic into a message that is bad in one way.
 POISON: dict[str, Callable[[Record], Poison]] = {
     "tombstone": lambda _: Poison(None, "tombstone"),
     "bad_encoding": lambda r: Poison(with_literal(r, "machine_id", b'"Ngaound\xe9r\xe9"'), "bad_encoding"),
@@ -65,7 +65,7 @@ POISON: dict[str, Callable[[Record], Poison]] = {
     "raw_newline": lambda r: Poison(with_literal(r, "status_code", b'"OK\n"'), "not_json"),
     "raw_nul": lambda r: Poison(with_literal(r, "status_code", b'"OK\x00"'), "not_json"),
     "lone_surrogate": lambda r: Poison(with_literal(r, "machine_id", b'"MCH-001\\ud800"'), "not_json"),
-    "deep": lambda _: Poison(b"[" * DEPTH + b"]" * DEPTH, "not_json"),  # JSON, but no parser has to go so deep
+    "deep": lambda _: Poison(b"[" * DEPTH + b"]" * DEPTH, "not_json"),  # valid JSON, but too deep for any parser
     "list": lambda r: Poison(_json([r]), "not_object"),
     "text": lambda _: Poison(b'"OK"', "not_object"),
     "number": lambda _: Poison(b"42", "not_object"),
@@ -96,18 +96,18 @@ POISON: dict[str, Callable[[Record], Poison]] = {
 
 
 def poisoned(messages: Iterable[Message], share: float, seed: object) -> list[Message]:
-    """Replace a seeded share of sound messages by poison; keys, times and order stay.
+    """Replace a seeded share of sound messages with poison; keys, times and order do not change.
 
     Args:
-        messages: sound messages.
-        share: how likely each is replaced, 0..1.
-        seed: names the choice.
+        messages: The sound messages.
+        share: The probability that a message is replaced, 0..1.
+        seed: The seed of the choice.
 
     Returns:
-        The messages; poison tells its reason code. Kinds take turns, from another one for each seed.
+        The messages; poison carries its reason code. The kinds take turns; the seed selects the first one.
 
     Raises:
-        ConfigurationError: the share is not in 0..1.
+        ConfigurationError: The share is not in 0..1.
     """
     return replaced(messages, share, (seed, "poison"), list(POISON.values()))
 
@@ -118,19 +118,19 @@ def replaced(
     name: tuple[object, ...],
     kinds: Sequence[Callable[[Record], Poison]],
 ) -> list[Message]:
-    """Replace a seeded share of sound messages; keys, times and order stay.
+    """Replace a seeded share of sound messages; keys, times and order do not change.
 
     Args:
-        messages: The messages, of which those that have a reason already stay as they are.
-        share: The likelihood that one is replaced, 0..1.
-        name: The name of the choice, in which the seed stands.
-        kinds: What to make of a record; the kinds take turns, from another one for each name.
+        messages: The messages; those that already have a reason do not change.
+        share: The probability that a message is replaced, 0..1.
+        name: The name of the choice, which includes the seed.
+        kinds: The functions that turn a record into poison; they take turns, and the name selects the first one.
 
     Raises:
         ConfigurationError: The share is not in 0..1.
     """
     if not 0 <= share <= 1:
-        raise ConfigurationError(f"a share of messages lies in 0..1, not {share}")
+        raise ConfigurationError(f"a share of messages must be in 0..1, not {share}")
     changed = list(messages)
     chosen = (uniform(name, 0, len(changed)) < share).arg_true()
     first_kind = int(uniform((*name, "kind"), 0, 1)[0] * len(kinds))

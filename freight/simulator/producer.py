@@ -1,4 +1,4 @@
-"""Sends the simulated stream to Kafka: a given list of messages, or live events until somebody stops them.
+"""Sends the simulated stream to Kafka: a given list of messages, or live events until stopped.
 
 Producers are idempotent and wait for all replicas, so an acknowledged message is in its topic exactly once.
 """
@@ -29,11 +29,11 @@ TOPICS_TIMEOUT_S = 30.0
 
 _TICK_S = 0.05
 _POLL_EVERY = 500
-_BACKLOG_S = 1.0  # what a stalled stream makes up for; the rest is left out
+_BACKLOG_S = 1.0  # the longest backlog that a stalled stream catches up on; the rest is skipped
 
 
 class Delivered(NamedTuple):
-    """A message that all replicas have, and where it stands."""
+    """A message that all replicas have, and its position."""
 
     topic: str
     partition: int
@@ -53,19 +53,19 @@ def send_messages(
     on_delivered: OnDelivered | None = None,
     flush_timeout_s: float = FLUSH_TIMEOUT_S,
 ) -> int:
-    """Send messages in their order and wait until all are acknowledged; return how many.
+    """Send messages in order, wait until all are acknowledged, and return their number.
 
     Args:
-        settings: settings of the client, such as `bootstrap.servers`.
-        topic: where to.
-        messages: what to send; the key decides the partition.
-        on_delivered: called with each acknowledged message.
-        flush_timeout_s: how long to wait for the last acknowledgements.
+        settings: The settings of the client, such as `bootstrap.servers`.
+        topic: The topic.
+        messages: The messages; the key determines the partition.
+        on_delivered: A function that is called with each acknowledged message.
+        flush_timeout_s: The longest wait for the last acknowledgements.
 
     Raises:
-        ConfigurationError: the client refuses its settings.
-        TransientError: a message was not acknowledged.
-        KafkaException: the client refuses a message.
+        ConfigurationError: The client refuses its settings.
+        TransientError: A message was not acknowledged.
+        KafkaException: The client refuses a message.
     """
     sender = _Sender(settings, on_delivered)
     try:
@@ -78,26 +78,26 @@ def send_messages(
 
 
 def make_topics(settings: Mapping[str, Any], topics: Iterable[str]) -> None:
-    """Have topics made by a broker that makes them when they are first used, and wait until they are there.
+    """Create topics on a broker that creates them on first use, and wait until they exist.
 
     Args:
-        settings: settings of the client, such as `bootstrap.servers`.
-        topics: their names; those that are there are left as they are.
+        settings: The settings of the client, such as `bootstrap.servers`.
+        topics: The names of the topics; existing ones do not change.
 
     Raises:
-        TransientError: the broker does not answer, or has not made them in time.
+        TransientError: The broker does not answer, or has not created a topic in time.
     """
     client = Producer(dict(settings))
     deadline = time.monotonic() + TOPICS_TIMEOUT_S
     for topic in topics:
         while not _has_leaders(client, topic):
             if time.monotonic() > deadline:
-                raise TransientError(f"the broker has not made the topic {topic} within {TOPICS_TIMEOUT_S:.0f} s")
+                raise TransientError(f"the broker has not created the topic {topic} within {TOPICS_TIMEOUT_S:.0f} s")
             time.sleep(_TICK_S)
 
 
 def _has_leaders(client: Producer, topic: str) -> bool:
-    """Ask for a topic, which makes it; return whether it can be used."""
+    """Ask for a topic, which creates it; return whether it can be used."""
     try:
         found = client.list_topics(topic, timeout=TOPICS_TIMEOUT_S).topics[topic]
     except KafkaException as error:
@@ -109,7 +109,7 @@ class Terminals:
     """Terminals that send live events in a thread, from `start` to `stop`, or as a context manager.
 
     Attributes:
-        first_number: number of the first event of each topic; see `first_live_number`.
+        first_number: The number of the first event of each topic; see `first_live_number`.
     """
 
     def __init__(
@@ -126,21 +126,21 @@ class Terminals:
         """Set up the terminals; nothing is sent yet.
 
         Args:
-            settings: settings of the client, such as `bootstrap.servers`.
-            corridor: whose machines work.
-            topics: topic of each dataset to send, of the datasets in `LIVE`.
-            rate: events per second of each topic.
-            poison_share: how likely an event is replaced by poison, 0..1.
-            on_delivered: called in the thread with each acknowledged message.
-            clock: tells now, with a zone.
+            settings: The settings of the client, such as `bootstrap.servers`.
+            corridor: The corridor whose machines report.
+            topics: The topic of each dataset to send; the datasets must be in `LIVE`.
+            rate: The number of events per second of each topic.
+            poison_share: The probability that an event is replaced by poison, 0..1.
+            on_delivered: A function that is called in the thread with each acknowledged message.
+            clock: A function that returns the current instant, with a zone.
 
         Raises:
-            ConfigurationError: a dataset, the rate or the share is impossible, or the client refuses its settings.
+            ConfigurationError: A dataset, the rate or the share is impossible, or the client refuses its settings.
         """
         if not topics or not topics.keys() <= LIVE.keys():
             raise ConfigurationError(f"terminals send {', '.join(LIVE)}, not {', '.join(topics) or 'nothing'}")
         if not rate > 0 or not 0 <= poison_share <= 1:
-            raise ConfigurationError(f"a rate is over 0 and a share in 0..1, not {rate} and {poison_share}")
+            raise ConfigurationError(f"a rate must be over 0 and a share in 0..1, not {rate} and {poison_share}")
         self._corridor, self._topics, self._clock = corridor, dict(topics), clock
         self._rate, self._poison_share = rate, poison_share
         self._sender = _Sender(settings, on_delivered)
@@ -151,16 +151,16 @@ class Terminals:
 
     @property
     def acknowledged(self) -> dict[str, int]:
-        """Acknowledged messages by topic, so far."""
+        """The number of acknowledged messages by topic, so far."""
         return {topic: self._sender.acknowledged[topic] for topic in self._topics.values()}
 
     @property
     def sending(self) -> bool:
-        """Whether they send; `stop` raises what ended them by itself."""
+        """Whether the terminals are sending; if an error has ended them, `stop` raises it."""
         return self._thread.is_alive()
 
     def start(self) -> Self:
-        """Begin to send."""
+        """Start sending."""
         self._thread.start()
         return self
 
@@ -168,8 +168,8 @@ class Terminals:
         """Stop sending, wait for the last acknowledgements, and return their number by topic.
 
         Raises:
-            TransientError: a message was not acknowledged.
-            Exception: what ended the thread before.
+            TransientError: A message was not acknowledged.
+            Exception: An error has ended the thread.
         """
         self._stopping.set()
         if self._thread.ident is not None:
@@ -213,7 +213,7 @@ class Terminals:
 
 
 class _Sender:
-    """An idempotent producer that counts what was acknowledged and what was not."""
+    """An idempotent producer that counts acknowledged and lost messages."""
 
     def __init__(self, settings: Mapping[str, Any], on_delivered: OnDelivered | None) -> None:
         ours = {"enable.idempotence": True, "acks": "all"}
@@ -227,7 +227,7 @@ class _Sender:
         self.acknowledged: Counter[str] = Counter()
 
     def send(self, topic: str, message: Message, until: Callable[[], bool] = lambda: False) -> bool:
-        """Hand a message to the client; while its queue is full, wait until there is room or `until()` says stop."""
+        """Hand a message to the client; while the queue is full, wait for room or until `until()` returns true."""
         report = partial(self._reported, message)
         while True:
             try:
@@ -245,7 +245,7 @@ class _Sender:
                 return True
 
     def poll(self) -> None:
-        """Take the acknowledgements that are there."""
+        """Process the acknowledgements that have arrived."""
         self._producer.poll(0)
 
     def flush(self, timeout_s: float) -> None:
@@ -256,7 +256,7 @@ class _Sender:
         """Check that each message was acknowledged.
 
         Raises:
-            TransientError: one was not.
+            TransientError: One was not.
         """
         missing = self._sent - self.acknowledged.total()
         if missing:

@@ -1,6 +1,6 @@
-"""The corridor as a stream: what its terminals send, as the JSON messages of a topic. Nothing here knows Kafka.
+"""The corridor as a stream: the reports of its terminals as JSON messages of a topic, independent of Kafka.
 
-Messages of a day are those of its files: same ids, same content. Live messages have numbers of their own.
+A day's messages have the same ids and content as its files. Live messages have numbers of their own.
 """
 
 from collections.abc import Iterator
@@ -20,17 +20,17 @@ STREAM_DAY_ROWS = 1_000_000
 
 _LOCAL_TEXT = "%Y-%m-%d %H:%M:%S"
 _LIVE_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
-_LIVE_SPAN_MS = 3_000  # how long before it is sent an event of the live stream happened, at most
+_LIVE_SPAN_MS = 3_000  # the longest time between a live event and its message
 
 
 class Message(NamedTuple):
     """One message for a topic.
 
     Attributes:
-        key: business key, which decides the partition.
-        value: the bytes; None for a tombstone.
-        timestamp_ms: when the terminal sent it, milliseconds since 1970 UTC.
-        reason: the reason code with which it belongs in quarantine; None when it is sound.
+        key: The business key, which determines the partition.
+        value: The bytes; None for a tombstone.
+        timestamp_ms: The time of sending, in milliseconds since 1970 UTC.
+        reason: The expected reason code in quarantine; None for a sound message.
     """
 
     key: str
@@ -41,7 +41,7 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Messages:
-    """Many sound messages, column by column: iterate over it for one after the other."""
+    """Many sound messages, stored column by column; iteration yields them one by one."""
 
     keys: list[str]
     values: list[bytes]
@@ -57,10 +57,10 @@ class Messages:
 def transaction_messages(
     corridor: Corridor, day: date, start: int, stop: int, *, day_rows: int = STREAM_DAY_ROWS
 ) -> Messages:
-    """Return the rows [start, stop) of `corridor.transactions(day, day_rows)`, each sent when it happened.
+    """Return the rows [start, stop) of `corridor.transactions(day, day_rows)`, each sent at the time of its event.
 
     Raises:
-        ConfigurationError: the day, the number of rows or the slice is out of range.
+        ConfigurationError: The day, the number of rows or the slice is out of range.
     """
     rows = corridor.transaction_slice(day, day_rows, start, stop)
     sent = pl.col("date").str.strptime(pl.Datetime("ms"), _LOCAL_TEXT).dt.replace_time_zone(LOCAL_ZONE)
@@ -70,10 +70,10 @@ def transaction_messages(
 def terminal_event_messages(
     corridor: Corridor, day: date, start: int, stop: int, *, day_rows: int = STREAM_DAY_ROWS
 ) -> Messages:
-    """Return the terminal events [start, stop) of a local day that has `day_rows` of them, each sent when it happened.
+    """Return the events [start, stop) of a local day with `day_rows` terminal events, each sent at its own time.
 
     Raises:
-        ConfigurationError: the day, the number of rows or the slice is out of range.
+        ConfigurationError: The day, the number of rows or the slice is out of range.
     """
     check_slice(day, day_rows, start, stop)
     draws = corridor.draws((day, "events"), day, start, stop)
@@ -83,22 +83,22 @@ def terminal_event_messages(
 
 
 def first_live_number(now: datetime) -> int:
-    """Return the number from which a live run that starts now counts.
+    """Return the first number of a live run that starts now.
 
-    It is the nanoseconds since 2020, 18 digits until 2051: far above the numbers of days, and beyond all numbers of
-    any earlier run that sent less than one message in a nanosecond.
+    It is the number of nanoseconds since 2020, with 18 digits until 2051: far above the numbers of days, and above
+    those of any earlier run that sent less than one message per nanosecond.
     """
     return (now - _LIVE_EPOCH) // timedelta(microseconds=1) * 1_000
 
 
 def live_transactions(corridor: Corridor, number_from: int, count: int, now: datetime) -> Messages:
-    """Return transactions `TRX-<number_from>` and following that happened just before `now` and are sent now.
+    """Return transactions from `TRX-<number_from>` on that happened just before `now` and are sent now.
 
     Args:
-        corridor: whose machines work.
-        number_from: number of the first one, at least `first_live_number` of the start of the run.
-        count: how many.
-        now: instant with a zone.
+        corridor: The corridor whose machines report.
+        number_from: The first number, at least `first_live_number` of the start of the run.
+        count: The number of transactions.
+        now: The current instant, with a zone.
 
     Raises:
         ConfigurationError: `now` has no zone, or the count is negative.
@@ -115,9 +115,9 @@ def live_transactions(corridor: Corridor, number_from: int, count: int, now: dat
 
 
 def live_terminal_events(corridor: Corridor, number_from: int, count: int, now: datetime) -> Messages:
-    """Return terminal events `EVT-<number_from>` and following that happened just before `now` and are sent now.
+    """Return terminal events from `EVT-<number_from>` on that happened just before `now` and are sent now.
 
-    Arguments and errors are those of `live_transactions`.
+    The arguments and errors are those of `live_transactions`.
     """
     draws, local = _live(corridor, "live events", number_from, count, now)
     return _messages(terminal_events(draws, 0, local), _all_at(now, count))
@@ -125,7 +125,7 @@ def live_terminal_events(corridor: Corridor, number_from: int, count: int, now: 
 
 def _live(corridor: Corridor, sequence: str, first: int, count: int, now: datetime) -> tuple[pl.DataFrame, pl.Expr]:
     if now.tzinfo is None or count < 0:
-        raise ConfigurationError(f"live events need an instant with a zone and no negative count: {now}, {count}")
+        raise ConfigurationError(f"live events need an instant with a zone and a count from 0: {now}, {count}")
     local_now = now.astimezone(ZoneInfo(LOCAL_ZONE)).replace(tzinfo=None)
     draws = corridor.draws((sequence,), local_now.date(), first, first + count)
     ago = pl.duration(milliseconds=pl.col("moment") * _LIVE_SPAN_MS, time_unit="ms")

@@ -1,4 +1,4 @@
-"""What machines report between their transactions: loading, moving, alarms, and how flow and bearings are doing."""
+"""The reports of machines between their transactions: loading, moving, alarms, and the state of flow and bearings."""
 
 import polars as pl
 
@@ -27,16 +27,16 @@ _UTC_TEXT = "%Y-%m-%dT%H:%M:%S.%3fZ"
 
 
 def terminal_events(draws: pl.DataFrame, numbers_from: int, local: pl.Expr) -> pl.DataFrame:
-    """Return the events that some draws tell.
+    """Return the events for some draws.
 
     Args:
-        draws: frame as `Corridor.draws` makes it.
-        numbers_from: what is added to `row` to number the events.
-        local: local time of each event, a Datetime without zone.
+        draws: A frame from `Corridor.draws`.
+        numbers_from: The offset from `row` to the numbers of the events.
+        local: The local time of each event, a Datetime without a zone.
 
     Returns:
-        Frame with the columns of `EVENT_SCHEMA`: `EVT-<n>`, `event_at` as ISO text in UTC with Z, flow in t/h,
-        pressure in bar, vibration in mm/s, temperature in °C; no volume and no flow where nothing is moved.
+        A frame with the columns of `EVENT_SCHEMA`: `EVT-<n>`, `event_at` as ISO text in UTC with Z, flow in t/h,
+        pressure in bar, vibration in mm/s, temperature in °C; no volume and no flow if nothing is moved.
     """
     typed = draws.with_columns(status_code=status()).with_columns(event_type=_event_type())
     flowing, weighing = pl.col("event_type").is_in(_FLOWING), pl.col("event_type").is_in(_WEIGHING)
@@ -69,7 +69,7 @@ def _utc_text(local: pl.Expr) -> pl.Expr:
 
 
 def _digits(place: int) -> pl.Expr:
-    """Return a number in [0, 1) from the digits of the moment that follow a place; one draw serves for several."""
+    """Return a number in [0, 1) from the digits of the moment after a place; one draw gives several numbers."""
     return (pl.col("moment") * float(100**place)) % 1.0
 
 

@@ -1,6 +1,6 @@
-"""Writes frames as the files that source systems make: CSV in several dialects, JSON and hand-made looking Excel.
+"""Writes frames in the formats of source systems: CSV in several styles, JSON, and Excel that looks handmade.
 
-Every file appears whole or not at all, and the same rows always give the same bytes.
+Every file appears whole or not at all, and the same rows always produce the same bytes.
 """
 
 import codecs
@@ -26,23 +26,23 @@ TOTALS_LABEL = "TOTAL"
 EXCEL_HEADER = ("ID Transaction", "Machine", "Date Heure", "Volume (t)", "Statut")
 EXCEL_HEADER_ROW = 4
 
-_TEXT_DATE_EVERY = 7  # each 7th date of a workbook was typed by hand
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
+_TEXT_DATE_EVERY = 7  # every 7th date of a workbook is text, as if typed by hand
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
 _WORKBOOK_TIME = datetime(2026, 1, 1)
 _MODIFIED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*")
 
 
 @dataclass(frozen=True)
 class CsvStyle:
-    """How a system writes its CSV files.
+    """The style of a system's CSV files.
 
     Attributes:
-        encoding: Python name of the encoding.
-        separator: one character between cells.
-        line_end: end of each line.
-        decimal_comma: whether numbers have a comma.
-        french_dates: whether dates are DD/MM/YYYY instead of YYYY-MM-DD.
-        headers: headers that differ from the column names.
+        encoding: The encoding's name in Python.
+        separator: The one character between cells.
+        line_end: The end of each line.
+        decimal_comma: Whether numbers have a decimal comma.
+        french_dates: Whether dates are DD/MM/YYYY instead of YYYY-MM-DD.
+        headers: The headers that differ from the column names.
     """
 
     encoding: str = "utf-8"
@@ -71,18 +71,18 @@ FRENCH = CsvStyle(
 
 
 def write_csv(frames: pl.DataFrame | Iterable[pl.DataFrame], path: Path, style: CsvStyle = COMMA) -> int:
-    """Write frames of equal columns below one header.
+    """Write frames with the same columns under one header.
 
     Args:
-        frames: one frame, or several that need not be in memory together.
-        path: file to make or to replace.
-        style: how to write it.
+        frames: One frame, or several that need not be in memory together.
+        path: The file to create or replace.
+        style: The style to write.
 
     Returns:
-        Number of data rows written.
+        The number of data rows written.
 
     Raises:
-        UnicodeEncodeError: the style's encoding lacks a character; the file stays as it was.
+        UnicodeEncodeError: The style's encoding lacks a character; the file stays as it was.
     """
     rows = 0
     with _appearing_whole(path) as file:
@@ -93,7 +93,7 @@ def write_csv(frames: pl.DataFrame | Iterable[pl.DataFrame], path: Path, style: 
 
 
 def write_json(frame: pl.DataFrame, path: Path) -> int:
-    """Write a frame as a list of objects in UTF-8, indented as the reference service does, and return its rows."""
+    """Write a frame as a list of objects in UTF-8, indented like the reference service's; return the number of rows."""
     text = json.dumps(frame.to_dicts(), ensure_ascii=False, indent=4, separators=(",", ":"))
     with _appearing_whole(path) as file:
         file.write(text.encode())
@@ -101,20 +101,20 @@ def write_json(frame: pl.DataFrame, path: Path) -> int:
 
 
 def write_erp_excel(rows: pl.DataFrame, path: Path, day: date) -> int:
-    """Write transactions as a workbook the way people export and dress them up.
+    """Write transactions as a workbook like those that people export and decorate.
 
-    A merged title and a subtitle stand above the header; most dates are date cells, some are text; numbers are
-    number cells and whatever is no number stays text, except Excel's own error values, which become error cells. The
-    last data row is a totals line (`TOTALS_LABEL` in the first column): it breaks the contract and belongs in
-    quarantine. The second sheet holds notes.
+    A merged title and a subtitle are above the header; most dates are date cells, some are text; numbers are number
+    cells and anything else stays text, except Excel's own error values, which become error cells. The last data row
+    is a totals line (`TOTALS_LABEL` in the first column): it breaks the contract and belongs in quarantine. The second
+    sheet contains notes.
 
     Args:
-        rows: transactions with the columns of `Corridor.transactions`, typed or as text; all are held in memory.
-        path: file to make or to replace.
-        day: local day that the title names.
+        rows: The transactions with the columns of `Corridor.transactions`, typed or as text; all are held in memory.
+        path: The file to create or replace.
+        day: The local day in the title.
 
     Returns:
-        Number of data rows written, the totals line included.
+        The number of data rows written, the totals line included.
     """
     book = Workbook()
     sheet: Worksheet = book.worksheets[0]
@@ -131,7 +131,7 @@ def write_erp_excel(rows: pl.DataFrame, path: Path, day: date) -> int:
 
 @contextmanager
 def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a hidden file beside `path` that takes its place when the block ends well and vanishes when it does not."""
+    """Open a hidden file beside `path` that replaces it if the block succeeds, and is removed if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -147,7 +147,7 @@ def _in_style(frame: pl.DataFrame, style: CsvStyle) -> pl.DataFrame:
         volume = pl.col("volume_transferred").cast(pl.String)
         frame = frame.with_columns(volume.str.replace(".", ",", literal=True))
     if style.french_dates and "date" in frame.columns:
-        # By text, not by parsing: an impossible date has to arrive in the file, too.
+        # Replace text, without parsing: an impossible date must reach the file, too.
         frame = frame.with_columns(pl.col("date").str.replace(r"^(\d{4})-(\d{2})-(\d{2})", "$3/$2/$1"))
     return frame.rename(style.headers, strict=False)
 
@@ -173,7 +173,7 @@ def _write_title(sheet: Worksheet, day: date) -> None:
 
 
 def _write_rows(sheet: Worksheet, rows: pl.DataFrame) -> list[float]:
-    """Append the rows and return the volumes that are numbers, in tonnes."""
+    """Append the rows, and return the volumes that are numbers, in tonnes."""
     volumes = []
     for index, (transaction_id, machine_id, moment, volume, status) in enumerate(rows.iter_rows(), start=1):
         as_date = moment if index % _TEXT_DATE_EVERY == 0 else _date_or_text(moment)
@@ -206,7 +206,7 @@ def _write_notes(sheet: Worksheet) -> None:
 
 
 def _without_clock(book: Workbook) -> bytes:
-    """Return the workbook's bytes without the time of saving, which openpyxl writes in two places."""
+    """Return the workbook's bytes without the time of saving, which openpyxl writes to two places."""
     saved, timeless = BytesIO(), BytesIO()
     book.save(saved)
     moment = _WORKBOOK_TIME.strftime("%Y-%m-%dT%H:%M:%SZ").encode()

@@ -71,7 +71,7 @@ def test_the_command_writes_one_file_and_replaces_none_unasked(
     done = CliRunner().invoke(app, ["backup", str(copy)], catch_exceptions=False)
     assert f"schema version {newest_version()}" in done.output
     assert list(copy.parent.iterdir()) == [copy]
-    with pytest.raises(ConfigurationError, match="is there already: name another file, or say --replace"):
+    with pytest.raises(ConfigurationError, match="already exists: name another file, or use --replace"):
         CliRunner().invoke(app, ["backup", str(copy)], catch_exceptions=False)
     copy.write_bytes(b"older")
     CliRunner().invoke(app, ["backup", str(copy), "--replace"], catch_exceptions=False)

@@ -92,7 +92,8 @@ def test_the_workbook_says_in_words_what_is_wrong_and_colours_the_bad_cells(book
             "erp",
             "erp_20260202.csv",
             3,
-            "transaction_at is no date and time such as 2026-03-14 10:30:00; status_code is none of OK, WARN, ERR",
+            "transaction_at is not a date and time such as 2026-03-14 10:30:00; "
+            "status_code is not one of OK, WARN, ERR",
         ),
         ("erp", "erp_20260202.csv", 4, "machine_id must not be empty"),
     ]
@@ -168,7 +169,7 @@ def test_what_is_still_wrong_is_told_by_row_and_can_be_corrected_again(corridor:
     outcome = give_back(corridor, book)
     assert told(outcome) == (LoadCounts(read=1, inserted=1), 1, 1, 0)
     assert outcome.problems == (
-        "transactions row 4: transaction_at is no date and time such as 2026-03-14 10:30:00: '2026-02-30 10:00:00'",
+        "transactions row 4: transaction_at is not a date and time such as 2026-03-14 10:30:00: '2026-02-30 10:00:00'",
     )
     correct(book, {2: {"transaction_at": "2026-02-28 10:00:00"}})
     assert told(give_back(corridor, book)) == (LoadCounts(read=1, inserted=1), 0, 1, 1)
@@ -313,7 +314,9 @@ def test_numbers_are_written_as_in_their_file(corridor: Corridor) -> None:
     book = corridor.folder / "comma.xlsx"
     write_quarantine_book(corridor.engine, book, "erp", 1)  # the newest
     outcome = give_back(corridor, correct(book, {1: {"volume_transferred_t": "1.5"}}))
-    assert outcome.problems == ("transactions row 3: volume_transferred_t is no number as its file writes them: '1.5'",)
+    assert outcome.problems == (
+        "transactions row 3: volume_transferred_t is not a number in the notation of its file: '1.5'",
+    )
     assert give_back(corridor, correct(book, {1: {"volume_transferred_t": "1,5"}})).counts.inserted == 1
     assert ("TRX-50", 1.5) in corridor.rows("fact_transactions", "transaction_id", "volume_transferred_t")
 

@@ -627,9 +627,9 @@ def test_an_archive_that_takes_no_files_is_told_and_tried_again(corridor: Corrid
         ("drop/*.csv", "drop", "the location would find its files again"),
         ("drop/*.csv", "./x/../drop/", "the location would find its files again"),
         ("drop/**/*.csv", "drop/done", "the location would find its files again"),
-        ("drop/*.csv", "done/*", "it is one folder"),
-        ("drop/*.csv", "done/{day:%Y%m%d}", "it is one folder"),
-        ("drop/*.csv", "abfs://done/x", "it lies in the same place as the location"),
+        ("drop/*.csv", "done/*", "it must be one folder"),
+        ("drop/*.csv", "done/{day:%Y%m%d}", "it must be one folder"),
+        ("drop/*.csv", "abfs://done/x", "it must be in the same storage as the location"),
     ],
 )
 def test_an_archive_that_cannot_work_is_refused(corridor: Corridor, location: str, archive: str, remedy: str) -> None:

@@ -231,7 +231,7 @@ def test_a_name_that_is_none_has_no_effect(engine: Engine, tmp_path: Path, name:
 def test_what_is_there_stays_unless_it_may_be_replaced(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     path.write_text("mine", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="is there already"):
+    with pytest.raises(ConfigurationError, match="already exists"):
         export(engine, "runs", path)
     assert path.read_text(encoding="utf-8") == "mine"
     assert export(engine, "runs", path, replace=True).rows == 1

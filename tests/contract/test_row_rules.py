@@ -99,7 +99,7 @@ def test_the_workbook_marks_all_columns_of_the_rule_and_tells_their_values(corri
     path = exported(corridor)
     (row,) = shown(path)
     assert row["What is wrong"] == (
-        "volume_transferred_t (empty) must not be empty where status_code ('err') is ERR: "
+        "volume_transferred_t (empty) must not be empty if status_code ('err') is ERR: "
         "fill in the first, or correct the second"
     )
     sheet = openpyxl.load_workbook(path)["transactions"]
@@ -112,9 +112,7 @@ def test_either_column_may_be_corrected(corridor: Corridor, correction: dict[str
     path = exported(corridor)
     counts, problems = given_back(corridor, correct(path, {1: {"machine_id": "MCH-002"}}))
     assert (counts, len(problems)) == (LoadCounts(), 1)
-    assert problems[0].startswith(
-        "transactions row 3: volume_transferred_t (empty) must not be empty where status_code"
-    )
+    assert problems[0].startswith("transactions row 3: volume_transferred_t (empty) must not be empty if status_code")
     assert given_back(corridor, correct(path, {1: correction})) == (LoadCounts(read=1, inserted=1), ())
     assert reconcile(corridor.engine) == []
 

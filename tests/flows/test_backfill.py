@@ -154,4 +154,4 @@ def test_a_backfill_that_cannot_be_says_why(home: Path, monkeypatch: pytest.Monk
     assert "the catalog has no source 'rail': it has erp" in str(run(sources=["rail"]).message)
     undated = {**SOURCE, "location": "erp/*.csv"}
     (home / "catalog.yaml").write_text(yaml.safe_dump({"sources": [undated]}), encoding="utf-8")
-    assert "the location of erp tells no day: write {day:%Y%m%d}" in str(run().message)
+    assert "the location of erp contains no day: write {day:%Y%m%d}" in str(run().message)

@@ -40,7 +40,7 @@ def test_what_is_corrected_and_dropped_back_loads_once(home: Path, book: Path) -
     state = import_quarantine(return_state=True)
     assert (state.is_completed(), state.name) == (True, "Degraded")
     assert "mine.xlsx: 1 rows imported, 1 still wrong, 1 untouched, 0 loaded before" in str(state.message)
-    assert "mine.xlsx transactions row 4: status_code is none of OK, WARN, ERR: 'STOP'" in str(state.message)
+    assert "mine.xlsx transactions row 4: status_code is not one of OK, WARN, ERR: 'STOP'" in str(state.message)
     assert dropped.exists()
 
     correct(dropped, {2: {"status_code": "ERR"}})

@@ -227,7 +227,7 @@ def test_days_of_a_drop_can_be_planned(drop: Drop) -> None:
         ("abfs://in/*.csv", None, "needs drop, the name of a Blob Drop block"),
         ("in/*.csv", "corridor", "with drop the location is abfs://container/"),
         ("abfs://in", "corridor", "with drop the location is abfs://container/"),
-        ("abfs://in@account.dfs.core.windows.net/*.csv", "corridor", "the block has the account"),
+        ("abfs://in@account.dfs.core.windows.net/*.csv", "corridor", "the block names the account"),
     ],
 )
 def test_a_drop_and_its_location_belong_together(

@@ -496,12 +496,12 @@ def test_an_api_without_new_records_changes_nothing(corridor: Corridor, transact
     [
         ({"connection": ""}, "connection: the reader 'http_api' needs one"),
         ({"location": ""}, "location: the reader 'http_api' needs one"),
-        ({"location": "machines/{day:%Y%m%d}"}, "location: only the names of files tell a day"),
+        ({"location": "machines/{day:%Y%m%d}"}, "location: only file names contain a day"),
         ({"drop": "corridor"}, "drop: only files have one"),
         ({"archive": "done"}, "archive: only files have one"),
         ({"settle_s": 60}, "settle_s: only files have one"),
         ({"options": {"paging": "pages"}}, "options > paging: Input should be 'none', 'link', 'cursor' or 'page'"),
-        ({"options": {"watermark": "changed"}}, "options > watermark: machines are stated as a whole"),
+        ({"options": {"watermark": "changed"}}, "options > watermark: machines need the whole list"),
     ],
 )
 def test_a_catalog_that_cannot_work_is_refused_at_once(tmp_path: Path, entry: dict[str, Any], told: str) -> None:

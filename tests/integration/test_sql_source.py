@@ -505,11 +505,11 @@ def test_a_refused_password_is_told_without_it(
         ({"options": {}}, "options > table: Field required"),
         ({"options": {"table": "t", "where": "1=1"}}, "options > where: unknown to this reader"),
         ({"connection": ""}, "connection: the reader 'sql' needs one"),
-        ({"location": "x.csv"}, "location: the reader 'sql' has no use for one"),
+        ({"location": "x.csv"}, "location: the reader 'sql' does not use one"),
         ({"drop": "corridor"}, "drop: only files have one"),
         ({"archive": "done"}, "archive: only files have one"),
         ({"settle_s": 60}, "settle_s: only files have one"),
-        ({"dataset": "machines"}, "options > watermark: machines are stated as a whole"),
+        ({"dataset": "machines"}, "options > watermark: machines need the whole list"),
     ],
 )
 def test_a_catalog_that_cannot_work_is_refused_at_once(tmp_path: Path, entry: dict[str, Any], told: str) -> None:

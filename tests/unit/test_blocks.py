@@ -100,7 +100,7 @@ def test_the_kafka_of_the_installation_speaks_plain_text_only_where_somebody_tru
     monkeypatch.setenv("DPA_KAFKA_INSECURE", "true")
     assert kafka_client(None, load_settings())["bootstrap.servers"] == "kafka:9092"
     monkeypatch.setenv("DPA_KAFKA_INSECURE", "yes")
-    with pytest.raises(ConfigurationError, match="DPA_KAFKA_INSECURE is true or false"):
+    with pytest.raises(ConfigurationError, match="DPA_KAFKA_INSECURE must be true or false"):
         load_settings()
 
 

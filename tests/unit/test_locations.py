@@ -62,7 +62,7 @@ def test_the_archive_of_a_day_is_that_of_all_days() -> None:
     "location", ["{day:%Y%m}.csv", "{day:%d}.csv", "{day:%y%m%d}.csv", "{day:%Y%m%d%H}.csv", "{day:x}"]
 )
 def test_a_location_that_tells_no_whole_day_is_refused(location: str) -> None:
-    with pytest.raises(ValidationError, match="a day in a location is written with %Y, %m and %d"):
+    with pytest.raises(ValidationError, match="a day in a location needs %Y, %m and %d"):
         source(location)
 
 
@@ -82,5 +82,5 @@ def test_some_sources_of_a_catalog(tmp_path: Path) -> None:
     assert [s.location for s in catalog.only(None, dated=True).on_day(DAY).sources] == ["erp/2026/02/03_*.csv"]
     with pytest.raises(ConfigurationError, match="has no source 'rail': it has erp, undated"):
         catalog.only(["rail"])
-    with pytest.raises(ConfigurationError, match="the location of undated tells no day"):
+    with pytest.raises(ConfigurationError, match="the location of undated contains no day"):
         catalog.only(["erp", "undated"], dated=True)

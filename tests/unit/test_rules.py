@@ -141,7 +141,7 @@ def test_broken_rules_are_data_beside_the_words() -> None:
         ({"tare_t": "30", "gross_t": "20"}, "tare_t ('30') must be less than gross_t ('20'): correct one of them"),
         (
             {"status": "err"},
-            "remark (empty) must not be empty where status ('err') is ERR or HALT: "
+            "remark (empty) must not be empty if status ('err') is ERR or HALT: "
             "fill in the first, or correct the second",
         ),
     ],
@@ -162,7 +162,7 @@ def test_the_dictionary_has_them_below_the_columns() -> None:
         "In each row:\n\n"
         "- `arrived_at` must not be before `departed_at` (`out_of_order`)\n"
         "- `tare_t` must be less than `gross_t` (`out_of_order`)\n"
-        "- `remark` must not be empty where `status` is ERR or HALT (`required_by`)\n"
+        "- `remark` must not be empty if `status` is ERR or HALT (`required_by`)\n"
     )
 
 
@@ -174,7 +174,7 @@ def test_the_dictionary_has_them_below_the_columns() -> None:
         (Ordered("status", ">", "remark"), "text and text have no order"),
         (Ordered("tare_t", ">", "tare_t"), "it names one column twice"),
         (Ordered("tare_t", ">", "wagons"), "their units differ: tonnes, none"),
-        (RequiredBy("remark", "wagons", ("1",)), "wagons is no text"),
+        (RequiredBy("remark", "wagons", ("1",)), "wagons is not a text"),
         (RequiredBy("remark", "status", ("err",)), "status is never 'err'"),
         (RequiredBy("remark", "status", ()), "it names no value of status"),
     ],
@@ -187,7 +187,7 @@ def test_a_contract_refuses_a_rule_that_its_columns_cannot_have(rule: RowRule, f
 
 def test_a_contract_refuses_two_rules_that_nobody_could_tell_apart() -> None:
     rules = (RequiredBy("remark", "status", ("ERR",)), RequiredBy("remark", "status", ("HALT",)))
-    with pytest.raises(ConfigurationError, match="another one is of the same kind and columns"):
+    with pytest.raises(ConfigurationError, match="another rule has the same kind and columns"):
         replace(TRIPS, rules=rules)
 
 
