@@ -1,4 +1,4 @@
-"""Schema drift: how what comes differs from the contract and from what came lately; found before anything is loaded."""
+"""Schema drift: differences of new content from the contract and from recent content, found before anything loads."""
 
 from freight.drift.columns import FirstRows, describe_drift
 from freight.drift.jumps import FROM_ROWS, LATELY_UNITS, jumps

@@ -1,4 +1,4 @@
-"""Columns that were added, dropped or renamed: told with the header that was, the one that is, and what to do."""
+"""Reports added, dropped and renamed columns, with the old header, the new one, and the remedy."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,20 +23,20 @@ from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.validation import Locale, split
 
-SAMPLE_ROWS, TELLING_ROWS = 1_000, 5  # values that are looked at, and that say something
-GUESSED_CELLS = 200  # each of them is compared with each column
-ALIKE = 0.6  # what difflib takes for close
-FITS, CONTRADICTS = 0.9, 0.5  # share of values that keep a contract
+SAMPLE_ROWS, TELLING_ROWS = 1_000, 5  # the most values to examine, and the fewest that are conclusive
+GUESSED_CELLS = 200  # a limit, since each cell is compared with each column
+ALIKE = 0.6  # difflib's default for a close match
+FITS, CONTRADICTS = 0.9, 0.5  # shares of the values that keep the contract
 
 
 @dataclass(frozen=True)
 class FirstRows:
-    """The first rows of what drifted.
+    """The first rows of drifted content.
 
     Attributes:
-        rows: text columns named by their position; it may be empty.
-        locale: how it writes numbers and times.
-        as_of: the instant that it speaks for.
+        rows: The text columns named by their position; there may be no rows.
+        locale: The way in which numbers and times are written.
+        as_of: The instant that the content stands for.
     """
 
     rows: pl.DataFrame
@@ -57,14 +57,14 @@ class _Rename:
 def describe_drift(
     match: HeaderMatch, passed_over: Sequence[str], sample: FirstRows, last: Sequence[str], command: str
 ) -> SourceError:
-    """Say how a header differs from its contract, and what to do.
+    """Describe how a header differs from its contract, with the remedy.
 
     Args:
-        match: the header, which has drifted.
-        passed_over: what the source has besides, and its reader does not read.
-        sample: its first rows.
-        last: the header that was loaded last from the source; empty if none was.
-        command: that loads it once the contract knows the header.
+        match: The drifted header.
+        passed_over: The other columns of the source, which its reader does not read.
+        sample: The first rows.
+        last: The last header that was loaded from the source; empty if there was none.
+        command: The command that loads the content once the contract knows the header.
     """
     headers = _headers(match, passed_over, last)
     if renames := _renames(match, passed_over, sample):
@@ -83,22 +83,22 @@ def describe_drift(
         "unknown_column",
         f"the header has {unknown}, which the contract {match.contract.dataset!r} does not know; {headers}",
         column=name_in(match.unknown_cells[0]),
-        remedy=f"remove the column; or add it to {module}, as an alias or a column, or let it be left out there by "
-        f'drift="allow_added"; then `{command}`',
+        remedy=f"remove the column; or add it to {module}, as an alias or a column, or set "
+        f'drift="allow_added" there to leave it out; then `{command}`',
     )
 
 
 def _renamed(match: HeaderMatch, renames: Sequence[_Rename], headers: str, command: str) -> SourceError:
-    told = [f"{shown(r.cell)} seems to be the new header of {r.column!r}, by {r.why}" for r in renames]
+    changes = [f"{shown(r.cell)} seems to be the new header of {r.column!r}, by {r.why}" for r in renames]
     if gone := [name for name in match.missing if all(name != rename.column for rename in renames)]:
-        told.append(f"the header lacks {listed(gone)}")
+        changes.append(f"the header lacks {listed(gone)}")
     aliases = {rename.column: normalise(rename.cell) for rename in renames if is_like_a_name(rename.cell)}
     added = ", ".join(f"{_alias(aliases, r.column)} to the aliases of {r.column!r}" for r in renames)
     remedy = (
         f"have the header corrected; or, if it is the same column in the same unit, add {added} in "
         f"{_module(match.contract)}, then `{command}`"
     )
-    return SourceError("renamed_column", "; ".join([*told, headers]), column=name_in(renames[0].cell), remedy=remedy)
+    return SourceError("renamed_column", "; ".join([*changes, headers]), column=name_in(renames[0].cell), remedy=remedy)
 
 
 def _alias(aliases: Mapping[str, str], column: str) -> str:
@@ -106,9 +106,9 @@ def _alias(aliases: Mapping[str, str], column: str) -> str:
 
 
 def _headers(match: HeaderMatch, passed_over: Sequence[str], last: Sequence[str]) -> str:
-    """Show the header that was and the one that is."""
+    """Describe the new header and the old one."""
     was = f"the last one loaded read {listed(last)}" if last else f"expected {listed(match.contract.column_names)}"
-    there = f", and beside what is read there is {listed(passed_over)}" if passed_over else ""
+    there = f", and the source also has {listed(passed_over)}" if passed_over else ""
     most = SHOWN_CELLS if any(match.columns) else FEW_CELLS
     return f"it reads {listed(match.header, most)}{there}; {was}"
 
@@ -118,9 +118,9 @@ def _module(contract: Contract) -> str:
 
 
 def _renames(match: HeaderMatch, passed_over: Sequence[str], sample: FirstRows) -> list[_Rename]:
-    """Return the most likely new header of each column that is not there, the most likely one first."""
+    """Return the most likely new header of each missing column, in order of likelihood."""
     if not any(match.columns) or len(match.unknown) > GUESSED_CELLS:
-        return []  # this is no header at all, or of another table
+        return []  # this is not a header, or it belongs to another table
     found = sorted([*_by_values(match, sample), *_by_name(match, passed_over, sample)], key=lambda r: -r.rank)
     renames: list[_Rename] = []
     for rename in found:
@@ -130,7 +130,7 @@ def _renames(match: HeaderMatch, passed_over: Sequence[str], sample: FirstRows) 
 
 
 def _by_name(match: HeaderMatch, passed_over: Sequence[str], sample: FirstRows) -> Iterator[_Rename]:
-    """Give cells that read like a column, unless their values contradict it."""
+    """Yield cells that read like a column, unless their values contradict it."""
     cells = [(match.header[position], _texts(sample, position)) for position in match.unknown]
     for cell, texts in [*cells, *((cell, None) for cell in passed_over[:GUESSED_CELLS])]:
         for column in match.lacking:
@@ -141,7 +141,7 @@ def _by_name(match: HeaderMatch, passed_over: Sequence[str], sample: FirstRows) 
 
 
 def _by_values(match: HeaderMatch, sample: FirstRows) -> Iterator[_Rename]:
-    """Give cells whose values fit one column that is not there, if no other cell's do."""
+    """Yield cells whose values fit exactly one missing column, if no other cell's values fit it."""
     fits = [
         (position, column)
         for position in match.unknown
@@ -159,7 +159,7 @@ def _texts(sample: FirstRows, position: int) -> pl.Series | None:
 
 
 def _fitting(texts: pl.Series | None, column: Column, sample: FirstRows) -> float | None:
-    """Return the share of values that keep the contract of a column; None if that says nothing."""
+    """Return the share of values that keep the contract of a column; None if that is not conclusive."""
     takes_any_text = not any(rule.is_misfit for rule in cell_rules(column))
     if texts is None or takes_any_text:
         return None

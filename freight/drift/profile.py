@@ -1,4 +1,4 @@
-"""What the columns of a load unit look like, in a few numbers that are kept with its lineage."""
+"""Profiles the columns of a load unit in a few numbers, which are stored with its lineage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,24 +11,25 @@ from pydantic import TypeAdapter
 from freight.contracts import Column, Contract
 from freight.frames import ROW_NUMBER
 
-SAMPLE_ROWS = 10_000  # enough for any share or quantile within a hundredth
+SAMPLE_ROWS = 10_000  # enough for any share or quantile to within a hundredth
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 EMPTY, ZERO = "", "0"
-NEAR_DAYS = 18  # what lies nearer to the day of its file is taken to lie so far from it: no jump leads there
+NEAR_DAYS = 18  # nearer instants count as this far from the day of their file, so that they never cause a jump
 DIGITS = 6
 DAY_S = 86_400
 
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """What a column looks like.
+    """The profile of a column.
 
     Attributes:
-        shares: of the cells that are empty (``), are zero (`0`), or have each value that the contract allows.
-        sizes: quantiles of its numbers without their sign and without zeros; empty if there are none. Of instants, the
-            days that they lie from the day that the unit speaks for, if its name tells that.
-        sized: about how many values the quantiles are of.
-        in_days: whether they are days.
+        shares: The shares of the cells that are empty (``), are zero (`0`), or have each value that the contract
+            allows.
+        sizes: The quantiles of its numbers without sign and zeros; empty if there are none. For instants, of their
+            distance in days from the day that the unit stands for, if its name contains that day.
+        sized: The approximate number of values behind the quantiles.
+        in_days: Whether the quantiles are days.
     """
 
     shares: Mapping[str, float]
@@ -39,13 +40,13 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a load unit looks like.
+    """The profile of a load unit.
 
     Attributes:
-        rows: that it has.
-        header: as its source wrote it.
-        left_out: headers of columns that were not loaded.
-        columns: by their names; without those of the business key, whose values are new each time.
+        rows: The number of rows.
+        header: The header as its source wrote it.
+        left_out: The headers of columns that were not loaded.
+        columns: The profiles of the columns by name, without the business key, whose values are new each time.
     """
 
     rows: int
@@ -58,7 +59,7 @@ _PROFILES = TypeAdapter(Profile)
 
 
 def written(profile: Profile) -> str:
-    """Return a profile as text."""
+    """Return a profile as a text."""
     return orjson.dumps(profile).decode()
 
 
@@ -68,13 +69,13 @@ def read_profile(text: str) -> Profile:
 
 
 class Profiler:
-    """Looks at rows as they pass, and remembers a sample of them that does not grow.
+    """Examines rows as they pass, and keeps a sample of limited size.
 
-    A row is in the sample by the hash of its number, so that the same unit always has the same profile.
+    The hash of a row's number decides whether it is in the sample, so the same unit always has the same profile.
 
     Args:
-        contract: of the rows.
-        day: that the unit speaks for by its name; None if that tells none.
+        contract: The contract of the rows.
+        day: The day that the unit stands for by its name; None if the name has no day.
     """
 
     def __init__(self, contract: Contract, day: datetime | None = None) -> None:
@@ -85,7 +86,7 @@ class Profiler:
         self._one_in = 1
 
     def note(self, typed: pl.DataFrame) -> None:
-        """Take in some rows, whether they keep the contract or not."""
+        """Examine some rows, whether they keep the contract or not."""
         if self._sampled:
             self._sample = pl.concat([self._sample, self._thinned(typed.select(ROW_NUMBER, *self._sampled))])
         while self._sample.height > SAMPLE_ROWS:
@@ -102,8 +103,8 @@ class Profiler:
         """Return the profiles of the columns.
 
         Args:
-            rows: that were noted.
-            filled: number of values by column.
+            rows: The number of rows that were examined.
+            filled: The number of values by column.
         """
         return {c.name: self._profile(c, rows, filled.get(c.name, 0)) for c in self._columns} if rows else {}
 

@@ -1,4 +1,4 @@
-"""Scaffold: from a sample file to all that a new source needs, written as a person would write it."""
+"""Scaffold: writes everything that a new source needs from a sample file, in the style of this project."""
 
 from freight.scaffold.source import Scaffold, Wish, scaffold_source
 

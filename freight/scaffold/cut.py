@@ -1,4 +1,4 @@
-"""Cut a sample down to its first rows, in its own format, so that a test reads it as a load would."""
+"""Cuts a sample down to its first rows, in its own format, so that a test reads it like a load."""
 
 import io
 import json
@@ -19,12 +19,12 @@ ZIPPED = (".xlsx", ".xlsm")
 
 
 def cut(sample: Sample, contract: Contract, rows: int) -> bytes:
-    """Return the content of a file with the first rows of a sample, or with all of them where it cannot be cut.
+    """Return the content of a file with the first rows of a sample, or with all rows if it cannot be cut.
 
     Args:
         sample: The sample.
         contract: A contract that knows its header.
-        rows: The number of rows to keep; more are kept if a key of a JSON object comes later for the first time.
+        rows: The number of rows to keep; more are kept if a key of a JSON object first appears later.
     """
     whole = _content(sample)
     return whole if sample.read <= rows else _first_rows(whole, sample, contract, rows)
@@ -75,11 +75,11 @@ def _parsed(line: bytes) -> object:
     try:
         return json.loads(line)
     except ValueError:
-        return None  # a fault, which stays one
+        return None  # a faulty line, which stays faulty
 
 
 def _first_with_all_keys[T](items: Iterable[T], rows: int, parse: Callable[[T], Any]) -> Iterator[T]:
-    """Give the first items, and each later one that has a key for the first time."""
+    """Yield the first items, and each later one with a new key."""
     seen: set[str] = set()
     for number, item in enumerate(items):
         record = parse(item)
@@ -90,7 +90,7 @@ def _first_with_all_keys[T](items: Iterable[T], rows: int, parse: Callable[[T], 
 
 
 def _cut_workbook(content: bytes, sample: Sample, rows: int) -> bytes:
-    """Return a workbook without the rows behind the first ones, and without the sheets in which the header is not."""
+    """Return a workbook without the rows after the first ones, and without the sheets that lack the header."""
     book = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
     last = row_numbers(sample, rows)[-1]
     sheets = [sheet for sheet in book.worksheets if _has_header(sheet, sample, last)]

@@ -1,4 +1,4 @@
-"""The entry of a new source in a catalog, put behind the others as text, so that comments stay."""
+"""Appends the entry of a new source to a catalog as text, so that comments stay."""
 
 import re
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from freight.readers.files import DATE_IN_NAME
 from freight.scaffold.render import catalog_entry
 from freight.scaffold.sample import Sample
 
-OTHER_DIGITS = re.compile(r"[0-9]{4,}")  # times and running numbers; shorter ones are part of a name
+OTHER_DIGITS = re.compile(r"[0-9]{4,}")  # times and serial numbers; shorter numbers are part of a name
 EMPTY = "sources:\n"
 
 
 def entry_of(name: str, dataset: str, sample: Sample, path: Path, catalog: Path) -> dict[str, Any]:
-    """Return the entry of a source whose files are called like its sample.
+    """Return the entry of a source whose files are named like its sample.
 
     Args:
-        name: of the source.
-        dataset: of its rows.
-        sample: how it is read.
-        path: of the sample.
-        catalog: in whose folder relative paths begin.
+        name: The name of the source.
+        dataset: The dataset of its rows.
+        sample: The sample, with its reader and options.
+        path: The path of the sample.
+        catalog: The catalog, whose folder is the start of relative paths.
     """
     entry: dict[str, Any] = {
         "name": name,
@@ -41,7 +41,7 @@ def entry_of(name: str, dataset: str, sample: Sample, path: Path, catalog: Path)
 
 
 def _location(path: Path, folder: Path) -> str:
-    """Return where files are that have another date in their name."""
+    """Return the location of the sample and of all files that differ from it only by a date in their name."""
     whole, base = path.resolve(), folder.resolve()
     within = whole.relative_to(base) if whole.is_relative_to(base) else whole
     parent = "" if within.parent == Path() else f"{escape(within.parent.as_posix()).rstrip('/')}/"
@@ -52,7 +52,7 @@ def _of_any_day(name: str) -> str:
     dates = list(DATE_IN_NAME.finditer(name))
     if not dates:
         return escape(name)
-    day = dates[-1]  # which tells what day a file speaks for
+    day = dates[-1]  # the day that the file stands for
     form = f"%Y{name[day.end(1) : day.start(2)]}%m{name[day.end(2) : day.start(3)]}%d"
     return f"{_any_digits(name[: day.start()])}{{day:{form}}}{_any_digits(name[day.end() :])}"
 
@@ -65,8 +65,8 @@ def with_entry(catalog: Path, entry: Mapping[str, Any]) -> str:
     """Return the text of a catalog with one more entry.
 
     Raises:
-        ConfigurationError: it is no catalog, is one of simulated sources, has a source of that name, or is written in
-            a way to which nothing can be added as text.
+        ConfigurationError: The file is not a catalog, has simulated sources, already has a source of that name, or has
+            a layout to which no entry can be added as text.
     """
     text = EMPTY
     if catalog.exists():
@@ -87,11 +87,11 @@ def _refuse_unfit(catalog: Path, name: str) -> None:
     known = read_catalog(catalog)
     if known.simulated:
         raise ConfigurationError(
-            f"{catalog.name} has simulated sources, which never mix with real ones: name a catalog of yours in "
-            "DPA_CATALOG, such as my-catalog.yaml; it is made if it is not there"
+            f"{catalog.name} has simulated sources, which cannot mix with real ones: name a catalog of your own in "
+            "DPA_CATALOG, such as my-catalog.yaml; it is created if it does not exist"
         )
     if any(source.name == name for source in known.sources):
-        raise ConfigurationError(f"{catalog.name} has a source {name!r} already: choose another name")
+        raise ConfigurationError(f"{catalog.name} already has a source {name!r}: choose another name")
 
 
 def _sources(text: str) -> Any:

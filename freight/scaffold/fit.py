@@ -1,4 +1,4 @@
-"""Whether a sample is of a dataset that there is already, by its header or nearly so."""
+"""Finds the existing dataset that a sample belongs to, by an equal or similar header."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,20 +10,20 @@ from freight.scaffold.infer import keeps
 from freight.scaffold.sample import Sample
 from freight.validation import Locale
 
-KNOWN_SHARE = 0.5  # of the columns that a dataset needs; with fewer it is another one
-LIKE = 0.6  # of a header, to stand for a column that a dataset can do without
+KNOWN_SHARE = 0.5  # of a dataset's required columns; a sample that has fewer belongs to another one
+LIKE = 0.6  # the likeness that a header needs to be taken for an optional column
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a header fits a contract.
+    """The fit of a header to a contract.
 
     Attributes:
-        contract: the dataset.
-        aliases: headers that it does not know, by the column that each may stand for.
-        missing: columns for which there is no header.
-        unknown: headers for which there is no column.
-        share: of the columns that it needs, those whose header it knows.
+        contract: The dataset's contract.
+        aliases: The likely header of a column, by column, for headers that the contract does not know.
+        missing: The columns without a header.
+        unknown: The headers without a column.
+        share: The share of the required columns whose header the contract knows.
     """
 
     contract: Contract
@@ -34,7 +34,7 @@ class Fit:
 
     @property
     def amended(self) -> Contract:
-        """The contract with the aliases in it."""
+        """The contract with the aliases added."""
         columns = (replace(c, aliases=(*c.aliases, *self._alias(c.name))) for c in self.contract.columns)
         return replace(self.contract, columns=tuple(columns))
 
@@ -43,20 +43,20 @@ class Fit:
 
 
 def best_fit(sample: Sample, known: Iterable[Contract], zone: str, now: datetime) -> Fit | None:
-    """Return the dataset that the header fits best; None if all of them lack a column."""
+    """Return the fit of the best-matching dataset; None if no dataset matches the whole header."""
     fits = [fit_to(sample, contract, zone, now) for contract in known]
     whole = [fit for fit in fits if not fit.missing and not fit.unknown and fit.share >= KNOWN_SHARE]
     return max(whole, key=lambda fit: fit.share, default=None)
 
 
 def fit_to(sample: Sample, contract: Contract, zone: str, now: datetime) -> Fit:
-    """Tell how a sample fits a dataset.
+    """Return the fit of a sample to a dataset.
 
     Args:
-        sample: of a source.
-        contract: the dataset.
-        zone: of times without an offset.
-        now: the instant against which dates are judged.
+        sample: The sample.
+        contract: The dataset's contract.
+        zone: The time zone of times without an offset.
+        now: The instant against which dates are judged.
     """
     known = known_headers(contract)
     matched = {known[normalise(cell)] for cell in sample.header if normalise(cell) in known}
@@ -75,7 +75,7 @@ def fit_to(sample: Sample, contract: Contract, zone: str, now: datetime) -> Fit:
 
 
 def _likeliest(sample: Sample, column: Column, positions: Iterable[int], locale: Locale, now: datetime) -> int | None:
-    """Return the position whose values a column takes, of several that with the most similar header."""
+    """Return the position whose values a column accepts; of several, the one with the most similar header."""
     fitting = [
         position
         for position in positions

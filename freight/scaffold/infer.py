@@ -1,6 +1,6 @@
-"""Propose a contract from the rows of a sample: nothing that the sample has would break it.
+"""Proposes a contract from the rows of a sample, which all keep it.
 
-What a person has to decide is not guessed quietly: it is listed.
+Decisions for a person are not guessed silently: they are listed.
 """
 
 import re
@@ -22,9 +22,9 @@ from freight.warehouse.schema import UNUSABLE_NAMES
 
 NAME_CHARS = 50  # PostgreSQL cuts names off at 63 bytes
 FRESHNESS_S = 30 * 86_400
-NUMERIC = r"^-?[0-9][0-9., \u00a0\u202f]*$"  # no letters: 12E4 is a code
+NUMERIC = r"^-?[0-9][0-9., \u00a0\u202f]*$"  # without letters: 12E4 is a code
 CODE = r"^-?0[0-9]"
-EXACT_DIGITS = 15  # of a double
+EXACT_DIGITS = 15  # the digits that a double stores exactly
 TYPES: tuple[Dtype, ...] = ("boolean", "integer", "number", "date", "instant")
 CODE_WORDS = {"id", "code", "no", "nr", "num", "numero", "number", "ref", "reference", "matricule", "phone", "tel"}
 UNITS = {
@@ -53,8 +53,8 @@ class Proposal:
     """A contract that a sample keeps.
 
     Attributes:
-        contract: the proposal.
-        to_decide: what a person has to decide, by column; of the dataset as a whole under "".
+        contract: The proposed contract.
+        to_decide: The questions that a person must decide, by column; those about the whole dataset are under "".
     """
 
     contract: Contract
@@ -67,15 +67,15 @@ def propose_contract(
     """Propose the contract of a new dataset.
 
     Args:
-        sample: rows of it.
-        dataset: its slug.
-        key: headers or names of the columns that tell rows apart; guessed if there is none.
-        load_order: its place among the datasets.
-        zone: of times without an offset.
-        now: the instant against which dates are judged.
+        sample: The sample with the dataset's rows.
+        dataset: The dataset's slug.
+        key: The headers or names of the key columns; guessed if empty.
+        load_order: The dataset's position in a load.
+        zone: The time zone of times without an offset.
+        now: The instant against which dates are judged.
 
     Raises:
-        ConfigurationError: the header has no name for each column, or the key is none.
+        ConfigurationError: A column has no name or shares one, or the key is not a key.
     """
     _refuse_unnamed(sample)
     names = column_names(sample.header)
@@ -100,14 +100,14 @@ def propose_contract(
 def _refuse_unnamed(sample: Sample) -> None:
     if not all(normalise(cell) for cell in sample.header):
         there_is = listed(sample.header)
-        raise ConfigurationError(f"the header has a cell without a name, it reads {there_is}: name all in the sample")
+        raise ConfigurationError(f"the header has a cell without a name, it reads {there_is}: name each in the sample")
     normalised = [normalise(cell) for cell in sample.header]
     if doubled := next((cell for cell in normalised if normalised.count(cell) > 1), None):
-        raise ConfigurationError(f"the header has {shown(doubled)} twice: name its columns apart in the sample")
+        raise ConfigurationError(f"the header has {shown(doubled)} twice: rename one of the columns in the sample")
 
 
 def column_names(header: Sequence[str]) -> list[str]:
-    """Return a name for each header cell that a warehouse takes without quotes."""
+    """Return a name for each header cell that the warehouse accepts without quotes."""
     names: list[str] = []
     for position, cell in enumerate(header, start=1):
         bare = re.sub(r"[^a-z0-9]+", "_", normalise(cell)).strip("_")[:NAME_CHARS].rstrip("_")
@@ -134,7 +134,7 @@ def _column(sample: Sample, position: int, name: str, locale: Locale, now: datet
 
 
 def _text_limit(texts: pl.Series) -> int:
-    """Return how long a text may be: as usual, or twice as long as the longest of the sample."""
+    """Return the longest text to allow: the usual limit, or twice the longest text of the sample."""
     longest = max((len(text) for text in texts.drop_nulls()), default=0)
     return DEFAULT_TEXT_LIMIT if longest <= DEFAULT_TEXT_LIMIT else 2 * longest
 
@@ -145,7 +145,7 @@ def _cleaned(sample: Sample, position: int) -> pl.Series:
 
 
 def _dtype(texts: pl.Series, name: str, locale: Locale, now: datetime) -> Dtype:
-    """Return the narrowest type that every value has, by the checks that a load makes."""
+    """Return the narrowest type that every value has, by the checks of a load."""
     if texts.null_count() == len(texts):
         return "text"
     is_quantity = not _is_code(name) and _is_numeric(texts)
@@ -158,7 +158,7 @@ def _is_code(name: str) -> bool:
 
 
 def _is_numeric(texts: pl.Series) -> bool:
-    """Whether values are numbers and not codes of digits, of which a number would lose some."""
+    """Return whether the values are numbers, rather than codes of digits that a number would not preserve."""
     digits = texts.str.replace_all(r"[^0-9]", "").str.len_chars().max()
     few = isinstance(digits, int) and digits <= EXACT_DIGITS
     filled = texts.drop_nulls()
@@ -166,14 +166,14 @@ def _is_numeric(texts: pl.Series) -> bool:
 
 
 def keeps(texts: pl.Series, column: Column, locale: Locale, now: datetime) -> bool:
-    """Whether no value breaks what a column promises."""
+    """Return whether all values keep the rules of a column."""
     rows = pl.DataFrame({ROW_NUMBER: pl.int_range(len(texts), eager=True), column.name: texts})
     alone = Contract("sample", 1, "sample", (), (column,), freshness_s=0, load_order=0)
     return split(rows, alone, locale, now).quarantined.is_empty()
 
 
 def _unit(header: str, name: str) -> str:
-    """Return the unit that stands in a header, behind its name or in brackets."""
+    """Return the unit in a header, after its name or in brackets."""
     if found := IN_BRACKETS.search(header):
         return UNITS.get(found[1].strip().lower(), found[1].strip())
     return UNITS.get(name.rpartition("_")[2], "") if "_" in name else ""
@@ -189,15 +189,15 @@ def _given_key(sample: Sample, columns: Sequence[Column], key: Sequence[str]) ->
         raise ConfigurationError(f"--key {unknown}: the sample has no such column, it has {listed(sample.header)}")
     chosen = tuple(dict.fromkeys(names[normalise(given)] for given in key))
     if empty := next((c.name for c in columns if c.name in chosen and not c.required), None):
-        raise ConfigurationError(f"--key {empty}: it is empty in some rows of the sample, which no key may be")
+        raise ConfigurationError(f"--key {empty}: it is empty in some rows of the sample, but a key must not be empty")
     return chosen
 
 
 def _guessed_key(sample: Sample, columns: Sequence[Column]) -> tuple[str, ...]:
-    """Return the first column, or pair of columns, that tells all rows of the sample apart.
+    """Return the first column, or pair of columns, that identifies every row of the sample.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: There is no such column or pair.
     """
     positions = {column.name: position for position, column in enumerate(columns)}
     for names in _candidates(columns):
@@ -205,12 +205,12 @@ def _guessed_key(sample: Sample, columns: Sequence[Column]) -> tuple[str, ...]:
         if rows.n_unique() == rows.height:
             return names
     raise ConfigurationError(
-        "no column or pair of columns tells the rows of the sample apart: name the key with --key, once for each column"
+        "no column or pair of columns identifies the rows of the sample: name the key with --key, once for each column"
     )
 
 
 def _candidates(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
-    """Give what may be a key: codes first, then other columns, then pairs; a measured value is none."""
+    """Yield possible keys: codes first, then other columns, then pairs; measured values are never keys."""
     usable = [column for column in columns if column.required and column.dtype not in ("number", "boolean")]
     names = sorted(usable, key=lambda column: (column.dtype in ("instant", "date"), not _is_code(column.name)))
     plain = [column.name for column in names if column.dtype in ("text", "integer")]
@@ -220,7 +220,7 @@ def _candidates(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
 
 
 def _as_key(column: Column) -> Column:
-    """Return a column as part of a key: a number that names something is a text, as its leading zeros may come yet."""
+    """Return a column as part of a key: a number that identifies something is a text, for its leading zeros."""
     return replace(column, dtype="text", unit="") if column.dtype == "integer" else column
 
 
@@ -229,16 +229,16 @@ def _as_key(column: Column) -> Column:
 
 def _to_decide(sample: Sample, contract: Contract, *, guessed: bool) -> dict[str, list[str]]:
     rows = f"{sample.rows.height:,} rows"
-    key = [f"whether {' and '.join(contract.business_key)} is the key: it tells the {rows} apart"] if guessed else []
+    key = [f"whether the key is {' and '.join(contract.business_key)}: it identifies the {rows}"] if guessed else []
     days = contract.freshness_s // 86_400
     of_all = [
         *key,
-        f"whether {contract.table} is the name of its table: fact_ of what happens, dim_ of what there is",
-        f"after how long without a delivery it is stale: {days} days here",
-        "ranges, patterns, and which columns may be empty: those that are in the sample may",
+        f"whether its table is named {contract.table}: fact_ is for events, dim_ for reference data",
+        f"the time without a delivery after which it is stale: {days} days here",
+        "ranges, patterns, and which columns may be empty: those with empty cells in the sample may",
     ]
-    told = {column.name: _open_questions(sample, position, column) for position, column in enumerate(contract.columns)}
-    return {"": of_all, **{name: questions for name, questions in told.items() if questions}}
+    asked = {column.name: _open_questions(sample, position, column) for position, column in enumerate(contract.columns)}
+    return {"": of_all, **{name: questions for name, questions in asked.items() if questions}}
 
 
 def _open_questions(sample: Sample, position: int, column: Column) -> list[str]:
@@ -246,13 +246,13 @@ def _open_questions(sample: Sample, position: int, column: Column) -> list[str]:
     is_time = column.dtype in ("date", "instant")
     questions = []
     if column.dtype == "number" and not column.unit:
-        questions.append("its unit, and the name with it, such as weight_t")
+        questions.append("its unit, and a name with the unit, such as weight_t")
     if column.dtype == "integer":
-        questions.append("whether a fraction may come: it is a number then")
+        questions.append("whether it may have fractions: then its type is number")
     if texts.str.contains(BY_SLASHES).any() and not texts.str.contains(DAY_FIRST).any() and is_time:
-        questions.append("whether the day comes before the month, as it is read")
+        questions.append("whether the day comes before the month, as assumed here")
     if column.dtype == "instant" and texts.str.contains(r"[ T]00:00(:00)?$").all():
-        questions.append("whether it is a day: all are at midnight")
+        questions.append("whether it is a day: all its times are midnight")
     if texts.is_empty():
-        questions.append("what it holds: it is empty in the sample")
+        questions.append("its content: it is empty in the sample")
     return questions

@@ -1,6 +1,6 @@
-"""Python source as ruff lays it out: what fits on a line stands on one, else each part has a line of its own.
+"""Lays out Python source like ruff: on one line if it fits, else with a line for each part.
 
-A comma behind the last part keeps ruff from joining the lines again, so a line need not be measured as ruff does it.
+A comma after the last part keeps ruff from joining the lines again, so lines need not be measured exactly like ruff's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ class Group:
     Attributes:
         opens: The text before the parts, with the opening bracket.
         parts: The code of each part, with the text before it, such as the name of an argument.
-        closes: The text behind the parts, with the closing bracket.
-        always: Whether each part has a line of its own even where one line has room for all.
+        closes: The text after the parts, with the closing bracket.
+        always: Whether each part has a line of its own even if all of them fit on one.
     """
 
     opens: str
@@ -32,13 +32,13 @@ Code = str | Group
 
 
 def call(name: str, *arguments: Code, **named: Code) -> Group:
-    """Return a call; an argument without a name comes first."""
+    """Return a call; arguments without a name come first."""
     parts = [*(("", argument) for argument in arguments), *((f"{key}=", value) for key, value in named.items())]
     return Group(f"{name}(", parts, ")")
 
 
 def literal(value: object) -> Code:
-    """Return a text, a number, a truth value, or a tuple, list or mapping of them."""
+    """Return the literal of a text, number or boolean, or of a tuple, list or mapping of them."""
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, Mapping):
@@ -50,19 +50,19 @@ def literal(value: object) -> Code:
 
 
 def _quoted(text: str) -> str:
-    """Return a text in double quotes, or in single ones if it then has fewer to escape."""
+    """Return a text in double quotes, or in single quotes if these need fewer escapes."""
     quote = "'" if text.count('"') > text.count("'") else '"'
-    escaped = repr(f'{text}"')[1:-2].replace("\\'", "'")  # both kinds in it: repr writes it in single quotes
+    escaped = repr(f'{text}"')[1:-2].replace("\\'", "'")  # with both kinds in it, repr uses single quotes
     return f"{quote}{escaped.replace(quote, f'\\{quote}')}{quote}"
 
 
 def laid_out(code: Code, before: str = "", behind: str = "") -> str:
-    """Return code on one line, or on several where one is too short.
+    """Return code on one line, or on several if it does not fit.
 
     Args:
         code: The code.
-        before: What stands before it on its first line, with the indent of that line.
-        behind: What stands behind it on its last line.
+        before: The text before it on its first line, with the indent of that line.
+        behind: The text after it on its last line.
     """
     line = f"{before}{_flat(code)}{behind}"
     if isinstance(code, str) or not code.parts or not (code.always or width(line) > LINE_CHARS):
@@ -71,7 +71,7 @@ def laid_out(code: Code, before: str = "", behind: str = "") -> str:
 
 
 def _spread(code: Group, before: str, behind: str) -> str:
-    """Return a group with a line, or several, for each part."""
+    """Return a group with one or more lines for each part."""
     margin = " " * (len(before) - len(before.lstrip()))
     parts = [laid_out(part, f"{margin}{' ' * INDENT}{label}", ",") for label, part in code.parts]
     return "\n".join([f"{before}{code.opens}", *parts, f"{margin}{code.closes}{behind}"])
@@ -86,6 +86,6 @@ def _flat(code: Code) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many columns the last line takes: two for a wide sign of East Asia, none for a mark on another."""
+    """Return the width of the last line in columns: two for a wide East Asian character, none for a combining mark."""
     line = text.rpartition("\n")[2]
     return sum(0 if category(char) in ("Mn", "Me", "Cf") else 1 + (east_asian_width(char) in "WF") for char in line)

@@ -1,4 +1,4 @@
-"""What is written for a new source, as a person of this project would write it."""
+"""Renders the files of a new source in the style of this project."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ MIGRATION_TYPES = {
 
 
 def contract_module(contract: Contract, to_decide: Mapping[str, Sequence[str]]) -> str:
-    """Return the module of a contract; what a person has to decide stands above its column."""
+    """Return the module of a contract; open questions are comments above their column."""
     stated = [(_comments(to_decide.get(column.name, ()), " " * 8), _column(column)) for column in contract.columns]
     columns = Group("(", stated, ")", always=len(stated) > 1 or any(comments for comments, _ in stated))
     days = contract.freshness_s // 86_400
@@ -48,7 +48,7 @@ from freight.contracts.contract import Column, Contract
 
 
 def _whole(text: str) -> str:
-    """Return a module; texts of a sample may make its lines longer than ruff wants them."""
+    """Return a module; texts from a sample may make its lines longer than ruff allows."""
     is_long = any(width(line) > LINE_CHARS and " " in line.strip() for line in text.split("\n"))
     return f"# ruff: noqa: E501\n{text}" if is_long else text
 
@@ -66,13 +66,13 @@ def _column(column: Column) -> Group:
 
 
 def _comments(questions: Sequence[str], margin: str = "") -> str:
-    """Return what stands before some code whose first line is indented by a margin: its comments, on lines above."""
+    """Return the comments for the lines above some code, with a margin that indents the code's first line."""
     lines = (line for question in questions for line in wrap(f"To decide: {question}.", COMMENT_CHARS))
     return "".join(f"# {line}\n{margin}" for line in lines)
 
 
 def migration(contract: Contract, revision: str, before: str) -> str:
-    """Return the migration that makes the table of a contract: its columns, then where a row came from."""
+    """Return the migration that creates the table of a contract: its columns, then the origin of a row."""
     stated = [_sql_column(column, contract) for column in contract.columns]
     origins = [call("sa.Column", literal(name), "BIG", nullable="False") for name in ORIGIN_NAMES]
     parts = [("", part) for part in (literal(contract.table), *stated, *origins)]
@@ -110,13 +110,13 @@ def _sql_kind(column: Column, contract: Contract) -> str:
 
 
 def catalog_entry(entry: Mapping[str, Any]) -> list[str]:
-    """Return the lines of an entry of the catalog, as they stand below `- `."""
+    """Return the lines of a catalog entry, without the leading `- `."""
     return [f"{key}: {_yaml(value)}" for key, value in entry.items()]
 
 
 def _yaml(value: Any) -> str:
     if isinstance(value, Mapping):
-        # Texts in quotes: a bare `;` would be right and look wrong.
+        # Texts are quoted: a bare `;` is correct but looks wrong.
         stated = (f"{key}: {json.dumps(of, ensure_ascii=False)}" for key, of in value.items())
         return f"{{{', '.join(stated)}}}"
     return yaml.safe_dump({"": value}, allow_unicode=True, width=1_000).partition(": ")[2].strip()
@@ -126,10 +126,10 @@ def source_test(entry: Mapping[str, Any], sample: str, ends: LoadCounts, row: Ma
     """Return the test that loads a sample.
 
     Args:
-        entry: The entry of the catalog.
+        entry: The catalog entry.
         sample: The name of the sample's file in the folder `data/<source>` beside the test.
-        ends: How the rows of the sample end.
-        row: One of these rows, as the warehouse has it.
+        ends: The outcome of the sample's rows.
+        row: One of these rows, as stored in the warehouse.
         now: The instant of the load.
     """
     name = entry["name"]
@@ -137,7 +137,7 @@ def source_test(entry: Mapping[str, Any], sample: str, ends: LoadCounts, row: Ma
     path = call("Path", "Path(__file__).parent", literal("data"), literal(name), literal(sample))
     fixtures = [("tmp_path: ", "Path"), ("warehouse: ", "WarehouseUnderTest")]
     test = Group(f"def test_the_sample_of_{name}_loads(", fixtures, ") -> None:")
-    return _whole(f'''"""{_title(name)}: a sample of the source loads, on both engines."""
+    return _whole(f'''"""{_title(name)}: a sample of the source loads on both engines."""
 
 from datetime import UTC, {days}
 from pathlib import Path
@@ -161,7 +161,7 @@ from tests.lib.corridor import Corridor
 
 
 def _source(entry: Mapping[str, Any]) -> Group:
-    """Return the call that names the source to a corridor of tests."""
+    """Return the call that adds the source to a test corridor."""
     options = {"options": literal(entry["options"])} if "options" in entry else {}
     places = [literal(entry[key]) for key in ("name", "dataset", "reader")]
     return call("corridor.add_source", *places, "SAMPLE.as_posix()", **options)

@@ -1,4 +1,4 @@
-"""Samples: a file of a source that nobody has described yet, read as text by the reader that its name tells."""
+"""Samples: files of a source that is not described yet, read as text by the reader for their name."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -31,13 +31,13 @@ class Sample:
     """A file with all its rows.
 
     Attributes:
-        file: where it is.
-        reader: name of its reader.
-        options: of the reader, as the catalog should have them.
-        header: cells as written.
+        file: The file.
+        reader: The name of its reader.
+        options: The reader's options, as for the catalog.
+        header: The cells of the header as written.
         rows: `row_number` and text columns named by their position.
-        faults: rows that could not be cut into cells.
-        numbers: How they are read.
+        faults: The number of rows that could not be split into cells.
+        numbers: The reading of its numbers.
     """
 
     file: SourceFile
@@ -50,24 +50,24 @@ class Sample:
 
     @property
     def read(self) -> int:
-        """Rows that it has."""
+        """The number of rows in the file."""
         return self.rows.height + self.faults
 
     def texts(self, position: int) -> pl.Series:
-        """Return a column."""
+        """Return the texts of a column."""
         return self.rows[str(position)]
 
     def conformed(self, contract: Contract) -> pl.DataFrame:
-        """Return the rows with columns named as in a contract that knows the whole header."""
+        """Return the rows with the column names of a contract that knows the whole header."""
         names = {str(position): name for position, name in enumerate(match_header(self.header, contract).columns)}
         return self.rows.rename(names)
 
 
 def find_sample(path: Path) -> SourceFile:
-    """Return the file at a path, or the first one within a `.zip`.
+    """Return the file at a path, or the first one in a `.zip`.
 
     Raises:
-        SourceError: there is none.
+        SourceError: There is no such file.
     """
     found = find_stored(_literal(str(path.resolve())), Path.cwd(), FILES_ONLY, None, may_be_none=False)
     return found[0]
@@ -78,42 +78,42 @@ def _literal(path: str) -> str:
 
 
 def plain_name(file: SourceFile) -> str:
-    """Return the name of what is in a file, without the suffix of its compression."""
+    """Return the name of a file without the suffix of its compression."""
     return PurePosixPath(file.name).stem if is_packed(file.name) else file.name
 
 
 def reader_of(file: SourceFile) -> str:
-    """Return the reader that the name of a file tells.
+    """Return the reader for the name of a file.
 
     Raises:
-        ConfigurationError: it tells none.
+        ConfigurationError: No reader has that suffix.
     """
     suffix = PurePosixPath(plain_name(file)).suffix.lower().removeprefix(".")
     for reader, suffixes in READERS_BY_SUFFIX.items():
         if suffix in suffixes:
             return reader
-    raise ConfigurationError(f"{file.name}: its name tells no reader: name one with --reader")
+    raise ConfigurationError(f"{file.name}: no reader has this suffix: name one with --reader")
 
 
 def read_sample(file: SourceFile, reader: str, options: Mapping[str, Any], known: Iterable[Contract]) -> Sample:
-    """Read all of a file.
+    """Read a whole file.
 
     Args:
-        file: of the sample.
-        reader: its name.
-        options: of the reader.
-        known: contracts whose headers help to find the header.
+        file: The file of the sample.
+        reader: The name of the reader.
+        options: The reader's options.
+        known: The contracts whose headers help to find the header.
 
     Raises:
-        ConfigurationError: an option is wrong.
-        SourceError: it cannot be read, or has no rows.
+        ConfigurationError: An option is wrong.
+        SourceError: The file cannot be read, or has no rows.
     """
     anything = _any_of(known)
     table = reader_for(reader)(file, anything, options)
     batches = list(table.batches)
     rows = pl.concat([no_rows(len(table.header)), *(batch.rows for batch in batches)])
     if rows.is_empty():
-        raise SourceError("header_only", "it has no rows", location=file.path, remedy="take a sample with some")
+        raise SourceError("header_only", "it has no rows", location=file.path, remedy="use a sample with rows")
     faults = sum(batch.faults.height for batch in batches)
     sample = Sample(file, reader, options, table.header, rows, faults, _reading(table, rows))
     return _with_dialect(sample, anything) if reader == "csv" else sample
@@ -124,13 +124,13 @@ def _reading(table: RawTable, rows: pl.DataFrame) -> Reading:
 
 
 def _any_of(known: Iterable[Contract]) -> Contract:
-    """Return a contract that knows the headers of several, which is all that a reader asks of it."""
+    """Return a contract that knows the headers of several, which is all that a reader needs."""
     columns = tuple(column for contract in known for column in contract.columns)
     return Contract("sample", 1, "sample", (), columns, freshness_s=0, load_order=0)
 
 
 def _with_dialect(sample: Sample, known: Contract) -> Sample:
-    """Return a sample whose options say how it is written, so that a later file of a few rows is read alike."""
+    """Return a sample whose options state its dialect, so that a later file with few rows is read the same way."""
     dialect = detect_dialect(sample.file, known, DelimitedOptions.of(sample.options))
     detected = {} if dialect.delimiter == "," else {"delimiter": dialect.delimiter}
     if _has_fractions(sample.rows, sample.numbers.decimal):
@@ -144,5 +144,5 @@ def _has_fractions(rows: pl.DataFrame, mark: DecimalMark) -> bool:
 
 
 def row_numbers(sample: Sample, count: int) -> list[int]:
-    """Return the numbers of its first rows."""
+    """Return the row numbers of a sample's first rows."""
     return sample.rows[ROW_NUMBER].head(count).to_list()

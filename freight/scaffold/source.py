@@ -1,6 +1,6 @@
-"""A new source from a sample: a catalog entry and a test; of a new dataset its contract and migration as well.
+"""Builds a new source from a sample: a catalog entry and a test; for a new dataset, its contract and migration too.
 
-An installation has no tests, and takes contracts and migrations as they are: there it is the catalog entry alone.
+An installation has no tests, and its contracts and migrations are fixed: there, only the catalog entry is written.
 """
 
 import keyword
@@ -35,23 +35,23 @@ from freight.warehouse.schema import metadata
 SLUG = re.compile(rf"[a-z][a-z0-9_]{{0,{NAME_CHARS - 1}}}")
 CONTRACTS, MIGRATIONS, TESTS = "freight/contracts", "sql/migrations/versions", "tests/sources"
 DICTIONARY = "docs/data-dictionary.md"
-TEST_BYTES = 1 << 20  # of what is kept for ever beside a test
+TEST_BYTES = 1 << 20  # a limit, since the data stays beside its test for ever
 
-NO_TEST = "the test that loads rows of the sample: a checkout of DPA has tests, an installation has none"
+NO_TEST = "the test that loads rows of the sample: only a checkout of DPA has tests, an installation does not"
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for.
+    """The request for a new source.
 
     Attributes:
-        name: of the source.
-        sample: a file of it.
-        dataset: of its rows; found by the header without one, and called like the source if it is new.
-        key: headers of the columns that tell rows of a new dataset apart; guessed if there is none.
-        reader: of the file; found by its name without one.
-        options: of the reader, as texts.
-        rows: how many of the sample become data of the test.
+        name: The name of the source.
+        sample: A file of the source.
+        dataset: The dataset of its rows; by default found by the header, or named like the source if it is new.
+        key: The headers of a new dataset's key columns; guessed if empty.
+        reader: The reader of the file; by default found by the file's name.
+        options: The reader's options, as texts.
+        rows: The number of the sample's rows that become data of the test.
     """
 
     name: str
@@ -65,17 +65,17 @@ class Wish:
 
 @dataclass(frozen=True)
 class Scaffold:
-    """What there is to write for a new source.
+    """The files to write for a new source.
 
     Attributes:
-        contract: of its dataset.
-        is_new: whether there was no such dataset.
-        new: content of files that are not there yet.
-        changed: content of files that get more.
-        data: The new file that holds rows of the sample; None if there is none.
-        counts: How the first rows of the sample end when they are loaded.
-        to_decide: What a person has to decide.
-        left_out: What a checkout would get and this installation does not, and why.
+        contract: The contract of its dataset.
+        is_new: Whether the dataset is new.
+        new: The content of new files.
+        changed: The content of existing files that are extended.
+        data: The new file with rows of the sample; None if there is none.
+        counts: The outcome of loading the sample's first rows.
+        to_decide: The questions that a person must decide.
+        left_out: The parts that only a checkout gets and this installation does not, with the reason.
     """
 
     contract: Contract
@@ -88,7 +88,7 @@ class Scaffold:
     left_out: Sequence[str] = ()
 
     def write(self) -> None:
-        """Write all of it; a file that came to be meanwhile stays as it is."""
+        """Write all files; a new file that has been created in the meantime is not overwritten."""
         for path, content in self.new.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
@@ -98,17 +98,17 @@ class Scaffold:
 
 
 def scaffold_source(wish: Wish, root: Path, catalog: Path, now: datetime) -> Scaffold:
-    """Return what a new source needs; nothing is written yet.
+    """Return the files of a new source, without writing them.
 
     Args:
-        wish: The wish.
-        root: The folder in which the package stands: a checkout of the project, or where packages are installed.
-        catalog: The catalog that lists the source from now on.
+        wish: The request.
+        root: The folder that contains the package: a checkout of the project, or the folder of installed packages.
+        catalog: The catalog for the source's entry.
         now: The instant against which dates of the sample are judged.
 
     Raises:
-        ConfigurationError: A name is in use or cannot be one, the sample fits the wish in no way, a new dataset has no
-            checkout to go into, or something to be written is there already.
+        ConfigurationError: A name is in use or invalid, the sample does not fit the request, a new dataset is
+            requested outside a checkout, or a file to write already exists.
         SourceError: The sample cannot be read.
     """
     _refuse_name("source", wish.name)
@@ -118,14 +118,14 @@ def scaffold_source(wish: Wish, root: Path, catalog: Path, now: datetime) -> Sca
     changed = {catalog: with_entry(catalog, entry).encode()}
     rows = _first_rows(wish, sample, basis.contract, now)
     if not _is_checkout(root):
-        return Scaffold(basis.contract, False, {}, changed, None, rows.counts, basis.told, [NO_TEST])
+        return Scaffold(basis.contract, False, {}, changed, None, rows.counts, basis.questions, [NO_TEST])
     new = _of_a_test(rows, entry, root, now)
     if basis.is_new:
         new = {**_of_a_new_dataset(basis, root), **new}
         changed[root / DICTIONARY] = dictionary([*contracts().values(), basis.contract]).encode()
     _refuse_taken(new)
     data = _data(root, wish.name, rows.name)
-    return Scaffold(basis.contract, basis.is_new, new, changed, data, rows.counts, basis.told)
+    return Scaffold(basis.contract, basis.is_new, new, changed, data, rows.counts, basis.questions)
 
 
 def _is_checkout(root: Path) -> bool:
@@ -134,23 +134,23 @@ def _is_checkout(root: Path) -> bool:
 
 def _refuse_taken(paths: Iterable[Path]) -> None:
     if taken := next((path for path in paths if path.exists()), None):
-        raise ConfigurationError(f"{taken} is there already: choose another name, or remove it")
+        raise ConfigurationError(f"{taken} already exists: choose another name, or remove it")
 
 
 def _no_place_for(dataset: str) -> ConfigurationError:
     known = ", ".join(contract.dataset for contract in _of_files())
     return ConfigurationError(
-        f"the sample is of a new dataset, {dataset}, and this is an installation of DPA: a contract and its migration "
+        f"the sample needs a new dataset, {dataset}, but this is an installation of DPA: a contract and its migration "
         "are parts of DPA itself. Run this command in a checkout of the project, and install DPA from there. If the "
-        f"sample is of one of the datasets {known}, name that one with --dataset to see what differs"
+        f"sample belongs to one of the datasets {known}, name it with --dataset to see the differences"
     )
 
 
 def _refuse_name(what: str, name: str) -> None:
     if not SLUG.fullmatch(name) or keyword.iskeyword(name):
         raise ConfigurationError(
-            f"{name!r} cannot be the name of a {what}: lower-case letters, digits and _, at most {NAME_CHARS}, "
-            "a letter first"
+            f"{name!r} cannot be the name of a {what}: use lower-case letters, digits and _, at most {NAME_CHARS}, "
+            "and start with a letter"
         )
 
 
@@ -164,7 +164,7 @@ def _read(wish: Wish) -> Sample:
 
 
 def _possible(dataset: str | None) -> list[Contract]:
-    """Return the datasets of which the rows may be; none if it is a new one."""
+    """Return the datasets to which the rows may belong; none for a new dataset."""
     if dataset is None:
         return _of_files()
     return [contracts()[dataset]] if dataset in contracts() else []
@@ -182,9 +182,9 @@ class _Basis:
     """The dataset of a source.
 
     Attributes:
-        contract: as it is, or shall be: it takes the sample.
-        is_new: whether there is none yet.
-        to_decide: what a person has to, by column.
+        contract: The existing or proposed contract, which accepts the sample.
+        is_new: Whether the dataset is new.
+        to_decide: The questions that a person must decide, by column.
     """
 
     contract: Contract
@@ -192,8 +192,8 @@ class _Basis:
     to_decide: Mapping[str, Sequence[str]]
 
     @property
-    def told(self) -> list[str]:
-        """What a person has to decide, for the terminal."""
+    def questions(self) -> list[str]:
+        """The questions that a person must decide, for the terminal."""
         return [f"{name or self.contract.dataset}: {text}" for name, texts in self.to_decide.items() for text in texts]
 
 
@@ -204,9 +204,9 @@ def _basis(wish: Wish, sample: Sample, root: Path, now: datetime) -> _Basis:
     if fit is None:
         return _new_dataset(wish, sample, now)
     if wish.key:
-        raise ConfigurationError(f"--key: the key of {fit.contract.dataset} is that of its contract: leave it out")
-    remedy = f"add it to its aliases in {CONTRACTS}/{fit.contract.dataset}.py"
-    to_decide = {column: [f"whether {alias!r} stands for it: {remedy}"] for column, alias in fit.aliases.items()}
+        raise ConfigurationError(f"--key: the contract of {fit.contract.dataset} defines its key: leave the option out")
+    remedy = f"if so, add it to its aliases in {CONTRACTS}/{fit.contract.dataset}.py"
+    to_decide = {column: [f"whether its header is {alias!r}: {remedy}"] for column, alias in fit.aliases.items()}
     return _Basis(fit.amended, is_new=False, to_decide=to_decide)
 
 
@@ -216,32 +216,32 @@ def _new_dataset(wish: Wish, sample: Sample, now: datetime) -> _Basis:
     order = max(contract.load_order for contract in contracts().values()) + 10
     proposal = propose_contract(sample, dataset, wish.key, order, LOCAL_ZONE, now)
     if proposal.contract.table in metadata.tables:
-        raise ConfigurationError(f"the warehouse has a table {proposal.contract.table} already: name another dataset")
+        raise ConfigurationError(f"the warehouse already has a table {proposal.contract.table}: name another dataset")
     return _Basis(proposal.contract, is_new=True, to_decide=proposal.to_decide)
 
 
 def _fit(dataset: str | None, sample: Sample, now: datetime) -> Fit | None:
-    """Return how a sample fits the dataset that is named, or that fits it best; None if it is a new one."""
+    """Return the fit of a sample to the named dataset, or to the best one; None for a new dataset."""
     if dataset is None:
         return best_fit(sample, _of_files(), LOCAL_ZONE, now)
     return _fit_as_named(dataset, sample, now) if dataset in contracts() else None
 
 
 def _fit_as_named(dataset: str, sample: Sample, now: datetime) -> Fit:
-    """Return how a sample fits the dataset that it is said to be of.
+    """Return the fit of a sample to the named dataset.
 
     Raises:
-        ConfigurationError: it does not.
+        ConfigurationError: The sample does not fit.
     """
     contract = contracts()[dataset]
     if contract.immutable:
-        raise ConfigurationError(f"{dataset} come by a stream, not by files: name another dataset")
+        raise ConfigurationError(f"{dataset} come from a stream, not from files: name another dataset")
     fit = fit_to(sample, contract, LOCAL_ZONE, now)
     if fit.missing or fit.unknown:
-        lacks = f"lacks {listed(fit.missing)}" if fit.missing else f"has {listed(fit.unknown)} besides"
+        lacks = f"lacks {listed(fit.missing)}" if fit.missing else f"also has {listed(fit.unknown)}"
         raise ConfigurationError(
-            f"the sample is not of {dataset}: its header {lacks}. Correct the export or the contract, or name a new "
-            "dataset in --dataset"
+            f"the sample does not fit {dataset}: its header {lacks}. Correct the export or the contract, or name a new "
+            "dataset with --dataset"
         )
     return fit
 
@@ -265,10 +265,10 @@ class _Rows:
     """A file with the first rows of a sample.
 
     Attributes:
-        name: Its name.
-        content: Its content.
-        counts: How its rows end when they are loaded.
-        row: One of these rows, as the warehouse has it.
+        name: The file's name.
+        content: The file's content.
+        counts: The outcome of loading its rows.
+        row: One of these rows, as stored in the warehouse.
     """
 
     name: str
@@ -287,12 +287,11 @@ def _of_a_test(rows: _Rows, entry: Mapping[str, Any], root: Path, now: datetime)
     """Return the files of a test.
 
     Raises:
-        ConfigurationError: The rows are too many bytes to be kept.
+        ConfigurationError: The rows are too large to keep.
     """
     if len(rows.content) > TEST_BYTES:
         raise ConfigurationError(
-            f"{rows.name} is too large for a test, even if it was cut: take one of at most "
-            f"{TEST_BYTES >> 20} MiB as the sample"
+            f"{rows.name} is too large for a test, even after a cut: use a sample of at most {TEST_BYTES >> 20} MiB"
         )
     name = entry["name"]
     test = source_test(entry, rows.name, rows.counts, rows.row, now)
@@ -306,10 +305,10 @@ def _data(root: Path, name: str, file: str) -> Path:
 def _loaded(
     content: bytes, name: str, sample: Sample, contract: Contract, now: datetime
 ) -> tuple[LoadCounts, dict[str, Any]]:
-    """Return how the rows of a file end when it is loaded, and one of them as the warehouse will have it.
+    """Return the outcome of loading a file, and one of its rows as the warehouse will store it.
 
     Raises:
-        ConfigurationError: so many of them break the contract that nothing would load.
+        ConfigurationError: So many rows break the contract that nothing would load.
     """
     with tempfile.TemporaryDirectory(prefix="dpa-sample-") as folder:
         path = Path(folder, name)
@@ -332,12 +331,12 @@ def _too_many_bad_rows(counts: LoadCounts, halves: Split, contract: Contract) ->
     reasons = halves.quarantined["detail"].value_counts(sort=True).head(3)["detail"].to_list()
     return ConfigurationError(
         f"{counts.quarantined} of {counts.read} rows of the sample break the contract of {contract.dataset} "
-        f"({'; '.join(reasons) or 'they cannot be cut into cells'}): take another sample, or name a new dataset in "
+        f"({'; '.join(reasons) or 'they cannot be split into cells'}): use another sample, or name a new dataset with "
         "--dataset"
     )
 
 
 def _fullest(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the row with the fewest empty cells, which says most."""
+    """Return the row with the fewest empty cells, which tests most."""
     empty = rows.select(pl.sum_horizontal(pl.exclude(ROW_NUMBER).is_null())).to_series()
     return rows.slice(empty.arg_min() or 0, 1)

@@ -322,7 +322,7 @@ def test_dates_that_lie_away_from_the_day_of_the_file_are_told_and_old_days_are_
     name = write(corridor, 3, of_2022())
     report = corridor.load()
     assert outcome_of(report, "erp_20220202.csv").drift == ""
-    told = "transaction_at lies days from the day of its file: 1,463 to 1,463 (10 % to 90 %), lately 18 to 18"
+    told = "transaction_at is days away from the day of its file: 1,463 to 1,463 (10 % to 90 %), lately 18 to 18"
     assert outcome_of(report, name).drift == told
 
 

@@ -92,7 +92,7 @@ def test_a_key_that_was_renamed_is_told_among_those_that_are_passed_over(corrido
     outcome = load(corridor)
     assert outcome.state == "failed"
     assert "'sites' seems to be the new header of 'site_location', by its name" in outcome.message
-    assert "and beside what is read there is 'sites', 'owner', 'colour'" in outcome.message
+    assert "and the source also has 'sites', 'owner', 'colour'" in outcome.message
 
 
 def by_etag(question: Question, shown: list[dict[str, Any]], etag: str) -> Reply:

@@ -69,7 +69,7 @@ def test_a_name_that_the_reader_passed_over_is_told_without_its_values() -> None
     header = [cell for cell in HEADER if cell != "volume"]
     lines = [",".join([*line.split(",")[:3], line.split(",")[4]]) for line in GOOD]
     assert "'volumes' seems to be the new header of 'volume_transferred_t'" in told(header, lines, ("volumes",))
-    assert "and beside what is read there is 'tons'" in told(header, lines, ("tons",))
+    assert "and the source also has 'tons'" in told(header, lines, ("tons",))
 
 
 def test_the_header_that_was_is_shown_beside_the_one_that_is() -> None:

@@ -83,6 +83,6 @@ def test_a_new_dataset_is_sent_to_a_checkout(installation: Installation) -> None
     before = installation.files()
     done = installation.dpa("sources", "new", "wagons", "wagons.csv")
     assert done.returncode == 2, done.stdout
-    assert "the sample is of a new dataset, wagons, and this is an installation of DPA" in done.stdout
+    assert "the sample needs a new dataset, wagons, but this is an installation of DPA" in done.stdout
     assert "Run this command in a checkout of the project, and install DPA from there" in done.stdout
     assert installation.files() == before

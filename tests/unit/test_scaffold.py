@@ -140,7 +140,7 @@ def check_wagons(made: Scaffold, location: str, reader: str, options: dict[str, 
     }
     assert made.counts == LoadCounts(read=3, inserted=3)
     assert '"numero": "0042", "tare_t": 21.5, "essieux": 4' in texts(made)["test_wagons.py"]
-    assert "essieux: whether a fraction may come: it is a number then" in made.to_decide
+    assert "essieux: whether it may have fractions: then its type is number" in made.to_decide
 
 
 def test_a_table_of_an_access_file_becomes_the_same_contract(tmp_path: Path, access_writer: AccessWriter) -> None:
@@ -207,7 +207,7 @@ def test_long_texts_and_headers_do_not_break_the_style_of_the_project(tmp_path: 
 
 def test_a_date_by_slashes_is_asked_about_unless_a_day_tells_its_order(tmp_path: Path) -> None:
     unsure = proposed(csv(tmp_path, "code,le", "A1,01/02/2026", "A2,03/02/2026"))
-    assert unsure.to_decide["le"] == ["whether the day comes before the month, as it is read"]
+    assert unsure.to_decide["le"] == ["whether the day comes before the month, as assumed here"]
     assert "le" not in proposed(csv(tmp_path, "code,le", "A1,01/02/2026", "A2,13/02/2026")).to_decide
 
 
@@ -239,7 +239,7 @@ def test_title_rows_above_the_header_are_passed_over(tmp_path: Path) -> None:
 def test_a_pair_of_columns_is_the_key_if_no_column_is(tmp_path: Path) -> None:
     made = proposed(csv(tmp_path, "gare,jour,t", "DLA,2026-02-01,1.5", "DLA,2026-02-02,2.5", "YDE,2026-02-01,2.5"))
     assert made.contract.business_key == ("gare", "jour")
-    assert made.to_decide[""][0] == "whether gare and jour is the key: it tells the 3 rows apart"
+    assert made.to_decide[""][0] == "whether the key is gare and jour: it identifies the 3 rows"
     given = proposed(csv(tmp_path, "Gare,Jour,Nom", "DLA,2026-02-01,a", "YDE,2026-02-02,b"), key=["Jour", "gare"])
     assert given.contract.business_key == ("jour", "gare")
     assert not any("is the key" in question for question in given.to_decide[""])
@@ -254,14 +254,14 @@ def test_rows_that_a_given_key_does_not_tell_apart_are_superseded(tmp_path: Path
 @pytest.mark.parametrize(
     ("lines", "wishes", "told"),
     [
-        (["a,b", "1,1.5", "1,1.5"], {}, "no column or pair of columns tells the rows of the sample apart"),
+        (["a,b", "1,1.5", "1,1.5"], {}, "no column or pair of columns identifies the rows of the sample"),
         (["a,b", "1,1", ",2"], {"key": ["a"]}, "--key a: it is empty in some rows"),
         (["a,b", "1,1", "2,2"], {"key": ["c"]}, "--key c: the sample has no such column, it has 'a', 'b'"),
         (["a,b,", "1,1,", "2,2,"], {}, "the header has a cell without a name"),
         (["a,b,A", "1,1,1", "2,2,2"], {}, "the header has 'a' twice"),
-        (["a,b", "1,1", "2,2"], {"dataset": "contract"}, "contract.py is there already"),
-        (["a,b", "1,1", "2,2"], {"dataset": "terminal_events"}, "terminal_events come by a stream"),
-        (["a,b", "1,1", "2,2"], {"dataset": "calendar"}, "the warehouse has a table dim_calendar already"),
+        (["a,b", "1,1", "2,2"], {"dataset": "contract"}, "contract.py already exists"),
+        (["a,b", "1,1", "2,2"], {"dataset": "terminal_events"}, "terminal_events come from a stream"),
+        (["a,b", "1,1", "2,2"], {"dataset": "calendar"}, "the warehouse already has a table dim_calendar"),
         (["a,b", "1,1", "2,2"], {"options": {"decimal": "x"}}, "options > decimal: "),
         (["a,b", "1,1", "2,2"], {"dataset": "class"}, "'class' cannot be the name of a dataset"),
         (["a,b", "1,1", "2,2"], {"dataset": "../x"}, "'../x' cannot be the name of a dataset"),
@@ -282,7 +282,7 @@ def test_what_cannot_be_is_told(tmp_path: Path, lines: Sequence[str], wishes: di
 def test_a_file_that_is_not_there_or_tells_no_reader_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no file is there"):
         scaffold(tmp_path / "none.csv")
-    assert "tells no reader: name one with --reader" in refused(csv(tmp_path, "a,b", "1,2", name="export.dat"))
+    assert "no reader has this suffix: name one with --reader" in refused(csv(tmp_path, "a,b", "1,2", name="export.dat"))
     made = scaffold(csv(tmp_path, "a,b", "1,2", name="[x] export.dat"), reader="csv")
     assert made.data
     assert (made.counts.read, made.data.name) == (1, "_x_export.dat")
@@ -307,13 +307,13 @@ def test_headers_that_a_known_dataset_lacks_are_proposed_as_aliases(tmp_path: Pa
     header = "N° mouvement,machine,date,tonnage,statut"
     made = scaffold(csv(tmp_path, header, TRANSACTION.format(1)), "erp")
     (question,) = made.to_decide
-    assert question.startswith("transaction_id: whether 'N° mouvement' stands for it: add it to its aliases in ")
+    assert question.startswith("transaction_id: whether its header is 'N° mouvement': if so, add it to its aliases in ")
     assert made.counts == LoadCounts(read=1, inserted=1)
 
 
 def test_what_is_not_of_the_dataset_that_was_named_is_told(tmp_path: Path) -> None:
     more = csv(tmp_path, f"{HEADER},operateur", f"{TRANSACTION.format(1)},Paul")
-    assert "its header has 'operateur' besides" in refused(more, dataset="transactions")
+    assert "its header also has 'operateur'" in refused(more, dataset="transactions")
     assert scaffold(more, key=["transaction_id"]).is_new
     fewer = csv(tmp_path, "transaction_id,date", "TRX-1,2026-02-01 10:00:00")
     assert "its header lacks 'machine_id', 'volume_transferred_t', 'status_code'" in refused(
@@ -322,7 +322,7 @@ def test_what_is_not_of_the_dataset_that_was_named_is_told(tmp_path: Path) -> No
     bad = csv(tmp_path, HEADER, TRANSACTION.format(1), "TRX-2,MCH-001,never,30,OK")
     told = refused(bad, dataset="transactions")
     assert "1 of 2 rows of the sample break the contract of transactions (transaction_at: wrong_type)" in told
-    assert "--key: the key of transactions is that of its contract" in refused(bad, key=["machine_id"])
+    assert "--key: the contract of transactions defines its key" in refused(bad, key=["machine_id"])
 
 
 # --- The entry ---------------------------------------------------------------------------------------------------
@@ -381,8 +381,8 @@ def test_an_entry_comes_behind_the_others_and_what_was_there_stays(tmp_path: Pat
             "sources: [{name: a, dataset: stations, reader: csv, location: a.csv}]",
             "is not written as a list of entries",
         ),
-        ("sources:\n  - {name: b, dataset: stations, reader: csv, location: a.csv}", "has a source 'b' already"),
-        ((PROJECT_ROOT / "catalog.yaml").read_text(encoding="utf-8"), "simulated sources, which never mix with real"),
+        ("sources:\n  - {name: b, dataset: stations, reader: csv, location: a.csv}", "already has a source 'b'"),
+        ((PROJECT_ROOT / "catalog.yaml").read_text(encoding="utf-8"), "simulated sources, which cannot mix with real"),
         ("sources: none", "catalog.yaml: sources"),
     ],
     ids=["flow", "taken", "simulated", "wrong"],
@@ -438,7 +438,7 @@ def test_a_workbook_whose_header_cannot_be_found_again_stays_whole(tmp_path: Pat
 
 def test_what_is_large_even_if_cut_is_no_sample(tmp_path: Path) -> None:
     path = csv(tmp_path, "code,note", *(f"A{number},{'x' * 40_000}" for number in range(40)))
-    assert "is too large for a test, even if it was cut: take one of at most 1 MiB" in refused(path, rows=30)
+    assert "is too large for a test, even after a cut: use a sample of at most 1 MiB" in refused(path, rows=30)
     assert scaffold(path, rows=3).counts == LoadCounts(read=3, inserted=3)
 
 
