@@ -1,19 +1,19 @@
 -- Questions that the corridor's analysts ask, ready to run.
 --
 -- How to use it: open this file in DBeaver, choose the connection of the warehouse (the SQLite file or PostgreSQL, the
--- text is the same for both), put the cursor into a query and press Ctrl+Enter. Alt+X runs them all.
--- Days are local days (Africa/Douala), volumes are tonnes, percentages lie between 0 and 100. "The window" is the one of
--- v_reporting_window, the 30 days up to the newest day in the data. What the views hold is told in docs/analyst-guide.md.
+-- text is the same for both), put the cursor into a query and press Ctrl+Enter. Alt+X runs all of them.
+-- Days are local days (Africa/Douala), volumes are in tonnes, percentages are between 0 and 100. "The window" is that of
+-- v_reporting_window, the 30 days up to the newest day in the data. docs/analyst-guide.md describes the views.
 -- The site UNKNOWN stands for machines without a site. It is part of every answer, so totals always add up.
 --
--- For whoever changes a query: ROUND(CAST(x + 0.000000001 AS NUMERIC), n) rounds alike on both engines, the small term
--- lifts what lies exactly between two values, where a double may lie a hair below. Every ORDER BY ends in a key, so that
--- the order of rows is the same everywhere. No empty line inside a query, DBeaver would cut it there.
+-- For editors of a query: ROUND(CAST(x + 0.000000001 AS NUMERIC), n) rounds the same way on both engines, the small term
+-- lifts a value exactly halfway between two others, since its double may be slightly below. Every ORDER BY ends in a key,
+-- so that the order of rows is the same everywhere. Leave no empty line inside a query, DBeaver would split it there.
 
 -- 1. Day-over-day change of alerts per site
 -- Business question: where did alerts rise or fall against the day before?
--- How to read it: change_pct 50 means half as many alerts again as the day before, -100 means that they are all gone.
--- It is empty where a percentage has no meaning. `note` tells why: no data for the day before, or no alerts on it.
+-- How to read it: change_pct 50 means half as many alerts again as the day before, -100 means that all of them are gone.
+-- It is empty if a percentage has no meaning. `note` says why: no data for the day before, or no alerts on it.
 SELECT
     d.transaction_date,
     d.site_location,
@@ -37,8 +37,8 @@ ORDER BY d.day_number DESC, d.site_location;
 
 -- 2. Stations ranked by reliability
 -- Business question: which stations move freight without alerts, and which do not?
--- How to read it: rank 1 is the most reliable, equal reliability shares a rank. reliability_pct 95 means alerts in 5 of
--- 100 transactions of the window. Stations without traffic and sites that are no station stand last, without a rank.
+-- How to read it: rank 1 is the most reliable, stations of equal reliability share a rank. reliability_pct 95 means alerts
+-- in 5 of 100 transactions of the window. Stations without traffic and sites that are not stations come last, unranked.
 SELECT
     CASE
         WHEN r.station_code IS NOT NULL AND r.reliability IS NOT NULL
@@ -62,9 +62,9 @@ ORDER BY
 
 -- 3. Hub Logistics Classification
 -- Business question: which stations carry the corridor, and can we rely on them?
--- How to read it: two thresholds make the class (both are shown). A STRATEGIC HUB carries a big share and is reliable, a
--- HUB AT RISK carries a big share with too many alerts (act here first), a RELIABLE FEEDER is small and could take more,
--- a FRAGILE STOP is small and needs repair before it does. NO TRAFFIC and NOT A STATION speak for themselves.
+-- How to read it: two thresholds determine the class (both are shown). A STRATEGIC HUB carries a big share and is reliable,
+-- a HUB AT RISK carries a big share with too many alerts (act here first), a RELIABLE FEEDER is small and could take more,
+-- a FRAGILE STOP is small and needs repair before it can. NO TRAFFIC and NOT A STATION are self-explanatory.
 SELECT
     h.hub_class,
     h.station_code,
@@ -91,8 +91,8 @@ ORDER BY
 
 -- 4. Top 10 machines
 -- Business question: which machines move most of the freight, how often do they fail, and how busy are they?
--- How to read it: ranked by the volume of the window. Machines of equal volume share a rank, so there can be more than 10.
--- utilisation_pct 50 means transactions on half of the days of the window. The site is the one where the machine is now.
+-- How to read it: ranked by volume in the window. Machines of equal volume share a rank, so there can be more than 10.
+-- utilisation_pct 50 means transactions on half of the days of the window. The site is the current one of the machine.
 SELECT
     a.volume_rank,
     a.machine_id,
@@ -109,9 +109,9 @@ WHERE a.volume_rank <= 10
 ORDER BY a.volume_rank, a.machine_id;
 
 -- 5. Rolling 7-day volume per site
--- Business question: does a site carry more or less than it used to, weekdays and single bad days put aside?
+-- Business question: does a site carry more or less than it used to, regardless of weekdays and single bad days?
 -- How to read it: volume_7_days_t is the volume of that day and the six calendar days before it. A day without data
--- counts as zero, it does not pull an eighth day in. days_with_data below 7 tells that some are missing.
+-- counts as zero, it does not bring in an eighth day. days_with_data below 7 means that some days have no data.
 SELECT
     d.transaction_date,
     d.site_location,
@@ -136,9 +136,9 @@ FROM v_daily_site_stats AS d
 ORDER BY d.day_number DESC, d.site_location;
 
 -- 6. Data quality per source
--- Business question: can I trust what was delivered, and is it up to date?
--- How to read it: balance must be 0, every row read is accounted for. quarantined_pct is the share of rows that broke
--- the contract. superseded rows are older versions of rows that we have. A last_failed_at later than last_loaded_at
+-- Business question: can I trust the delivered data, and are they up to date?
+-- How to read it: balance must be 0, then every row read is accounted for. quarantined_pct is the share of rows that broke
+-- the contract. superseded rows are older versions of rows in the warehouse. A last_failed_at later than last_loaded_at
 -- means that the newest delivery did not load. hours_behind compares a source with the freshest one.
 SELECT
     q.source,
@@ -160,10 +160,10 @@ FROM v_data_quality AS q
 ORDER BY q.quarantined DESC, q.read_rows DESC, q.source, q.dataset;
 
 -- 7. Missing and late days per site
--- Business question: which days lack data, and which came late?
+-- Business question: which days have no data, and for which days did data arrive late?
 -- How to read it: MISSING is a run of days without any transaction between a site's first day and the newest day of all
--- sites, days tells how long it is. LATE is a day with rows whose file speaks for more than one day after it, rows tells
--- how many and days how late the latest of them was. A correction that was delivered later counts as late, too.
+-- sites, days is its length. LATE is a day with rows from a file dated more than one day after it, rows is their number
+-- and days the delay of the latest one. A correction that was delivered later counts as late, too.
 WITH newest AS (
     SELECT MAX(day_number) AS day_number FROM aggr_daily_site_stats
 ),
@@ -206,10 +206,10 @@ ORDER BY f.first_day DESC, f.finding, f.site_location;
 
 -- 8. Machines that moved, and their volume before and after
 -- Business question: did it pay to move a machine?
--- How to read it: one row per move. The figures before reach back to the move before it (or to the first transaction),
--- those after reach to the next move (or to today). Compare the volumes per active day, the stays differ in length.
--- change_pct is empty where the machine carried nothing before. A machine whose site became known only later comes
--- from UNKNOWN.
+-- How to read it: one row per move. The figures before it reach back to the previous move (or to the first transaction),
+-- the figures after it reach to the next move (or to today). Compare volumes per active day, since stays differ in length.
+-- change_pct is empty if the machine carried nothing before. A machine whose site became known only later moves from
+-- UNKNOWN.
 WITH stays AS (
     SELECT
         machine_id,
