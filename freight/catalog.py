@@ -43,7 +43,7 @@ class Source(BaseModel):
     drop: str | None = Field(default=None, description="Block of the storage account that holds abfs://container/….")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
     settle_s: float = Field(default=0, ge=0, description="Seconds that a file must stay unchanged before it loads.")
-    archive: str | None = Field(default=None, description="Folder in the same storage for files that are loaded.")
+    archive: str | None = Field(default=None, description="Folder in the same storage to which loaded files move.")
     fallbacks: tuple[str, ...] = Field(
         default=(), description="Sources of the same dataset, tried in this order if this one fails or is too old."
     )
@@ -219,7 +219,7 @@ def _check_reader(source: Source, path: Path) -> None:
         options = reader.options.of(source.options)
         if options.is_partial and source.contract.snapshot:
             raise ConfigurationError(
-                f"options > watermark: {source.dataset} need the whole list each time, to show what is gone: remove it"
+                f"options > watermark: {source.dataset} need the whole list each time, to show removals: remove it"
             )
     except ConfigurationError as error:
         raise ConfigurationError(f"{path.name}: sources > {source.name} > {error}") from None

@@ -110,7 +110,7 @@ CONTRACT = Contract(
         Column(
             "is_late",
             "boolean",
-            "Arrived more than an hour after the newest event of its partition.",
+            "More than an hour behind the newest event of its partition on arrival.",
             required=True,
         ),
     ),

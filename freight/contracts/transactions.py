@@ -73,7 +73,7 @@ CONTRACT = Contract(
         Column(
             "is_late",
             "boolean",
-            "Arrived from a stream more than an hour after the newest event of its partition; files are never late.",
+            "From a stream, more than an hour behind the newest event of its partition; files are never late.",
             required=True,
         ),
     ),
