@@ -128,7 +128,7 @@ def source_test(entry: Mapping[str, Any], sample: str, ends: LoadCounts, row: Ma
     Args:
         entry: The catalog entry.
         sample: The name of the sample's file in the folder `data/<source>` beside the test.
-        ends: The outcome of the sample's rows.
+        ends: The counts of a load of the sample.
         row: One of these rows, as stored in the warehouse.
         now: The instant of the load.
     """

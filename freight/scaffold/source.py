@@ -73,7 +73,7 @@ class Scaffold:
         new: The content of new files.
         changed: The content of existing files that are extended.
         data: The new file with rows of the sample; None if there is none.
-        counts: The outcome of loading the sample's first rows.
+        counts: The counts of a load of the sample's first rows.
         to_decide: The questions that a person must decide.
         left_out: The parts that only a checkout gets and this installation does not, with the reason.
     """
@@ -267,7 +267,7 @@ class _Rows:
     Attributes:
         name: The file's name.
         content: The file's content.
-        counts: The outcome of loading its rows.
+        counts: The counts of a load of its rows.
         row: One of these rows, as stored in the warehouse.
     """
 
@@ -305,7 +305,7 @@ def _data(root: Path, name: str, file: str) -> Path:
 def _loaded(
     content: bytes, name: str, sample: Sample, contract: Contract, now: datetime
 ) -> tuple[LoadCounts, dict[str, Any]]:
-    """Return the outcome of loading a file, and one of its rows as the warehouse will store it.
+    """Return the counts of a load of a file, and one of its rows as the warehouse will store it.
 
     Raises:
         ConfigurationError: So many rows break the contract that nothing would load.
