@@ -63,11 +63,11 @@ class Source(BaseModel):
 
     @property
     def folder(self) -> Path:
-        """The folder of its catalog, from which relative paths count."""
+        """The folder of the catalog, where relative paths start."""
         return self._folder
 
     def in_folder(self, folder: Path) -> Self:
-        """Return this source as an entry of a catalog in a folder."""
+        """Return this source for a catalog in the given folder."""
         placed = self.model_copy()
         placed._folder = folder
         return placed

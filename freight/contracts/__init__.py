@@ -19,10 +19,10 @@ def contracts() -> dict[str, Contract]:
 
 
 def by_dataset(package: str, attribute: str) -> dict[str, Any]:
-    """Return what the modules of a package, each named after its dataset, have under a name; by dataset.
+    """Return an attribute of a package's modules, which are named after datasets, by dataset.
 
     Raises:
-        ConfigurationError: A module has it, and is named after no dataset.
+        ConfigurationError: A module that has the attribute is not named after a dataset.
     """
     return {contract_for(name).dataset: value for name, value in _by_module(package, attribute).items()}
 
