@@ -225,8 +225,8 @@ def test_days_of_a_drop_can_be_planned(drop: Drop) -> None:
     ("location", "drop", "remedy"),
     [
         ("abfs://in/*.csv", None, "needs drop, the name of a Blob Drop block"),
-        ("in/*.csv", "corridor", "with drop the location is abfs://container/"),
-        ("abfs://in", "corridor", "with drop the location is abfs://container/"),
+        ("in/*.csv", "corridor", "with drop, write abfs://container/"),
+        ("abfs://in", "corridor", "with drop, write abfs://container/"),
         ("abfs://in@account.dfs.core.windows.net/*.csv", "corridor", "the block names the account"),
     ],
 )

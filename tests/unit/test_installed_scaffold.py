@@ -64,7 +64,7 @@ def test_a_source_of_a_known_dataset_gets_its_entry_and_is_told_what_is_left_out
     before = installation.files()
     done = installation.dpa("sources", "new", "erp_douala", "erp/douala_20260201.csv")
     assert done.returncode == 0, done.stdout
-    assert "LEFT OUT the test that loads rows of the sample: a checkout of DPA has tests" in done.stdout
+    assert "LEFT OUT the test that loads rows of the sample: only a checkout of DPA has tests" in done.stdout
     assert "the first rows of the sample: read 2, inserted 2" in done.stdout
     assert done.stdout.endswith("Next:\n  dpa sources check erp_douala\n")
     assert installation.files() == before | {"catalog.yaml"}
