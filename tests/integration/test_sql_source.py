@@ -148,7 +148,7 @@ def test_a_column_that_was_renamed_is_told_by_its_name_and_nothing_is_passed_ove
     assert outcome.state == "failed"
     assert "'volumes' seems to be the new header of 'volume_transferred_t', by its name" in outcome.message
     assert "the last one loaded read 'transaction_id', 'machine_id', 'date', 'volume_transferred'" in outcome.message
-    assert "+++ b/freight/contracts/transactions.py" in outcome.message
+    assert "aliases of 'volume_transferred_t' in freight/contracts/transactions.py, then `dpa retry`" in outcome.message
     assert corridor.rows("quarantine", "reason", "1") == []
 
 
