@@ -1,4 +1,4 @@
-"""The pages that an HTTP API answers, all of them or an error: what does not add up is refused."""
+"""The pages of an HTTP API: all of them, or an error if they are inconsistent."""
 
 import hashlib
 import json
@@ -25,24 +25,24 @@ from freight.retry import patiently
 from freight.web import REDIRECTS_LIMIT, UNTIL, shown, words_of
 
 PAGE_LIMIT_BYTES, TOTAL_LIMIT_BYTES = PIECE_LIMIT_BYTES, 512 << 20  # a page is parsed as a whole
-FETCH_LIMIT_S = 1_800.0  # for all pages; an API that drips would hold up the night
+FETCH_LIMIT_S = 1_800.0  # for all pages; a slow API would delay the whole night
 PAGES_LIMIT = 100_000
 OVERLAP_S = 3_600
 MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}", re.IGNORECASE)
 
 CONDITIONS = {"If-None-Match", "If-Modified-Since"}
 PAGING_REMEDY = "correct the paging in the catalog, or ask the owner of the API; nothing of it was loaded"
-MORE_KEYS = ("next", "next_cursor", "nextLink", "@odata.nextLink")  # by which APIs usually say that there is more
+MORE_KEYS = ("next", "next_cursor", "nextLink", "@odata.nextLink")  # common keys for the next page
 OWNER_REMEDY = "ask the owner of the API; nothing of it was loaded"
 
-# Files in the folder of a question.
+# Files in the folder of a query.
 PAGE, RECORDS, MARKS = "page", "answer.jsonl", "marks.jsonl"
 
 Paging = Literal["none", "link", "cursor", "page"]
 
 
 class ApiOptions(ReaderOptions):
-    """How the API is asked, and how its answers are to be understood."""
+    """How to query the API, and how to interpret its answers."""
 
     parameters: dict[str, str] = Field(default_factory=dict, description="Parameters of every question.")
     records: str | None = Field(default=None, description="Key of the list of records; the usual ones by default.")
@@ -63,7 +63,7 @@ class ApiOptions(ReaderOptions):
 
     @property
     def told_keys(self) -> list[str]:
-        """Keys of a page, beside the records, that are looked at."""
+        """Keys to read from a page, in addition to its records."""
         return [*MORE_KEYS, self.cursor_key, *([self.total_key] if self.total_key else [])]
 
 
@@ -72,11 +72,11 @@ class Answer:
     """A page.
 
     Attributes:
-        url: where it was, after redirections.
-        next_link: where its headers say that the next one is.
-        body_hash: of its bytes.
-        told: what it says of all, by `told_keys`; None where it says nothing.
-        records: how many it has.
+        url: The address of the page, after redirects.
+        next_link: The address of the next page according to the headers.
+        body_hash: The hash of the page's bytes.
+        told: The values of `told_keys`; None for a key that the page does not have.
+        records: The number of records.
     """
 
     url: httpx.URL
@@ -87,7 +87,7 @@ class Answer:
 
     @property
     def has_more(self) -> bool:
-        """Whether it is not the only page."""
+        """Whether there are further pages."""
         return self.next_link is not None or any(self.told[key] for key in MORE_KEYS)
 
 
@@ -105,7 +105,7 @@ def _page_at_cursor(answer: Answer, options: ApiOptions) -> httpx.URL | None:
 
 
 def _page_after(answer: Answer, options: ApiOptions) -> httpx.URL | None:
-    """An API that counts pages tells the last one by the empty one behind it."""
+    """Return the address of the next page; in an API with numbered pages an empty page marks the end."""
     number = int(answer.url.params[options.page_parameter])
     return answer.url.copy_set_param(options.page_parameter, number + 1) if answer.records else None
 
@@ -119,25 +119,25 @@ NEXT_PAGE: dict[Paging, Callable[[Answer, ApiOptions], httpx.URL | None]] = {
 
 
 class Pages:
-    """The pages of one question; what does not add up is refused.
+    """The pages of one query; inconsistent pages are refused.
 
     Attributes:
-        records: how many there were.
-        first_headers: of the first page.
-        is_unchanged: whether the API said that there is nothing new, and no page.
+        records: The number of records.
+        first_headers: The headers of the first page.
+        is_unchanged: Whether the API answered "not modified" and sent no page.
     """
 
     def __init__(
         self, client: httpx.Client, options: ApiOptions, path: str, url: httpx.URL, conditions: Mapping[str, str]
     ) -> None:
-        """Take a question; nothing is asked yet.
+        """Prepare a query; no request is sent yet.
 
         Args:
-            client: of the API, which reaches no other host.
-            options: of the source.
-            path: as the ledger names it.
-            url: of the first page.
-            conditions: headers by which the API may say that there is nothing new.
+            client: The client of the API; it reaches no other host.
+            options: The options of the source.
+            path: The name of the path in the ledger.
+            url: The address of the first page.
+            conditions: Headers that let the API answer "not modified".
         """
         self._client, self._options, self._path = client, options, path
         self._first, self._conditions = url, conditions
@@ -148,10 +148,10 @@ class Pages:
         self.is_unchanged = False
 
     def write(self, folder: Path) -> None:
-        """Write the records of all pages into `RECORDS`, a line of JSON each, and their watermarks into `MARKS`.
+        """Write the records of all pages to `RECORDS` as JSON Lines, and their watermarks to `MARKS`.
 
         Raises:
-            SourceError: a page cannot be had, comes again, or the number of records is another than told.
+            SourceError: A page cannot be fetched or is repeated, or the number of records differs from the API's total.
         """
         total: Any = None
         with (folder / RECORDS).open("wb") as records, (folder / MARKS).open("wb") as marks:
@@ -166,7 +166,7 @@ class Pages:
             )
 
     def _answers(self, page: Path, records: BinaryIO, marks: BinaryIO) -> Iterator[Answer]:
-        asked: set[bytes] = set()  # by their hashes: an API may make each as long as it likes
+        asked: set[bytes] = set()  # hashes of the addresses, which an API may make as long as it likes
         bodies: set[str] = set()
         url: httpx.URL | None = self._first
         while url is not None:
@@ -190,11 +190,11 @@ class Pages:
             raise self._fault("unsupported", "this is one page of several", "set `paging` in the catalog")
         try:
             return NEXT_PAGE[self._options.paging](answer, self._options)
-        except (httpx.InvalidURL, ValueError, LookupError):  # the last of a number that a redirection dropped
+        except (httpx.InvalidURL, ValueError, LookupError):  # LookupError: a redirect dropped the page number
             raise self._fault("corrupt", "it leads to a page that has no place", PAGING_REMEDY) from None
 
     def _fetch(self, url: httpx.URL, page: Path) -> httpx.Response | None:
-        """Write a page to a file; return None if the API says that nothing has changed."""
+        """Write a page to a file; return None if the API answers "not modified"."""
         is_first = url == self._first
         headers = {"Accept": "application/json", **(self._conditions if is_first else {})}
         until = {UNTIL: self._deadline}
@@ -242,7 +242,7 @@ class Pages:
             raise self._fault("timed_out", f"all pages took over {FETCH_LIMIT_S:.0f} s", "ask for less")
 
     def _read(self, response: httpx.Response, page: Path, records: BinaryIO, marks: BinaryIO) -> Answer:
-        """Let the page be parsed, which nobody vouches for; keep its records and their watermarks."""
+        """Parse the untrusted page in an isolated process; write its records and their watermarks."""
         options = self._options
         keys = [options.records] if options.records else WRAPPER_KEYS
         wishes = {"lists": keys, "told": options.told_keys, "mark": options.watermark}
@@ -267,7 +267,7 @@ class Pages:
 
     @contextmanager
     def _named(self, response: httpx.Response) -> Iterator[None]:
-        """Say what is wrong with an answer, not with a file."""
+        """Convert faults of a file into faults of the API's answer."""
         try:
             yield
         except SourceError as error:
@@ -278,7 +278,7 @@ class Pages:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Say what an error of the client means for the source; its own words may repeat what was sent."""
+        """Convert errors of the client into faults of the source; the client's own message may repeat the request."""
         try:
             yield
         except SourceAway:
@@ -305,7 +305,7 @@ class Pages:
 
 
 def instant_of_http(http_date: str | None) -> datetime | None:
-    """Return the instant of a header such as Date; None if it tells none."""
+    """Return the instant in a header such as Date; None if it holds none."""
     try:
         return parsedate_to_datetime(http_date).astimezone(UTC) if http_date else None
     except (ValueError, OverflowError):
@@ -313,7 +313,7 @@ def instant_of_http(http_date: str | None) -> datetime | None:
 
 
 def _phrase(status: int) -> str:
-    """Return what a status means; the words of a server may be anything."""
+    """Return the standard phrase of a status; the server's own phrase may be anything."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -321,7 +321,7 @@ def _phrase(status: int) -> str:
 
 
 def _retry_after_s(response: httpx.Response) -> float:
-    """Return how long the API asks to be left alone, in seconds; it says so in seconds or as an instant."""
+    """Return how many seconds the API asks to wait; Retry-After holds seconds or an instant."""
     told = response.headers.get("Retry-After", "")
     if told.isdecimal():
         return float(told)

@@ -1,8 +1,8 @@
-"""Files that nobody vouches for are parsed in a process of their own, so that a bomb or a crash costs that file only.
+"""Parse untrusted files in a separate process, so that a bomb or a crash affects only that file.
 
-The process (`freight.parsers`) has limits of memory and time, reaches nothing but the file, sees no secret, and never
-outlives this one. What it finds comes through a pipe, batch by batch, while it goes on with the file. Nothing of it is
-taken on trust: a hostile file may have taken the parser over.
+The process (`freight.parsers`) has memory and time limits, can access only the file, sees no secret, and never
+outlives this one. It sends its results through a pipe, batch by batch, while it parses. The results are not trusted: a
+hostile file may have taken over the parser.
 """
 
 import json
@@ -37,34 +37,34 @@ from freight.readers.raw import RawBatch, RawTable, no_rows
 from freight.types import FaultCode
 
 MEMORY_LIMIT_BYTES = 512 << 20
-FETCH_LIMIT_BYTES = 4 << 30  # of a file that is elsewhere, or compressed
+FETCH_LIMIT_BYTES = 4 << 30  # for a remote or compressed file
 PATIENCE_S, BYTES_PER_SECOND = 25, 50_000
-CPU_S, CPU_BYTES, CPU_BYTES_PER_SECOND = 20, 1 << 20, 25_000  # of the processor: a larger file gets more
-OUTPUT_PER_BYTE, OUTPUT_FROM_BYTES = 20, 1 << 30  # what is read may be larger than the file, but not without bound
+CPU_S, CPU_BYTES, CPU_BYTES_PER_SECOND = 20, 1 << 20, 25_000  # CPU time: a larger file gets more
+OUTPUT_PER_BYTE, OUTPUT_FROM_BYTES = 20, 1 << 30  # the output may be larger than the file, up to a limit
 FOLDER_PREFIX = "dpa-reading-"
 ABANDONED_AFTER_S = 86_400  # no file takes a day; a folder this old belongs to a run that was killed
-ROWS_LIMIT = 1 << 48  # no file has as many
-LAST_WORDS_BYTES = 4_096  # of what a dying parser says
-# What a Python needs to start: Windows finds its libraries and its random numbers by the first. Nothing of ours, and no
-# secret, reaches the parser.
+ROWS_LIMIT = 1 << 48  # no file has this many
+LAST_WORDS_BYTES = 4_096  # of a crashed parser's stderr
+# Python needs these to start: Windows finds its libraries and its random numbers through the first. The parser gets
+# none of our own variables and no secret.
 INTERPRETER_VARIABLES = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH")
 
 
 def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any], starts: Sequence[Path] = ()) -> RawTable:
-    """Let a parser read a file in a process of its own.
+    """Parse a file in a separate process.
 
     Args:
-        file: the file; it is fetched, or unpacked, into a temporary folder unless it is on this machine.
-        parser: the `module.function` that parses.
-        wishes: what the parser wants to know; goes to it as JSON.
-        starts: folders of the programs that the parser starts; it can start no other.
+        file: The file; a remote or packed one is copied, unpacked, into a temporary folder first.
+        parser: The `module.function` that parses.
+        wishes: The arguments of the parser, which gets them as JSON.
+        starts: The folders of the programs that the parser may start; it can start no others.
 
     Returns:
-        The table, whose batches are parsed while they are read.
+        The table; its batches are parsed as they are read.
 
     Raises:
-        SourceError: the parser refuses the file, takes too much memory or time, or dies. A fault of a later row is
-            raised by the batches.
+        SourceError: The parser refuses the file, takes too much memory or time, or crashes. The batches raise a fault
+            of a later row.
     """
     reading = _Reading(file.path)
     try:
@@ -76,9 +76,9 @@ def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any], star
 
 
 class ParserTime:
-    """How long a parser may take: a while for each answer, and in all as long as a slow one for what it has read.
+    """How long a parser may take: a fixed time per answer, and a total that grows with the bytes it has read.
 
-    So a small file that makes its parser go round in circles is given up soon, and a large one gets the time it needs.
+    A small file that makes its parser loop is abandoned soon, and a large one gets the time it needs.
     """
 
     def __init__(self, size_bytes: int) -> None:
@@ -87,7 +87,7 @@ class ParserTime:
         self._read_bytes = 0
 
     def note(self, waited_s: float, read_bytes: int) -> None:
-        """Note that the parser was waited for, and that it has read some of the file meanwhile."""
+        """Record a wait for the parser, and how much of the file it has read in that time."""
         self._waited_s += waited_s
         self._read_bytes += read_bytes
 
@@ -99,12 +99,12 @@ class ParserTime:
 
 
 def cpu_limit_s(size_bytes: int) -> int:
-    """Return how long a parser may compute over a file, however busy the machine is and whatever progress it makes."""
+    """Return the CPU time that a file allows its parser, regardless of the machine's load and the parser's progress."""
     return CPU_S + max(0, size_bytes - CPU_BYTES) // CPU_BYTES_PER_SECOND
 
 
 class _Reading:
-    """A file being parsed; whatever becomes of it, its process and its temporary folder go with this object."""
+    """A file being parsed; its process and its temporary folder never outlive this object."""
 
     def __init__(self, location: str) -> None:
         self._location = location
@@ -131,7 +131,7 @@ class _Reading:
         return _header(self._next())
 
     def batches(self, width: int) -> Iterator[RawBatch]:
-        """Give the rows and the faults as they come; end the process after the last."""
+        """Yield the rows and the faults as they arrive; end the process after the last."""
         try:
             while (frame := self._next()).kind != "done":
                 if frame.kind == "rows":
@@ -145,10 +145,10 @@ class _Reading:
             self.end()
 
     def _next(self) -> Frame:
-        """Return the next frame that is no progress.
+        """Return the next frame other than progress.
 
         Raises:
-            SourceError: the parser refuses the file, or gave no answer.
+            SourceError: The parser refuses the file, or gives no answer.
         """
         while (frame := self._wait()).kind == "progress":
             pass
@@ -208,7 +208,7 @@ def _failure(frame: Frame) -> SourceError:
 
 
 def _words(told: object) -> str:
-    """Return what is told as every log and database takes it: JSON may hold halves of characters."""
+    """Return the text in a form that every log and database accepts: JSON may hold lone surrogates."""
     return str(told or "")[:TOLD_CHARS].encode("utf-8", "backslashreplace").decode()
 
 
@@ -235,7 +235,7 @@ def _no_table() -> SourceError:
 
 
 def _remove_abandoned_folders() -> None:
-    """Remove what runs have left that were killed while they read a file."""
+    """Remove the folders of runs that were killed while they read a file."""
     oldest = time.time() - ABANDONED_AFTER_S
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         with suppress(OSError):  # another run may be removing it, or it may be another user's
@@ -244,7 +244,7 @@ def _remove_abandoned_folders() -> None:
 
 
 def _on_this_machine(file: SourceFile, folder: Path) -> Path:
-    """Return the path of the content, which is fetched, or unpacked, if it has to be."""
+    """Return the path of the content on this machine; fetch or unpack it if necessary."""
     with file.open() as stream:
         local = file.local_path()
         if local is None:
@@ -267,13 +267,13 @@ def _copy(stream: BinaryIO, target: Path) -> None:
 
 @cache
 def _compile_parsers() -> None:
-    """Compile what parsers import, once: they can write nothing, so each of them would compile it anew."""
+    """Compile the modules of parsers once: parsers cannot write files, so each would compile them again."""
     if not sys.dont_write_bytecode:
         compile_dir(Path(parsers.__file__).parent, quiet=2)
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
-    """Start a parser as the head of a group of processes, so that whatever it starts ends with it."""
+    """Start a parser as the leader of a process group, so that its child processes end with it."""
     _compile_parsers()
     with (folder / "stderr.txt").open("wb") as last_words:
         return subprocess.Popen(
@@ -299,7 +299,7 @@ def _reach(path: Path, starts: Sequence[Path], folder: Path) -> dict[str, Any]:
 
 def _give(worker: subprocess.Popen[bytes], task: Mapping[str, Any]) -> None:
     assert worker.stdin is not None
-    with suppress(OSError):  # it died at once; why is told when its answer is missing
+    with suppress(OSError):  # it died at once; the missing answer is reported later
         worker.stdin.write(json.dumps(task).encode() + b"\n")
         worker.stdin.flush()
 
@@ -308,7 +308,7 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
     _kill(worker)
     for pipe in (worker.stdin, worker.stdout):
         if pipe:
-            with suppress(OSError):  # what was not written to a process that has ended is of no use
+            with suppress(OSError):  # the process has ended, so unwritten data does not matter
                 pipe.close()
     worker.wait()
 
@@ -319,9 +319,9 @@ def _give_up(worker: subprocess.Popen[bytes], gave_up: Event) -> None:
 
 
 def _kill(worker: subprocess.Popen[bytes]) -> None:
-    """End a parser and what it has started."""
+    """End a parser and its child processes."""
     if sys.platform == "win32":
-        worker.kill()  # what it has started ends by itself when its standard input does
+        worker.kill()  # its child processes end when their standard input closes
         return
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(worker.pid, signal.SIGKILL)
@@ -337,7 +337,7 @@ def _table(frame: Frame, schema: pa.Schema) -> pl.DataFrame:
     """Return a table that a parser has sent.
 
     Raises:
-        SourceError: it is another table, or one whose memory would be read beyond its end.
+        SourceError: The schema differs, or reading the table would go beyond the end of its memory.
     """
     try:
         table = ipc.open_stream(frame.payload).read_all()
@@ -353,7 +353,7 @@ def _table(frame: Frame, schema: pa.Schema) -> pl.DataFrame:
 
 
 def _is_of_a_parser(rows: pl.DataFrame) -> bool:
-    """Whether rows are such as the warehouse takes, also in quarantine: others would end the run, not their file."""
+    """Whether the warehouse and its quarantine accept the rows: others would fail the run, not only their file."""
     numbers = rows[ROW_NUMBER]
     if numbers.null_count() or not numbers.is_between(0, ROWS_LIMIT).all():
         return False

@@ -1,7 +1,7 @@
-"""Rows of a table or view: those that are new by a watermark, or all of them. Values become text, typed later.
+"""Read a table or view: the rows that are new by a watermark, or all. Values become text and are typed later.
 
-Nothing that the catalog says becomes SQL: names have to be those of the database and are quoted by its dialect, and
-values are bound.
+No text of the catalog becomes SQL: names must exist in the database and are quoted by its dialect, and values are
+bound.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ from freight.readers.watermarks import are_alike, before, instant_in, like, note
 from freight.types import Fingerprint, Position
 
 BATCH_ROWS = 20_000
-OVERLAP_S = 3_600  # a transaction that takes longer from its timestamp to its commit is a rare one
+OVERLAP_S = 3_600  # few transactions take longer from their timestamp to their commit
 
-# Types that a driver gives and that are not written as Python writes them.
+# Types of driver values whose text differs from Python's.
 WRITERS: dict[type, Callable[[Any], str | None]] = {
     type(None): lambda _: None,
     bool: lambda value: "true" if value else "false",
@@ -48,7 +48,7 @@ NESTED = (list, dict, tuple)
 
 
 class SqlOptions(ReaderOptions):
-    """Which table, and how to tell what is new in it."""
+    """Which table to read, and how to find its new rows."""
 
     table: str = Field(min_length=1, description="Table or view, with its schema if it needs one: dbo.transactions.")
     columns: list[str] | None = Field(default=None, description="Columns; those that the contract knows by default.")
@@ -66,12 +66,12 @@ class TableRows:
     """Rows to read.
 
     Attributes:
-        path: as the ledger names the table.
-        database: where it is.
-        header: names of the columns.
-        queries: give the rows, one after the other.
-        content_hash: of the rows, whatever their order; empty if they may have changed since.
-        passed_over: other columns of the table.
+        path: The name of the table in the ledger.
+        database: The database of the table.
+        header: The names of the columns.
+        queries: Queries that return the rows, one after the other.
+        content_hash: The hash of the rows in any order; empty if they may have changed since.
+        passed_over: The other columns of the table.
     """
 
     path: str
@@ -82,11 +82,11 @@ class TableRows:
     passed_over: tuple[str, ...] = ()
 
     def refuse_if_changed(self) -> None:
-        """Check nothing: the hash was compared when the last row was read, and a window is bounded."""
+        """Do nothing: reading the last row compares the hash, and a window is bounded."""
 
 
 class _Table(NamedTuple):
-    """A table as the database knows it; columns are without types, so that values come as the driver gives them."""
+    """A table as the database describes it; columns have no types, so that values come as the driver returns them."""
 
     clause: sa.TableClause
     columns: list[sa.ColumnClause[Any]]
@@ -133,10 +133,10 @@ class TableDelivery:
 
 
 class _Window:
-    """What is new in a table by its watermark.
+    """The new rows of a table according to its watermark.
 
-    It reaches from the last watermark, less the overlap, to the newest one that is not later than now. Rows without a
-    watermark belong to every window: nobody can tell which of them were loaded.
+    The window reaches from the last watermark, less the overlap, to the newest one that is not in the future. Rows
+    without a watermark belong to every window, because nothing shows which of them were loaded.
     """
 
     def __init__(
@@ -170,9 +170,9 @@ class _Window:
         )
 
     def _newest(self) -> tuple[Any, int]:
-        """Return the newest watermark that is not later than now, and how many rows are of later.
+        """Return the newest watermark that is not in the future, and the number of rows that are.
 
-        Up to a later one the table would count as read long before its rows are there.
+        With a future watermark the table would count as read up to it before its rows exist.
         """
         newest = self._newest_where(sa.true())
         if instant_in(newest, self._zone) is None:
@@ -183,16 +183,16 @@ class _Window:
         return self._newest_where(self._up_to(bound)), self._count(self._column > self._bound(bound))
 
     def _is_like_now(self, noted: object) -> bool:
-        """Whether the column still is of the kind that it was."""
+        """Whether the column still has the same kind of values."""
         return self._high is not None and are_alike(noted, self._high)
 
     @property
     def _is_set_back(self) -> bool:
-        """Whether the table is older than what was read of it, as one that was restored."""
+        """Whether the table is older than the last load, as after a restore."""
         return self._known is not None and self._high < self._known
 
     def _low(self) -> Any:
-        """Return from where to read; None for the beginning."""
+        """Return the lower bound of the window; None for the beginning."""
         if self._known is None or self._is_set_back:
             return None
         return before(self._known, self._overlap_s, self._zone)
@@ -203,14 +203,14 @@ class _Window:
         return self._high is None or (self._low() is not None and self._count(self._span(self._low())) == 0)
 
     def _queries(self) -> tuple[sa.Select[Any], ...]:
-        """Return the rows without a watermark, then the others, so that of two versions of a row the newer is last."""
+        """Select rows without a watermark, then the others, so that the newer of two versions of a row comes last."""
         rows = sa.select(*self._table.columns)
         unmarked = [rows.where(self._column.is_(None))] if self._unmarked_rows else []
         marked = [rows.where(self._span(self._low())).order_by(self._column)] if self._high is not None else []
         return (*unmarked, *marked)
 
     def _state_hash(self) -> str:
-        """Return what tells where the table stands; a row that comes late within the overlap changes it."""
+        """Return a hash of the table's state; a late row within the overlap changes it."""
         options, tail_rows = self._delivery.options, 0
         if self._high is not None:
             tail_rows = self._count(self._span(before(self._high, self._overlap_s, self._zone)))
@@ -237,7 +237,7 @@ class _Window:
         return self._column <= self._bound(high)
 
     def _bound(self, value: Any) -> sa.ColumnElement[Any]:
-        # SQL Server keeps a `datetime` in steps of 1/300 s: only as one does a value equal what it was read from.
+        # SQL Server keeps a `datetime` in steps of 1/300 s: without the cast a value does not equal its own row's.
         column_type = self._table.watermark_type
         return sa.cast(value, column_type) if isinstance(value, date) and column_type else sa.literal(value)
 
@@ -264,7 +264,7 @@ def _standard_now(*_: Any, **__: Any) -> str:
 
 @compiles(_Now, "mssql")
 def _mssql_now(*_: Any, **__: Any) -> str:
-    return "SYSDATETIMEOFFSET()"  # the other one is local and does not say where
+    return "SYSDATETIMEOFFSET()"  # CURRENT_TIMESTAMP is local time without its offset
 
 
 @compiles(_Now, "mysql", "mariadb")
@@ -277,10 +277,10 @@ def _now_of(connection: sa.Connection) -> datetime:
 
 
 def deliver_table(place: Place, options: SqlOptions) -> list[TableDelivery]:
-    """Return the table or view that the options name; whether it is there is seen later.
+    """Return the table or view that the options name; a later step checks that it exists.
 
     Raises:
-        SourceError: the connection cannot be opened.
+        SourceError: The connection cannot be opened.
     """
     path = f"{place.connection}/{options.table}"
     database = opened("database", place.connections.database, place.connection, path)
@@ -288,11 +288,11 @@ def deliver_table(place: Place, options: SqlOptions) -> list[TableDelivery]:
 
 
 def read_table(rows: TableRows, contract: Contract, options: SqlOptions) -> RawTable:
-    """Read rows; their numbers count from 1. NULL is no text, and not an empty one.
+    """Read rows; their numbers count from 1. NULL stays null and does not become an empty text.
 
     Raises:
-        SourceError: the database refuses, or a table that is read as a whole has changed meanwhile.
-        SourceAway: the database broke off.
+        SourceError: The database refuses, or a table that is read as a whole has changed meanwhile.
+        SourceAway: The database became unavailable.
     """
     return RawTable(rows.header, _checked(rows), passed_over=rows.passed_over)
 
@@ -301,7 +301,7 @@ def _describe(connection: sa.Connection, options: SqlOptions, contract: Contract
     """Return the table with the columns to read.
 
     Raises:
-        SourceError: the database has no such table or column.
+        SourceError: The database has no such table or column.
     """
     schema, _, name = options.table.rpartition(".")
     inspector = sa.inspect(connection)
@@ -373,7 +373,7 @@ def _batches(rows: TableRows, content_hash: ContentHash | None) -> Iterator[RawB
     first = 1
     with _reading(rows.database, rows.path) as connection:
         for query in rows.queries:
-            with connection.execute(query.execution_options(yield_per=BATCH_ROWS)) as result:  # may be given up halfway
+            with connection.execute(query.execution_options(yield_per=BATCH_ROWS)) as result:  # closed if left halfway
                 for part in result.partitions():
                     if content_hash:
                         _note(content_hash, part)
