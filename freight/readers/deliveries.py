@@ -1,4 +1,4 @@
-"""What a source has for us, whatever it is: files, rows of a table, what an API answers."""
+"""Deliveries of a source: files, rows of a table, or answers of an API."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ from freight.types import Fingerprint, Position
 
 
 class Connections(Protocol):
-    """Opens what catalog entries name as their `connection` or `drop`.
+    """Opens the `connection` or `drop` that a catalog entry names.
 
     Raises:
-        ConfigurationError: there is nothing of that kind by the name, or it cannot be used.
-        TransientError: its secret cannot be had right now.
+        ConfigurationError: Nothing of that kind has the name, or it cannot be used.
+        TransientError: Its secret is not available at the moment.
     """
 
     def database(self, name: str) -> Database:
@@ -29,16 +29,16 @@ class Connections(Protocol):
         ...
 
     def api(self, name: str) -> httpx.Client:
-        """Return a client of an HTTP API that reaches no other host; the caller closes it."""
+        """Return a client of an HTTP API; it reaches no other host, and the caller closes it."""
         ...
 
     def drop(self, name: str) -> AbstractFileSystem:
-        """Return the place in which files are dropped."""
+        """Return the filesystem of a drop."""
         ...
 
 
 class NoConnections:
-    """What there is without Prefect: files."""
+    """Refuses all connections: without Prefect only files can be read."""
 
     def database(self, name: str) -> Database:
         """Refuse; see `Connections`."""
@@ -65,16 +65,16 @@ def _unknown(kind: str, name: str) -> SourceError:
 
 
 def opened[T](kind: str, connect: Callable[[str], T], name: str, location: str) -> T:
-    """Return what a source names, or tell its own fault.
+    """Open a connection or drop by its name; a failure becomes a fault of the source.
 
     Args:
-        kind: of what is opened, in words.
-        connect: opens it by its name.
-        name: of its block.
-        location: of the source.
+        kind: The kind of connection, in words.
+        connect: The function that opens it by its name.
+        name: The name of its block.
+        location: The location of the source.
 
     Raises:
-        SourceError: it cannot be opened.
+        SourceError: It cannot be opened.
     """
     try:
         return connect(name)
@@ -91,20 +91,20 @@ def opened[T](kind: str, connect: Callable[[str], T], name: str, location: str) 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a source is, as its catalog entry says.
+    """Where a source is, according to its catalog entry.
 
     Attributes:
-        location: path, glob or URL; of an API the path on its host.
-        folder: of the catalog; relative paths of files count from it.
-        contract: of the rows.
-        time_zone: of times without an offset.
-        connections: opens what is named.
-        now: the instant of the run.
-        scratch: folder for what has to be kept until it is loaded; it may not exist yet.
-        connection: name of what a table or an API is reached by.
-        drop: name of the place in which files are, unless the location says where that is.
-        settle_s: how long a file must not have changed.
-        may_be_none: whether it is no fault that there is no file.
+        location: A path, glob or URL; for an API the path on its host.
+        folder: The folder of the catalog; relative paths of files start there.
+        contract: The contract of the rows.
+        time_zone: The time zone of times without an offset.
+        connections: Opens the connection or drop by its name.
+        now: The instant of the run.
+        scratch: The folder for content that is kept until it is loaded; it may not exist yet.
+        connection: The name of the connection to a table or an API.
+        drop: The name of the drop that holds the files, unless the location itself says where they are.
+        settle_s: The number of seconds for which a file must not have changed.
+        may_be_none: Whether a source without files is allowed.
     """
 
     location: str
@@ -121,27 +121,27 @@ class Place:
 
 
 class Readable(Protocol):
-    """What a reader reads: a file, or whatever a reader of another kind understands."""
+    """The input of a reader: a file, or another kind of object that the reader understands."""
 
     def refuse_if_changed(self) -> None:
-        """Check, after it was read, that it still is what it was when it was found.
+        """Check after reading that it has not changed since it was found.
 
         Raises:
-            SourceError: it is not.
+            SourceError: It has changed.
         """
         ...
 
 
 @dataclass(frozen=True)
 class NewContent:
-    """What a source has that was not loaded yet.
+    """Content of a source that is not loaded yet.
 
     Attributes:
         item: The file, rows or answers that the reader reads.
-        fingerprint: The mark by which the content is told from others.
-        speaks_for: The instant it speaks for.
+        fingerprint: The identity of the content.
+        speaks_for: The instant that it speaks for.
         remark: A note for people.
-        tells_day: Whether its name says the day that it speaks for.
+        tells_day: Whether its name contains the day that it speaks for.
     """
 
     item: Readable
@@ -152,32 +152,32 @@ class NewContent:
 
 
 def new_since(known: Position | None, content: NewContent | None) -> NewContent | None:
-    """Return content that differs from what is loaded; None if it is the same, or there is none."""
+    """Return the content if it differs from the loaded one; None if it is the same or missing."""
     is_loaded = known and content and known.fingerprint.content_id == content.fingerprint.content_id
     return None if is_loaded else content
 
 
 class Delivery(Protocol):
-    """One thing that a source has: a file, a table, a path of an API."""
+    """One item of a source: a file, a table, a path of an API."""
 
     @property
     def path(self) -> str:
-        """How the ledger names it."""
+        """Name in the ledger."""
         ...
 
     @property
     def stored(self) -> SourceFile | None:
-        """The file that it is, which may be moved when it is loaded; None if it is none."""
+        """The stored file, which may be moved after the load; None if the delivery is not a file."""
         ...
 
     def changed_since(self, known: Position | None) -> NewContent | None:
-        """Return what is new in it; None if nothing is.
+        """Return its new content; None if there is nothing new.
 
         Args:
-            known: what was loaded from it under the same version of the contract, if anything was.
+            known: The position of its last load under the same contract version, if any.
 
         Raises:
-            SourceError: it cannot be used.
-            SourceAway: it does not answer.
+            SourceError: It cannot be used.
+            SourceAway: It does not answer.
         """
         ...

@@ -1,4 +1,4 @@
-"""Folders on this machine into which others put files: links lead to regular files within them, or nowhere."""
+"""Local folders where others deliver files: only links to regular files within the folder are followed."""
 
 import os
 import shutil
@@ -12,23 +12,23 @@ from fsspec.implementations.local import LocalFileSystem
 from freight.errors import SourceError
 
 OF_THE_SYSTEM = ("/proc", "/sys", "/dev")
-MEMORY_DISK = "/dev/shm"  # a disk like others, though its place is among the devices
-BY_HANDLE = getattr(os, "O_PATH", os.O_RDONLY)  # of a folder that may be passed through, but not listed
+MEMORY_DISK = "/dev/shm"  # a disk like others, although it lies among the devices
+BY_HANDLE = getattr(os, "O_PATH", os.O_RDONLY)  # also opens a folder that may be traversed, but not listed
 
 
 class Landing(LocalFileSystem):  # type: ignore[misc]
-    """The disk of this machine as seen from a folder; what lies elsewhere is not read, whatever link leads there.
+    """The local disk as seen from a folder; files outside it are not read, even through a link.
 
-    The folder itself may be a link, for it is named by who runs this. A hard link cannot be told from a file.
+    The folder itself may be a link, because the operator names it. A hard link looks like any other file.
 
     Attributes:
-        named, root: the folder, as it is named and where it really is.
+        named, root: The folder as it is named, and its real path.
 
     Raises:
-        SourceError: it is one of the system.
+        SourceError: The folder belongs to the system.
     """
 
-    cachable = False  # each has its own folder
+    cachable = False  # each instance has its own folder
 
     def __init__(self, root: str, **options: Any) -> None:
         super().__init__(**options)
@@ -37,7 +37,7 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
             raise _of_the_system()
 
     def info(self, path: Any, **options: Any) -> dict[str, Any]:
-        """Tell of a file, of a link what it leads to; of what must not be read itself alone, and why under `fault`."""
+        """Describe a file, or the target of a link; a forbidden entry only itself, with the reason as `fault`."""
         if isinstance(path, os.DirEntry):
             return dict(super().info(path, **options))
         address = self._strip_protocol(path)
@@ -48,14 +48,14 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
         return {"name": address, "type": "other", "size": itself.st_size, "mtime": itself.st_mtime, "fault": fault}
 
     def refuse_link(self, target: str, folder: str) -> None:
-        """Check that no link stands on the way to where a file is to go.
+        """Check that the path to which a file is to be moved contains no link.
 
         Args:
-            target: its new path.
-            folder: below which it will be, as who runs this names it; it may be a link, if others cannot have put it.
+            target: The new path of the file.
+            folder: The folder above it, as the operator names it; it may be a link that others cannot have made.
 
         Raises:
-            SourceError: there is a link on the way, or something else than a file by its name.
+            SourceError: The path contains a link, or the target exists and is not a file.
         """
         is_within = any(_is_below(os.path.normpath(folder), root) for root in (self.named, self.root))
         trusted = self.root if is_within else os.path.realpath(folder)
@@ -68,7 +68,7 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
             )
 
     def put_file(self, path1: str, path2: str, **_: Any) -> None:
-        """Copy a file of this machine; what is there, be it a link that leads nowhere, is not written to."""
+        """Copy a local file; an existing target, even a broken link, is never overwritten."""
         with open(path1, "rb") as source, open(path2, "xb") as target:
             shutil.copyfileobj(source, target)
 
@@ -82,7 +82,7 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
         return os.fdopen(descriptor, "rb")
 
     def _fault(self, path: str) -> SourceError | None:
-        """Return why something must not be read."""
+        """Return the reason why a path must not be read; None if it may be."""
         real = os.path.realpath(path)
         if _is_of_the_system(real):
             return _of_the_system()
@@ -96,13 +96,13 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
             return None if stat.S_ISREG(os.stat(real).st_mode) else _special()
         except FileNotFoundError:
             raise
-        except OSError as error:  # say a link to itself
+        except OSError as error:  # for example a link to itself
             told = f"what it leads to cannot be looked at: {error.strerror}"
             return SourceError("unreadable", told, remedy="copy the file into the folder, and remove the link")
 
 
 def _opened(root: str, real: str) -> int:
-    """Open a file without following any link on the way: one that is put there by now is an error of the system."""
+    """Open a file without following any link in its path: a link that was put there meanwhile raises an OSError."""
     if sys.platform == "win32":
         return os.open(real, os.O_RDONLY | os.O_BINARY)
     *folders, name = os.path.relpath(real, root).split(os.sep)
@@ -112,7 +112,7 @@ def _opened(root: str, real: str) -> int:
         for folder in folders:
             at = os.open(folder, BY_HANDLE | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
             opened.callback(os.close, at)
-        # Not to wait: who opens a pipe that came meanwhile would wait for somebody to write into it.
+        # O_NONBLOCK: opening a pipe that was put there meanwhile would wait for a writer.
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
 
 

@@ -1,4 +1,4 @@
-"""Where files are: a path, glob or URL, local or on any filesystem that fsspec knows."""
+"""Locations of files: a path, glob or URL, local or on any filesystem that fsspec supports."""
 
 import hashlib
 import io
@@ -31,9 +31,9 @@ from freight.readers.packed import (
 )
 
 GLOB_SIGN = re.compile(r"[*?[]")
-OVER_HTTP = re.compile(r"(?:^|::)https?://", re.IGNORECASE)  # also within another filesystem
+OVER_HTTP = re.compile(r"(?:^|::)https?://", re.IGNORECASE)  # also nested in another filesystem
 
-# What a name must not bring into logs and reports, and what the key of a table takes.
+# Characters that a name must not bring into logs and reports, and the length that the key of a table accepts.
 CONTROL = re.compile(rf"[\t\n{UNSEEN}]")
 NAME_LIMIT_BYTES, KEPT_CHARS = 1_000, 100
 
@@ -43,9 +43,9 @@ class SourceFile:
     """One file of a source.
 
     Attributes:
-        path: how the ledger names it: relative to the catalog's folder where it lies inside, else whole.
-        size_bytes, modified_us: as the filesystem tells; microseconds since 1970 UTC.
-        etag: of this version, empty where the filesystem has none.
+        path: The name in the ledger: relative to the catalog's folder if the file lies in it, otherwise absolute.
+        size_bytes, modified_us: The size and time of change (microseconds since 1970 UTC) that the filesystem reports.
+        etag: The ETag of this version; empty if the filesystem has none.
     """
 
     path: str
@@ -57,46 +57,46 @@ class SourceFile:
 
     @property
     def name(self) -> str:
-        """The name, in which a date may tell what day the file speaks for."""
+        """The file name; a date in it may give the day that the file speaks for."""
         return PurePosixPath(self.path).name
 
     @property
     def is_packed(self) -> bool:
-        """Whether its content is unpacked while it is read."""
+        """Whether the content is unpacked while it is read."""
         return is_packed(self.address)
 
     @property
     def most_bytes(self) -> int:
-        """How long its content may be."""
+        """Maximum size of the content."""
         return unpacked_limit(self.size_bytes) if self.is_packed else self.size_bytes
 
     @property
     def stored_bytes(self) -> int:
-        """How long it is where it is, packed or not."""
+        """Size as stored, packed or not."""
         return self.size_bytes
 
     @property
     def fair_bytes(self) -> int:
-        """How much content is in it, as far as that may cost time: more than text packs to does not count."""
+        """Content size that counts towards time limits; a compression ratio beyond that of text does not count."""
         return min(self.most_bytes, self.stored_bytes * FAIR_RATIO)
 
     @property
     def packed_with(self) -> int:
-        """How many files are in the packed one that it is in; 1 if it is in none."""
+        """Number of files in the archive that contains this one; 1 outside an archive."""
         return 1
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Open the content, unpacked when the name says that it is packed.
+        """Open the content, unpacked if the name has the suffix of a packed file.
 
         Raises:
-            SourceError: the file cannot be opened; or, while it is read, it holds more than a file of its size may.
+            SourceError: The file cannot be opened; or, during reading, it holds more than a file of its size may.
         """
         with named_faults(self.path), self.filesystem.open(self.address, "rb") as stored:
             yield unpacking(stored, self.address, self.size_bytes) if self.is_packed else stored
 
     def local_path(self) -> Path | None:
-        """Return the path of the content on this machine; None if it is elsewhere, or packed."""
+        """Return the path of the content on this machine; None if it is remote or packed."""
         is_here = isinstance(self.filesystem, LocalFileSystem) and not self.is_packed
         return Path(self.address) if is_here else None
 
@@ -109,10 +109,10 @@ class SourceFile:
         return digest.hexdigest()
 
     def refuse_if_changed(self) -> None:
-        """Check that size and time of change are still those that were seen when the file was found.
+        """Check that size and time of change are the same as when the file was found.
 
         Raises:
-            SourceError: somebody wrote to the file in between.
+            SourceError: Somebody has written to the file since.
         """
         with named_faults(self.path):
             now = self.filesystem.info(self.address)
@@ -125,15 +125,15 @@ class SourceFile:
             )
 
     def move_to(self, folder: str, name: str, base: Path) -> None:
-        """Move the stored file; one that was moved before, or is already there in this version, does no harm.
+        """Move the stored file; it does no harm if the file was moved before or the target holds this version already.
 
         Args:
-            folder: The folder to which it goes, in the same filesystem.
+            folder: The target folder, in the same filesystem.
             name: The new name, which may have sub-folders.
             base: The folder of the catalog.
 
         Raises:
-            SourceError: it cannot be moved, or somebody wrote to it since it was found; then it stays.
+            SourceError: The file cannot be moved, or somebody has written to it since it was found; then it stays.
         """
         whole = _address(self.filesystem, folder, base)
         target = f"{whole}/{name}"
@@ -146,10 +146,10 @@ class SourceFile:
             self._put_back_if_changed(target)
 
     def lies_in(self, folder: str, name: str, base: Path) -> bool:
-        """Return whether something lies where `move_to` would put the file.
+        """Return whether the target path of `move_to` exists.
 
         Raises:
-            SourceError: The folder cannot be looked at.
+            SourceError: The folder cannot be accessed.
         """
         with named_faults(self.path):
             return bool(self.filesystem.exists(f"{_address(self.filesystem, folder, base)}/{name}"))
@@ -160,11 +160,11 @@ class SourceFile:
         return isinstance(self.filesystem, LocalFileSystem) and os.path.islink(self.address)  # noqa: PTH114
 
     def real_address(self) -> str:
-        """Return the address of the bytes; that of a link is the one of the file to which it leads."""
+        """Return the address of the bytes: for a link, the address of its target."""
         return os.path.realpath(self.address) if isinstance(self.filesystem, LocalFileSystem) else self.address
 
     def _put_back_if_changed(self, target: str) -> None:
-        """Undo the move of a file that somebody has replaced at the last moment; a store with ETags has refused it."""
+        """Undo the move of a file that was replaced at the last moment; a store with ETags has refused such a move."""
         if self.etag or _version(self.filesystem.info(target)) == (self.size_bytes, self.modified_us):
             return
         if self.filesystem.exists(self.address):
@@ -187,7 +187,7 @@ class RefusedFile(SourceFile):
 
     Attributes:
         fault: The reason.
-        is_known: whether its stored bytes may be looked at, to tell them from others.
+        is_known: Whether its stored bytes may be read for the hash.
     """
 
     fault: SourceError = field(repr=False, compare=False)
@@ -195,7 +195,7 @@ class RefusedFile(SourceFile):
 
     @classmethod
     def of(cls, file: SourceFile, path: str, fault: SourceError, *, is_known: bool = True) -> "RefusedFile":
-        """Return a stored file, or something in it that is named so, as refused."""
+        """Return a refused file: the stored file, or an entry in it with the given path."""
         stored = (file.filesystem, file.address, file.size_bytes, file.modified_us, file.etag)
         return cls(path, *stored, fault.at(path), is_known)
 
@@ -203,15 +203,15 @@ class RefusedFile(SourceFile):
         """Refuse.
 
         Raises:
-            SourceError: in any case.
+            SourceError: Always.
         """
         raise self.fault
 
     def local_path(self) -> None:
-        """There is none that may be read."""
+        """Return None: no path may be read."""
 
     def sha256(self) -> str:
-        """Return the hash of the stored bytes; of what may not be looked at, of why that is so and of which it is."""
+        """Return the hash of the stored bytes; if they may not be read, of the reason, size and time of change."""
         if self.is_known:
             return super().sha256()
         return hashlib.sha256(f"{self.fault}\n{self.size_bytes}\n{self.modified_us}".encode()).hexdigest()
@@ -220,17 +220,17 @@ class RefusedFile(SourceFile):
 def find_files(
     location: str, base: Path, filesystem: AbstractFileSystem | None = None, *, may_be_none: bool = False
 ) -> list[SourceFile]:
-    """Return the files that a location names, ordered by path; what must not be read says so when it is.
+    """Return the files that a location names, ordered by path; a forbidden file raises its fault when it is read.
 
     Args:
-        location: path, glob or URL; a relative path counts from `base`.
-        base: folder of the catalog.
-        filesystem: Where the location is; by default the one that its URL tells.
-        may_be_none: Whether it is no fault that there is none.
+        location: A path, glob or URL; a relative path starts at `base`.
+        base: The folder of the catalog.
+        filesystem: The filesystem of the location; by default the one that its URL names.
+        may_be_none: Whether an empty result is allowed.
 
     Raises:
-        SourceError: no file matches, or the filesystem cannot be looked at.
-        ConfigurationError: no filesystem is installed for the URL.
+        SourceError: No file matches, or the filesystem cannot be accessed.
+        ConfigurationError: No filesystem is installed for the URL.
     """
     with named_faults(location):
         filesystem = filesystem or _filesystem(location, base)
@@ -252,17 +252,17 @@ def find_files(
 
 
 def put_file(path: Path, location: str, base: Path, filesystem: AbstractFileSystem | None = None) -> None:
-    """Put a file of this machine where a location says; what is there by that name is left alone.
+    """Copy a local file to a location; never overwrite an existing file.
 
     Args:
-        path: of the file.
-        location: path or URL; a relative path counts from `base`.
-        base: folder of the installation.
-        filesystem: Where the location is; by default the one that its URL tells.
+        path: The path of the file.
+        location: A path or URL; a relative path starts at `base`.
+        base: The folder of the installation.
+        filesystem: The filesystem of the location; by default the one that its URL names.
 
     Raises:
-        SourceError: it cannot be put there, or something is there.
-        ConfigurationError: no filesystem is installed for the URL.
+        SourceError: The file cannot be written, or the location exists.
+        ConfigurationError: No filesystem is installed for the URL.
     """
     with named_faults(location):
         filesystem = filesystem or _filesystem(location, base)
@@ -272,7 +272,7 @@ def put_file(path: Path, location: str, base: Path, filesystem: AbstractFileSyst
         filesystem.makedirs(filesystem._parent(address), exist_ok=True)
         try:
             filesystem.put_file(str(path), address)
-        except FileExistsError:  # say a link that leads nowhere
+        except FileExistsError:  # for example a broken link
             raise _taken() from None
 
 
@@ -281,38 +281,38 @@ def _taken() -> SourceError:
 
 
 def _followed(filesystem: AbstractFileSystem, found: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Give what was found, and of a link what it leads to: a search tells of the link itself."""
+    """Yield the entries found, with links replaced by their targets: a search returns the link itself."""
     for info in found.values():
         try:
             yield filesystem.info(info["name"]) if info.get("islink") or info["type"] == "other" else info
         except FileNotFoundError:
-            continue  # the link leads nowhere
+            continue  # the link is broken
 
 
 def text_stream(stream: BinaryIO, encoding: str) -> io.TextIOWrapper:
-    """Wrap a byte stream as text, keeping every line end as written."""
+    """Wrap a byte stream as text and keep every line end as written."""
     return io.TextIOWrapper(stream, encoding=encoding, newline="")
 
 
 def scheme_of(location: str) -> str:
-    """Return what stands before the `://` of a URL; nothing for a path."""
+    """Return the part before the `://` of a URL; an empty text for a path."""
     return location.partition("://")[0] if "://" in location else ""
 
 
 def fixed_part(location: str) -> str:
-    """Return the folder of a location, as far as it has no glob sign."""
+    """Return the part of a location's folder that has no glob sign."""
     fixed = GLOB_SIGN.split(location)[0]
     return fixed.rpartition("/")[0]
 
 
 def below(location: str, file: SourceFile, base: Path) -> str:
-    """Return the path of a stored file as seen from the fixed part of the location that found it."""
+    """Return the path of a stored file relative to the fixed part of the location that found it."""
     root = _address(file.filesystem, fixed_part(location), base).rstrip("/") + "/"
     return file.address.removeprefix(root) if file.address.startswith(root) else PurePosixPath(file.address).name
 
 
 def _filesystem(location: str, base: Path) -> AbstractFileSystem:
-    if OVER_HTTP.search(location):  # what fsspec does there has no bound, and goes wherever it is led
+    if OVER_HTTP.search(location):  # fsspec sets no limits there, and follows any redirect
         raise ConfigurationError(
             "files are not read over http(s)://: the reader http_api asks an API, else have them delivered"
         )
@@ -356,7 +356,7 @@ def _source_file(filesystem: AbstractFileSystem, info: dict[str, Any], base: Pat
 
 
 def _fault_of_size(file: SourceFile) -> SourceError | None:
-    """Refuse what nobody could even read through in a night: a file of holes takes no room on a disk."""
+    """Refuse a file too large to read in one night: a sparse file can claim any size."""
     if file.size_bytes <= UNPACKED_LIMIT_BYTES:
         return None
     told = f"the file is larger than {UNPACKED_LIMIT_BYTES >> 30} GiB"
@@ -371,8 +371,8 @@ def _ledger_path(filesystem: AbstractFileSystem, address: str, base: Path) -> st
 
 
 def writable(name: str) -> str:
-    """Return a name that every log and database takes, another one for each file."""
-    # Linux lets a name hold bytes that are no UTF-8; a database does not.
+    """Return a name that every log and database accepts, and that stays unique for each file."""
+    # Linux allows bytes in a name that are not UTF-8; a database does not.
     named = name.encode("utf-8", "backslashreplace").decode()
     named = CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), named)
     if len(whole := named.encode()) <= NAME_LIMIT_BYTES:
@@ -385,10 +385,10 @@ def _version(info: dict[str, Any]) -> tuple[int, int]:
 
 
 def _modified_us(info: dict[str, Any]) -> int:
-    """Return when a file was changed.
+    """Return the time of change of a file.
 
-    A store that tells only the second gives each version an ETag: it stands in for the microseconds, so that a change
-    within the second is seen.
+    A store that reports whole seconds gives each version an ETag: it replaces the microseconds, so that a change within
+    the same second is detected.
     """
     modified = info.get("mtime") or info.get("last_modified") or info.get("created") or 0
     seconds = modified.timestamp() if isinstance(modified, datetime) else float(modified)
@@ -399,10 +399,10 @@ def _modified_us(info: dict[str, Any]) -> int:
 
 @contextmanager
 def named_faults(path: str) -> Iterator[None]:
-    """Say what an error of the filesystem means for a file."""
+    """Convert errors of the filesystem into faults of a file."""
     try:
         yield
-    except SourceError as error:  # a filesystem that knows better what its faults mean
+    except SourceError as error:  # the filesystem raised a fault of its own
         error.at(path)
         raise
     except FileNotFoundError:
@@ -420,7 +420,7 @@ def named_faults(path: str) -> Iterator[None]:
             "corrupt", f"unpacking failed: {error}", location=path, remedy="deliver the whole file again"
         ) from error
     except (EOFError, OSError) as error:
-        if getattr(error, "errno", None):  # the system's fault; an unpacker complains of the content without a number
+        if getattr(error, "errno", None):  # an error of the system; an unpacker reports bad content without a number
             raise SourceError(
                 "unreadable",
                 f"reading failed: {error.args[-1]}",

@@ -1,4 +1,4 @@
-"""Packed files: unpacked while they are read, within bounds of size and memory, whatever they claim of themselves."""
+"""Packed files: unpacked during reading, within limits of size and memory, regardless of what they claim."""
 
 import bz2
 import io
@@ -19,8 +19,8 @@ READ_BLOCK_BYTES = 1 << 20
 UNPACKED_LIMIT_BYTES = 20 << 30
 RATIO_LIMIT = 200  # text is seldom packed to less than a fiftieth
 FAIR_RATIO = 50
-HARMLESS_BYTES = 64 << 20  # whatever the ratio
-MEMORY_LIMIT_BYTES = 128 << 20  # of what unpacks: `xz -9` needs half of it, zstd has as much without `--long`
+HARMLESS_BYTES = 64 << 20  # allowed at any ratio
+MEMORY_LIMIT_BYTES = 128 << 20  # of an unpacker: `xz -9` needs half of it, zstd uses as much without `--long`
 
 
 def is_packed(name: str) -> bool:
@@ -32,13 +32,13 @@ def unpacking(stored: BinaryIO, name: str, stored_bytes: int) -> BinaryIO:
     """Return the content of a packed file.
 
     Args:
-        stored: its bytes.
-        name: tells how it is packed.
-        stored_bytes: how many there are; they bound what is unpacked.
+        stored: The packed bytes.
+        name: The file name; its suffix gives the format.
+        stored_bytes: The number of packed bytes; it limits the size of the content.
 
     Returns:
-        A stream that raises a SourceError where the content is more than a file of this size holds, needs more memory
-        than an honest one, is cut off, or is followed by something else.
+        A stream that raises a SourceError if the content is larger than a file of this size may hold, needs more memory
+        than a normal one, is cut off, or is followed by other data.
     """
     suffix = _suffix(name)
     _refuse_plain(stored, suffix)
@@ -57,7 +57,7 @@ def _refuse_plain(stored: BinaryIO, suffix: str) -> None:
 
 
 def unpacked_limit(stored_bytes: int) -> int:
-    """Return how many bytes may come of so many packed ones."""
+    """Return how many bytes a packed file of this size may unpack to."""
     return min(max(HARMLESS_BYTES, stored_bytes * RATIO_LIMIT), UNPACKED_LIMIT_BYTES)
 
 
@@ -67,7 +67,7 @@ def bomb(told: str) -> SourceError:
 
 
 def too_much_memory() -> SourceError:
-    """Return the fault of a file whose unpacker would take more memory than one of an honest file."""
+    """Return the fault of a file that needs more memory to unpack than a normal one."""
     return SourceError(
         "too_large",
         f"unpacking it takes more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory",
@@ -84,7 +84,7 @@ class _Readable(Protocol):
 
 
 class _Bounded(io.RawIOBase):
-    """What an unpacker gives, up to a limit."""
+    """The output of an unpacker, up to a limit."""
 
     def __init__(self, unpacker: _Readable, limit_bytes: int) -> None:
         self._unpacker, self._left_bytes, self._limit_bytes = unpacker, limit_bytes, limit_bytes
@@ -104,7 +104,7 @@ class _Bounded(io.RawIOBase):
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Say what an unpacker's error means; one of the system is left to others."""
+    """Convert errors of an unpacker into faults; errors of the system pass through."""
     try:
         yield
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -120,7 +120,7 @@ type _Decoder = bz2.BZ2Decompressor | lzma.LZMADecompressor
 
 
 class _Streams:
-    """The streams of a file one behind the other; unlike `LZMAFile` and `BZ2File` it passes over nothing at the end."""
+    """The concatenated streams of a file; unlike `LZMAFile` and `BZ2File` it ignores no data at the end."""
 
     def __init__(self, stored: BinaryIO, decoder: Callable[[], _Decoder]) -> None:
         self._stored, self._decoder_of_next, self._ahead = stored, decoder, b""
@@ -143,7 +143,7 @@ class _Streams:
         return block
 
     def _begin(self, ahead: bytes) -> None:
-        """Begin the next stream, if there is one: zeros may stand before it."""
+        """Begin the next stream, if any; zeros may come before it."""
         while not (ahead := ahead.lstrip(b"\0")) and (ahead := self._stored.read(READ_BLOCK_BYTES)):
             pass
         self._ahead = ahead
@@ -155,7 +155,7 @@ def _xz(stored: BinaryIO) -> _Readable:
 
 
 def _by_arrow(codec: str) -> Callable[[BinaryIO], _Readable]:
-    """Return what unpacks by Arrow, whose zstd refuses windows of more than 128 MiB."""
+    """Return an unpacker of Arrow, whose zstd refuses windows of more than 128 MiB."""
     return lambda stored: cast(_Readable, pa.CompressedInputStream(pa.PythonFile(stored, mode="r"), codec))
 
 
@@ -167,5 +167,5 @@ UNPACKERS: dict[str, Callable[[BinaryIO], _Readable]] = {
     ".zst": _by_arrow("zstd"),
     ".lz4": _by_arrow("lz4"),
 }
-# By which such files are known; .lzma has none, and .zst may begin with a frame that is passed over.
+# Magic bytes of packed files; .lzma has none, and .zst may begin with a skippable frame.
 BEGINNINGS = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ", ".lz4": b"\x04\x22\x4d\x18"}

@@ -1,6 +1,7 @@
-"""Files within `.zip` files, each a file of its own, named `a.zip/b.csv`; they are read where they are.
+"""Files within `.zip` archives, each a separate file named `a.zip/b.csv`; they are read in place.
 
-What such a file claims of itself is not believed: it costs itself only, and says what is wrong with it when it is read.
+The archive's claims about itself are not trusted: a bad member affects only itself, and raises its fault when it is
+read.
 """
 
 import hashlib
@@ -26,19 +27,19 @@ from freight.readers.packed import (
 )
 
 SUFFIX = ".zip"
-OF_A_MAC = "__MACOSX/"  # beside each file one with what only a Mac understands
+OF_A_MAC = "__MACOSX/"  # holds an extra file of Mac metadata for each file
 PACKED = {SUFFIX, *UNPACKERS}
 ENCRYPTED = 0x1
 
 MEMBERS_LIMIT = 10_000
 DIRECTORY_LIMIT_BYTES = 4 << 20
 
-LZMA_HEADER = struct.Struct("<5xI")  # before what is packed by LZMA; its last field: the memory that unpacking takes
-LOCAL_HEADER = struct.Struct("<26xHH")  # its last two fields: the lengths of what lies between it and the content
+LZMA_HEADER = struct.Struct("<5xI")  # precedes LZMA data; its last field: the memory that unpacking takes
+LOCAL_HEADER = struct.Struct("<26xHH")  # its last two fields: the lengths of the data between it and the content
 
 
 def unpacked(file: SourceFile) -> list[SourceFile]:
-    """Return the files within a `.zip`, or the file itself if it is none; what is refused says so when it is read."""
+    """Return the files within a `.zip`, else the file itself; a refused file raises its fault when it is read."""
     if isinstance(file, RefusedFile) or not file.path.lower().endswith(SUFFIX):
         return [file]
     try:
@@ -50,11 +51,11 @@ def unpacked(file: SourceFile) -> list[SourceFile]:
 
 @dataclass(frozen=True)
 class ZipMember(SourceFile):
-    """A file within a `.zip`; address, size and time of change are those of the whole.
+    """A file within a `.zip`; address, size and time of change are those of the archive.
 
     Attributes:
-        info: its entry in the directory of the whole.
-        siblings: how many files that has, this one among them.
+        info: The entry in the directory of the archive.
+        siblings: The number of files in the archive, including this one.
     """
 
     info: zipfile.ZipInfo = field(repr=False, compare=False)
@@ -62,7 +63,7 @@ class ZipMember(SourceFile):
 
     @property
     def name(self) -> str:
-        """The name, after that of the whole: of two dates its own counts."""
+        """The name, preceded by the archive's name: if both contain a date, the member's own counts."""
         return f"{PurePosixPath(self.address).name}/{self.info.filename}"
 
     @property
@@ -72,12 +73,12 @@ class ZipMember(SourceFile):
 
     @property
     def most_bytes(self) -> int:
-        """See `SourceFile`; nothing beyond what it claims is read."""
+        """See `SourceFile`; nothing is read beyond the size that the member claims."""
         return self.info.file_size
 
     @property
     def stored_bytes(self) -> int:
-        """See `SourceFile`; it claims how many of the whole are its own."""
+        """See `SourceFile`; the size that the member claims, at most that of the archive."""
         return min(self.info.compress_size, self.size_bytes)
 
     @property
@@ -90,7 +91,7 @@ class ZipMember(SourceFile):
         """Open the content.
 
         Raises:
-            SourceError: it cannot be opened.
+            SourceError: The content cannot be opened.
         """
         with (
             named_faults(self.path),
@@ -102,7 +103,7 @@ class ZipMember(SourceFile):
                 yield cast(BinaryIO, stream)
 
     def sha256(self) -> str:
-        """Return the hash of the packed bytes, as hex; that of the whole if they are not there."""
+        """Return the hash of the packed bytes, as hex; the archive's hash if they are missing."""
         digest, left = hashlib.sha256(), self.info.compress_size
         with named_faults(self.path), self.filesystem.open(self.address, "rb") as whole:
             if not self._seek(whole):
@@ -113,7 +114,7 @@ class ZipMember(SourceFile):
         return digest.hexdigest()
 
     def _seek(self, whole: BinaryIO) -> bool:
-        """Go to the packed bytes; return whether there can be any."""
+        """Seek to the packed bytes; return False if there cannot be any."""
         whole.seek(self.info.header_offset)
         header = whole.read(LOCAL_HEADER.size)
         if len(header) < LOCAL_HEADER.size:
@@ -129,7 +130,7 @@ class ZipMember(SourceFile):
 
 
 def _directory(file: SourceFile) -> list[zipfile.ZipInfo]:
-    """Return the files that a `.zip` says it has, if all of them together do no harm."""
+    """Return the files in the directory of a `.zip`, if their number and total size are within the limits."""
     with (
         named_faults(file.path),
         file.filesystem.open(file.address, "rb") as stream,
@@ -167,14 +168,14 @@ def _fault(info: zipfile.ZipInfo) -> SourceError | None:
 
 
 class _ShortReads:
-    """A stream of which nobody gets more at once than an honest directory has, whatever the file claims."""
+    """A stream that refuses a single read larger than a normal directory, regardless of what the file claims."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
 
     def read(self, size: int = -1) -> bytes:
-        """Read, as every stream does."""
+        """Return at most `size` bytes."""
         if size > DIRECTORY_LIMIT_BYTES:
             raise bomb(f"its directory has {size:,} bytes")
         return self._stream.read(size)
