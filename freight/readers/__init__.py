@@ -1,4 +1,4 @@
-"""Readers: one source in, text in batches out."""
+"""Readers: they turn a source into batches of text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,13 +42,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Reader:
-    """How sources of a kind are found and read.
+    """How to find and read sources of one kind.
 
     Attributes:
-        read: a function of what is there, a contract and the options below.
-        options: what the catalog may say under `options`.
-        deliver: what there is, of a place and the options.
-        needs: keys of the catalog that say where it is.
+        read: Reads a delivered item, given a contract and the options below.
+        options: The keys that the catalog allows under `options`.
+        deliver: Lists the deliveries of a place, given the options.
+        needs: The catalog keys that say where the source is.
     """
 
     read: Callable[[Any, Contract, Any], RawTable]
@@ -57,21 +57,21 @@ class Reader:
     needs: tuple[str, ...] = ("location",)
 
     def __call__(self, item: Any, contract: Contract, options: Mapping[str, Any]) -> RawTable:
-        """Read what was delivered, such as a file, with the options of its catalog entry.
+        """Read a delivered item, such as a file, with the options of its catalog entry.
 
         Raises:
-            ConfigurationError: an option is wrong.
-            SourceError: it cannot be used.
-            SourceAway: it broke off.
+            ConfigurationError: An option is wrong.
+            SourceError: The item cannot be used.
+            SourceAway: The connection to the source failed.
         """
         return self.read(item, contract, self.options.of(options))
 
     def find(self, place: Place, options: Mapping[str, Any]) -> Sequence[Delivery]:
-        """Return what a source has, whether it is new or not.
+        """Return all deliveries of a source, new or not.
 
         Raises:
-            ConfigurationError: an option is wrong, or the place cannot be reached from here.
-            SourceError: there is nothing, or it cannot be looked at.
+            ConfigurationError: An option is wrong, or the place cannot be reached from here.
+            SourceError: There are no deliveries, or the place cannot be accessed.
         """
         return self.deliver(place, self.options.of(options))
 
@@ -91,7 +91,7 @@ def reader_for(name: str) -> Reader:
     """Return the reader of that name.
 
     Raises:
-        ConfigurationError: there is no such reader.
+        ConfigurationError: No reader has the name.
     """
     try:
         return READERS[name]

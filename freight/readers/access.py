@@ -1,4 +1,4 @@
-"""Tables of MS Access files: .mdb since Access 97, and .accdb."""
+"""Tables of MS Access files: .mdb from Access 97 on, and .accdb."""
 
 import sys
 
@@ -16,7 +16,7 @@ from freight.settings import load_settings
 
 
 class AccessOptions(ReaderOptions):
-    """Which table, if detection should not decide."""
+    """Which table to read, to override detection."""
 
     table: str | None = Field(default=None, description="Name of the table.")
 
@@ -25,13 +25,13 @@ def read_access(file: SourceFile, contract: Contract, options: AccessOptions) ->
     """Read the table whose columns fit the contract best; row numbers count its rows from 1.
 
     Args:
-        file: an .mdb or .accdb file.
-        contract: tells which columns to look for.
-        options: which table, if detection should not decide.
+        file: An .mdb or .accdb file.
+        contract: The contract, which lists the columns to look for.
+        options: The table to read, to override detection.
 
     Raises:
-        SourceError: no Access file, behind a password, damaged, the table is a link or not there; or what reads it is
-            not installed.
+        SourceError: The file is not an Access file, has a password or is damaged; the table is a link or missing; or
+            the program that reads it is not installed.
     """
     wishes = {"headers": sorted(known_headers(contract)), **options.model_dump()}
     if sys.platform == "win32":

@@ -1,7 +1,7 @@
-"""What reads MS Access where Microsoft's driver is not: Jackcess, and a small program of ours that calls it.
+"""Read MS Access without Microsoft's driver: Jackcess, and a small program of ours that calls it.
 
-Both come by `dpa fetch-access`, once; a load downloads nothing. The program is compiled then, since a Java that only
-runs programs has no compiler.
+`dpa fetch-access` fetches both once; a load downloads nothing. It also compiles the program, because a Java runtime
+alone has no compiler.
 """
 
 import hashlib
@@ -42,11 +42,11 @@ POM = f"""\
 
 
 def fetch_access(folder: Path) -> Path:
-    """Return the folder of the class path within `folder`, downloaded (5 MiB) and compiled if it is not there yet.
+    """Return the class path folder within `folder`; download (5 MiB) and compile its content if it is missing.
 
     Raises:
-        ConfigurationError: there is no Java or no Maven, it could not download, or a jar is not the one that this
-            project knows.
+        ConfigurationError: Java or Maven is missing, the download fails, or a jar is not the one that this project
+            lists.
     """
     jars = _jars_in(folder)
     if reason := why_no_java() or ("" if jars.exists() else why_no_maven("Jackcess")):
@@ -55,14 +55,14 @@ def fetch_access(folder: Path) -> Path:
 
 
 class AccessProgram(NamedTuple):
-    """What a parser starts to read MS Access: a Java, and the folder of the jars with our program."""
+    """The program that a parser starts to read MS Access: a Java, and the folder of the jars with our program."""
 
     java: Path
     jars: Path
 
     @property
     def class_path(self) -> str:
-        """The class path of the program, which comes last: it hides no jar."""
+        """The class path; our program comes last, so that it hides no jar."""
         return os.pathsep.join((str(self.jars / "*"), str(self.jars / PROGRAM_FOLDER)))
 
 
@@ -70,7 +70,7 @@ def find_program(folder: Path) -> AccessProgram:
     """Return the program in `folder`, and the Java that runs it.
 
     Raises:
-        SourceError: something is missing on this machine, or a jar is not the one that this project knows; the remedy
+        SourceError: Something is missing on this machine, or a jar is not the one that this project lists; the remedy
             says how to get it.
     """
     jars = _jars_in(folder)
@@ -78,7 +78,7 @@ def find_program(folder: Path) -> AccessProgram:
         java = find_java()
     except ConfigurationError as error:
         raise _not_here(str(error)) from None
-    if not os.access(jars, os.R_OK | os.X_OK):  # not there, or fetched by another user
+    if not os.access(jars, os.R_OK | os.X_OK):  # missing, or fetched by another user
         raise _not_here("Jackcess is not there")
     if fault := fault_of_jars(jars, LISTED):
         raise _not_here(f"{jars}: {fault}, so nothing of it is started", f"delete the folder {jars}, then run")
@@ -95,7 +95,7 @@ def _not_here(reason: str, to_do: str = "install Java 17 or newer and Maven, the
 
 def _jars_in(folder: Path) -> Path:
     made_of = PROGRAM.read_bytes() + LISTED.read_bytes()
-    written = hashlib.sha256(made_of).hexdigest()[:8]  # another program is compiled anew, with the jars of its time
+    written = hashlib.sha256(made_of).hexdigest()[:8]  # a changed program is compiled again, with its own jars
     return folder / f"jackcess-{JACKCESS_VERSION}-{written}"
 
 
@@ -109,5 +109,5 @@ def _made(staging: Path) -> Path:
 
 
 def compiler_of(jars: Path) -> Path:
-    """Return the compiler that came along, which is not on the class path."""
+    """Return the compiler that was fetched with the jars; it is not on the class path."""
     return jars / "compiler" / f"ecj-{ECJ_VERSION}.jar"

@@ -1,41 +1,41 @@
-"""How many records of a file may be looked at one by one, which takes many times as long as what a fast parser does.
+"""Limit on the records of a file that are handled one by one, which takes many times as long as the fast parser.
 
-It is counted, and no clock is asked: a file ends in the same way on every machine. A record takes a byte at least, so a
-file that is not packed always has enough for all of its own.
+The limit is a count, not a time, so that a file ends the same way on every machine. A record takes at least one byte,
+so a file that is not packed is always allowed all of its records.
 """
 
 from freight.errors import SourceError
 from freight.readers.locations import SourceFile
 
-RECORDS, RECORDS_PER_BYTE = 100_000, 5  # of the bytes as they are stored: text of 10 bytes a row, packed to a fiftieth
+RECORDS, RECORDS_PER_BYTE = 100_000, 5  # per stored byte: text of 10 bytes a row, packed to a fiftieth
 
 
 class Allowance:
-    """Counts the records of a file."""
+    """Counts the records of a file against its limit."""
 
     def __init__(self, file: SourceFile) -> None:
         self._limit = self._left = RECORDS // file.packed_with + RECORDS_PER_BYTE * file.stored_bytes
         self._file = file
 
     def has(self, records: int) -> bool:
-        """Take some records; return whether they were allowed."""
+        """Count some records; return whether they are allowed."""
         self._left -= records
         return self._left >= 0
 
     def take(self, records: int) -> None:
-        """Take some records.
+        """Count some records.
 
         Raises:
-            SourceError: these are too many.
+            SourceError: The count exceeds the limit.
         """
         if not self.has(records):
             self.refuse_if_spent()
 
     def refuse_if_spent(self) -> None:
-        """Check whether all that were taken were allowed.
+        """Check that the records counted so far are allowed.
 
         Raises:
-            SourceError: they were too many.
+            SourceError: The count exceeds the limit.
         """
         if self._left < 0:
             raise SourceError(

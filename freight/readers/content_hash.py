@@ -1,16 +1,16 @@
-"""A hash of rows in whatever order: neither databases nor APIs promise one."""
+"""A hash of rows that ignores their order: neither databases nor APIs guarantee one."""
 
 import hashlib
 
 
 class ContentHash:
-    """Takes in rows one by one."""
+    """Hashes rows one by one."""
 
     def __init__(self) -> None:
         self._sum = 0
 
     def note(self, row: bytes) -> None:
-        """Take in a row."""
+        """Add a row."""
         self._sum = (self._sum + int.from_bytes(hashlib.sha256(row).digest())) % (1 << 256)
 
     def hexdigest(self) -> str:

@@ -1,7 +1,7 @@
 """Delimited text: CSV in the dialects, encodings and line ends that ERP systems and people produce.
 
-Cells stay text. A record that does not have as many cells as the header becomes a fault with its row number, and
-so does one with bytes that are not text. Row numbers count records, the header included, as a spreadsheet shows them.
+Cells stay text. A record becomes a fault with its row number if its number of cells differs from the header's, or if it
+has bytes that are not text. Row numbers count records, including the header, as a spreadsheet shows them.
 """
 
 import codecs
@@ -26,7 +26,7 @@ from freight.readers.locations import SourceFile, text_stream
 from freight.readers.raw import RawBatch, RawTable, no_rows
 from freight.readers.strict_csv import Record, Unclosed, lines_of, strict_records
 
-PARSE_BLOCK_BYTES = 2 << 20  # bounds memory; also the longest record that can be read
+PARSE_BLOCK_BYTES = 2 << 20  # limits memory; also the longest record that can be read
 STRICT_BATCH_ROWS = 20_000
 OTHER_WIDTH = "{} cells where the header has {}"
 END_MARK = "\x1e\x1d\x1e"  # no contract accepts control characters, so no row of a source reads like this
@@ -36,12 +36,12 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
     """Read a delimited file in batches.
 
     Args:
-        file: the file; `.gz` is unpacked on the way.
-        contract: tells which headers to look for.
-        options: how it is written, where detection should not decide.
+        file: The file; a `.gz` is unpacked during reading.
+        contract: The contract, which lists the headers to look for.
+        options: The format of the file, to override detection.
 
     Raises:
-        SourceError: empty, header only, unknown encoding, or not cuttable into records.
+        SourceError: The file is empty, has only a header or an unknown encoding, or cannot be cut into records.
     """
     try:
         dialect = detect_dialect(file, contract, options)
@@ -116,19 +116,19 @@ def _strict_fault(record: Record, width: int, dialect: Dialect) -> BadRow:
 
 
 class _WithEndMark(io.RawIOBase):
-    """A stream with one more record at its end.
+    """A stream with one more record, the mark, at its end.
 
-    The parser takes the end of the file for the end of a quote that was never closed, and would hand out all rows
-    after that quote as one cell. Such a quote swallows the mark, so its absence tells.
+    The parser closes an unclosed quote at the end of the file, and would return all rows after that quote as one cell.
+    Such a quote swallows the mark, so a missing mark reveals it.
     """
 
     def __init__(self, stream: BinaryIO, dialect: Dialect) -> None:
         self._stream, self._dialect = stream, dialect
         self._start = self._tail = b""
-        self._rest: bytes | None = None  # of the mark, once the file itself has ended
+        self._rest: bytes | None = None  # the unread part of the mark, once the file itself has ended
 
     def readable(self) -> bool:
-        """Tell the parser that it may read."""
+        """Return True: the parser may read."""
         return True
 
     def read(self, size: int = -1) -> bytes:
@@ -150,7 +150,7 @@ class _WithEndMark(io.RawIOBase):
 
 
 def _codec_within(encoding: str, start: bytes) -> str:
-    """Return the encoding of text that is not at the start of a file: it takes no byte order mark."""
+    """Return the encoding for text after the start of a file, without a byte order mark."""
     big_endian = start.startswith(codecs.BOM_UTF16_BE)
     within = {"utf-8-sig": "utf-8", "utf-16": "utf-16-be" if big_endian else "utf-16-le"}
     return within.get(codecs.lookup(encoding).name, encoding)
@@ -161,7 +161,7 @@ def _open_csv(stream: io.RawIOBase, dialect: Dialect, numbering: "_RowNumbers") 
     return pacsv.open_csv(
         stream,
         read_options=pacsv.ReadOptions(
-            use_threads=False,  # only a serial parser knows the numbers of the records that it skips
+            use_threads=False,  # only a serial parser reports the numbers of skipped records
             block_size=PARSE_BLOCK_BYTES,
             column_names=names,
             encoding=dialect.byte_encoding,
@@ -181,19 +181,19 @@ def _open_csv(stream: io.RawIOBase, dialect: Dialect, numbering: "_RowNumbers") 
 
 
 class _Skipped(NamedTuple):
-    """A record that the parser could not cut into as many cells as the header has."""
+    """A record whose number of cells differs from the header's."""
 
     number: int
     cells: int
     raw: bytes
 
     def fault(self, width: int) -> BadRow:
-        """Return why it is of no use under a header of so many cells."""
+        """Return the fault of the record under a header with `width` cells."""
         return BadRow(self.number, None, "ragged_row", OTHER_WIDTH.format(self.cells, width), self.raw)
 
 
 class _RowNumbers:
-    """Gives each record its number although the parser leaves out the ones that it could not cut."""
+    """Numbers the records, including those that the parser skips."""
 
     def __init__(self, dialect: Dialect, allowance: Allowance) -> None:
         self.header_number = dialect.header_record + 1
@@ -201,11 +201,11 @@ class _RowNumbers:
         self._width = len(dialect.header)
         self._encoding = "latin-1" if dialect.stray_bytes else "utf-8"
         self.allowance = allowance
-        self._skipped: list[_Skipped] = []  # beyond what was handed out
+        self._skipped: list[_Skipped] = []  # not returned yet
         self._next = 1
 
     def note_invalid(self, row: pacsv.InvalidRow) -> str:
-        """Keep a record that the parser skips; called by the parser, in order."""
+        """Keep a record that the parser skips; the parser calls this in order."""
         self._skipped.append(_Skipped(row.number, row.actual_columns, row.text.encode(self._encoding)))
         return "skip" if self.allowance.has(1) else "error"
 
@@ -215,7 +215,7 @@ class _RowNumbers:
         return max([self._next - 1, *(record.number for record in self._skipped[-1:])])
 
     def number(self, count: int) -> pl.Series:
-        """Return the numbers of the next `count` records that were cut."""
+        """Return the numbers of the next `count` records that the parser returns."""
         skipped = pl.Series([record.number for record in self._skipped], dtype=pl.Int64)
         end = self._next + count + skipped.len()
         numbers = pl.int_range(self._next, end, eager=True, dtype=pl.Int64).alias(ROW_NUMBER)
@@ -225,13 +225,13 @@ class _RowNumbers:
 
     def take_faults(self) -> pl.DataFrame:
         """Return the faults noted since the last call that lie below the header."""
-        # The parser reads ahead: a fault beyond the rows handed out is kept, its number is still needed.
+        # The parser reads ahead: a fault beyond the returned rows is kept, because its number is still needed.
         ready = bisect_left(self._skipped, self._next, key=attrgetter("number"))
         taken, self._skipped = self._skipped[:ready], self._skipped[ready:]
         return self._below_header(taken)
 
     def take_remaining_faults(self) -> pl.DataFrame:
-        """Return the faults that follow the last record that was cut."""
+        """Return the faults after the last record that the parser returned."""
         return self._below_header(self._skipped)
 
     def _below_header(self, skipped: Iterable[_Skipped]) -> pl.DataFrame:
@@ -250,7 +250,7 @@ def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) 
 
 
 def _told(frame: pl.DataFrame, faults: pl.DataFrame, dialect: Dialect) -> RawBatch:
-    """Return rows without those that are blank, and with stray bytes told from text."""
+    """Return the rows without blank ones; rows with stray bytes become faults."""
     names = [name for name in frame.columns if name != ROW_NUMBER]
     if dialect.stray_bytes:
         frame, undecodable = _decode_cells(frame, names)
@@ -259,7 +259,7 @@ def _told(frame: pl.DataFrame, faults: pl.DataFrame, dialect: Dialect) -> RawBat
 
 
 def _decode_cells(frame: pl.DataFrame, names: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Turn cells read as latin-1 back into UTF-8; rows with a cell that is none become faults."""
+    """Convert cells read as latin-1 back to UTF-8; rows with a cell that is not UTF-8 become faults."""
     decoded = frame.with_columns(pl.Series(name, [_utf8(cell) for cell in frame[name]], pl.String) for name in names)
     broken = decoded.select(pl.any_horizontal(pl.col(names).is_null())).to_series()
     faults = bad_rows(

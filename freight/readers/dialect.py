@@ -1,4 +1,4 @@
-"""How a delimited file is written: encoding, delimiter and header, found or as the catalog says."""
+"""The format of a delimited file: encoding, delimiter and header, detected or given in the catalog."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ HEADER_SEARCH_RECORDS = 30
 
 
 class DelimitedOptions(ReaderOptions):
-    """How the file is written, where detection should not decide."""
+    """The format of the file, to override detection."""
 
     encoding: str | None = Field(default=None, description="As Python names it, such as cp1252.")
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Between two cells.")
@@ -42,7 +42,7 @@ class DelimitedOptions(ReaderOptions):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the fast parser may read it, as far as they tell."""
+        """Whether these options allow the fast parser."""
         return (self.quote, self.escape, self.skip_lines) == ('"', None, 0)
 
     @field_validator("skip_lines")
@@ -64,11 +64,11 @@ class DelimitedOptions(ReaderOptions):
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a delimited file is written.
+    """The format of a delimited file.
 
-    `header_record` counts from 0, and is -1 where there is none. `stray_bytes` tells that some bytes of a UTF-8 file
-    are not UTF-8, `skip_lines` how many lines come before the first record, `is_plain` that the fast parser cannot
-    misread it.
+    `header_record` counts from 0 and is -1 without a header. `stray_bytes` means that some bytes of a UTF-8 file are
+    not UTF-8, `skip_lines` is the number of lines before the first record, and `is_plain` means that the fast parser
+    cannot misread the file.
     """
 
     encoding: str
@@ -81,17 +81,17 @@ class Dialect:
 
     @property
     def delimiter(self) -> str:
-        """What stands between two cells."""
+        """Delimiter between two cells."""
         return self.signs.delimiter
 
     @property
     def byte_encoding(self) -> str:
-        """Encoding in which every byte is a character and comes back: stray bytes reach us and stop no parser."""
+        """Encoding for the parser: with stray bytes one that maps each byte to a character and back, so none fails."""
         return "latin-1" if self.stray_bytes else self.encoding
 
 
 def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptions) -> Dialect:
-    """Find encoding, delimiter and header of a file; options override detection."""
+    """Detect encoding, delimiter and header of a file; options override detection."""
     with file.open() as stream:
         refuse_no_text(stream.read(START_BYTES))
     encoding, stray_bytes = detect_encoding(file, options.encoding)
@@ -112,7 +112,7 @@ def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptio
 
 
 def _header(sample: str, contract: Contract, options: DelimitedOptions) -> tuple[Signs, int, tuple[str, ...]]:
-    """Return how cells are parted, the record of the header, and the header."""
+    """Return the signs of the dialect, the number of the header's record, and the header."""
     candidates = [Signs(delimiter, options.quote, options.escape) for delimiter in options.delimiter or DELIMITERS]
     if options.columns is None:
         signs, position = _find_header(sample, contract, candidates)
@@ -121,14 +121,14 @@ def _header(sample: str, contract: Contract, options: DelimitedOptions) -> tuple
 
 
 def _by_width(sample: str, width: int, candidates: Sequence[Signs]) -> Signs:
-    """Return the signs that make the most records as wide as they should be."""
+    """Return the signs that give the most records the expected width."""
     return max(candidates, key=lambda signs: sum(len(record) == width for record in _records(sample, signs)))
 
 
 def _has_plain_quotes(file: SourceFile, dialect: Dialect) -> bool:
     with file.open() as stream, text_stream(stream, dialect.byte_encoding) as text, suppress(UnicodeError):
         return quotes_are_plain(text, dialect.delimiter)
-    return True  # it is no text anyway, which the fast parser will tell
+    return True  # it is not text, which the fast parser will report
 
 
 def _sample(file: SourceFile, encoding: str) -> str:
@@ -137,7 +137,7 @@ def _sample(file: SourceFile, encoding: str) -> str:
 
 
 def _find_header(sample: str, contract: Contract, candidates: Sequence[Signs]) -> tuple[Signs, int]:
-    """Return signs and record of the header: where the most cells are headers that the contract knows."""
+    """Return signs and record of the header: the record with the most cells that the contract knows as headers."""
     known = known_headers(contract)
     scored = [
         (sum(normalise(cell) in known for cell in record), len(record), -position, signs.delimiter, signs)
@@ -152,7 +152,7 @@ def _find_header(sample: str, contract: Contract, candidates: Sequence[Signs]) -
 
 
 def _header_by_shape(sample: str, candidates: Sequence[Signs]) -> tuple[Signs, int]:
-    """Return signs and record of a header of which no cell is known: the first record that is as wide as most."""
+    """Return signs and record of a header without known cells: the first record that has the most common width."""
     shapes = []
     for signs in candidates:
         widths = [len(record) if any(record) else 0 for record in _records(sample, signs)]
@@ -166,5 +166,5 @@ def _records(sample: str, signs: Signs) -> list[list[str]]:
     text = sample.lstrip("\ufeff").replace("\0", "")
     try:
         return list(islice(cells_of(io.StringIO(text, newline=""), signs), HEADER_SEARCH_RECORDS * 20))
-    except csv.Error:  # a cell longer than the csv module takes: the sample up to it tells enough
+    except csv.Error:  # a cell is too long for the csv module: a plain split is good enough
         return [line.split(signs.delimiter) for line in text.splitlines()[:HEADER_SEARCH_RECORDS]]

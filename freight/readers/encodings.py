@@ -1,7 +1,7 @@
-"""The encoding of a text file: the whole file is the evidence, and where two encodings explain it, nobody guesses.
+"""The encoding of a text file: the whole file is the evidence, and if two encodings explain it, no guess is made.
 
-Bytes that are UTF-8 throughout may still be cp1252: `É` and a no-break space are one Greek-looking letter in UTF-8. And
-nearly every byte is some character of cp1252, so a text of another code page reads as `caf‚` there. Both are told.
+Bytes that are all valid UTF-8 may still be cp1252: `É` and a no-break space are one Greek-looking letter in UTF-8. And
+nearly every byte is a character of cp1252, so a text of another code page reads as `caf‚` there. Both are reported.
 """
 
 import codecs
@@ -25,8 +25,9 @@ LETTER = rb"[\xc7-\xcb\xce\xcf\xd4\xd9\xdb\xdc\xe0\xe7-\xeb\xee\xef\xf4]"
 FOLLOWER = rb"[\x85\x92\x94\x96\x97\x99\xa0\xb0\xbb]"
 EITHER = re.compile(LETTER + FOLLOWER + rb"{1,3}")
 
-# What no text has in cp1252, and texts of MS-DOS, of a Mac or in Chinese have when they are read so: a byte that is no
-# character, a sign within a word or right behind one, an upper-case letter behind a lower-case one, two signs in a row.
+# Sequences that do not occur in cp1252 text, but in text of MS-DOS, of a Mac or in Chinese if it is read as cp1252: a
+# byte that is no character, a sign within a word or right after one, an upper-case letter after a lower-case one, two
+# signs in a row.
 SIGNS = rb"\xa1-\xa9\xac-\xaf\xb1\xb4\xb6\xb8\xbc-\xbf"
 NO_CP1252 = re.compile(
     rb"[\x81\x8d\x8f\x90\x9d]"
@@ -35,18 +36,18 @@ NO_CP1252 = re.compile(
     rb"|[a-z][\x8a\x8c\x8e\x9f\xc0-\xd6\xd8-\xde](?![A-Z])"
     rb"|[" + SIGNS + rb"]{2}"
 )
-SHOWN_BYTES = 12  # on each side of what makes an encoding impossible
-# Whose texts come here, or go by.
+SHOWN_BYTES = 12  # on each side of the bytes that rule out an encoding
+# Encodings that sources are likely to use.
 OTHERS = ("cp850", "cp437", "mac_roman", "cp1250", "cp1251", "cp1256", "big5", "gb18030", "shift_jis", "euc_kr")
 
 
 def detect_encoding(file: SourceFile, declared: str | None = None) -> tuple[str, bool]:
     """Return the encoding of the whole file, and whether it is UTF-8 with some stray bytes.
 
-    A byte order mark decides, then the zeros of UTF-16, then what all bytes together are: UTF-8 or cp1252.
+    A byte order mark decides, then the zeros of UTF-16, then all bytes together: UTF-8 or cp1252.
 
     Raises:
-        SourceError: Both explain the bytes, or none does.
+        SourceError: Both explain the bytes, or neither does.
     """
     with file.open() as stream:
         start = stream.read(START_BYTES)
@@ -77,7 +78,7 @@ def _by_mark(start: bytes) -> str | None:
 
 
 def _by_zeros(start: bytes) -> str | None:
-    """Tell UTF-16 without a byte order mark: every second byte of Latin text is zero."""
+    """Detect UTF-16 without a byte order mark: every second byte of Latin text is zero."""
     half = max(len(start) // 2, 1)
     odd, even = start[1::2].count(0) / half, start[0::2].count(0) / half
     if odd > 0.4 and even < 0.1:
@@ -86,10 +87,10 @@ def _by_zeros(start: bytes) -> str | None:
 
 
 class _Evidence:
-    """What the bytes of a file say about its encoding, gathered block by block.
+    """Evidence of a file's encoding, gathered block by block.
 
     Attributes:
-        is_utf8: Whether all of them are UTF-8.
+        is_utf8: Whether all bytes are UTF-8.
     """
 
     def __init__(self) -> None:
@@ -115,7 +116,7 @@ class _Evidence:
         """Return the encoding, and whether it is UTF-8 with stray bytes.
 
         Raises:
-            SourceError: UTF-8 and cp1252 explain the bytes, or none does.
+            SourceError: Both UTF-8 and cp1252 explain the bytes, or neither does.
         """
         if self.is_utf8 and self._either and not self._is_proven:
             raise self._undecided()
@@ -172,14 +173,14 @@ class _Evidence:
 
 
 def _around(block: bytes, found: re.Match[bytes]) -> bytes:
-    """Return what was found and some of its line."""
+    """Return the match with some of the line around it."""
     before, after = block[: found.start()].splitlines(), block[found.end() :].splitlines()
     start, end = before[-1][-SHOWN_BYTES:] if before else b"", after[0][:SHOWN_BYTES] if after else b""
     return start + found[0] + end
 
 
 def _readings(sample: bytes) -> Iterator[tuple[str, str]]:
-    """Give the encodings in which bytes make sense, each with the text that they then are."""
+    """Yield the encodings in which the bytes make sense, each with the decoded text."""
     for name in OTHERS:
         with suppress(UnicodeDecodeError):
             text = sample.decode(name)
@@ -188,7 +189,7 @@ def _readings(sample: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _makes_sense(text: str) -> bool:
-    """Whether all that is not ASCII is a letter, and no word goes on in upper case."""
+    """Whether every character outside ASCII is a letter, and no word switches to upper case."""
     return all(
         char.isascii() or (char.isalpha() and not (before.islower() and char.isupper()))
         for before, char in pairwise(f" {text}")

@@ -11,22 +11,22 @@ from freight.readers.raw import RawTable
 
 
 class ExcelOptions(ReaderOptions):
-    """Where the table is, if detection should not decide."""
+    """Where the table is, to override detection."""
 
     sheet: str | None = Field(default=None, description="Name of the sheet.")
     header_row: int | None = Field(default=None, ge=1, description="Row of the header, as Excel shows it.")
 
 
 def read_excel(file: SourceFile, contract: Contract, options: ExcelOptions) -> RawTable:
-    """Read the sheet whose header fits the contract best; row numbers are those that Excel shows.
+    """Read the sheet whose header fits the contract best; row numbers are the ones that Excel shows.
 
     Args:
-        file: an .xlsx, .xlsm, .xlsb, .xls or .ods workbook, whatever its name says.
-        contract: tells which headers to look for.
-        options: where the table is, if detection should not decide.
+        file: An .xlsx, .xlsm, .xlsb, .xls or .ods workbook, regardless of its suffix.
+        contract: The contract, which lists the headers to look for.
+        options: Where the table is, to override detection.
 
     Raises:
-        SourceError: not a workbook, behind a password, too large, damaged, or without any row.
+        SourceError: The file is not a workbook, has a password, is too large or damaged, or has no rows.
     """
     wishes = {"headers": sorted(known_headers(contract)), **options.model_dump()}
     return read_isolated(file, "freight.parsers.excel.parse", wishes)

@@ -1,4 +1,4 @@
-"""Files as deliveries: one whose size and time of change, or whose hash, is that of the last load has nothing new."""
+"""Files as deliveries: a file is unchanged if its size and time of change, or its hash, match the last load."""
 
 import re
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class FileDelivery:
         return NewContent(file, fingerprint, day or instant_of(file.modified_us), tells_day=day is not None)
 
     def _refuse_unsettled(self) -> None:
-        # One from the future, whose clock is wrong, settles as well.
+        # A file dated in the future by a wrong clock settles as well.
         age_s = abs((self.place.now - instant_of(self.stored.modified_us)).total_seconds())
         if age_s < self.place.settle_s:
             raise SourceError(
@@ -55,8 +55,8 @@ def deliver_files(place: Place, options: ReaderOptions) -> list[FileDelivery]:
     """Return the files of a place, ordered by path.
 
     Raises:
-        SourceError: no file matches, or the place cannot be looked at.
-        ConfigurationError: no filesystem is installed for the URL.
+        SourceError: No file matches, or the place cannot be accessed.
+        ConfigurationError: No filesystem is installed for the URL.
     """
     found = find_stored(place.location, place.folder, place.connections, place.drop, may_be_none=place.may_be_none)
     return [FileDelivery(file, place) for file in found]
@@ -65,14 +65,14 @@ def deliver_files(place: Place, options: ReaderOptions) -> list[FileDelivery]:
 def find_stored(
     location: str, folder: Path, connections: Connections, drop: str | None, *, may_be_none: bool
 ) -> list[SourceFile]:
-    """Return the files that a location names, those within `.zip` files each for itself; see `Place`."""
+    """Return the files that a location names, with each member of a `.zip` as a separate file; see `Place`."""
     filesystem = opened("drop", connections.drop, drop, location) if drop else None
     found = find_files(location, folder, filesystem, may_be_none=may_be_none)
     return [file for stored in found for file in unpacked(stored)]
 
 
 def looks_loaded(file: SourceFile, known: Position) -> bool:
-    """Whether a file is as it was when it was loaded, by its size and time of change."""
+    """Whether a file has the same size and time of change as when it was loaded."""
     loaded = known.fingerprint
     return (loaded.size_bytes, loaded.modified_us) == (file.size_bytes, file.modified_us)
 
@@ -83,5 +83,5 @@ def _date_in_name(file: SourceFile) -> datetime | None:
         try:
             return datetime(int(year), int(month), int(day), tzinfo=UTC)
         except ValueError:
-            continue  # digits that look like a date but are none, such as 20260230
+            continue  # digits that look like a date but are not one, such as 20260230
     return None

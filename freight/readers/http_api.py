@@ -1,6 +1,6 @@
-"""What an HTTP API answers: JSON, in pages, wholly or what is new by a watermark. All pages load, or none.
+"""Read an HTTP API: JSON in pages, either everything or only new records by a watermark. All pages load, or none.
 
-The answers are kept as JSON Lines until they are loaded, so the content that was hashed is the one that is read.
+The answers are kept as JSON Lines until they are loaded, so the reader reads the same content that was hashed.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from freight.readers.locations import SourceFile, find_files
 from freight.readers.watermarks import are_alike, in_words_of, instant_in, note, recall
 from freight.types import Fingerprint, Position
 
-VALIDATOR_LIMIT_CHARS = 1_024  # of an ETag; it is kept with the position of the source
+VALIDATOR_LIMIT_CHARS = 1_024  # of an ETag; the position of the source stores it
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ class ApiDelivery:
 
 
 def deliver_answers(place: Place, options: ApiOptions) -> list[ApiDelivery]:
-    """Return the path of an API that a place names; whether it answers is seen later.
+    """Return the path of an API that a place names; no request is sent yet.
 
     Raises:
-        SourceError: the connection cannot be opened.
+        SourceError: The connection cannot be opened.
     """
     path = f"{place.connection}/{place.location.lstrip('/')}"
     return [ApiDelivery(path, place, options, opened("API", place.connections.api, place.connection, path))]
 
 
 def _snapshot(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
-    """Return all that the API has; None if it says that nothing has changed."""
+    """Return all records of the API; None if it answers "not modified"."""
     options = delivery.options
     url = _first_url(delivery, {})
     conditions = _conditions(noted, url) if options.paging == "none" else {}
@@ -72,7 +72,7 @@ def _snapshot(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
 
 
 def _new_records(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
-    """Return what the API has since the last watermark, less the overlap."""
+    """Return the records of the API since the last watermark, less the overlap."""
     options, zone = delivery.options, delivery.place.time_zone
     assert options.watermark
     last = recall(options.watermark, noted)
@@ -98,16 +98,16 @@ def _pages(delivery: ApiDelivery, url: httpx.URL, conditions: Mapping[str, str])
 
 
 class _Kept(NamedTuple):
-    """What an API has answered, as files: records, and their watermarks line by line."""
+    """The answers of an API as files: the records, and their watermarks line by line."""
 
     records: SourceFile
     marks: Path
 
 
 class _Newest:
-    """The newest watermark of records that is not later than now.
+    """The newest watermark of the records that is not in the future.
 
-    Up to a later one the API would count as read long before its records are there.
+    With a future watermark the API would count as read up to it before its records exist.
     """
 
     def __init__(self, key: str, zone: str, now: datetime, value: Any) -> None:
@@ -116,10 +116,10 @@ class _Newest:
         self._unmarked_rows = self._later_rows = 0
 
     def look_through(self, kept: _Kept) -> None:
-        """Take in what was kept.
+        """Find the newest watermark of the kept records.
 
         Raises:
-            SourceError: the watermarks cannot be compared.
+            SourceError: The watermarks cannot be compared.
         """
         for _, mark in self._marks(kept):
             if mark is None:
@@ -130,7 +130,7 @@ class _Newest:
                 self.value = mark
 
     def state_hash(self, kept: _Kept, overlap_s: int) -> str:
-        """Return what tells where the API stands: the newest watermark, and the records that will be read again."""
+        """Return a hash of the API's state: the newest watermark, and the records that will be read again."""
         low = None if self.value is None else in_words_of(self.value, overlap_s, self._zone)
         content_hash = ContentHash()
         for line, mark in self._marks(kept):
@@ -139,7 +139,7 @@ class _Newest:
         return hashlib.sha256(f"{self.value} {content_hash.hexdigest()}".encode()).hexdigest()
 
     def remarks(self) -> Iterator[str]:
-        """Say what a person should know."""
+        """Yield notes for people."""
         if self._unmarked_rows:
             yield f"{self._unmarked_rows} records have no {self._key}: the API may not give them again"
         if self._later_rows:
@@ -151,7 +151,7 @@ class _Newest:
                 yield line.rstrip(b"\n"), json.loads(mark)
 
     def _order(self, mark: Any) -> Any:
-        """Return what orders watermarks: times by their instant, whatever their offset."""
+        """Return the sort key of a watermark: times sort by their instant, regardless of their offset."""
         if are_alike(mark, mark if self.value is None else self.value):
             return instant_in(mark, self._zone) or mark
         raise SourceError(
@@ -169,7 +169,7 @@ def _first_url(delivery: ApiDelivery, more: Mapping[str, Any]) -> httpx.URL:
 
 
 def _conditions(noted: str | None, url: httpx.URL) -> dict[str, str]:
-    """Return headers by which the API may say that nothing has changed since its last answer to the same question."""
+    """Return headers that let the API answer "not modified" if its last answer to the same query still holds."""
     known = orjson.loads(noted) if noted else None
     if not isinstance(known, dict) or known.get("url") != str(url):
         return {}
@@ -185,13 +185,13 @@ def _validators(headers: httpx.Headers, url: httpx.URL) -> str | None:
 
 
 def _returnable(validator: str | None) -> str | None:
-    """Return a header that can be sent back; others are as good as none."""
+    """Return a header that can be sent back; None for any other."""
     is_fit = validator and len(validator) <= VALIDATOR_LIMIT_CHARS and validator.isascii() and validator.isprintable()
     return validator if is_fit else None
 
 
 def _keep(delivery: ApiDelivery, pages: Pages) -> _Kept:
-    """Write the records of all pages to files, or raise before there is any."""
+    """Write the records of all pages to files; raise if any page fails."""
     folder = delivery.place.scratch
     folder.mkdir(parents=True, exist_ok=True)
     pages.write(folder)

@@ -14,7 +14,8 @@ def read_json(file: SourceFile, contract: Contract, options: ReaderOptions) -> R
     """Read a JSON list of objects, bare or under a key such as `data`; row numbers count the objects from 1.
 
     Raises:
-        SourceError: not JSON, not a list of objects, empty, or an object has a key that the first ones had not.
+        SourceError: The file is not JSON, not a list of objects or empty, or an object has a key that the first ones
+            lack.
     """
     return read_isolated(file, "freight.parsers.json_records.parse_list", {})
 
@@ -23,13 +24,13 @@ def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> 
     """Read JSON Lines; row numbers count lines from 1. A line that is not a JSON object becomes a fault.
 
     Raises:
-        SourceError: the file is empty, or a later line has a key that the first ones had not.
+        SourceError: The file is empty, or a later line has a key that the first ones lack.
     """
     return read_isolated(file, "freight.parsers.json_records.parse_lines", {})
 
 
 def read_known_keys(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
-    """Read JSON Lines as `read_jsonl` does, without keys that the contract does not know."""
+    """Read JSON Lines as `read_jsonl` does, but drop keys that the contract does not know."""
     table = read_isolated(file, "freight.parsers.json_records.parse_known", {"known": [*known_headers(contract)]})
     if not match_header(table.header, contract).missing:
         return table

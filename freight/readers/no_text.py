@@ -1,9 +1,9 @@
-"""Files that are no text, whatever their names say: their first bytes tell, before anybody looks for a header."""
+"""Detect files that are not text, whatever their names, by their first bytes, before the search for a header."""
 
 from freight.errors import SourceError
 from freight.readers.encodings import encoding_of_start
 
-# Where a kind of file begins so, and what people call it.
+# Offset and magic bytes of each kind of file, and its usual name.
 KINDS = (
     (0, b"\x1f\x8b", "packed by gzip"),
     (0, b"BZh", "packed by bzip2"),
@@ -27,10 +27,10 @@ def refuse_no_text(start: bytes) -> None:
     """Check that a file may be text.
 
     Args:
-        start: Its first bytes, unpacked.
+        start: The first bytes of the file, unpacked.
 
     Raises:
-        SourceError: It is another kind of file, or consists of bytes that no text has.
+        SourceError: The file is of another kind, or has bytes that do not occur in text.
     """
     for at, magic, kind in KINDS:
         if start.startswith(magic, at):
@@ -40,7 +40,7 @@ def refuse_no_text(start: bytes) -> None:
                 remedy="name it by what it is (.csv.gz, .zip, .xlsx), with its reader in the catalog, or deliver text",
             )
     if not start.strip(b"\0"):
-        return  # it is empty, which is another fault
+        return  # an empty file is a different fault
     controls = len(start) - len(start.translate(None, CONTROLS))
     if controls > max(FEW, SHARE * len(start)) and not encoding_of_start(start):
         raise SourceError(

@@ -1,4 +1,4 @@
-"""Options of readers, as the catalog gives them: a mistyped name or value is told, never ignored."""
+"""Options of readers in the catalog: a mistyped name or value is reported, never ignored."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -9,33 +9,33 @@ from freight.errors import ConfigurationError
 
 
 class ReaderOptions(BaseModel):
-    """Options of a reader that has none; others add fields with defaults."""
+    """Options of a reader without any; other readers add fields with defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @property
     def is_partial(self) -> bool:
-        """Whether a load brings what is new, and not all that the source has."""
+        """Whether a load brings only new rows instead of the whole source."""
         return False
 
     @classmethod
     def of_texts(cls, options: Mapping[str, str]) -> Self:
-        """Return options that were given as texts, as on a command line.
+        """Return options that were given as text, as on a command line.
 
         Raises:
-            ConfigurationError: as `of`.
+            ConfigurationError: See `of`.
         """
         try:
             return cls.model_validate_strings(options)
         except ValidationError:
-            return cls.of(options)  # which says what is wrong
+            return cls.of(options)  # raises with a clear message
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Return the options of a catalog entry.
 
         Raises:
-            ConfigurationError: a name or a value is wrong; the message names both and what is right.
+            ConfigurationError: A name or a value is wrong; the message names both and the allowed ones.
         """
         try:
             return cls(**options)

@@ -1,4 +1,4 @@
-"""What every reader returns: text as the source wrote it, with row numbers, in batches that fit in memory."""
+"""The result of every reader: text as the source wrote it, with row numbers, in batches that fit in memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class RawBatch:
     """Some rows of a source.
 
     Attributes:
-        rows: `row_number` and one text column per header cell, named by its position ("0", "1", ...).
-        faults: rows that could not be cut into cells, as `BAD_ROWS_SCHEMA`; they are not in `rows`.
+        rows: The column `row_number` and one text column per header cell, named by its position ("0", "1", ...).
+        faults: Rows that could not be cut into cells, as `BAD_ROWS_SCHEMA`; they are not in `rows`.
     """
 
     rows: pl.DataFrame
@@ -27,12 +27,12 @@ class RawTable:
     """A source being read.
 
     Attributes:
-        header: header cells as written.
-        batches: the rows, each batch read when it is asked for.
-        numbers: How the numbers are read, unless they have to prove it.
-        evidence: Takes the numbers in, where they have to prove how they are read; None where that is known.
-        most_rows: no more good rows than this can be in it, as far as that is known; each takes some bytes.
-        passed_over: what else the source has, if it is known; it is not read, since the contract does not know it.
+        header: The header cells as written.
+        batches: The rows; each batch is read on demand.
+        numbers: The format of numbers, unless `evidence` has to find it.
+        evidence: Collects numbers to find their format; None if the format is known.
+        most_rows: The maximum number of good rows, if known; each takes some bytes.
+        passed_over: The other columns of the source, if known; they are not read, as the contract does not know them.
     """
 
     header: tuple[str, ...]

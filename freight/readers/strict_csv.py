@@ -1,7 +1,7 @@
-"""Delimited text cut record by record, for files whose quotes a fast parser would guess at.
+"""Delimited text cut record by record, for files whose quotes a fast parser would have to guess.
 
-A quote that nobody closed, or text behind one that is closed, moves cells into their neighbours without a word. Here
-such a record is told from the others. A cell may have space before its opening quote.
+An unclosed quote, or text after a closing one, silently shifts cells into their neighbours. This parser detects such
+records. A cell may have spaces before its opening quote.
 """
 
 import csv
@@ -13,7 +13,7 @@ from typing import NamedTuple, TextIO
 from freight.errors import SourceError
 
 CELL_LIMIT_CHARS = 2 << 20  # as long as the longest record of the fast parser
-RECORD_LIMIT_CHARS = 16 << 20  # it is in memory some times
+RECORD_LIMIT_CHARS = 16 << 20  # memory holds several copies of it
 LOOK_CHARS = 1 << 20
 
 csv.field_size_limit(CELL_LIMIT_CHARS)
@@ -23,10 +23,10 @@ class Record(NamedTuple):
     """A record of a file.
 
     Attributes:
-        number: counts from 1.
-        cells: none if it could not be cut.
-        fault: why it could not.
-        text: what stands in the file.
+        number: The number of the record, from 1.
+        cells: The cells; empty if the record could not be cut.
+        fault: The reason why it could not be cut.
+        text: The record as written in the file.
     """
 
     number: int
@@ -36,7 +36,7 @@ class Record(NamedTuple):
 
 
 class Signs(NamedTuple):
-    """What stands between cells, around them, and before a sign that is meant as it is."""
+    """The signs of a dialect: between cells, around them, and before a sign that is taken literally."""
 
     delimiter: str
     quote: str = '"'
@@ -55,8 +55,8 @@ def quotes_are_plain(stream: TextIO, delimiter: str) -> bool:
     """Whether each quote opens a cell right at its start, closes it right at its end, or is doubled within.
 
     Args:
-        stream: the whole text.
-        delimiter: between two cells.
+        stream: The whole text.
+        delimiter: The sign between two cells.
     """
     edge = re.escape(delimiter) + r"\r\n"
     plain = re.compile(rf'(?:[^"]++|(?<=[{edge}])"(?:[^"]++|"")*+"(?=[{edge}]))*+')
@@ -76,22 +76,22 @@ def quotes_are_plain(stream: TextIO, delimiter: str) -> bool:
 
 
 def lines_of(text: TextIO) -> Iterator[str]:
-    """Give the lines of a text with their ends; of one that is longer than any record may be, only a part."""
+    """Yield the lines of a text with their ends; a line longer than any record may be comes in parts."""
     while line := text.readline(RECORD_LIMIT_CHARS + 1):
         yield line
 
 
 def strict_records(lines: Iterable[str], signs: Signs, first_number: int = 1) -> Iterator[Record]:
-    """Cut lines into records; where the last line opens a quote and ends without closing it, only that line is a fault.
+    """Cut lines into records; if the last line opens a quote and ends without closing it, only that line is a fault.
 
     Args:
-        lines: with their ends.
-        signs: how they are written.
-        first_number: of the first record.
+        lines: The lines with their ends.
+        signs: The signs of the dialect.
+        first_number: The number of the first record.
 
     Raises:
-        Unclosed: a quote is open when the file ends, and lines after it are within, or the end of the line is missing.
-        SourceError: a record is longer than memory should hold.
+        Unclosed: A quote is open when the file ends, and it contains further lines or the last line has no end.
+        SourceError: A record is longer than memory should hold.
     """
     taken: list[str] = []
     reader = cells_of(_noting(lines, taken), signs, strict=True)
@@ -111,12 +111,12 @@ def strict_records(lines: Iterable[str], signs: Signs, first_number: int = 1) ->
 
 
 def cells_of(lines: Iterable[str], signs: Signs, *, strict: bool = False) -> Iterator[list[str]]:
-    """Give the cells of each record; space before an opening quote is no part of one.
+    """Yield the cells of each record, without spaces before an opening quote.
 
     Args:
-        lines: with their ends.
-        signs: how they are written.
-        strict: whether a quote that makes no sense is an error of csv, which else reads on.
+        lines: The lines with their ends.
+        signs: The signs of the dialect.
+        strict: Whether csv raises an error for a misplaced quote; otherwise it reads on.
     """
     return csv.reader(
         lines,
@@ -129,7 +129,7 @@ def cells_of(lines: Iterable[str], signs: Signs, *, strict: bool = False) -> Ite
 
 
 def _is_whole_line(taken: Sequence[str]) -> bool:
-    """Whether it is one line, and has its end: a transfer that broke off has none."""
+    """Whether the record is one line with its end, which an interrupted transfer lacks."""
     return len(taken) == 1 and taken[0].endswith(("\n", "\r"))
 
 

@@ -1,4 +1,4 @@
-"""Watermarks: up to which value of a growing column a source has been read, kept as text from one load to the next."""
+"""Watermarks: the value of a growing column up to which a source has been read, kept as text between loads."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import orjson
 
 from freight.errors import SourceError
 
-# How values of a column are written and read again, by what the driver gives.
+# How to write and read back the values of a column, by the type that the driver returns.
 CODECS: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
     "date": (date, date.isoformat, date.fromisoformat),
@@ -28,18 +28,18 @@ def note(column: str, value: object) -> str:
     """Return a watermark as text.
 
     Raises:
-        SourceError: a value of this kind does not grow.
+        SourceError: A value of this kind does not grow.
     """
     kind = _kind(value)
     return orjson.dumps([column, kind, CODECS[kind][1](value)]).decode()
 
 
 def recall(column: str, noted: str | None) -> Any:
-    """Return the value that was noted; None where nothing was, or of another column.
+    """Return the value in a note; None if there is no note, or it is of another column.
 
     Args:
-        column: whose value it has to be.
-        noted: what `note` returned, or what a reader noted otherwise.
+        column: The column that the note must be of.
+        noted: The text that `note` returned, or another note of a reader.
     """
     parts = orjson.loads(noted) if noted else None
     if not isinstance(parts, list) or parts[0] != column:
@@ -52,7 +52,7 @@ def are_alike(value: object, other: object) -> bool:
     """Whether two values may be compared as watermarks.
 
     Raises:
-        SourceError: one is none.
+        SourceError: One of them is not a watermark.
     """
     return _kind(value) == _kind(other)
 
@@ -66,11 +66,11 @@ def _kind(value: object) -> str:
 
 
 def instant_in(value: object, zone: str) -> datetime | None:
-    """Return the instant that a value tells, None if it is no time.
+    """Return the instant of a value; None if it is not a time.
 
     Args:
-        value: a date, a time, or either written as ISO 8601.
-        zone: of times without an offset.
+        value: A date, a time, or the ISO 8601 text of either.
+        zone: The time zone of times without an offset.
     """
     if isinstance(value, str):
         value = _time_in(value)
@@ -87,16 +87,16 @@ def _time_in(text: str) -> datetime | None:
 
 
 def like(sample: object, instant: datetime, zone: str) -> Any:
-    """Return an instant in the form of a sample, at most as late: without what the form has no place for.
+    """Return an instant in the form of a sample, rounded down to the precision of that form.
 
     Args:
-        sample: a date, a time, or either written as ISO 8601.
-        instant: what to write.
-        zone: of times without an offset.
+        sample: A date, a time, or the ISO 8601 text of either.
+        instant: The instant to write.
+        zone: The time zone of times without an offset.
     """
     if isinstance(sample, str):
         written = like(datetime.fromisoformat(sample), instant, zone)
-        # Texts are compared as such, and one that is the beginning of another comes before it.
+        # Texts are compared as texts, and a prefix of another text sorts before it.
         plain = written.replace(microsecond=0, tzinfo=None)
         return plain.isoformat(sep=sample[DATE_CHARS])[: len(sample)] if len(sample) > DATE_CHARS else str(plain.date())
     if isinstance(sample, datetime):
@@ -107,13 +107,13 @@ def like(sample: object, instant: datetime, zone: str) -> Any:
 
 
 def before(value: object, seconds: int, zone: str) -> Any:
-    """Return the time that lies some seconds before one, in the same form; a value that is no time as it is."""
+    """Return the time some seconds before a value, in the same form; a value that is not a time stays as it is."""
     instant = instant_in(value, zone)
     return value if instant is None else like(value, instant - timedelta(seconds=seconds), zone)
 
 
 def in_words_of(value: Any, seconds: int, zone: str) -> Any:
-    """Return `before` a value for somebody who wrote it so: a time in full, with the offset that it had."""
+    """Return `before` of a value in its writer's notation: a text in full, with the offset that it had."""
     time = _time_in(value) if isinstance(value, str) else None
     if time is None or len(value) == DATE_CHARS:
         return before(value, seconds, zone)
@@ -122,5 +122,5 @@ def in_words_of(value: Any, seconds: int, zone: str) -> Any:
 
 
 def utc(instant: datetime) -> datetime:
-    """Return an instant in UTC; one without an offset is taken for UTC."""
+    """Return an instant in UTC; one without an offset counts as UTC."""
     return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
