@@ -55,7 +55,7 @@ def fetch_access(folder: Path) -> Path:
 
 
 class AccessProgram(NamedTuple):
-    """The program that a parser starts to read MS Access: a Java, and the folder of the jars with our program."""
+    """The folders that a parser needs to read MS Access: the home of Java, and the jars with our program."""
 
     java: Path
     jars: Path

@@ -86,7 +86,7 @@ class Dialect:
 
     @property
     def byte_encoding(self) -> str:
-        """Encoding for the parser: with stray bytes one that maps each byte to a character and back, so none fails."""
+        """Encoding for the parser: latin-1 if there are stray bytes, as it maps every byte to a character and back."""
         return "latin-1" if self.stray_bytes else self.encoding
 
 

@@ -20,7 +20,7 @@ HIGH = bytes(range(0x80, 0x100))
 UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 LONGEST_SEQUENCE = 4
 
-# A letter of French and what may follow it in cp1252, such as a no-break space or a closing quote: also valid UTF-8.
+# A French letter and a sign that may follow it in cp1252, such as a no-break space or a closing quote: valid UTF-8 too.
 LETTER = rb"[\xc7-\xcb\xce\xcf\xd4\xd9\xdb\xdc\xe0\xe7-\xeb\xee\xef\xf4]"
 FOLLOWER = rb"[\x85\x92\x94\x96\x97\x99\xa0\xb0\xbb]"
 EITHER = re.compile(LETTER + FOLLOWER + rb"{1,3}")

@@ -48,7 +48,7 @@ class ApiDelivery:
 
 
 def deliver_answers(place: Place, options: ApiOptions) -> list[ApiDelivery]:
-    """Return the path of an API that a place names; no request is sent yet.
+    """Return the path of an API that a place names; a later step finds out whether it answers.
 
     Raises:
         SourceError: The connection cannot be opened.

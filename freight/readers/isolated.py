@@ -99,7 +99,7 @@ class ParserTime:
 
 
 def cpu_limit_s(size_bytes: int) -> int:
-    """Return the CPU time that a file allows its parser, regardless of the machine's load and the parser's progress."""
+    """Return how many CPU seconds a parser may use for a file, regardless of the machine's load and of its progress."""
     return CPU_S + max(0, size_bytes - CPU_BYTES) // CPU_BYTES_PER_SECOND
 
 

@@ -37,7 +37,7 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
             raise _of_the_system()
 
     def info(self, path: Any, **options: Any) -> dict[str, Any]:
-        """Describe a file, or the target of a link; a forbidden entry only itself, with the reason as `fault`."""
+        """Describe a file or the target of a link; of a forbidden entry only itself, with the reason as `fault`."""
         if isinstance(path, os.DirEntry):
             return dict(super().info(path, **options))
         address = self._strip_protocol(path)

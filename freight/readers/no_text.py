@@ -1,4 +1,4 @@
-"""Detect files that are not text, whatever their names, by their first bytes, before the search for a header."""
+"""Detect files that are not text by their first bytes, whatever their names, before the search for a header."""
 
 from freight.errors import SourceError
 from freight.readers.encodings import encoding_of_start

@@ -188,7 +188,7 @@ class _Window:
 
     @property
     def _is_set_back(self) -> bool:
-        """Whether the table is older than the last load, as after a restore."""
+        """Whether the table is older than its last load, as after a restore."""
         return self._known is not None and self._high < self._known
 
     def _low(self) -> Any:
@@ -237,7 +237,7 @@ class _Window:
         return self._column <= self._bound(high)
 
     def _bound(self, value: Any) -> sa.ColumnElement[Any]:
-        # SQL Server keeps a `datetime` in steps of 1/300 s: without the cast a value does not equal its own row's.
+        # SQL Server keeps a `datetime` in steps of 1/300 s: a value must be cast to it to match the row it came from.
         column_type = self._table.watermark_type
         return sa.cast(value, column_type) if isinstance(value, date) and column_type else sa.literal(value)
 

@@ -1,4 +1,4 @@
-"""Delimited text cut record by record, for files whose quotes a fast parser would have to guess.
+"""Delimited text cut record by record, for files with quotes that the fast parser may misread.
 
 An unclosed quote, or text after a closing one, silently shifts cells into their neighbours. This parser detects such
 records. A cell may have spaces before its opening quote.

@@ -113,7 +113,7 @@ def before(value: object, seconds: int, zone: str) -> Any:
 
 
 def in_words_of(value: Any, seconds: int, zone: str) -> Any:
-    """Return `before` of a value in its writer's notation: a text in full, with the offset that it had."""
+    """Return `before` a value, in the notation of its writer: a time in full, with the offset that it had."""
     time = _time_in(value) if isinstance(value, str) else None
     if time is None or len(value) == DATE_CHARS:
         return before(value, seconds, zone)

@@ -1,7 +1,7 @@
 """Files within `.zip` archives, each a separate file named `a.zip/b.csv`; they are read in place.
 
-The archive's claims about itself are not trusted: a bad member affects only itself, and raises its fault when it is
-read.
+The claims of an archive or a member about itself are not trusted: a bad one affects only itself, and raises its fault
+when it is read.
 """
 
 import hashlib
