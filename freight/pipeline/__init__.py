@@ -1,7 +1,6 @@
-"""The batch load: plan, extract, transform, load. `run_catalog` puts them in order, whoever carries them out.
+"""The batch load: plan, extract, transform, load. `run_catalog` runs the steps in order for any implementation.
 
-Each step is safe to repeat. A step that fails with a `SourceError` ends its unit only; a `TransientError` is worth a
-retry of the step.
+Each step is safe to repeat. A `SourceError` ends only its unit; after a `TransientError` the step is worth a retry.
 """
 
 from freight.pipeline.archive import archive_loaded

@@ -1,4 +1,4 @@
-"""Archive: files whose content is in the warehouse are moved out of the way of those that come."""
+"""Archive: files whose content is in the warehouse make way for new ones."""
 
 import logging
 from collections.abc import Sequence
@@ -16,18 +16,19 @@ IN_THE_WAREHOUSE = ("loaded", "unchanged")
 
 
 def archive_loaded(source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]) -> list[UnitOutcome]:
-    """Move the files of a source that are in the warehouse as a whole into its archive.
+    """Move the files of a source that are completely in the warehouse into its archive.
 
-    One that a run did not come to move is moved by the next run, since it is unchanged then. A file goes by a name of
-    its version: doing it again, or halfway, does no harm, and a later file of the same name takes nobody's place.
+    If a run ends before it moves a file, the next run moves it, since the file is then unchanged. The archived name
+    contains the version: repeating or interrupting a move does no harm, and a later file of the same name replaces
+    nothing.
 
     Args:
         source: The source of the files.
         files: Its files, as they were when they were planned.
-        outcomes: The outcomes of a run; those of other sources, too.
+        outcomes: The outcomes of a run, including those of other sources.
 
     Returns:
-        The outcomes, with why a file could not be moved.
+        The outcomes, each with the reason if its file could not be moved.
     """
     states = {outcome.location: outcome.state for outcome in outcomes if outcome.source == source.name}
     stay = {file.address for file in files if states.get(file.path) not in IN_THE_WAREHOUSE}
@@ -44,11 +45,11 @@ class _Archive:
 
     def __init__(self, source: Source) -> None:
         self._source, self._folder = source, str(source.archive)
-        self._taken: set[str] = set()  # where the files were that it has by now
+        self._taken: set[str] = set()  # the former addresses of the archived files
 
     def take(self, files: Sequence[SourceFile]) -> dict[str, str]:
-        """Move files into the archive; return why some are not there, by path, where somebody should know."""
-        # Links come last: they end with the file that they lead to. Each address is read before anything moves.
+        """Move files into the archive; return by path why a file is not there, or "" if nobody needs to know."""
+        # Links come last: they break when their target moves. Each address is read before anything moves.
         in_order = sorted(((file, file.real_address()) for file in files), key=lambda found: found[0].is_link)
         return {file.path: self._take(file, real_address) for file, real_address in in_order}
 
@@ -58,7 +59,7 @@ class _Archive:
             file.move_to(self._folder, name, self._source.folder)
         except SourceError as error:
             if error.fault == "changed_while_reading":
-                return ""  # another file by now, which the next run loads
+                return ""  # the file has changed, and the next run loads it
             if error.fault != "missing":
                 return _reported(error)
             if not self._has(file, real_address, name):
@@ -69,7 +70,7 @@ class _Archive:
         return ""
 
     def _has(self, file: SourceFile, real_address: str, name: str) -> bool:
-        """Whether a file is there: moved as what a link leads to, or by an earlier try of this step."""
+        """Whether the archive has a file: as the target of a link, or from an earlier attempt at this step."""
         return real_address in self._taken or file.lies_in(self._folder, name, self._source.folder)
 
     def _name_of(self, file: SourceFile) -> str:
@@ -92,5 +93,5 @@ def _gone(file: SourceFile) -> SourceError:
 
 
 def name_of_version(file: SourceFile, name: str) -> str:
-    """Return the name by which a version of a file goes into an archive."""
+    """Return the name of a file's version in an archive."""
     return f"{instant_of(file.modified_us):%Y%m%dT%H%M%S.%f}_{name}"

@@ -1,4 +1,4 @@
-"""How far a unit is read: until its bad rows are too many whatever follows, or it takes longer than any of its size."""
+"""Limits on reading a unit: bad rows beyond the quarantine limit whatever follows, and processor time by size."""
 
 import time
 from collections import Counter
@@ -12,7 +12,7 @@ from freight.pipeline.units import PlannedUnit
 from freight.readers import SourceFile
 from freight.warehouse.ledger import ATTEMPT_ROWS
 
-LOOKED_AT_ROWS = 100_000  # so many bad rows are told as a whole, even if the limit was exceeded before
+LOOKED_AT_ROWS = 100_000  # up to this many bad rows are counted in full, even if they exceed the limit earlier
 CPU_S, CPU_BYTES_PER_S = 120, 50_000  # of the processor; a machine ten times as slow needs a tenth of it
 
 
@@ -24,12 +24,12 @@ class BadRows:
         self.first = bad_rows()
 
     def note(self, frame: pl.DataFrame) -> None:
-        """Take in some bad rows."""
+        """Count some bad rows."""
         if frame.is_empty():
             return
         self._reasons.update(dict(frame["reason"].value_counts().iter_rows()))
         known = pl.concat([self.first, frame])
-        # A parser that was taken over may give two rows one number, and the warehouse takes each once.
+        # An inherited parser may give two rows the same number, and the warehouse accepts each number once.
         self.first = known.unique(ROW_NUMBER, keep="first", maintain_order=True).sort(ROW_NUMBER).head(ATTEMPT_ROWS)
 
     @property
@@ -41,12 +41,12 @@ class BadRows:
         """Check whether the quarantine limit can still be kept.
 
         Args:
-            planned: the unit.
-            read_rows: rows of it that were read, these bad ones among them.
-            most_rows: no more good rows than this can be in it.
+            planned: The unit.
+            read_rows: The number of rows read so far, including the bad ones.
+            most_rows: The most good rows that the unit can have.
 
         Raises:
-            QuarantineLimitExceeded: it cannot, even if all rows that may follow were good.
+            QuarantineLimitExceeded: The limit is exceeded even if all remaining rows are good.
         """
         limit, bad = planned.source.quarantine_limit, self._reasons.total()
         if bad <= LOOKED_AT_ROWS or bad <= limit * (bad + most_rows):
@@ -63,19 +63,19 @@ class BadRows:
 
 
 class Time:
-    """The time of the processor that a step may take over a file, by its size; other units have no size."""
+    """The processor time that a step may spend on a file, by its size; other units have no size and no limit."""
 
     def __init__(self, planned: PlannedUnit) -> None:
         item = planned.content.item
         self._limit_s = CPU_S + item.fair_bytes / CPU_BYTES_PER_S if isinstance(item, SourceFile) else None
 
     def over[T](self, items: Iterable[T]) -> Iterator[T]:
-        """Give items; what making them and working on them takes is counted.
+        """Yield the items; the time to produce and to process them counts.
 
         Raises:
-            SourceError: it takes longer than any file of this size should.
+            SourceError: The file takes longer than any file of its size should.
         """
-        # Of the processor, in all threads: a machine that is busy with other things takes nothing away from a file.
+        # Processor time of all threads: other work on a busy machine does not count against a file.
         started_s = time.process_time()
         for item in items:
             yield item

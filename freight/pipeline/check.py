@@ -1,4 +1,4 @@
-"""Check: a dry run. Everything is read and validated, even loaded; then the load is taken back."""
+"""Check: a dry run. It reads, validates and even loads everything; then it rolls the load back."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,8 +30,8 @@ class Check:
     """How one file would end.
 
     Attributes:
-        outcome: its counts are the difference to what is in the warehouse.
-        first_bad_rows: the first rows that would be quarantined; `BAD_ROWS_SCHEMA`.
+        outcome: The outcome; its counts are the changes that the load would make to the warehouse.
+        first_bad_rows: The first rows that would be quarantined; `BAD_ROWS_SCHEMA`.
     """
 
     outcome: UnitOutcome
@@ -39,9 +39,9 @@ class Check:
 
 
 def check_source(engine: Engine, source: Source, now: datetime, connections: Connections = FILES_ONLY) -> list[Check]:
-    """Tell how each file of a source would end if it were loaded now; the warehouse stays as it is.
+    """Return how each file of a source would end if it were loaded now; the warehouse does not change.
 
-    Rows that are loaded and taken back are locked meanwhile, as in a load.
+    The rows are locked until the rollback, as in a load.
 
     Args:
         engine: The engine of the warehouse.
@@ -50,7 +50,7 @@ def check_source(engine: Engine, source: Source, now: datetime, connections: Con
         connections: Opens what the source names.
 
     Raises:
-        TransientError: the warehouse is away, or another run loads the same.
+        TransientError: The warehouse is unavailable, or another run is loading the same files.
     """
     with TemporaryDirectory(prefix="dpa-check-") as scratch:
         run = Run(engine, RunId(f"check-{uuid4()}"), Path(scratch), lambda: now, connections)
@@ -62,7 +62,7 @@ def check_source(engine: Engine, source: Source, now: datetime, connections: Con
 def preview_source(
     source: Source, now: datetime, rows: int, connections: Connections = FILES_ONLY
 ) -> tuple[str, pl.DataFrame, int]:
-    """Return the first rows of a source as the warehouse would have them; it is not asked.
+    """Return the first rows of a source as the warehouse would store them, without a connection to it.
 
     Args:
         source: The source to look at.
@@ -71,10 +71,10 @@ def preview_source(
         connections: Opens what the source names.
 
     Returns:
-        Where they are from, the rows with the columns of the contract, and how many others break it.
+        The location of the rows, the rows with the columns of the contract, and how many others break it.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: The source cannot be read.
     """
     with TemporaryDirectory(prefix="dpa-preview-") as scratch:
         planned = first_unit(source, now, connections, Path(scratch))

@@ -1,4 +1,4 @@
-"""Faults of one source stay its own."""
+"""Isolate the faults of one source from the rest of the run."""
 
 import logging
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ log = logging.getLogger("freight")
 
 @contextmanager
 def contained(reader: str, location: str) -> Iterator[None]:
-    """Let whatever a reader raises over something broken end that, and not the run.
+    """Convert whatever a reader raises, so that broken input fails its unit and not the run.
 
     Raises:
-        SourceError: it cannot be used.
-        TransientError: this machine failed, for instance because its disk is full.
+        SourceError: The input cannot be used.
+        TransientError: This machine failed, for instance because its disk is full.
     """
     try:
         yield

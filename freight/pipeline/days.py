@@ -1,4 +1,4 @@
-"""What a span of days has for sources whose files tell their day."""
+"""Plan a span of days for sources whose locations contain the day."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from freight.warehouse.connect import Engine, reading
 
 @dataclass(frozen=True)
 class DayPlan:
-    """What there is of a source on a day.
+    """The files of a source on one day.
 
     Attributes:
-        files: how many lie there.
-        new: how many of them have changed since they were loaded, or were never loaded.
-        fault: why they cannot be seen; empty if they can.
+        files: The number of files.
+        new: The number of files that have changed since they were loaded, or were never loaded.
+        fault: The reason why they cannot be listed; empty if they can.
     """
 
     day: date
@@ -30,20 +30,20 @@ class DayPlan:
 
     @property
     def note(self) -> str:
-        """The fault, or what else is remarkable."""
+        """The fault, or a remark if there are no files."""
         return self.fault or ("" if self.files else "no file is there")
 
 
 def plan_days(
     engine: Engine, catalog: Catalog, days: Iterable[date], connections: Connections = FILES_ONLY
 ) -> list[DayPlan]:
-    """Tell which files of some days have to be loaded; nothing is read or written.
+    """Count the files of some days that have to be loaded; no file is read, and nothing is written.
 
     Args:
-        engine: of the warehouse.
-        catalog: of sources whose location tells the day.
-        days: of the files.
-        connections: opens the places that sources name.
+        engine: The engine of the warehouse.
+        catalog: The catalog of sources whose locations contain the day.
+        days: The days of the files.
+        connections: Opens the places that the sources name.
     """
     return [_plan_day(engine, source, day, connections) for day in days for source in catalog.heads]
 

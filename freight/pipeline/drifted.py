@@ -1,4 +1,4 @@
-"""What drifted in a transformed unit: told, or refused, by the policies of its contract and of its source."""
+"""Report or refuse the drift of a transformed unit, by the policies of its contract and of its source."""
 
 from freight.drift import FROM_ROWS, LATELY_UNITS, expectation, jumps, read_profile
 from freight.errors import QuarantineLimitExceeded, SourceError
@@ -8,17 +8,17 @@ from freight.warehouse.connect import Engine, reading
 
 
 def drift_of(engine: Engine, planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
-    """Say how a unit differs from its contract, or from what was loaded from its source lately.
+    """Describe how a unit differs from its contract, or from the recent loads of its source.
 
     Raises:
-        QuarantineLimitExceeded: a column is of another type, and the contract does not set such rows aside.
-        SourceError: columns look quite different from lately, and the source refuses that.
+        QuarantineLimitExceeded: A column has another type, and the contract does not quarantine such rows.
+        SourceError: The columns differ strongly from recent loads, and the source refuses that.
     """
     return [*filter(None, [spool.raw.drift]), *_retyped(planned, spool), *_jumps(engine, planned, spool)]
 
 
 def is_set_aside(planned: PlannedUnit, spool: ConformedSpool) -> bool:
-    """Whether it is by the contract's policy that so many rows of a unit are in quarantine."""
+    """Whether the contract's drift policy quarantines the rows of a unit, so that the limit does not apply."""
     return planned.source.contract.drift == "quarantine" and bool(spool.raw.drift or spool.retyped)
 
 

@@ -1,4 +1,4 @@
-"""Extract: what was delivered becomes text columns in a spool file; rows that are no cells are kept beside them."""
+"""Extract: write a delivery as text columns to a spool file, and rows that cannot be cut into cells beside it."""
 
 import re
 from dataclasses import replace
@@ -20,28 +20,28 @@ from freight.readers import RawTable, reader_for
 from freight.retry import patiently
 from freight.spool import SpoolWriter
 
-NAME_CHARS = 80  # of a file in the name of a folder, which systems limit to 255 in all
+NAME_CHARS = 80  # the part of a file name in a folder name; systems limit the whole to 255
 
 
 def spool_folder(root: Path, planned: PlannedUnit) -> Path:
-    """Return the folder of a unit's spool files; one run loads a content of a source once."""
+    """Return the folder of a unit's spool files; a run loads the same content of a source once."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(planned.unit.location).name)[-NAME_CHARS:]
     return root / planned.unit.run_id / f"{planned.source.name}-{name}-{planned.unit.fingerprint.content_id[:12]}"
 
 
 def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
-    """Read a file, or what else was delivered, as text into the spool.
+    """Read a file, or another kind of delivery, as text into the spool.
 
     Raises:
-        SourceError: it cannot be used, or its source stays away.
-        QuarantineLimitExceeded: so many of its records cannot be cut into cells that the rest was not read.
-        TransientError: the spool cannot be written.
+        SourceError: The delivery cannot be used, or its source remains unavailable.
+        QuarantineLimitExceeded: So many of its records cannot be cut into cells that the rest was not read.
+        TransientError: The spool cannot be written.
     """
     try:
         with contained(planned.source.reader, planned.unit.location):
             return patiently(lambda: _extract(planned, folder))
     finally:
-        planned.content.item.refuse_if_changed()  # what is wrong with a file that somebody writes to says nothing
+        planned.content.item.refuse_if_changed()  # a fault in a file that is still being written means nothing
 
 
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
@@ -58,7 +58,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
             rows.write(named.rows)
             faults.write(named.faults)
             bad.note(named.faults)
-            if table.most_rows is not None and contract.drift != "quarantine":  # which may set aside any number of rows
+            if table.most_rows is not None and contract.drift != "quarantine":  # it may quarantine any number of rows
                 bad.refuse_if_lost(planned, rows.rows + faults.rows, table.most_rows)
     if rows.rows + faults.rows == 0:
         raise SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
@@ -66,7 +66,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
 
 
 class _Numbers:
-    """Finds out how the numbers of a table are read: as its reader knows, or as they prove."""
+    """Determines how to read the numbers of a table: as its reader knows, or as the numbers prove."""
 
     def __init__(self, contract: Contract, table: RawTable) -> None:
         self._evidence, self._known = table.evidence, table.numbers
@@ -79,16 +79,16 @@ class _Numbers:
             self._evidence.note(rows, self._columns)
 
     def reading(self) -> Reading:
-        """Return how they are read.
+        """Return how to read the numbers.
 
         Raises:
-            SourceError: They can be read in two ways.
+            SourceError: The numbers can be read in two ways.
         """
         return self._evidence.reading() if self._evidence else self._known
 
 
 class _RowRange:
-    """The first and the last row number seen; None as long as there is none."""
+    """The first and the last row number seen; None before the first row."""
 
     def __init__(self) -> None:
         self.ends: tuple[int, int] | None = None

@@ -1,4 +1,4 @@
-"""Fallbacks: of several sources of the same data the first that serves is loaded, and the others are told."""
+"""Fallbacks: load the first working source of several with the same data, and report the others."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ DOES_NOT_SERVE = ("failed", "parked")
 def load_first_that_serves(
     chain: Sequence[Source], attempt: Callable[[Source], list[UnitOutcome]]
 ) -> list[UnitOutcome]:
-    """Load the first source of a chain of which nothing failed; without one, what failed stays failed.
+    """Load the first source of a chain that has no failures; if every source has some, they stay failed.
 
     Args:
-        chain: a source and its fallbacks, in order.
-        attempt: loads one.
+        chain: A source and its fallbacks, in order.
+        attempt: Loads one source.
 
     Returns:
-        The outcomes of all that were tried; failures before the one that serves are `replaced`.
+        The outcomes of all sources that were tried; failures before the one that serves are `replaced`.
     """
     tried: list[UnitOutcome] = []
     for source in chain:

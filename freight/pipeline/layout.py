@@ -1,4 +1,4 @@
-"""Layout: which cell of a source is which column; by the contract's policy for a header that has drifted."""
+"""Layout: map the cells of a source to columns, by the contract's policy for a header that has drifted."""
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ from freight.validation import Locale
 
 @dataclass(frozen=True)
 class Layout:
-    """What becomes of the cells of a source.
+    """The mapping of a source's cells to columns.
 
     Attributes:
-        match: its header beside the contract.
-        left_out: headers of columns that are not loaded.
-        drift: why all rows go to quarantine; empty if they do not.
+        match: The comparison of its header with the contract.
+        left_out: The headers of columns that are not loaded.
+        drift: The reason why all rows go to quarantine; empty if they do not.
     """
 
     match: HeaderMatch
@@ -32,7 +32,7 @@ class Layout:
     drift: str = ""
 
     def apply(self, batch: RawBatch) -> RawBatch:
-        """Name the columns; or put all rows into quarantine, what the contract does not know by the header it has."""
+        """Name the columns; or quarantine all rows, with unknown columns under their own headers."""
         if self.drift:
             return RawBatch(batch.rows.clear(), pl.concat([batch.faults, self._set_aside(batch.rows)]))
         taken = {str(position): column for position, column in enumerate(self.match.columns) if column}
@@ -55,10 +55,10 @@ class Layout:
 
 
 def lay_out(planned: PlannedUnit, table: RawTable) -> tuple[RawTable, Layout]:
-    """Compare the header of a table with the contract; return the table, of which rows may have been read meanwhile.
+    """Compare the header of a table with the contract; return the table, which still gives all of its rows.
 
     Raises:
-        SourceError: it has drifted, and the contract lets nothing of it in.
+        SourceError: The header has drifted, and the contract accepts none of the rows.
     """
     match = match_header(table.header, planned.source.contract)
     if not match.has_drifted:
@@ -76,12 +76,12 @@ def lay_out(planned: PlannedUnit, table: RawTable) -> tuple[RawTable, Layout]:
     if is_set_aside:
         return again, Layout(match, drift=str(drift))
     if isinstance(table.batches, Generator):
-        table.batches.close()  # what it reads from is open since the first rows
+        table.batches.close()  # its input has been open since the first rows
     raise drift
 
 
 def _first(table: RawTable, match: HeaderMatch) -> RawBatch | None:
-    """Return the first rows; none if they cannot be read and the header is fault enough."""
+    """Return the first rows; None if they cannot be read and the header alone refuses the table."""
     try:
         return next(table.batches, None)
     except SourceError:
@@ -91,6 +91,6 @@ def _first(table: RawTable, match: HeaderMatch) -> RawBatch | None:
 
 
 def _keeps_all(match: HeaderMatch, table: RawTable) -> bool:
-    """Whether rows can be kept by their headers, with all that is asked for later."""
+    """Whether quarantined rows, stored by their headers, keep everything that a replay needs."""
     are_distinct = len(set(table.header)) == len(table.header)
     return are_distinct and not (match.missing and table.passed_over)

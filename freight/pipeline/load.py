@@ -1,4 +1,4 @@
-"""Load: a transformed file goes into the warehouse in one transaction, or its failure is written down."""
+"""Load: write a transformed file to the warehouse in one transaction, or record its failure."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -26,8 +26,8 @@ def load_conformed(run: Run, planned: PlannedUnit, spool: ConformedSpool) -> Uni
     """Load a transformed file in one transaction.
 
     Raises:
-        QuarantineLimitExceeded: too many bad rows; nothing was loaded.
-        TransientError: worth a retry.
+        QuarantineLimitExceeded: There are too many bad rows; nothing was loaded.
+        TransientError: The load is worth a retry.
     """
     unit = planned.unit
     try:
@@ -43,11 +43,11 @@ def load_conformed(run: Run, planned: PlannedUnit, spool: ConformedSpool) -> Uni
 
 
 def try_conformed(run: Run, planned: PlannedUnit, spool: ConformedSpool) -> UnitOutcome:
-    """Tell how `load_conformed` would end, and leave the warehouse as it is.
+    """Return how `load_conformed` would end, without changing the warehouse.
 
     Raises:
-        QuarantineLimitExceeded: too many bad rows.
-        TransientError: worth a retry, also since another run has loaded the file meanwhile.
+        QuarantineLimitExceeded: There are too many bad rows.
+        TransientError: The check is worth a retry, for instance because another run has loaded the file meanwhile.
     """
     try:
         return _loaded(run, planned, spool, keep=False)
@@ -91,7 +91,7 @@ def _content(spool: ConformedSpool) -> UnitContent:
 
 
 def _log_bad_rows(unit: LoadUnit, spool: ConformedSpool) -> None:
-    """Name the first bad rows; their values stay in the warehouse, which has access rights and a retention."""
+    """Log the first bad rows without values; those stay in the warehouse, with its access rights and retention."""
     for row in spool.first_bad_rows.head(LOGGED_BAD_ROWS).iter_rows(named=True):
         cell = (unit.location, row[ROW_NUMBER], row["column_name"])
         log.warning("quarantined %s row %s column %s: %s", *cell, row["detail"] or row["reason"])
@@ -115,7 +115,7 @@ def _refuse_above_limit(planned: PlannedUnit, spool: ConformedSpool, drift: Sequ
 
 
 def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
-    """Tell how a unit ended whose position had moved: loaded by our own commit that seemed lost, or by another run."""
+    """Return how a unit ended after its position moved: by our own commit that seemed lost, or by another run."""
     unit = planned.unit
     with reading(engine) as connection:
         position = ledger.position_of(connection, unit.source, unit.location)
@@ -129,7 +129,7 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
 
 
 def fail_unit(run: Run, unit: LoadUnit, error: SourceError) -> UnitOutcome:
-    """Record that nothing of a unit was loaded, and why; a file that is still being written only waits."""
+    """Record why a unit was not loaded; a file that is still being written only waits."""
     outcome = ended_by(unit, error)
     if outcome.state == "waiting":
         log.info("left for the next run: %s", error)
@@ -151,7 +151,7 @@ def fail_unit(run: Run, unit: LoadUnit, error: SourceError) -> UnitOutcome:
 
 
 def ended_by(unit: LoadUnit, error: SourceError) -> UnitOutcome:
-    """Return how a unit ends by an error: as failed, or as waiting while somebody still writes to it."""
+    """Return how a unit ends after an error: failed, or waiting if it is still being written."""
     state: UnitState = "waiting" if error.fault == "changed_while_reading" else "failed"
     reasons = error.reason_counts if isinstance(error, QuarantineLimitExceeded) else {}
     return UnitOutcome(unit.source, unit.location, state, message=str(error), reason_counts=reasons)

@@ -1,4 +1,4 @@
-"""Plan: find what a source has, and tell what must be loaded from what ended already."""
+"""Plan: find the deliveries of a source, and separate those to load from those already done."""
 
 import logging
 from collections.abc import Callable
@@ -27,17 +27,17 @@ log = logging.getLogger("freight")
 def plan_source(
     run: Run, source: Source, fail: Callable[[Run, LoadUnit, SourceError], UnitOutcome] = fail_unit
 ) -> SourcePlan:
-    """Find what a source has, and part what must be loaded from what ended already.
+    """Find the deliveries of a source, and separate those to load from those already done.
 
     Args:
-        run: The run that loads it.
-        source: The source to look at.
-        fail: Gives the outcome of a unit that cannot be looked into.
+        run: The run that loads the source.
+        source: The source to plan.
+        fail: Returns the outcome of a unit that cannot be inspected.
     """
     now = run.clock()
     place = _place_of(source, run.connections, now, run.spool / run.run_id / f"{source.name}-fetched")
     try:
-        with contained(source.reader, source.location):  # somebody may have put a thousand folders into each other
+        with contained(source.reader, source.location):  # folders may be nested a thousand deep
             deliveries = reader_for(source.reader).find(place, source.options)
     except SourceError as error:
         return SourcePlan([], [UnitOutcome(source.name, error.location, "failed", message=str(error))])
@@ -53,7 +53,7 @@ def plan_source(
 
 
 def _unless_too_old(source: Source, plan: SourcePlan, now: datetime) -> SourcePlan:
-    """Return a plan; if the newest that it has is too old to be of use, it is to fail."""
+    """Return the plan, or a failed one if its newest delivery is too old."""
     instants = [unit.unit.as_of for unit in plan.units] + [o.as_of for o in plan.ended if o.as_of]
     if source.max_age_h is None or not instants or now - max(instants) <= timedelta(hours=source.max_age_h):
         return plan
@@ -65,16 +65,16 @@ def _unless_too_old(source: Source, plan: SourcePlan, now: datetime) -> SourcePl
 
 
 def first_unit(source: Source, now: datetime, connections: Connections, scratch: Path) -> PlannedUnit:
-    """Return the first unit of a source, as if nothing of it had been loaded.
+    """Return the first unit of a source, as if nothing had been loaded from it.
 
     Args:
         source: The source to look at.
         now: The instant of the run.
-        connections: Opens what the source names.
-        scratch: The folder for what has to be kept until it is read.
+        connections: Opens the places that the source names.
+        scratch: The folder for data that has to be kept until it is read.
 
     Raises:
-        SourceError: it has nothing, or it cannot be looked into.
+        SourceError: The source has no delivery, or cannot be inspected.
     """
     place = _place_of(source, connections, now, scratch)
     deliveries = reader_for(source.reader).find(place, source.options)
@@ -134,7 +134,7 @@ def _unit(
 
 
 def _unseen(source: Source, delivery: Delivery, run_id: RunId, as_of: datetime) -> LoadUnit:
-    """Return the unit of a delivery whose content is unseen."""
+    """Return the unit of a delivery before its content is read."""
     return LoadUnit(
         run_id=run_id,
         source=source.name,
@@ -150,7 +150,7 @@ def _unseen(source: Source, delivery: Delivery, run_id: RunId, as_of: datetime) 
 def _as_of(content: NewContent, position: Position | None) -> datetime:
     """Return the instant that content speaks for.
 
-    A later delivery at the same location corrects the earlier one, so it has to count as newer even if both say the
+    A later delivery at the same location corrects the earlier one, so it has to count as newer even if both name the
     same day.
     """
     if position is None:

@@ -1,4 +1,4 @@
-"""A run: every source of the catalog, step by step. Whoever hands in the steps decides how each is carried out."""
+"""A run: every source of the catalog, step by step. The caller's `Steps` decide how each step is carried out."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -25,14 +25,14 @@ log = logging.getLogger("freight")
 
 @dataclass(frozen=True)
 class Run:
-    """What the steps of one run share.
+    """The context that the steps of one run share.
 
     Attributes:
         engine: The engine of the warehouse.
         run_id: The name of the run.
         spool: The folder of the spool files of all runs.
-        clock: Tells the time.
-        connections: Opens what the sources name.
+        clock: Returns the current time.
+        connections: Opens the places that the sources name.
     """
 
     engine: Engine
@@ -62,16 +62,16 @@ class RunReport:
 
     @property
     def replaced(self) -> int:
-        """Number of files and sources in whose place a fallback serves."""
+        """Number of files and sources that a fallback replaces."""
         return sum(outcome.state == "replaced" for outcome in self.outcomes)
 
     @property
     def waiting(self) -> int:
-        """Number of files that are still being delivered, and left for the next run."""
+        """Number of files that are still being delivered and are left for the next run."""
         return sum(outcome.state == "waiting" for outcome in self.outcomes)
 
     def counts(self, source: str | None = None) -> LoadCounts:
-        """Return the summed counts of a source, or of all."""
+        """Return the summed counts of one source, or of all sources."""
         chosen = (outcome.counts for outcome in self.outcomes if source in (None, outcome.source))
         return reduce(LoadCounts.__add__, chosen, LoadCounts())
 
@@ -82,7 +82,7 @@ class RunReport:
 
 
 class Steps(Protocol):
-    """Carries out the steps of a run. Each is safe to repeat, and is repeated while its error may pass."""
+    """Carries out the steps of a run. Each is safe to repeat, and is retried after a transient error."""
 
     @property
     def catalog(self) -> Catalog:
@@ -93,10 +93,10 @@ class Steps(Protocol):
         """The name of the run."""
 
     def begin(self, started_by: str) -> None:
-        """Check that the catalog fits the warehouse, and note the run."""
+        """Check that the catalog fits the warehouse, and record the run."""
 
     def plan(self, source: Source) -> SourcePlan:
-        """Find what has to be loaded of a source."""
+        """Find the units of a source that have to be loaded."""
 
     def extract(self, planned: PlannedUnit) -> RawSpool:
         """Read a unit as text into the spool."""
@@ -108,18 +108,18 @@ class Steps(Protocol):
         """Load a transformed unit in one transaction."""
 
     def fail(self, planned: PlannedUnit, error: SourceError) -> UnitOutcome:
-        """Note why nothing of a unit is loaded."""
+        """Record why a unit is not loaded."""
 
     def archive(
         self, source: Source, files: Sequence[SourceFile], outcomes: Sequence[UnitOutcome]
     ) -> list[UnitOutcome]:
-        """Move the loaded files of a source into its archive; return the outcomes, with what stays and why."""
+        """Move the loaded files of a source into its archive; return the outcomes, with why any stay."""
 
     def refresh(self) -> int:
         """Recompute the daily statistics that the loads have marked; return how many rows changed."""
 
     def finish(self, report: RunReport) -> None:
-        """Note how the run ended, and drop its spool files unless something failed."""
+        """Record how the run ended, and delete its spool files unless something failed."""
 
 
 Tell = Callable[[UnitOutcome], None]
@@ -128,7 +128,7 @@ Watch = Callable[[int], AbstractContextManager[Tell]]
 
 @contextmanager
 def unwatched(_: int) -> Iterator[Tell]:
-    """Watch a run that nobody looks at; see `run_catalog`."""
+    """Ignore the progress of a run; see `run_catalog`."""
     yield lambda _: None
 
 
@@ -138,7 +138,7 @@ def run_catalog(steps: Steps, started_by: str, watch: Watch = unwatched) -> RunR
     Args:
         steps: Carries out each step.
         started_by: The user and machine that the ledger names.
-        watch: Opened with the number of planned units; what it yields is called with the outcome of each.
+        watch: A context manager opened with the number of planned units; it yields a function that gets each outcome.
 
     Raises:
         ConfigurationError: The warehouse has another schema version, or holds data of the other kind.
@@ -148,7 +148,7 @@ def run_catalog(steps: Steps, started_by: str, watch: Watch = unwatched) -> RunR
     with watch(sum(len(plan.units) for plan in plans.values())) as tell:
 
         def attempt(source: Source) -> list[UnitOutcome]:
-            # A fallback is planned when its turn comes: mostly it is not needed.
+            # A fallback is planned only when its turn comes: it is rarely needed.
             return _load_source(steps, source, plans.get(source.name) or steps.plan(source), tell)
 
         chains = map(steps.catalog.chain_of, steps.catalog.heads)
@@ -175,10 +175,10 @@ def _load_unit(steps: Steps, planned: PlannedUnit) -> UnitOutcome:
 
 
 def begin_run(run: Run, catalog: Catalog, started_by: str) -> None:
-    """Check that this catalog may load into this warehouse, and note the run.
+    """Check that this catalog may load into this warehouse, and record the run.
 
     Raises:
-        ConfigurationError: another schema version, or simulated data would mix with real data.
+        ConfigurationError: The schema version differs, or simulated data would mix with real data.
     """
     require_current(run.engine)
     with transaction(run.engine) as connection:
@@ -188,7 +188,7 @@ def begin_run(run: Run, catalog: Catalog, started_by: str) -> None:
 
 
 def finish_run(run: Run, report: RunReport) -> None:
-    """Note how the run ended, and drop its spool files unless something failed: they show what was read."""
+    """Record how the run ended, and delete its spool files unless something failed: they show the input."""
     outcome = "failed" if report.failures else "completed"
     with transaction(run.engine) as connection:
         ledger.end_run(connection, run.run_id, outcome, run.clock())

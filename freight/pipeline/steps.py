@@ -1,4 +1,4 @@
-"""The steps of a run, as the core carries them out: in this process, each again while its error may pass."""
+"""The steps of a run, as the core carries them out: in this process, with retries after transient errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class CoreSteps:
     """Carries out the steps of a run without Prefect; see `Steps`.
 
     Attributes:
-        run: The run, and what its steps share.
+        run: The run, with the context that its steps share.
         catalog: The sources to load.
     """
 

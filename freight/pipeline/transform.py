@@ -1,4 +1,4 @@
-"""Transform: the contract types the text and parts good rows from bad ones; of a key the file's last row is kept."""
+"""Transform: type the text by the contract, separate good rows from bad ones, and keep the last row of each key."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from freight.validation import Locale, Split, split
 
 
 def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> ConformedSpool:
-    """Type, validate and derive into the spool, without the versions of a row that the file itself supersedes."""
+    """Type, validate and derive rows into the spool, without those that a later row of the file supersedes."""
     contract, locale = planned.source.contract, Locale(raw.numbers, planned.source.time_zone)
     spool, keys, bad = ConformedSpool(raw), _KeyVersions(contract.business_key), BadRows()
     look = _Look(contract, planned.unit.as_of if planned.content.tells_day else None)
@@ -49,7 +49,7 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
 
 
 class _Look:
-    """Sees how the columns look."""
+    """Profiles the columns of a unit."""
 
     def __init__(self, contract: Contract, day: datetime | None) -> None:
         self._contract = contract
@@ -64,7 +64,7 @@ class _Look:
         self._misfits.update(half.misfits)
 
     def profile(self, raw: RawSpool) -> Profile:
-        """Return how they look."""
+        """Return the profile of the columns."""
         return Profile(raw.rows, raw.header, raw.left_out, self._profiler.columns(raw.rows, self._filled))
 
     @property
@@ -75,14 +75,14 @@ class _Look:
 
 
 class _KeyVersions:
-    """Finds keys that occur more than once in a file with 8 bytes a row in memory, however long the keys are."""
+    """Finds keys that occur more than once in a file, with 8 bytes of memory per row, however long the keys are."""
 
     def __init__(self, business_key: tuple[str, ...]) -> None:
         self._key = list(business_key)
         self._hashes: list[pl.Series] = []
 
     def note(self, frame: pl.DataFrame) -> None:
-        """Take in the keys of some rows."""
+        """Record the keys of some rows."""
         self._hashes.append(self._hash(frame))
 
     def outdated(self, frames: Callable[[], Iterator[pl.DataFrame]]) -> pl.Series:

@@ -1,4 +1,4 @@
-"""What passes between the steps of a load: small descriptions; the rows themselves lie in spool files."""
+"""The data passed between the steps of a load: small descriptions; the rows themselves are in spool files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ UnitState = Literal["loaded", "unchanged", "waiting", "parked", "replaced", "fai
 
 @dataclass(frozen=True)
 class PlannedUnit:
-    """A file that has to be loaded, or what else is new in a source; and what was loaded before.
+    """A file or other delivery that has to be loaded, with the position and header of the loads before it.
 
     Attributes:
-        expected: the position of its location.
-        last_header: of what was loaded last from the source; empty where that is not known.
+        expected: The position of its location.
+        last_header: The header of the last load from the source; empty if it is not known.
     """
 
     source: Source
@@ -41,10 +41,10 @@ class UnitOutcome:
     """How one unit ended.
 
     Attributes:
-        message: why it failed or was left alone, or what a person should know of it.
-        drift: how what is loaded differs from its contract, or from what was loaded lately.
-        as_of: the instant it spoke for, of one that is unchanged.
-        unarchived: why it is in the warehouse, but could not be moved to the archive.
+        message: The reason why it failed or was left alone, or a remark for a person.
+        drift: The difference of the loaded rows from the contract, or from recent loads.
+        as_of: The instant that an unchanged unit speaks for.
+        unarchived: The reason why a loaded file could not be moved to the archive.
     """
 
     source: str
@@ -60,7 +60,7 @@ class UnitOutcome:
 
 @dataclass(frozen=True)
 class SourcePlan:
-    """What there is to do for a source: units to load, and files that ended already; `files` are all of them."""
+    """The plan for a source: units to load, and outcomes of files already done; `files` are all of its files."""
 
     units: list[PlannedUnit]
     ended: list[UnitOutcome]
@@ -72,13 +72,13 @@ class RawSpool:
     """An extracted file: text columns named as in the contract, and rows that could not be cut into cells.
 
     Attributes:
-        folder: of the spool files.
-        numbers: How they are read.
-        rows, faults: rows of each kind.
-        row_range: first and last row number.
-        header: as the source wrote it.
-        left_out: headers of columns that the contract does not know, and lets go.
-        drift: why all rows go to quarantine, if they do.
+        folder: The folder of the spool files.
+        numbers: The way to read its numbers.
+        rows, faults: The number of rows of each kind.
+        row_range: The first and last row number.
+        header: The header as the source wrote it.
+        left_out: The headers of columns that the contract does not know, and ignores.
+        drift: The reason why all rows go to quarantine, if they do.
     """
 
     folder: Path
@@ -103,17 +103,17 @@ class RawSpool:
 
 @dataclass(frozen=True)
 class ConformedSpool:
-    """A transformed file: typed rows with derived columns, a key once, and bad rows.
+    """A transformed file: typed rows with derived columns, each key once, and bad rows.
 
     Attributes:
-        raw: what was transformed; its faults are bad rows, too.
-        rows: rows to load.
-        superseded: rows left out because a later row of the file has the same key.
-        quarantined: bad rows.
-        reason_counts: bad rows by reason code.
-        first_bad_rows: the first bad rows of the file, for people; `BAD_ROWS_SCHEMA`.
-        profile: how its columns look.
-        retyped: column of which nearly no value is what the contract says; empty if there is none.
+        raw: The extracted file; its faults are bad rows, too.
+        rows: The number of rows to load.
+        superseded: The number of rows left out because a later row of the file has the same key.
+        quarantined: The number of bad rows.
+        reason_counts: The number of bad rows by reason code.
+        first_bad_rows: The first bad rows of the file, for people; `BAD_ROWS_SCHEMA`.
+        profile: The profile of its columns.
+        retyped: The column that has nearly no value of the contract's type; empty without one.
     """
 
     raw: RawSpool
@@ -127,7 +127,7 @@ class ConformedSpool:
 
     @property
     def read(self) -> int:
-        """Rows that the file has."""
+        """Number of rows in the file."""
         return self.raw.rows + self.raw.faults
 
     @property
