@@ -1,7 +1,6 @@
 """Transforms: conformed frame in, conformed frame with derived columns out; pure.
 
-They are found by their module: one that is named after a dataset has a `derive`. A dataset without one has no derived
-columns.
+A transform is the `derive` function of a module named after its dataset. A dataset without one has no derived columns.
 """
 
 from collections.abc import Callable
@@ -19,7 +18,7 @@ def transforms() -> dict[str, Callable[[pl.DataFrame], pl.DataFrame]]:
 
 
 def derive(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Add the columns that follow from the row alone, and `is_late` to events; only a stream can set it to true."""
+    """Add the columns that depend on the row alone, and `is_late` to events; only a stream can set it to true."""
     transform = transforms().get(contract.dataset)
     derived = transform(frame) if transform else frame
     return derived.with_columns(is_late=pl.lit(value=False)) if contract.event_time else derived

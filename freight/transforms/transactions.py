@@ -1,4 +1,4 @@
-"""Transactions: the local day and the critical alert follow from the row; the warehouse joins the site."""
+"""Transactions: derive the local day and the critical alert from the row; the warehouse joins the site."""
 
 import polars as pl
 

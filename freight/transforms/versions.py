@@ -1,4 +1,4 @@
-"""Versions of a row: a hash of their content, and which versions of one load unit are kept.
+"""Versions of a row: a hash of their content, and the selection of the versions that a load unit keeps.
 
 Two rows have equal hashes if the contract's columns are equal, on every machine and in every release.
 """
@@ -18,14 +18,14 @@ SEPARATOR = "\x1f"
 def with_content_hash(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Add `content_hash` (signed 64 bit) over the columns that the source delivers."""
     xxh3 = _canonical(contract.columns).nchash.xxh3_64()  # type: ignore[attr-defined] # polars_hash adds it
-    # Subtracts 2^63 by flipping the first bit: the databases' 64-bit integers are signed.
+    # Subtract 2^63 by flipping the first bit: the databases' 64-bit integers are signed.
     return frame.with_columns((xxh3 ^ (1 << 63)).reinterpret(dtype=pl.Int64).alias(CONTENT_HASH))
 
 
 def kept_versions(rows: pl.DataFrame, contract: Contract, sequence: str = "origin_seq") -> pl.DataFrame:
     """Keep the newest version of each key by `origin_us`, the column `sequence` and `content_hash`; sort by the keys.
 
-    Of immutable rows every content is kept, so that the warehouse can find the ones that contradict it.
+    For immutable rows, keep every distinct content, so that the warehouse can find the rows that contradict it.
     """
     key = list(contract.business_key)
     in_order = rows.sort([*key, "origin_us", sequence, CONTENT_HASH])
