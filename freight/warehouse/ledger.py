@@ -1,6 +1,6 @@
-"""The ledger: who ran, which unit was loaded, how its rows ended, and up to where each source has been read.
+"""The ledger: runs, loaded units, the counts of their rows, and the position of each source.
 
-Functions that write take a connection inside the transaction that also writes the data; that is the one idea.
+The central idea: functions that write take a connection inside the transaction that also writes the data.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,25 +27,25 @@ from freight.warehouse.schema import (
     stream_batches,
 )
 
-# What the place did, not the content: the same content may well load next time, so it is not parked.
+# Faults of the location, not of the content: the same content may load next time, so it is not parked.
 PASSING_FAULTS = ("missing", "unreadable", "changed_while_reading")
-ATTEMPT_ROWS = 100  # bad rows kept of a refused unit: enough to see the fault, no second copy of the file
+ATTEMPT_ROWS = 100  # bad rows kept for a refused unit: enough to see the fault, not a second copy of the file
 
 
 @dataclass(frozen=True)
 class LoadUnit:
-    """A file on its way into the warehouse, or what else a source gives at a time.
+    """A file, or another unit of a source, on its way into the warehouse.
 
     Attributes:
-        run_id: the run that loads it.
-        source, dataset: as in the catalog.
-        location: path as the ledger names it.
-        fingerprint: what tells its content from others.
-        as_of: the instant its content speaks for; orders its rows against other files'.
-        contract_version: version of the contract it was validated by.
-        simulated: whether the simulator made it.
-        cause: why it is loaded.
-        profile: how its columns look, as text; None where nobody has looked.
+        run_id: The run that loads it.
+        source, dataset: The names in the catalog.
+        location: The path as the ledger names it.
+        fingerprint: The identity of its content.
+        as_of: The instant that its content speaks for; orders its rows against those of other files.
+        contract_version: The version of the contract that validated it.
+        simulated: Whether the simulator made it.
+        cause: The reason for the load.
+        profile: The profile of its columns, as text; None if they were not profiled.
     """
 
     run_id: RunId
@@ -71,18 +71,18 @@ class LoadUnit:
 
 
 def start_run(connection: sa.Connection, run_id: RunId, started_by: str, now: datetime) -> None:
-    """Note that a run began, and by whom; noting it again does nothing."""
+    """Record the start of a run and who started it; a second call does nothing."""
     if connection.execute(sa.select(runs.c.run_id).where(runs.c.run_id == run_id)).first() is None:
         connection.execute(runs.insert().values(run_id=run_id, started_by=started_by, started_at=now))
 
 
 def end_run(connection: sa.Connection, run_id: RunId, outcome: str, now: datetime) -> None:
-    """Note how a run ended."""
+    """Record how a run ended."""
     connection.execute(runs.update().where(runs.c.run_id == run_id).values(ended_at=now, outcome=outcome))
 
 
 def position_of(connection: sa.Connection, source: str, location: str) -> Position | None:
-    """Return the position of a location, or None where nothing was loaded from it yet."""
+    """Return the position of a location, or None if nothing was loaded from it yet."""
     names = [field.name for field in fields(Fingerprint)]
     columns = [file_positions.c[name] for name in ("contract_version", "origin_us", "batch_id", *names)]
     here = (file_positions.c.source == source) & (file_positions.c.location == location)
@@ -112,17 +112,17 @@ def open_batch(connection: sa.Connection, unit: LoadUnit, decimal_mark: str, now
 
 
 def copy_partition(connection: sa.Connection, from_batch: BatchId, to_batch: BatchId) -> None:
-    """Let a batch belong to the partition of another one, if that is of a stream."""
+    """Assign a batch to the partition of another batch, if that one belongs to a stream."""
     names = [column for column in stream_batches.c if column.name != "batch_id"]
     same = sa.select(sa.literal(to_batch), *names).where(stream_batches.c.batch_id == from_batch)
     connection.execute(stream_batches.insert().from_select(["batch_id", *names], same))
 
 
 def advance(connection: sa.Connection, unit: LoadUnit, expected: Position | None, batch_id: BatchId) -> None:
-    """Move the position of the unit's location from what was read before to this unit.
+    """Move the position of the unit's location from the expected one to this unit.
 
     Raises:
-        PositionFenced: it holds something else by now; the caller must roll back.
+        PositionFenced: The position has changed meanwhile; the caller must roll back.
     """
     values = {
         **asdict(unit.fingerprint),
@@ -162,14 +162,14 @@ def counts_of(connection: sa.Connection, batch_id: BatchId) -> tuple[str, LoadCo
 
 
 def profiles_of(connection: sa.Connection, source: str, contract_version: int, from_rows: int, limit: int) -> list[str]:
-    """Return the profiles of what was loaded from a source, the newest first.
+    """Return the profiles of the units loaded from a source, the newest first.
 
     Args:
-        connection: to the warehouse.
-        source: that was loaded from.
-        contract_version: under which.
-        from_rows: only of units with so many rows outside quarantine.
-        limit: how many.
+        connection: The connection to the warehouse.
+        source: The source of the units.
+        contract_version: The contract version of the units.
+        from_rows: The fewest rows outside quarantine that a unit must have.
+        limit: The most profiles to return.
     """
     usable_rows = batches.c.read_rows - batches.c.quarantined
     query = sa.select(batches.c.profile).where(
@@ -212,7 +212,7 @@ def record_attempt(
     reason_counts: Mapping[str, int] | None = None,
     first_bad_rows: pl.DataFrame | None = None,
 ) -> None:
-    """Write down a unit of which nothing was loaded, and why."""
+    """Record a unit that was not loaded, and why."""
     attempt = load_attempts.insert().values(
         run_id=unit.run_id,
         source=unit.source,
@@ -267,7 +267,7 @@ def _is_of_content(unit: LoadUnit) -> sa.ColumnElement[bool]:
 
 
 def release(connection: sa.Connection, source: str | None, now: datetime) -> int:
-    """Let the next run try parked units again, of one source or of all; return how many attempts were released."""
+    """Release parked units of one source or of all, so that the next run retries them; return how many attempts."""
     parked = load_attempts.update().where(load_attempts.c.released_at.is_(None)).values(released_at=now)
     if source:
         parked = parked.where(load_attempts.c.source == source)
@@ -275,7 +275,7 @@ def release(connection: sa.Connection, source: str | None, now: datetime) -> int
 
 
 def holds_simulated_data(connection: sa.Connection) -> bool | None:
-    """Whether the loaded data is the simulator's; None where nothing is loaded yet."""
+    """Whether the loaded data is the simulator's; None if nothing is loaded yet."""
     # A purge leaves the batch of each position, so there is a row as long as anything is loaded.
     row = connection.execute(sa.select(batches.c.simulated).limit(1)).first()
     return None if row is None else bool(row[0])
@@ -285,7 +285,7 @@ def refuse_to_mix(connection: sa.Connection, *, simulated: bool) -> None:
     """Check that data of this kind may go into the warehouse.
 
     Raises:
-        ConfigurationError: it holds data of the other kind.
+        ConfigurationError: The warehouse holds data of the other kind.
     """
     held = holds_simulated_data(connection)
     if held is not None and held != simulated:
@@ -306,7 +306,7 @@ def record_purge(
     counts: LoadCounts,
     now: datetime,
 ) -> None:
-    """Write down that rows were deleted on purpose, with the counts that went away with them."""
+    """Record that rows were deleted on purpose, with the counts that were deleted with them."""
     connection.execute(
         purges.insert().values(
             table_name=table,

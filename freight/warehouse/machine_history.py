@@ -1,7 +1,7 @@
-"""Machine history: which site and year a machine had, and when.
+"""Machine history: the site and installation year of each machine over time.
 
-`dim_machines` is a function of all observations (every version that any snapshot stated) and of the stations. It is
-made again for the machines that a load touches, so the order in which snapshots arrive does not matter.
+`dim_machines` is a function of all observations (every version that any snapshot stated) and of the stations. A load
+rebuilds it for the machines that it touches, so the order in which snapshots arrive does not matter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import dim_machines, history_changes, machine_observations, metadata, station_aliases
 from freight.warehouse.upsert import UpsertCounts
 
-# A machine's first version is valid since the beginning of time: what it moved before we heard of it has a site too.
+# A machine's first version applies from the beginning of time: what it moved before its first snapshot needs a site too.
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 NO_SITE = "UNKNOWN"
 IDS_PER_STATEMENT = 1_000
@@ -28,7 +28,7 @@ IDS_PER_STATEMENT = 1_000
 
 @dataclass(frozen=True, order=True)
 class Observation:
-    """What one snapshot said of one machine; ordered by version within a machine."""
+    """One snapshot's statement about one machine; ordered by version within a machine."""
 
     machine_id: str
     origin_us: int
@@ -59,7 +59,7 @@ class MachineVersion:
 
     @property
     def content(self) -> tuple[object, ...]:
-        """What makes a version differ from the one before."""
+        """The values that distinguish a version from the one before."""
         return self.site_location, self.installation_year, self.machine_type
 
 
@@ -67,9 +67,9 @@ def history(observations: Iterable[Observation], site_names: Mapping[str, str], 
     """Return the versions of machines that follow from their observations.
 
     Args:
-        observations: all observations of the machines.
-        site_names: folded spelling -> name of the station.
-        newest_us: origin of the newest snapshot; a machine that it does not state is absent.
+        observations: All observations of the machines.
+        site_names: The names of the stations by folded spelling.
+        newest_us: The origin of the newest snapshot; a machine that it does not contain is absent.
     """
     ordered = sorted(observations)
     return [
@@ -114,11 +114,11 @@ def _version(observation: Observation, site_names: Mapping[str, str]) -> Machine
 
 
 def observe(connection: sa.Connection, rows: pl.DataFrame) -> UpsertCounts:
-    """Store what a snapshot states; return how it compares with what was known. `refresh` must follow.
+    """Store the observations of a snapshot; return how they compare with the known ones. `refresh` must follow.
 
     Args:
-        connection: inside a transaction.
-        rows: the machines' contract columns and the origin columns; a machine occurs once.
+        connection: A connection inside a transaction.
+        rows: The machines' contract columns and the origin columns; a machine occurs once.
     """
     lock_history(connection)
     stated = [Observation(**row) for row in rows.select(list(Observation.__annotations__)).iter_rows(named=True)]
@@ -146,18 +146,18 @@ def _newest_known(connection: sa.Connection, machine_ids: Sequence[str]) -> dict
 
 
 def lock_history(connection: sa.Connection) -> None:
-    """Keep facts from being sited by a history that is about to change; SQLite has one writer anyway."""
+    """Prevent facts from taking sites from a history that is about to change; SQLite has one writer anyway."""
     if is_postgresql(connection):
         connection.execute(sa.text("LOCK TABLE dim_machines IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def refresh(connection: sa.Connection, batch_id: BatchId, machine_ids: Sequence[str] | None = None) -> None:
-    """Make dim_machines again from the observations, and re-site the facts of machines whose history changed.
+    """Rebuild dim_machines from the observations, and re-site the facts of machines whose history changed.
 
     Args:
-        connection: inside a transaction that holds `lock_history`.
-        batch_id: cause of the dirty marks.
-        machine_ids: the machines that may have changed; None for all.
+        connection: A connection inside a transaction that holds `lock_history`.
+        batch_id: The batch that causes the dirty marks.
+        machine_ids: The machines that may have changed; None for all.
     """
     newest = connection.execute(sa.select(sa.func.max(machine_observations.c.origin_us))).scalar_one()
     if newest is None:
@@ -235,7 +235,7 @@ def _flag_absent(connection: sa.Connection, newest_us: int) -> None:
 
 
 def _resite_facts(connection: sa.Connection, batch_id: BatchId, machine_ids: Sequence[str]) -> None:
-    """Give facts the site their machine had at the time; mark the days and sites that they leave and enter."""
+    """Give facts the site that their machine had at the time; mark the days and sites that they leave and enter."""
     at_the_time = (
         "m.machine_id = t.machine_id AND t.transaction_at >= m.valid_from "
         "AND (m.valid_to IS NULL OR t.transaction_at < m.valid_to) AND m.machine_id IN :ids "

@@ -1,4 +1,4 @@
-"""Quarantined rows on their way back: found, marked when they are loaded, with what a person has changed in them."""
+"""The way back from quarantine: find rows, mark them when they are loaded, and record people's corrections."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,9 +17,9 @@ IDS_PER_STATEMENT = 1_000
 
 @dataclass(frozen=True)
 class QuarantinedRow:
-    """A bad row: where it was, what is wrong with it, and its text as JSON bytes (or as bytes that could not be cut).
+    """A bad row: its location, its fault, and its text as JSON bytes (or as bytes that could not be cut).
 
-    Of a stream, `row_number` is the offset, `origin_us` when the message was sent, and `raw` the message.
+    For a stream, `row_number` is the offset, `origin_us` the instant when the message was sent, and `raw` the message.
     """
 
     quarantine_id: int
@@ -38,7 +38,7 @@ class QuarantinedRow:
 
     @property
     def record(self) -> dict[str, object]:
-        """What was delivered, by header or field; nothing if it was no record."""
+        """The delivered values by header or field; empty if the row is not a record."""
         try:
             record = orjson.loads(self.raw)
         except orjson.JSONDecodeError:
@@ -48,7 +48,7 @@ class QuarantinedRow:
 
 @dataclass(frozen=True)
 class QuarantinedFile:
-    """A batch that has bad rows, with the origin that they keep when they come back; or one of a stream."""
+    """A batch of a file or a stream that has bad rows, with the origin that they keep when they are replayed."""
 
     batch_id: BatchId
     source: str
@@ -67,11 +67,11 @@ class Correction:
     """A cell of a quarantined row that a person has changed.
 
     Attributes:
-        quarantine_id, row_number: of the row.
-        column_name: of the cell.
-        old_value, new_value: as text; None for an empty cell.
-        corrected_by: who.
-        workbook, workbook_hash: by which it came; the hash is the SHA-256 of its bytes.
+        quarantine_id, row_number: The numbers of the row.
+        column_name: The column of the cell.
+        old_value, new_value: The values as text; None for an empty cell.
+        corrected_by: The person who changed it.
+        workbook, workbook_hash: The workbook with the change; the hash is the SHA-256 of its bytes.
     """
 
     quarantine_id: int
@@ -88,7 +88,7 @@ _ROW = tuple(quarantine.c[field.name] for field in fields(QuarantinedRow))
 
 
 def waiting_files(connection: sa.Connection, source: str | None = None) -> list[QuarantinedFile]:
-    """Return the files that have rows in quarantine which were not replayed yet, oldest batch first."""
+    """Return the files that have quarantined rows not yet replayed, oldest batch first."""
     waiting = sa.select(quarantine.c.batch_id).where(quarantine.c.replayed_batch_id.is_(None))
     return _files(connection, batches.c.batch_id.in_(waiting) & _of(batches.c.source, source))
 
@@ -118,7 +118,7 @@ def has_loaded(connection: sa.Connection, source: str) -> bool:
 
 
 def waiting_rows(connection: sa.Connection, batch_id: BatchId, after_id: int, limit: int) -> list[QuarantinedRow]:
-    """Return the next rows of a batch that were not replayed yet, in the order of their ids."""
+    """Return the next rows of a batch that have not been replayed yet, in the order of their ids."""
     query = sa.select(*_ROW).where(
         quarantine.c.batch_id == batch_id,
         quarantine.c.replayed_batch_id.is_(None),
@@ -128,7 +128,7 @@ def waiting_rows(connection: sa.Connection, batch_id: BatchId, after_id: int, li
 
 
 def newest_waiting_rows(connection: sa.Connection, source: str | None, limit: int) -> tuple[list[QuarantinedRow], int]:
-    """Return the newest rows of a source, or of all, that were not replayed yet, and how many there are in all."""
+    """Return the newest rows of a source, or of all, that have not been replayed yet, and their total number."""
     waiting = quarantine.c.replayed_batch_id.is_(None) & _of(quarantine.c.source, source)
     count = connection.execute(sa.select(sa.func.count()).select_from(quarantine).where(waiting)).scalar_one()
     newest = sa.select(*_ROW).where(waiting).order_by(quarantine.c.quarantine_id.desc()).limit(limit)
@@ -136,7 +136,7 @@ def newest_waiting_rows(connection: sa.Connection, source: str | None, limit: in
 
 
 def rows_by_id(connection: sa.Connection, quarantine_ids: Iterable[int]) -> dict[int, QuarantinedRow]:
-    """Return the rows of these numbers that are in quarantine, replayed or not."""
+    """Return the quarantined rows with these ids, replayed or not."""
     found = (
         _rows(connection, sa.select(*_ROW).where(quarantine.c.quarantine_id.in_(ids)))
         for ids in batched(quarantine_ids, IDS_PER_STATEMENT)
@@ -150,10 +150,10 @@ def _rows(connection: sa.Connection, query: sa.Select[tuple[object, ...]]) -> li
 
 
 def mark_replayed(connection: sa.Connection, quarantine_ids: Sequence[int], batch_id: BatchId) -> None:
-    """Note that rows have been loaded after all; a row is loaded once.
+    """Record that quarantined rows have been loaded; a row is loaded once.
 
     Raises:
-        PositionFenced: somebody else has loaded one of them.
+        PositionFenced: Another process has loaded one of them.
     """
     for ids in batched(quarantine_ids, IDS_PER_STATEMENT):
         waiting = quarantine.c.quarantine_id.in_(ids) & quarantine.c.replayed_batch_id.is_(None)
@@ -165,7 +165,7 @@ def mark_replayed(connection: sa.Connection, quarantine_ids: Sequence[int], batc
 def note_corrections(
     connection: sa.Connection, corrected: Iterable[Correction], batch_id: BatchId, now: datetime
 ) -> None:
-    """Write down who changed what."""
+    """Record who changed which cells."""
     rows = [{**asdict(one), "batch_id": batch_id, "corrected_at": now} for one in corrected]
     if rows:
         connection.execute(corrections.insert(), rows)

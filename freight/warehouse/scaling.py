@@ -1,4 +1,4 @@
-"""What a scaler reads and writes: signs of life of listeners, requests to drain, and what it remembers of a stream."""
+"""The state of a scaler: signs of life of listeners, requests to drain, and its memory of a stream."""
 
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -18,10 +18,10 @@ class ListenerLife:
     """A listener by its last sign of life.
 
     Attributes:
-        polled_at: when its loop last turned.
-        heartbeat_at: when it wrote this.
-        commit_s: how long its commits take of late; None without any.
-        drain_requested_at: when it was asked to drain.
+        polled_at: The instant of its last loop.
+        heartbeat_at: The instant of this sign of life.
+        commit_s: The recent duration of its commits; None without any.
+        drain_requested_at: The instant when it was asked to drain.
     """
 
     listener_id: str
@@ -48,7 +48,7 @@ def read_listeners(connection: sa.Connection, stream: Stream, since: datetime) -
 
 
 def request_drain(engine: Engine, listener_id: str, now: datetime) -> None:
-    """Ask a listener to commit what it has read and to end; it sees that with its next sign of life."""
+    """Ask a listener to commit the messages it has read and end; it sees the request at its next sign of life."""
     asked = stream_listeners.update().where(
         stream_listeners.c.listener_id == listener_id, stream_listeners.c.drain_requested_at.is_(None)
     )
@@ -57,9 +57,9 @@ def request_drain(engine: Engine, listener_id: str, now: datetime) -> None:
 
 
 def note_lost(engine: Engine, life: ListenerLife, now: datetime) -> bool:
-    """Note that a listener is gone, unless it has shown a sign of life meanwhile; return whether it is.
+    """Record that a listener is lost, unless it has shown a sign of life meanwhile; return whether it is lost.
 
-    One that was only frozen takes that back with its next sign of life.
+    A listener that was only frozen reverts this at its next sign of life.
     """
     same = (stream_listeners.c.listener_id == life.listener_id) & (stream_listeners.c.heartbeat_at == life.heartbeat_at)
     with transaction(engine) as connection:
@@ -69,16 +69,16 @@ def note_lost(engine: Engine, life: ListenerLife, now: datetime) -> bool:
 
 @dataclass(frozen=True)
 class ScalingMemory:
-    """What a scaler remembers of a stream from one look to the next, whichever run of it looks.
+    """A scaler's memory of a stream from one look to the next, shared by all of its runs.
 
     Attributes:
-        target: how many listeners there should be; None before the first look.
-        capacity: messages a second that one listener managed when there was enough to read; None if unknown.
-        changed_at: when the target last changed.
-        quiet_since: since when fewer listeners would have been enough.
-        lagging_since: since when more messages wait than may.
-        told_lagging: whether people were told that.
-        told_stopped: whether people were told that no more listeners are started.
+        target: The wanted number of listeners; None before the first look.
+        capacity: The messages per second that one listener handled when there was enough to read; None if unknown.
+        changed_at: The instant when the target last changed.
+        quiet_since: The instant since which fewer listeners would have been enough.
+        lagging_since: The instant since which too many messages wait.
+        told_lagging: Whether people were notified of the lag.
+        told_stopped: Whether people were notified that no more listeners are started.
     """
 
     target: int | None = None
@@ -93,20 +93,20 @@ class ScalingMemory:
 def take_over(
     engine: Engine, stream: Stream, run_id: RunId, now: datetime, silent_since: datetime
 ) -> ScalingMemory | None:
-    """Become or stay the one who scales a stream, and return what is remembered.
+    """Become or remain the scaler of a stream, and return its memory.
 
-    It writes, so it also tells that the warehouse takes writes: where it does not, listeners are silent for no fault of
-    theirs.
+    The call writes, so it also proves that the warehouse accepts writes: if it does not, the silence of listeners is
+    not their fault.
 
     Args:
-        engine: the warehouse.
-        stream: what is scaled.
-        run_id: who wants to scale.
-        now: the instant to note.
-        silent_since: another one that has not looked since then is gone.
+        engine: The engine of the warehouse.
+        stream: The stream to scale.
+        run_id: The run that wants to scale it.
+        now: The instant to record.
+        silent_since: Another scaler that has not looked since this instant is gone.
 
     Returns:
-        None if another one scales.
+        The memory, or None if another run scales the stream.
     """
     table = stream_scaling
     may = (table.c.run_id == run_id) | (table.c.looked_at < silent_since)
@@ -126,7 +126,7 @@ def _first(stream: Stream, run_id: RunId, now: datetime) -> dict[str, object]:
 
 
 def remember(engine: Engine, stream: Stream, run_id: RunId, memory: ScalingMemory, said: str) -> bool:
-    """Write down what is remembered and was said; return whether this run still scales the stream."""
+    """Store the memory and the last statement; return whether this run still scales the stream."""
     mine = stream_scaling.update().where(_is_of(stream), stream_scaling.c.run_id == run_id)
     with transaction(engine) as connection:
         return connection.execute(mine.values(said=said, **asdict(memory))).rowcount == 1

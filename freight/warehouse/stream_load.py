@@ -1,4 +1,4 @@
-"""The transactional load of a micro-batch: rows, quarantine, lineage and offsets are committed together, or nothing."""
+"""The transactional load of a micro-batch: commit rows, quarantine, lineage and offsets together, or nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ from freight.warehouse.schema import COUNT_NAMES, batches, quarantine, stream_ba
 from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, read_positions
 from freight.warehouse.upsert import Batch, UpsertCounts
 
-BATCH_AGE = timedelta(minutes=5)  # for so long a lineage row grows: loaded_at is right to that
-MEETING_BATCHES = 20  # after a stored key was met, so many micro-batches are expected to meet more
+BATCH_AGE = timedelta(minutes=5)  # a lineage row grows for this long, so loaded_at is accurate to this
+MEETING_BATCHES = 20  # after one meets a stored key, this many micro-batches are expected to meet more
 
 MOVE_POSITION = sa.text(
     "UPDATE stream_positions SET next_offset = :until_offset, newest_event_us = :newest_event_us, "
@@ -37,15 +37,15 @@ GROW_BATCH = sa.text(
 
 @dataclass(frozen=True)
 class OffsetRange:
-    """Offsets [from_offset, until_offset) of a partition, and what they brought.
+    """Offsets [from_offset, until_offset) of a partition, and the totals of their messages.
 
     Attributes:
-        messages: how many there were; transaction markers and compacted messages leave holes.
-        size_bytes: of the messages.
-        superseded: rows left out because the micro-batch itself holds a newer version of their key.
-        oldest_sent_us: when the oldest message was sent; 0 without a message.
-        newest_sent_us: when the newest message was sent; 0 without a message.
-        newest_event_us: newest event time of the partition so far, this range included.
+        messages: The number of messages; transaction markers and compacted messages leave holes.
+        size_bytes: The size of the messages.
+        superseded: The number of rows left out because the micro-batch itself holds a newer version of their key.
+        oldest_sent_us: The instant when the oldest message was sent; 0 without a message.
+        newest_sent_us: The instant when the newest message was sent; 0 without a message.
+        newest_event_us: The newest event time of the partition so far, including this range.
     """
 
     partition: int
@@ -62,12 +62,12 @@ class OffsetRange:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What is committed together.
+    """Messages that are committed together.
 
     Attributes:
-        ranges: one for each partition, in their order.
-        rows: conformed rows with `partition_number`, `origin_us` and `origin_seq`; a key occurs once.
-        bad_rows: columns of `BAD_ROWS_SCHEMA`, row_number being the offset, `origin_us` and `partition_number`.
+        ranges: One range for each partition, in their order.
+        rows: Conformed rows with `partition_number`, `origin_us` and `origin_seq`; a key occurs once.
+        bad_rows: Columns of `BAD_ROWS_SCHEMA` (row_number is the offset), `origin_us` and `partition_number`.
         raw: `partition_number`, `offset`, `sent_us` and `value` of the messages: the warehouse may refuse some.
     """
 
@@ -91,7 +91,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class _OpenBatch:
-    """A lineage row that grows by the offsets that follow on it."""
+    """A lineage row that grows by the offsets that follow it."""
 
     batch_id: BatchId
     opened_at: datetime
@@ -119,8 +119,8 @@ class StreamLoader:
         """Commit a micro-batch; doing it again after an error never loads it twice.
 
         Raises:
-            PositionFenced: another listener has moved one of the positions; nothing was written.
-            TransientError: the call may be repeated; either nothing was written, or all of it, which then is noticed.
+            PositionFenced: Another listener has moved one of the positions; nothing was written.
+            TransientError: The call may be repeated; it wrote nothing or everything, and a repeat notices the latter.
         """
         try:
             return self._load_what_is_taken(self._load, micro_batch)
@@ -129,12 +129,12 @@ class StreamLoader:
             raise
 
     def load_again(self, micro_batch: MicroBatch) -> LoadCounts:
-        """Load offsets once more, wherever the positions stand; what is in quarantine already is left out.
+        """Load offsets once more, regardless of the positions; leave out messages already in quarantine.
 
-        Quarantined messages of the offsets that can be loaded by now count as replayed.
+        Quarantined messages of these offsets that can now be loaded count as replayed.
 
         Raises:
-            TransientError: the call may be repeated; nothing was written, or all of it, and then again it is unchanged.
+            TransientError: The call may be repeated; it wrote nothing or everything, and then a repeat changes nothing.
         """
         return self._load_what_is_taken(self._load_again, micro_batch)
 
@@ -165,7 +165,7 @@ class StreamLoader:
         return sum(counts, LoadCounts())
 
     def cancel(self) -> None:
-        """Break off the load that is under way in another thread; its outcome is unknown."""
+        """Cancel the load that is running in another thread; its outcome is unknown."""
         if cancel := self._cancel:
             cancel()
 
@@ -182,11 +182,11 @@ class StreamLoader:
                 _grow_batches(connection, micro_batch.ranges, batch_ids, counts, now)
             finally:
                 self._cancel = None
-        self._open = opened  # only what is committed is there to grow
+        self._open = opened  # only committed lineage rows can grow
         return sum(counts, LoadCounts())
 
     def _advance(self, connection: sa.Connection, ranges: Sequence[OffsetRange], now: datetime) -> bool:
-        """Move the positions; return False where an earlier try of this very load has moved them."""
+        """Move the positions; return False if an earlier attempt at this same load has moved them."""
         shared = {
             "listener_id": self._listener.listener_id,
             "now": now,
@@ -203,7 +203,7 @@ class StreamLoader:
         raise PositionFenced(f"{self._stream.topic}: another listener of {self._stream.group} has read these offsets")
 
     def _is_ours(self, connection: sa.Connection, ranges: Sequence[OffsetRange]) -> bool:
-        """Whether the positions stand where this load would put them, moved by this listener."""
+        """Whether this listener has already moved the positions to the end of this load."""
         stored = {(p.partition, p.topic_id): p for p in read_positions(connection, self._stream)}
         found = [(stored.get((offsets.partition, offsets.topic_id)), offsets.until_offset) for offsets in ranges]
         mine = self._listener.listener_id
@@ -270,7 +270,7 @@ class StreamLoader:
 
 
 def _conflicting(raw: pl.DataFrame, partition: int, offsets: Sequence[int]) -> pl.DataFrame:
-    """Return the messages that contradict what is stored, as bad rows without their partition."""
+    """Return the messages that contradict stored rows, as bad rows without their partition."""
     found = raw.filter((pl.col(PARTITION) == partition) & pl.col("offset").is_in(list(offsets)))
     told = found.with_columns(detail=pl.lit("its key is stored with another content, and such rows never change"))
     return _bad_rows(told, "conflicting_event").drop(PARTITION)
@@ -289,7 +289,7 @@ def _with_quarantined(micro_batch: MicroBatch, refused: pl.DataFrame) -> MicroBa
 
 
 def _bad_rows(messages: pl.DataFrame, reason: FaultCode) -> pl.DataFrame:
-    """Return messages with a detail as bad rows."""
+    """Convert messages with a detail to bad rows."""
     return messages.select(
         pl.col("offset").alias(ROW_NUMBER),
         pl.lit(None, pl.String).alias("column_name"),
@@ -303,7 +303,7 @@ def _bad_rows(messages: pl.DataFrame, reason: FaultCode) -> pl.DataFrame:
 
 
 def _with_batch(rows: pl.DataFrame, batch_of: Mapping[int, BatchId]) -> pl.DataFrame:
-    """Put the lineage row where the partition stands."""
+    """Replace the partition column with the id of its lineage row."""
     numbers = rows[PARTITION].replace_strict(dict(batch_of), return_dtype=pl.Int64).alias("batch_id")
     return rows.drop(PARTITION).with_columns(numbers)
 
@@ -344,7 +344,7 @@ def _grow_batches(
 
 
 def _quarantined(stream: Stream, offsets: OffsetRange) -> sa.ColumnElement[bool]:
-    """Return the condition of the rows in quarantine that are of these offsets."""
+    """Return the condition for the quarantined rows of these offsets."""
     batches_of_partition = sa.select(stream_batches.c.batch_id).where(
         stream_batches.c.topic == stream.topic,
         stream_batches.c.topic_id == offsets.topic_id,
@@ -356,7 +356,7 @@ def _quarantined(stream: Stream, offsets: OffsetRange) -> sa.ColumnElement[bool]
 
 
 def _without_quarantined(connection: sa.Connection, stream: Stream, micro_batch: MicroBatch) -> MicroBatch:
-    """Leave out messages that are in quarantine already: the bad ones, and those that contradict what is stored."""
+    """Leave out messages that are already in quarantine: bad ones, and those that contradict stored rows."""
     names = (quarantine.c.row_number, quarantine.c.reason)
     known = pl.DataFrame(
         [
@@ -391,7 +391,7 @@ def _not_known(rows: pl.DataFrame, known: pl.DataFrame, offset: str) -> pl.DataF
 def _mark_replayed(
     connection: sa.Connection, stream: Stream, offsets: OffsetRange, bad_rows: pl.DataFrame, batch_id: BatchId
 ) -> None:
-    """Note that quarantined messages of these offsets, other than those that are bad still, have been loaded."""
+    """Record that the quarantined messages of these offsets, except those that are still bad, have been loaded."""
     still_bad = bad_rows.filter(pl.col(PARTITION) == offsets.partition)[ROW_NUMBER].to_list()
     connection.execute(
         quarantine.update()

@@ -1,4 +1,4 @@
-"""Positions of streams: who has read which partition up to where, what was lost, and which listeners live."""
+"""Stream state: the positions of consumer groups in each partition, the gaps, and the live listeners."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ from freight.warehouse.schema import (
     stream_positions,
 )
 
-FROZEN_S = 5  # a client that has said nothing within a transaction for so long is frozen
+FROZEN_S = 5  # a client that is silent for this long within a transaction is frozen
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Stream:
     """A topic that one consumer group loads as one dataset.
 
     Attributes:
-        dataset: which contract its messages keep.
-        topic: name of the topic; also the name of the source in the ledger.
-        group: consumer group; each group has positions of its own.
-        time_zone: zone of times that have no offset.
-        simulated: whether the simulator makes the messages.
+        dataset: The dataset whose contract the messages keep.
+        topic: The name of the topic; also the name of the source in the ledger.
+        group: The consumer group; each group has its own positions.
+        time_zone: The zone of times that have no offset.
+        simulated: Whether the simulator makes the messages.
     """
 
     dataset: str
@@ -46,7 +46,7 @@ class Stream:
         return contract_for(self.dataset)
 
     def location(self, partition: int) -> str:
-        """Return how the ledger names a partition."""
+        """Return the ledger's name for a partition."""
         return f"{self.topic}/{partition}"
 
     def unit(self, run_id: RunId, location: str, content_id: str, as_of: datetime) -> LoadUnit:
@@ -80,12 +80,12 @@ class ListenerRef:
 
 @dataclass(frozen=True)
 class PartitionLog:
-    """What the broker tells of a partition.
+    """The broker's view of a partition.
 
     Attributes:
-        topic_id: identity of the topic; a topic made again has another. Empty where the broker has none.
-        start, end: first offset that can still be read, and the one after the last.
-        committed: offset from which Kafka itself would deliver, or None.
+        topic_id: The identity of the topic; a recreated topic has another. Empty if the broker has none.
+        start, end: The first offset that can still be read, and the one after the last.
+        committed: The offset from which Kafka itself would deliver, or None.
     """
 
     partition: int
@@ -97,7 +97,7 @@ class PartitionLog:
 
 @dataclass(frozen=True)
 class StreamPosition:
-    """Up to where a partition has been read."""
+    """The offset up to which a partition has been read."""
 
     partition: int
     topic_id: str
@@ -108,7 +108,7 @@ class StreamPosition:
 
 
 def read_positions(connection: sa.Connection, stream: Stream) -> list[StreamPosition]:
-    """Return the positions of all partitions, those of earlier topics of this name included."""
+    """Return the positions of all partitions, including those of earlier topics of this name."""
     table = stream_positions
     query = sa.select(
         table.c.partition_number,
@@ -131,22 +131,22 @@ def take_positions(
     *,
     from_end: bool = False,
 ) -> dict[int, StreamPosition]:
-    """Return from where to read partitions that were assigned, and write down what the assignment means.
+    """Return the positions from which to read the assigned partitions, and record the assignment.
 
-    A group that is new gets positions for the whole topic at once, at the start or at the end of what the broker
-    holds; so a partition without a position is one that appeared later, and is read from offset 0.
+    A new group gets positions for the whole topic at once, at the start or at the end of the broker's log; so a
+    partition without a position appeared later, and is read from offset 0.
 
     Args:
-        engine: the warehouse.
-        stream: what is read.
-        listener: who reads.
-        logs: all partitions of the topic.
-        assigned: the partitions that the listener was given.
-        now: the instant to note.
-        from_end: where a new group starts.
+        engine: The engine of the warehouse.
+        stream: The stream to read.
+        listener: The listener that reads it.
+        logs: All partitions of the topic.
+        assigned: The partitions assigned to the listener.
+        now: The instant to record.
+        from_end: Whether a new group starts at the end.
 
     Raises:
-        OffsetGap: messages that were never read are gone, and nobody has accepted that.
+        OffsetGap: Messages that were never read are gone, and nobody has accepted the gap.
     """
     given = [log for log in logs if log.partition in assigned]
     with transaction(engine) as connection:
@@ -189,7 +189,7 @@ def _gaps(log: PartitionLog, known: Sequence[StreamPosition]) -> list[_Gap]:
 
 
 def _note_gaps(connection: sa.Connection, stream: Stream, gaps: Sequence[_Gap], now: datetime) -> dict[int, _Gap]:
-    """Write down gaps that are new; return those that nobody has accepted, by number."""
+    """Record new gaps; return those that nobody has accepted, by number."""
     waiting = {}
     for gap in gaps:
         row = connection.execute(sa.select(stream_gaps).where(*_is_gap(stream, gap))).mappings().first()
@@ -248,12 +248,12 @@ def _make_positions(
     *,
     from_end: bool,
 ) -> None:
-    """Insert positions that are missing, or ignore them: another listener may be doing the same."""
+    """Insert the missing positions; skip any that another listener inserts at the same time."""
     read_topics = {position.topic_id for position in known}
     there = {(position.partition, position.topic_id) for position in known}
     moved = {"listener_id": listener.listener_id, "moved_at": now}
     shared = {"consumer_group": stream.group, "topic": stream.topic, **moved}
-    # Only those, since to try and ignore the others would wait for whoever is moving them.
+    # Insert only the missing ones: an attempt to insert the others would wait for whoever is moving them.
     missing = [log for log in logs if (log.partition, log.topic_id) not in there]
     rows = []
     for log in missing:
@@ -265,7 +265,7 @@ def _make_positions(
 
 
 def _close_gaps(connection: sa.Connection, stream: Stream, gaps: Sequence[_Gap], now: datetime) -> None:
-    """Move positions over accepted gaps, however far those have grown since; a position that moved meanwhile stays."""
+    """Move positions past accepted gaps, even if these have grown since; a position that has moved stays."""
     for gap in gaps:
         closed = stream_gaps.update().where(*_is_gap(stream, gap))
         connection.execute(closed.values(until_offset=gap.until_offset, closed_at=now))
@@ -301,7 +301,7 @@ def _note_assignments(
     positions: Mapping[int, StreamPosition],
     now: datetime,
 ) -> None:
-    """Write down that nothing is read twice nor left out: Kafka would deliver again what the position skips."""
+    """Record that nothing is read twice or left out: Kafka would redeliver the messages that the position skips."""
     rows = []
     for log in logs:
         position = positions[log.partition]
@@ -326,10 +326,10 @@ def _note_assignments(
 
 
 def accept_gaps(engine: Engine, gap_ids: Sequence[int], accepted_by: str, now: datetime) -> int:
-    """Let listeners go on behind gaps; return how many were accepted.
+    """Accept gaps so that listeners continue after them; return how many were accepted.
 
     Raises:
-        ConfigurationError: there is no such gap.
+        ConfigurationError: A gap does not exist.
     """
     with transaction(engine) as connection:
         known = set(connection.execute(sa.select(stream_gaps.c.gap_id)).scalars())
@@ -345,13 +345,13 @@ class ListenerSign:
     """A sign of life of a listener.
 
     Attributes:
-        state: what it is doing, for people.
-        partitions: how many it holds.
-        lag: messages that wait in them.
-        messages: read since it started.
-        polled_at: when its loop last turned; a stuck loop shows here.
-        committed_at: when it last committed.
-        commit_s: how long its commits take of late, waits for the warehouse included.
+        state: Its current activity, for people.
+        partitions: The number of partitions that it holds.
+        lag: The number of messages that wait in them.
+        messages: The number of messages read since it started.
+        polled_at: The instant of its last loop; shows a stuck loop.
+        committed_at: The instant of its last commit.
+        commit_s: The recent duration of its commits, including waits for the warehouse.
     """
 
     state: str
@@ -386,8 +386,8 @@ def application_name(stream: Stream) -> str:
 def free_frozen_listeners(engine: Engine, stream: Stream) -> int:
     """Disconnect listeners of this group that hold locks and have gone silent; return how many.
 
-    PostgreSQL waits without end for a client that froze within COPY; what it had not committed is rolled back. Others
-    are not harmed: a transaction is opened when everything is ready, so none of them is silent for seconds.
+    PostgreSQL waits forever for a client that froze within COPY; its uncommitted work is rolled back. Healthy listeners
+    are safe: they open a transaction only when everything is ready, so none of them is silent for seconds.
     """
     if engine.dialect.name != "postgresql":
         return 0
