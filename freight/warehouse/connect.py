@@ -1,4 +1,4 @@
-"""Open a warehouse, run a transaction in it, and say in DPA's words what went wrong."""
+"""Open a warehouse, run transactions in it, and translate database errors to DPA's own."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -32,18 +32,18 @@ __all__ = [
 
 SQLITE_PAGE_BYTES = 16 << 10  # loads are faster than with 4 KiB, and a small change still writes little
 WORK_MEMORY = "64MB"  # for the joins of a staged load; the server's 4 MB would spill them to disk
-CANCEL_S = 2.0  # for a server to take note that a statement shall end
+CANCEL_S = 2.0  # for a server to acknowledge the cancellation of a statement
 READ_ONLY = "dpa_read_only"  # execution option: a reader on SQLite must not take the writer's lock
 
 
 @dataclass(frozen=True)
 class LockTimeouts:
-    """How long a connection waits for others, and others for it.
+    """The limits on waits of a connection for others, and of others for it.
 
     Attributes:
-        lock_s: for another one's lock; a wait beyond it is retried as a whole (PostgreSQL).
-        busy_s: for the one writer of an embedded warehouse.
-        idle_s: until the locks of a process that froze within a transaction are freed (PostgreSQL).
+        lock_s: The wait for another connection's lock; beyond it the whole transaction is retried (PostgreSQL).
+        busy_s: The wait for the single writer of an embedded warehouse.
+        idle_s: The time until the locks of a process that froze within a transaction are freed (PostgreSQL).
     """
 
     lock_s: int = 60
@@ -59,17 +59,17 @@ def open_engine(
 ) -> Engine:
     """Return an engine for the warehouse at a SQLAlchemy URL (`sqlite:///…` or `postgresql://…`).
 
-    A PostgreSQL on another machine has to prove by TLS that it is the one which the URL names, unless the URL says
-    otherwise in `sslmode`.
+    A PostgreSQL server on another machine has to prove by TLS that it is the one named in the URL, unless the URL sets
+    `sslmode` otherwise.
 
     Args:
-        url: where the warehouse is.
-        timeouts: for locks.
-        name: what the server shows of these connections.
-        password: of the user in the URL, if the URL or a password file does not hold it.
+        url: The URL of the warehouse.
+        timeouts: The limits on waits for locks.
+        name: The name that the server shows for these connections.
+        password: The password of the user in the URL, if neither the URL nor a password file holds it.
 
     Raises:
-        ConfigurationError: the URL names no engine that DPA supports.
+        ConfigurationError: The URL names no engine that DPA supports.
     """
     parsed = read_url(url, "the warehouse URL")
     backend = parsed.get_backend_name()
@@ -83,10 +83,10 @@ def open_engine(
 
 
 def embedded_path(url: str) -> Path | None:
-    """Return the path of the file that holds a warehouse; None if a server does, or memory.
+    """Return the path of the file that holds a warehouse; None if it is on a server or in memory.
 
     Raises:
-        ConfigurationError: the URL cannot be read.
+        ConfigurationError: The URL cannot be parsed.
     """
     return _path(read_url(url, "the warehouse URL"))
 
@@ -101,9 +101,9 @@ def transaction(engine: Engine) -> Iterator[sa.Connection]:
     """Commit everything done on the connection, or nothing.
 
     Raises:
-        TransientError: retrying the whole transaction may succeed.
-        ConfigurationError: the warehouse cannot be written to as it is set up.
-        RowsRefused: the warehouse does not take the values.
+        TransientError: Retrying the whole transaction may succeed.
+        ConfigurationError: The setup of the warehouse does not allow writes.
+        RowsRefused: The warehouse does not accept the values.
     """
     with _translated(engine), engine.begin() as connection:
         yield connection
@@ -111,10 +111,10 @@ def transaction(engine: Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def taken_back(engine: Engine) -> Iterator[sa.Connection]:
-    """Do everything as a `transaction` would, and take it back at the end.
+    """Do everything as a `transaction` would, and roll it back at the end.
 
     Raises:
-        TransientError, ConfigurationError, RowsRefused: as `transaction`.
+        TransientError, ConfigurationError, RowsRefused: See `transaction`.
     """
     with _translated(engine), engine.connect() as connection, connection.begin() as everything:
         yield connection
@@ -141,13 +141,13 @@ def closing(engine: Engine) -> Iterator[Engine]:
 
 
 def canceller(connection: sa.Connection) -> Callable[[], None]:
-    """Return what another thread calls to break off the statement that runs on a connection, if its server answers."""
+    """Return a function for another thread that cancels a connection's running statement, if its server answers."""
     driver: Any = connection.connection.driver_connection
     return partial(_cancel, driver) if is_postgresql(connection) else driver.interrupt
 
 
 def _cancel(driver: Any) -> None:
-    """Ask PostgreSQL for it: psycopg's simple `cancel` would halt all threads for as long as the server is frozen."""
+    """Ask PostgreSQL to cancel: psycopg's simple `cancel` would block all threads while the server is frozen."""
     import psycopg  # late, since an embedded warehouse does not need the driver
 
     with suppress(psycopg.Error):
@@ -212,7 +212,7 @@ def _translated(engine: Engine) -> Iterator[None]:
         yield
     except DBAPIError as error:
         if sqlstate(error) == READ_ONLY_SERVER:
-            engine.dispose()  # a standby since a failover: new connections find the server that takes writes
+            engine.dispose()  # a standby since a failover: new connections find the server that accepts writes
         translated = translate(error, f"the warehouse {shown(engine.url)}")
         if translated is None:
             raise

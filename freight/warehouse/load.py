@@ -1,4 +1,4 @@
-"""The transactional load: a unit's rows, quarantine, lineage and position are committed together, or not at all."""
+"""The transactional load: commit a unit's rows, quarantine, lineage and position together, or nothing."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ class UnitContent:
     """The validated rows of a unit.
 
     Attributes:
-        frames: conformed rows, each time from the start; a business key occurs once.
-        rows: number of rows that `frames` gives.
-        quarantined: bad rows, each time from the start.
-        read: rows that the source had.
-        superseded: rows left out because the unit itself holds a newer version of their key.
-        row_range: first and last row number, if there is any row.
-        decimal_mark: how numbers were read; a replay reads them the same way.
+        frames: Returns the conformed rows, from the start at each call; a business key occurs once.
+        rows: The number of rows that `frames` returns.
+        quarantined: Returns the bad rows, from the start at each call.
+        read: The number of rows in the source.
+        superseded: The number of rows left out because the unit itself holds a newer version of their key.
+        row_range: The first and last row number; None without rows.
+        decimal_mark: The way numbers were read; a replay reads them the same way.
     """
 
     frames: Callable[[], Iterable[pl.DataFrame]]
@@ -64,15 +64,15 @@ def load_unit(
         content: Its rows.
         expected: The position that was read when the unit was planned.
         now: The instant that becomes loaded_at.
-        keep: Whether to commit; else all is taken back, and only the counts tell what it would have done.
+        keep: Whether to commit; otherwise everything is rolled back, and only the counts show the effect.
 
     Raises:
-        PositionFenced: another run has loaded this location since; nothing was written.
-        TransientError: the whole call may be retried; nothing was written, or all of it (then the retry is fenced).
+        PositionFenced: Another run has loaded this location since; nothing was written.
+        TransientError: The whole call may be retried; it wrote nothing or everything (then the retry is fenced).
     """
     with (transaction if keep else taken_back)(engine) as connection:
         if not keep:
-            start_run(connection, unit.run_id, "", now)  # which the lineage refers to
+            start_run(connection, unit.run_id, "", now)  # the lineage refers to it
         batch_id = open_batch(connection, unit, content.decimal_mark, now)
         advance(connection, unit, expected, batch_id)
         counts, _ = _write(connection, unit, content, batch_id)
@@ -89,9 +89,9 @@ def load_replay(
     replayed_batch: BatchId,
     corrections: Sequence[Correction] = (),
 ) -> tuple[LoadCounts, set[int]]:
-    """Load rows that come back from quarantine, and mark them as replayed, in one transaction.
+    """Load rows from quarantine and mark them as replayed, in one transaction.
 
-    A row that contradicts a stored one which never changes stays in quarantine; it is not counted.
+    A row that contradicts a stored row that never changes stays in quarantine; it is not counted.
 
     Args:
         engine: The engine of the warehouse.
@@ -103,11 +103,11 @@ def load_replay(
         corrections: The cells that a person has changed; noted for rows that load.
 
     Returns:
-        How they ended, and the numbers of those that stay in quarantine.
+        The counts of the rows, and the numbers of those that stay in quarantine.
 
     Raises:
-        PositionFenced: another replay has taken one of them; nothing was written.
-        RowsRefused: see `refused_row_numbers`; nothing was written.
+        PositionFenced: Another replay has loaded one of them; nothing was written.
+        RowsRefused: See `refused_row_numbers`; nothing was written.
     """
     with transaction(engine) as connection:
         batch_id = open_batch(connection, unit, content.decimal_mark, now)
@@ -122,7 +122,7 @@ def load_replay(
 
 
 def refused_row_numbers(engine: Engine, unit: LoadUnit, content: UnitContent) -> set[int]:
-    """Return the row numbers that the warehouse itself refuses; none if the fault is not that of some rows."""
+    """Return the row numbers that the warehouse itself refuses; none if single rows are not the cause."""
     writer, nowhere = RowWriter(), BatchId(0)
 
     def write(rows: pl.DataFrame) -> None:
@@ -137,7 +137,7 @@ def refused_row_numbers(engine: Engine, unit: LoadUnit, content: UnitContent) ->
 def _write(
     connection: sa.Connection, unit: LoadUnit, content: UnitContent, batch_id: BatchId
 ) -> tuple[LoadCounts, set[int]]:
-    """Write the rows of a unit; return their counts, and the row numbers of those that were refused and not counted."""
+    """Write the rows of a unit; return their counts, and the row numbers of uncounted rows that conflict."""
 
     def with_origin() -> Iterable[pl.DataFrame]:
         return (_with_origin(frame, unit, batch_id) for frame in content.frames())
@@ -153,7 +153,7 @@ def _write(
 
 
 def _with_origin(frame: pl.DataFrame, unit: LoadUnit, batch_id: BatchId) -> pl.DataFrame:
-    """Add where rows come from; messages bring their own time of sending."""
+    """Add the origin columns; messages have their own time of sending."""
     origin_us = pl.col("origin_us") if "origin_us" in frame.columns else pl.lit(unit.origin_us, pl.Int64)
     return frame.rename({"row_number": "origin_seq"}).with_columns(
         origin_us.alias("origin_us"), pl.lit(batch_id, pl.Int64).alias("batch_id")

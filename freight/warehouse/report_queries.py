@@ -1,4 +1,4 @@
-"""What the reports ask of the warehouse: mostly the views that analysts read, typed alike on both engines."""
+"""The queries of the reports: mostly the views that analysts read, with the same types on both engines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from freight.warehouse.schema import UtcInstant, quarantine
 TOP_MACHINES = 10
 QUARANTINE_ROWS = 1_000
 
-# SQLite tells no types for the columns of a view: these are named here, the others arrive as they should.
+# SQLite reports no types for the columns of a view: these columns are listed here, the others need no conversion.
 _VIEW_TYPES: Mapping[str, type[sa.types.TypeEngine[Any]]] = {
     "transaction_date": sa.Date,
     "first_date": sa.Date,
@@ -27,7 +27,7 @@ _VIEW_TYPES: Mapping[str, type[sa.types.TypeEngine[Any]]] = {
 
 @dataclass(frozen=True)
 class ReportTable:
-    """Rows of one question: `columns` name the values of each row; instants are aware UTC, dates are local days."""
+    """The rows of one query: `columns` name the values of each row; instants are aware UTC, dates are local days."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
@@ -47,15 +47,15 @@ class ReportData:
     """Everything that a report shows, read from one state of the warehouse.
 
     Attributes:
-        first_date, last_date, days: the reporting window (local days); None and 0 while nothing is loaded.
-        as_of: the instant that the newest content speaks for, of any source; None while nothing is loaded.
-        transactions: number of facts in the warehouse, of all time.
-        daily_sites: `v_daily_site_stats`, newest day first.
-        stations: `v_hub_classification` with the active days, most volume first.
-        top_machines: `v_machine_activity` down to rank 10, ties included.
-        quarantine: newest bad rows; `raw` holds bytes.
-        quarantined_rows: number of rows in quarantine, those in `quarantine` included.
-        data_quality: `v_data_quality`.
+        first_date, last_date, days: The reporting window (local days); None and 0 while nothing is loaded.
+        as_of: The instant that the newest content of any source speaks for; None while nothing is loaded.
+        transactions: The number of facts in the warehouse, of all time.
+        daily_sites: The rows of `v_daily_site_stats`, newest day first.
+        stations: The rows of `v_hub_classification` with the active days, most volume first.
+        top_machines: The rows of `v_machine_activity` down to rank 10, including ties.
+        quarantine: The newest bad rows; `raw` holds bytes.
+        quarantined_rows: The number of rows in quarantine, including those in `quarantine`.
+        data_quality: The rows of `v_data_quality`.
     """
 
     first_date: date | None
@@ -75,8 +75,8 @@ def read_report(engine: Engine) -> ReportData:
     """Read one consistent state of the warehouse.
 
     Raises:
-        TransientError: the warehouse is not ready.
-        ConfigurationError: the warehouse refuses us.
+        TransientError: The warehouse is not ready.
+        ConfigurationError: The warehouse refuses the connection.
     """
     with reading(engine) as connection:
         first_date, last_date, days = _window(connection)

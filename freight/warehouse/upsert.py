@@ -1,7 +1,7 @@
-"""Put versions of rows into a table: the newest version of each key wins, and every row is counted.
+"""Merge versions of rows into a table: the newest version of each key wins, and every row is counted.
 
-Versions of a key are ordered by (origin_us, origin_seq, content_hash), so the same rows give the same table in
-whatever order they arrive. A newer version with the same content moves only the origin; it counts as unchanged.
+Versions of a key are ordered by (origin_us, origin_seq, content_hash), so the same rows give the same table in any
+order of arrival. A newer version with the same content moves only the origin; it counts as unchanged.
 """
 
 from collections import Counter
@@ -18,10 +18,10 @@ from freight.warehouse.bulk import append, append_new, columns_list, create_stag
 from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import ORIGIN_NAMES
 
-# Above this, a COPY that fails on its last row has cost more than staging would have.
+# Above this number, a COPY that fails on its last row costs more than staging.
 OPTIMISTIC_ROWS = 100_000
-# The keys of up to so many rows are looked up in the table one by one, which costs the same however large it is; more
-# are joined, which reads all of it.
+# The keys of up to this many rows are looked up one by one, at a cost independent of the table's size; more keys are
+# joined, which reads the whole table.
 LOOKUP_ROWS = 50_000
 
 Frames = Callable[[], Iterable[pl.DataFrame]]
@@ -33,11 +33,11 @@ class Batch:
     """The rows of one load on their way into a table.
 
     Attributes:
-        batch_ids: the lineage rows that the rows belong to: one for a file, one per partition for a micro-batch.
-        contract: the dataset.
-        frames: conformed rows with origin columns, each time from the start; a key occurs once.
-        rows: number of rows that `frames` gives.
-        likely_new: whether to try first as if no key was stored; a wrong guess costs time, nothing else.
+        batch_ids: The lineage rows that the rows belong to: one for a file, one per partition for a micro-batch.
+        contract: The contract of the dataset.
+        frames: Returns the conformed rows with origin columns, from the start at each call; a key occurs once.
+        rows: The number of rows that `frames` returns.
+        likely_new: Whether to try first as if no key were stored; a wrong guess only costs time.
     """
 
     batch_ids: tuple[BatchId, ...]
@@ -49,10 +49,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class UpsertCounts:
-    """What became of rows; the first four and the conflicts add up to their number.
+    """The results of an upsert; the first four counts and the conflicts add up to the number of rows.
 
-    `confirmed` counts those of the unchanged whose origin moved to a newer version. `conflicts` are the origin_seq of
-    rows that differ from a stored one that never changes; they were not written.
+    `confirmed` counts the unchanged rows whose origin moved to a newer version. `conflicts` holds the origin_seq of
+    rows that differ from a stored row that never changes; they were not written.
     """
 
     inserted: int = 0
@@ -71,10 +71,10 @@ class UpsertCounts:
         return self.inserted + self.updated + self.unchanged + self.superseded + len(self.conflicts)
 
     def load_counts(self, unit: str, *, read: int, superseded: int, quarantined: int) -> LoadCounts:
-        """Return how the rows of a unit ended: those that were written, and those that did not come so far.
+        """Return the counts of a unit's rows: those that reached the upsert, and those left out before it.
 
         Raises:
-            InvariantViolated: they do not add up to what was read.
+            InvariantViolated: The counts do not add up to the rows read.
         """
         counts = LoadCounts(
             read, self.inserted, self.updated, self.unchanged, self.superseded + superseded, quarantined
@@ -96,9 +96,9 @@ def upsert(connection: sa.Connection, batch: Batch, before_change: BeforeChange 
     """Write rows in the caller's transaction; doing it again changes nothing.
 
     Args:
-        connection: inside a transaction.
-        batch: its frames give the stored columns of the contract and the origin columns.
-        before_change: called with the staging table before stored rows change; not called when all keys are new.
+        connection: A connection inside a transaction.
+        batch: The batch; its frames have the stored columns of the contract and the origin columns.
+        before_change: Called with the staging table before stored rows change; not called when all keys are new.
     """
     if batch.rows == 0:
         return dict.fromkeys(batch.batch_ids, UpsertCounts())
@@ -113,7 +113,7 @@ def upsert(connection: sa.Connection, batch: Batch, before_change: BeforeChange 
 
 
 def _insert_new(connection: sa.Connection, batch: Batch) -> CountsByBatch | None:
-    """Insert rows whose keys are new; None, and nothing is written, if one is not."""
+    """Insert rows whose keys are all new; if one is not, write nothing and return None."""
     rows_of: Counter[BatchId] = Counter()
     if append_new(connection, batch.contract.table, _counted(_sorted(batch), batch, rows_of)) is None:
         return None
@@ -121,13 +121,13 @@ def _insert_new(connection: sa.Connection, batch: Batch) -> CountsByBatch | None
 
 
 def _look_up_and_merge(connection: sa.Connection, batch: Batch, before_change: BeforeChange | None) -> CountsByBatch:
-    """Insert the rows whose keys are new directly, which costs a third of staging them, and merge the others."""
+    """Insert rows with new keys directly, which costs a third of staging them, and merge the others."""
     _avoid_reading_whole_tables(connection)
     rows = pl.concat(batch.frames()).sort(batch.contract.business_key)
     is_stored = stored_keys(connection, batch.contract.table, rows.select(batch.contract.business_key))
     new, stored = (_only(batch, rows.filter(chosen)) for chosen in (~is_stored, is_stored))
     inserted = _insert_new(connection, new) if new.rows else {}
-    if inserted is None:  # somebody else has stored one of them in between
+    if inserted is None:  # another process has stored one of them in between
         return _stage_and_merge(connection, _only(batch, rows), before_change)
     merged = _stage_and_merge(connection, stored, before_change) if stored.rows else {}
     none = UpsertCounts()
@@ -139,31 +139,31 @@ def _only(batch: Batch, rows: pl.DataFrame) -> Batch:
 
 
 def _stage_and_merge(connection: sa.Connection, batch: Batch, before_change: BeforeChange | None) -> CountsByBatch:
-    """Put the rows beside the table, and merge them into it."""
+    """Write the rows to a staging table, and merge them into the table."""
     staging = create_staging(connection, batch.contract.table)
     rows_of: Counter[BatchId] = Counter()
     append(connection, staging, _counted(batch.frames(), batch, rows_of))
     if is_postgresql(connection) and batch.rows > LOOKUP_ROWS:
-        connection.execute(sa.text(f"ANALYZE {staging}"))  # nobody else tells the planner what is in there
+        connection.execute(sa.text(f"ANALYZE {staging}"))  # otherwise the planner knows nothing about its rows
     counts = _merge(connection, batch, staging, rows_of, before_change)
-    drop_staging(connection, staging)  # after an error the rollback takes it away
+    drop_staging(connection, staging)  # after an error the rollback removes it
     return counts
 
 
 def _avoid_reading_whole_tables(connection: sa.Connection) -> None:
-    """Let the planner find few rows by the key's index, until the transaction ends."""
+    """Make the planner use the key's index for few rows, until the transaction ends."""
     connection.execute(
         sa.text("SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
     )
 
 
 def _sorted(batch: Batch) -> Iterable[pl.DataFrame]:
-    """Give frames in key order: two loads that meet then wait for each other instead of deadlocking."""
+    """Return frames in key order, so that concurrent loads wait for each other instead of deadlocking."""
     return (frame.sort(batch.contract.business_key) for frame in batch.frames())
 
 
 def _counted(frames: Iterable[pl.DataFrame], batch: Batch, rows_of: Counter[BatchId]) -> Iterable[pl.DataFrame]:
-    """Give the frames, and count their rows by batch on the way."""
+    """Yield the frames, and count their rows by batch on the way."""
     for frame in frames:
         rows_of.update(_rows_by_batch(frame, batch.batch_ids))
         yield frame
@@ -217,12 +217,12 @@ def _merge(
 
 @dataclass(frozen=True)
 class _Met:
-    """How staged rows compare with the stored ones of their keys.
+    """The comparison of staged rows with the stored rows of the same keys.
 
     Attributes:
-        differing: have another content.
-        newer: of these, how many are newer.
-        confirming: are newer and have the same content.
+        differing: The number with different content.
+        newer: The number of these that are newer.
+        confirming: The number that are newer and have the same content.
     """
 
     differing: int = 0
@@ -235,7 +235,7 @@ def _met(connection: sa.Connection, sql: "_Statements") -> _Met:
 
 
 def _conflicts(connection: sa.Connection, sql: "_Statements") -> dict[BatchId, tuple[int, ...]]:
-    """Return the origin_seq of the rows whose key is stored with another content, by batch."""
+    """Return by batch the origin_seq of the rows whose key is stored with different content."""
     found: dict[BatchId, tuple[int, ...]] = {}
     for number, origin_seq in connection.execute(sa.text(sql.differing)):
         found[number] = (*found.get(number, ()), origin_seq)
