@@ -28,14 +28,14 @@ class SiteDay(NamedTuple):
 
 
 class SiteStats(NamedTuple):
-    """What happened at a site in a day.
+    """The statistics of a site on one day.
 
     Attributes:
         total_transactions: The number of transactions.
         total_volume: The freight moved, in tonnes.
         total_alerts: The number of critical alerts.
         active_machines: The number of machines that have transactions.
-        as_of: The instant that the newest of them speaks for.
+        as_of: The instant that the newest transaction speaks for.
     """
 
     total_transactions: int
@@ -49,22 +49,22 @@ Stats = dict[SiteDay, SiteStats]
 
 
 def has_marks(engine: sa.Engine) -> bool:
-    """Whether anything is marked as dirty."""
+    """Whether any day is marked as dirty."""
     with reading(engine) as connection:
         return connection.execute(sa.select(dirty_marks.c.mark_id).limit(1)).first() is not None
 
 
 def refresh_aggregates(engine: sa.Engine, *, wait: bool = True) -> int:
-    """Recompute what is marked as dirty, in one transaction; return how many rows changed.
+    """Recompute the statistics marked as dirty, in one transaction; return how many rows changed.
 
-    Only rows that differ are written, so a second call changes nothing. Without `wait` nothing happens while somebody
-    else is doing it.
+    Only rows that differ are written, so a second call changes nothing. Without `wait` the call does nothing while
+    another process refreshes.
     """
     with transaction(engine) as connection:
         if is_postgresql(connection):
             if not _is_alone(connection, wait=wait):
                 return 0
-            # Right after a load the planner knows nothing of the new rows and would sort them all to group them.
+            # Right after a load the planner knows nothing about the new rows and would sort them all to group them.
             connection.execute(sa.text("SET LOCAL enable_sort = off"))
         taken = connection.execute(
             dirty_marks.delete().returning(dirty_marks.c.day_number, dirty_marks.c.site_location)
@@ -99,7 +99,7 @@ def _refresh_days(connection: sa.Connection, days: Sequence[int], marks: set[Sit
 
 
 def same_stats(one: SiteStats | None, other: SiteStats | None) -> bool:
-    """Whether two statistics agree; a sum of doubles depends on the order of its terms, so 1e-9 is no difference."""
+    """Whether two statistics agree to 1e-9, since a sum of doubles depends on the order of its terms."""
     if one is None or other is None:
         return one is other
     return all(a == b or _close(a, b) for a, b in zip(one, other, strict=True))
@@ -110,7 +110,7 @@ def _close(a: object, b: object) -> bool:
 
 
 def recompute(connection: sa.Connection, days: Sequence[int] | None = None) -> Stats:
-    """Return the statistics that follow from the facts, of some days or of all."""
+    """Compute the statistics from the facts, for some days or for all."""
     facts = metadata.tables["fact_transactions"]
     # Grouped by machine first: to count the distinct machines of millions of facts, PostgreSQL would sort them all.
     # SQLite sorts anyway, fastest by the column that differs most.
@@ -141,7 +141,7 @@ def recompute(connection: sa.Connection, days: Sequence[int] | None = None) -> S
 
 
 def stored_stats(connection: sa.Connection, days: Sequence[int] | None = None) -> Stats:
-    """Return the statistics as stored, of some days or of all."""
+    """Return the stored statistics, for some days or for all."""
     stats = aggr_daily_site_stats
     query = sa.select(*(stats.c[name] for name in (*SiteDay._fields, *SiteStats._fields)))
     if days is not None:
@@ -159,7 +159,7 @@ def day_of(day_number: int) -> date:
 
 
 def _ensure_calendar(connection: sa.Connection, first: int, last: int) -> None:
-    """Let the calendar hold every day from the first fact to the last, without gaps."""
+    """Fill the calendar with every day from the first fact to the last, without gaps."""
     bounds = sa.select(sa.func.min(dim_calendar.c.day_number), sa.func.max(dim_calendar.c.day_number))
     low, high = connection.execute(bounds).one()
     known = range(0) if low is None else range(low, high + 1)

@@ -1,4 +1,4 @@
-"""A copy of the whole warehouse in one file: one consistent state, also while loads and listeners go on."""
+"""A copy of the whole warehouse in one file: one consistent state, even while loads and listeners run."""
 
 import os
 import sqlite3
@@ -20,11 +20,11 @@ SERVICE = "dpa"
 
 
 def back_up(engine: Engine, path: Path) -> str:
-    """Copy a warehouse into a file: a database that SQLite opens, or an archive that `pg_restore` takes.
+    """Copy a warehouse into a file: a database for SQLite, or an archive for `pg_restore`.
 
     Args:
-        engine: The engine of the warehouse, of whatever schema version.
-        path: The file to write. Nothing else writes it, and it does not exist yet.
+        engine: The engine of the warehouse, with any schema version.
+        path: The file to write. It must not exist yet, and nothing else may write it.
 
     Returns:
         The schema version of the copy.
@@ -34,7 +34,7 @@ def back_up(engine: Engine, path: Path) -> str:
         TransientError: The warehouse does not answer.
     """
     file = embedded_path(engine.url.render_as_string(hide_password=False))
-    version = None if file and not file.exists() else schema_version(engine)  # a look would make the file
+    version = None if file and not file.exists() else schema_version(engine)  # to connect would create the file
     if version is None:
         raise ConfigurationError(f"there is no warehouse at {shown(engine.url)} to back up: `dpa migrate` makes one")
     copy = _copy_pages if engine.dialect.name == "sqlite" else _dump
@@ -43,7 +43,7 @@ def back_up(engine: Engine, path: Path) -> str:
 
 
 def _copy_pages(engine: Engine, path: Path) -> None:
-    """Copy one state of an embedded warehouse, with what only its write-ahead log holds."""
+    """Copy one state of an embedded warehouse, including changes that are only in its write-ahead log."""
     with reading(engine) as connection, closing(sqlite3.connect(path)) as target:
         driver: Any = connection.connection.driver_connection
         try:
@@ -70,7 +70,7 @@ def _dump(engine: Engine, path: Path) -> None:
 
 @contextmanager
 def _service_file(engine: Engine) -> Iterator[Path]:
-    """Give libpq a file with what the URL says, since everybody on the machine can read a command line."""
+    """Pass the URL's parameters to libpq in a file, since everybody on the machine can read a command line."""
     _, parameters = engine.dialect.create_connect_args(over_tls(engine.url))
     plain = {name: value for name, value in parameters.items() if isinstance(value, (str, int))}  # no adapters
     lines = [f"[{SERVICE}]", *(f"{name}={value}" for name, value in plain.items())]

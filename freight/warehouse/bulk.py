@@ -25,17 +25,17 @@ SQLITE_VARIABLES = 32_766  # of one statement, at most
 def append(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
     """Append frames of one schema, whose columns are columns of the table; return the number of rows.
 
-    The frames are taken in a second thread, so making them must not use the connection.
+    A second thread iterates over the frames, so producing them must not use the connection.
 
     Raises:
-        IntegrityError: a key is there already; the transaction (or savepoint) must be rolled back.
+        IntegrityError: A key already exists; the transaction (or savepoint) must be rolled back.
     """
     write = _copy if is_postgresql(connection) else _insert
     return write(connection, table, frames)
 
 
 def append_new(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int | None:
-    """Append frames if none of their keys is in the table yet; return the rows, or None and leave no trace."""
+    """Append frames if the table has none of their keys, and return the number of rows; else write nothing: None."""
     savepoint = connection.begin_nested()
     try:
         rows = append(connection, table, frames)
@@ -47,7 +47,7 @@ def append_new(connection: sa.Connection, table: str, frames: Iterable[pl.DataFr
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> int:
-    """Insert a few rows, but none whose key is there; return how many were inserted.
+    """Insert a few rows, except those whose keys exist already; return how many were inserted.
 
     Args:
         connection: The connection, inside a transaction.
@@ -82,12 +82,12 @@ def columns_list(names: Sequence[str]) -> str:
 
 
 def stored_keys(connection: sa.Connection, table: str, keys: pl.DataFrame) -> pl.Series:
-    """Return which keys a table of PostgreSQL has by now, as booleans in their order.
+    """Return whether a table in PostgreSQL has each key, as booleans in the order of the keys.
 
     Args:
-        connection: to PostgreSQL.
-        table: that may have them.
-        keys: columns of the table that are unique together.
+        connection: The connection to PostgreSQL.
+        table: The table that may have the keys.
+        keys: The columns of the table that are unique together.
     """
     names = [f"key_{number}" for number in range(keys.width)]
     same = " AND ".join(f't."{column}" = k.{name}' for column, name in zip(keys.columns, names, strict=True))
@@ -135,7 +135,7 @@ def _as_sent_to_postgresql(frame: pl.DataFrame) -> pa.Table:
 
 
 def _encoded(schema: pa.Schema, tables: Iterable[pa.Table]) -> Iterator[bytes]:
-    """Give the bytes of a binary COPY; PostgreSQL takes them in half the time that text costs it."""
+    """Yield the bytes of a binary COPY; PostgreSQL stores them in half the time of text."""
     encoder = ArrowToPostgresBinaryEncoder(schema)
     yield encoder.write_header()
     for table in tables:
@@ -144,7 +144,7 @@ def _encoded(schema: pa.Schema, tables: Iterable[pa.Table]) -> Iterator[bytes]:
 
 
 def _insert(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
-    """Insert many rows by each statement: to start one costs the driver more than to store a row."""
+    """Insert many rows per statement: for the driver, starting a statement costs more than storing a row."""
     rows = 0
     for frame in ahead(map(_as_stored_in_sqlite, frames)):
         marks = f"({', '.join('?' for _ in frame.columns)})"

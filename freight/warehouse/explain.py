@@ -1,4 +1,4 @@
-"""Where a stored row came from: file and row, or partition and offset; run and contract version."""
+"""Explain the origin of a stored row: file and row, or partition and offset; run and contract version."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from freight.warehouse.schema import UtcInstant, batches, corrections, metadata,
 
 @dataclass(frozen=True)
 class Explanation:
-    """A stored row and its lineage, each as (name, value) pairs to show; no lineage when it has been purged."""
+    """A stored row and its lineage, each as (name, value) pairs to show; no lineage if it has been purged."""
 
     row: list[tuple[str, object]]
     lineage: list[tuple[str, object]]
@@ -24,12 +24,12 @@ def explain(connection: sa.Connection, table: str, key: str) -> list[Explanation
     """Return the rows of a key with their lineage; a machine has one row for each of its versions.
 
     Args:
-        connection: to read with.
-        table: a table of a dataset, such as fact_transactions.
-        key: the business key; parts joined by "/".
+        connection: The connection to read with.
+        table: The table of a dataset, such as fact_transactions.
+        key: The business key; its parts are joined by "/".
 
     Raises:
-        ConfigurationError: not a table of a dataset, or the key has another number of parts.
+        ConfigurationError: The table is not of a dataset, or the key has another number of parts.
     """
     contract = _contract_of(table)
     parts = key.split("/") if len(contract.business_key) > 1 else [key]
@@ -43,7 +43,7 @@ def explain(connection: sa.Connection, table: str, key: str) -> list[Explanation
 
 
 def _typed(column: sa.Column[Any], part: str) -> object:
-    """Return a part of a key as its column holds it."""
+    """Convert a part of a key to the type of its column."""
     if not isinstance(column.type, UtcInstant):
         return part
     try:
@@ -89,7 +89,7 @@ def _lineage(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, o
 
 
 def _corrections(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, object]]:
-    """Tell what a person has changed in a row before it was loaded."""
+    """Return the changes that a person made to a row before it was loaded."""
     query = sa.select(corrections).where(
         corrections.c.batch_id == row["batch_id"], corrections.c.row_number == row["origin_seq"]
     )
@@ -100,7 +100,7 @@ def _corrections(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[st
 
 
 def _origin(found: sa.RowMapping, row: sa.RowMapping) -> list[tuple[str, object]]:
-    """Tell which row of which file it was, or which message of which partition."""
+    """Return the file and row, or the partition and message, that a row came from."""
     if found["topic"] is None:
         return [
             ("row", row["origin_seq"]),

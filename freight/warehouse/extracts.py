@@ -1,4 +1,4 @@
-"""Whole tables and views, row by row, for people who take them elsewhere."""
+"""Whole tables and views, row by row, for export."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -17,12 +17,12 @@ ROWS_AT_A_TIME = 10_000
 
 @dataclass
 class Extract:
-    """The rows of a table or view; they are read while they are taken.
+    """The rows of a table or view, which are read as they are consumed.
 
     Attributes:
-        columns: their names.
-        rows: the rows themselves, each once.
-        taken: how many rows were taken so far.
+        columns: The names of the columns.
+        rows: The rows, each once.
+        taken: The number of rows consumed so far.
     """
 
     columns: tuple[str, ...]
@@ -37,10 +37,10 @@ class Extract:
 
 @contextmanager
 def extract(engine: Engine, name: str) -> Iterator[Extract]:
-    """Give a table or view as it is at one instant, in no particular order.
+    """Yield a table or view as it is at one instant, in no particular order.
 
     Raises:
-        ConfigurationError: there is no such table or view.
+        ConfigurationError: The table or view does not exist.
     """
     if name not in views() and name not in metadata.tables:
         raise ConfigurationError(f"there is no table or view {name!r}: the views are {', '.join(views())}")

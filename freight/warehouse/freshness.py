@@ -1,4 +1,4 @@
-"""When each dataset was last loaded, where somebody expects that to go on."""
+"""The instant of the last load of each dataset that is expected to receive more."""
 
 from datetime import datetime
 
@@ -8,9 +8,9 @@ from freight.warehouse.schema import batches, stream_listeners, stream_positions
 
 
 def newest_loads(connection: sa.Connection) -> dict[str, datetime]:
-    """Return when each dataset was last loaded; that of a stream is right to five minutes, while its batch grows.
+    """Return when each dataset was last loaded; for a stream to within five minutes, while its batch grows.
 
-    A topic counts unless its listeners have ended well: then nobody expects more of it. Simulated data never counts.
+    A topic counts unless its listeners have ended well: then no more data is expected. Simulated data never counts.
     """
     topics = set(connection.execute(sa.select(stream_positions.c.topic).distinct()).scalars())
     left = topics - _expected_topics(connection)
@@ -23,7 +23,7 @@ def newest_loads(connection: sa.Connection) -> dict[str, datetime]:
 
 
 def _expected_topics(connection: sa.Connection) -> set[str]:
-    """Return the topics whose last sign of life is not that of a listener that ended well."""
+    """Return the topics whose last sign of life is not from a listener that ended well."""
     table = stream_listeners
     newest = sa.select(table.c.topic, sa.func.max(table.c.heartbeat_at).label("at")).group_by(table.c.topic).subquery()
     last = sa.select(table.c.topic).join(

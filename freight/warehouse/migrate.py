@@ -24,7 +24,7 @@ DEPENDENT_OBJECTS = "2BP01"  # PostgreSQL's SQLSTATE when something still needs 
 
 
 def migrate(engine: Engine) -> str:
-    """Run the migrations that are missing, make the views again, and partitions; return the schema version.
+    """Run the missing migrations, recreate the views, and create partitions; return the schema version.
 
     Everything happens in one transaction under a lock, so a failure leaves the old version and two calls do no harm.
     """
@@ -44,7 +44,7 @@ def require_current(engine: Engine) -> None:
     """Check that the warehouse has the schema version of this release.
 
     Raises:
-        ConfigurationError: it has another one, or none.
+        ConfigurationError: The warehouse has another version, or none.
     """
     found = schema_version(engine)
     if found != newest_version():
@@ -61,7 +61,7 @@ def schema_version(engine: Engine) -> str | None:
 
 
 def alembic_config(connection: sa.Connection | None = None) -> Config:
-    """Return where Alembic finds the migrations, and the connection on which to run them."""
+    """Return Alembic's configuration: the folder of the migrations, and the connection to run them on."""
     config = Config()
     config.set_main_option("script_location", str(SQL_FOLDER / "migrations"))
     config.set_main_option("path_separator", "os")
@@ -88,7 +88,7 @@ def views() -> dict[str, str]:
 
 
 def _made_views(connection: sa.Connection) -> dict[str, str]:
-    """Return the fingerprint of each view that was made."""
+    """Return the fingerprint of each view that was created."""
     columns = {column["name"] for column in _columns_of(connection, schema_views.name)}
     if "view_name" not in columns:  # before schema version 0003
         return {}
@@ -104,7 +104,7 @@ def _drop_views(connection: sa.Connection) -> None:
     """Drop the views of this release and those that an earlier one made.
 
     Raises:
-        ConfigurationError: somebody's own view reads one of them.
+        ConfigurationError: A user's own view reads one of them.
     """
     made = _made_views(connection)
     names = [*made, *(name for name in views() if name not in made)]
@@ -129,7 +129,7 @@ def _drop(connection: sa.Connection, views: str) -> None:
 
 
 def _make_views(connection: sa.Connection) -> None:
-    """Make the views again where the text of one has changed; views that people read are not dropped for nothing."""
+    """Recreate the views if the text of one has changed; views that people read are not dropped without need."""
     queries = views()
     wanted = {name: hashlib.sha256(query.encode()).hexdigest() for name, query in queries.items()}
     if _made_views(connection) == wanted:
@@ -142,7 +142,7 @@ def _make_views(connection: sa.Connection) -> None:
 
 
 def drop_everything(engine: Engine) -> None:
-    """Drop all views and tables that belong to DPA; `migrate` makes them again, empty."""
+    """Drop all views and tables that belong to DPA; `migrate` recreates them empty."""
     with transaction(engine) as connection:
         _drop_views(connection)
         metadata.drop_all(connection)

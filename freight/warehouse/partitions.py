@@ -1,7 +1,7 @@
 """Tables whose rows are kept for a limited time: partitions for the coming weeks, and retention.
 
 On PostgreSQL such a table has a partition for each month, so a month is dropped at once and a load never touches the
-old ones. Partitions stand for every event time that the contract lets through.
+old ones. Partitions exist for every event time that the contract accepts.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from freight.warehouse.connect import Engine, is_postgresql, transaction
 from freight.warehouse.ledger import record_purge
 from freight.warehouse.schema import metadata
 
-AHEAD = timedelta(days=40)  # of the clock: whoever makes partitions may fail for a month
+AHEAD = timedelta(days=40)  # ahead of the clock: partitioning may fail for a month
 SLACK = timedelta(days=2)  # a row that was validated just within its time must still find its partition
 
 
 def keep_partitions(engine: Engine, now: datetime) -> dict[str, int]:
-    """Make partitions that are needed soon, and delete rows beyond their retention; return deleted rows by table."""
+    """Create partitions that are needed soon, and delete rows beyond retention; return the deleted rows by table."""
     with transaction(engine) as connection:
         return {contract.table: keep_table(connection, contract, now) for contract in _kept_for_a_time()}
 
@@ -44,7 +44,7 @@ def _kept_for_a_time() -> Iterator[Contract]:
 
 
 def make_partitions(connection: sa.Connection, contract: Contract, first: datetime, last: datetime) -> None:
-    """Make the monthly partitions of a span that are missing (PostgreSQL)."""
+    """Create the missing monthly partitions of a span (PostgreSQL)."""
     for month in _months(first, last):
         until = _next_month(month)
         connection.exec_driver_sql(

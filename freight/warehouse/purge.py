@@ -1,4 +1,4 @@
-"""Retention: what may be deleted after a while, and the totals that stay so that reconcile can still prove the rest."""
+"""Retention: delete data after its time, and keep the totals so that reconcile can still prove the rest."""
 
 from datetime import datetime, timedelta
 
@@ -25,7 +25,7 @@ from freight.warehouse.schema import (
 
 
 def purge(engine: Engine, retention: Retention, now: datetime) -> dict[str, int]:
-    """Delete what is older than its retention; return the deleted rows by table."""
+    """Delete rows older than their retention; return the deleted rows by table."""
     events = keep_partitions(engine, now)
     lineage_before = now - timedelta(days=retention.lineage_days)
     with transaction(engine) as connection:

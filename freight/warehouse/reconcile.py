@@ -1,4 +1,4 @@
-"""Prove the ledger against the tables: what was counted must be there, and nothing else."""
+"""Prove the ledger against the tables: they must hold the counted rows, and nothing else."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ FRAME_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """One thing that does not hold."""
+    """One violated invariant."""
 
     check: str
     subject: str
@@ -28,7 +28,7 @@ class Discrepancy:
 
 
 def check_ledger(connection: sa.Connection) -> list[Discrepancy]:
-    """Return what does not hold between ledger, tables, positions and statistics; an empty list is the proof."""
+    """Return the discrepancies between ledger, tables, positions and statistics; an empty list is the proof."""
     return [
         *_unbalanced_batches(connection),
         *_row_totals(connection),
@@ -41,7 +41,7 @@ def check_ledger(connection: sa.Connection) -> list[Discrepancy]:
 
 
 def stored_frames(connection: sa.Connection, contract: Contract) -> Iterator[pl.DataFrame]:
-    """Give the stored business columns and content hash of a dataset, typed as conformed frames are."""
+    """Yield the stored business columns and content hash of a dataset, with the types of conformed frames."""
     table = metadata.tables["machine_observations" if contract.dataset == "machines" else contract.table]
     names = [name for name in (*contract.stored_names, "content_hash") if name in table.c]
     query = sa.select(*(table.c[name] for name in names)).execution_options(yield_per=FRAME_ROWS)

@@ -1,4 +1,4 @@
-"""Prove the ledger of streams: every offset between a position's first and its next one ended somewhere."""
+"""Prove the ledger of streams: every offset between a position's first and next offset is accounted for."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Break:
-    """A break in the offsets of a partition: they do not follow on each other."""
+    """A break in the offsets of a partition, where they are not consecutive."""
 
     partition: str
     expected: object
@@ -29,7 +29,7 @@ class Break:
 
 
 def broken_partitions(connection: sa.Connection) -> Iterator[Break]:
-    """Give partitions whose offsets are not all accounted for, once each."""
+    """Yield each partition whose offsets are not all accounted for, once."""
     pieces = _pieces(connection)
     columns = [stream_positions.c[name] for name in (*PARTITION_KEY, "first_offset", "next_offset")]
     for *key, first, following in connection.execute(sa.select(*columns)):
@@ -41,7 +41,7 @@ def broken_partitions(connection: sa.Connection) -> Iterator[Break]:
 
 
 def overfull_batches(connection: sa.Connection) -> Iterator[Break]:
-    """Give batches of streams that count more messages than they have offsets."""
+    """Yield stream batches that count more messages than they have offsets."""
     span = batches.c.last_row - batches.c.first_row + 1
     query = sa.select(batches.c.location, batches.c.batch_id, span, batches.c.read_rows).join(
         stream_batches, stream_batches.c.batch_id == batches.c.batch_id

@@ -1,4 +1,4 @@
-"""Rows that keep their contract and that the warehouse refuses all the same: found by halves, so the others load."""
+"""Find rows that keep their contract but that the warehouse still refuses, by bisection, so that the others load."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -7,20 +7,20 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
-MOST_REFUSED = 100  # with more, it is the table that is wrong and not the rows
+MOST_REFUSED = 100  # with more, the table is at fault and not the rows
 
 Write = Callable[[pl.DataFrame], object]
 
 
 def refused_rows(connection: sa.Connection, frames: Iterable[pl.DataFrame], write: Write) -> pl.DataFrame | None:
-    """Return the rows that the warehouse refuses, with a column `detail` that says why; nothing stays written.
+    """Return the rows that the warehouse refuses, with the reason in a column `detail`; nothing remains written.
 
-    None if it refuses none of them alone, or more than `MOST_REFUSED`.
+    The result is None if it refuses no single row, or more than `MOST_REFUSED`.
 
     Args:
-        connection: inside a transaction.
-        frames: rows that cannot be written together.
-        write: tries to write some of them.
+        connection: A connection inside a transaction.
+        frames: The rows that cannot be written together.
+        write: Tries to write some of them.
     """
     refused = (row for frame in frames for row in _refused(connection, frame, write))
     found = list(islice(refused, MOST_REFUSED + 1))

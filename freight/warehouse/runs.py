@@ -1,4 +1,4 @@
-"""A run noted in the ledger: who began it, when, and how it ended."""
+"""A run recorded in the ledger: who started it, when, and how it ended."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ from freight.warehouse.migrate import require_current
 
 @contextmanager
 def noted_run(engine: Engine, run_id: RunId, started_by: str, clock: Callable[[], datetime]) -> Iterator[None]:
-    """Note a run around what is loaded within, and bring the daily statistics up to date at its end.
+    """Record a run around the loads in the context, and refresh the daily statistics at its end.
 
     Raises:
-        ConfigurationError: the warehouse has another schema version.
+        ConfigurationError: The warehouse has another schema version.
     """
     require_current(engine)
     with transaction(engine) as connection:

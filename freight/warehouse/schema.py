@@ -1,4 +1,4 @@
-"""Tables of the warehouse. Dataset tables follow from their contracts; the ledger's tables are written here.
+"""Tables of the warehouse. Dataset tables derive from their contracts; the ledger's tables are defined here.
 
 The migrations under `sql/migrations` create them; a test compares both.
 """
@@ -55,10 +55,10 @@ SQL_TYPES: dict[str, Any] = {
 
 
 def origin_columns() -> list[sa.Column[Any]]:
-    """Return what every stored row tells of its version and where it came from.
+    """Return the columns that identify the version and origin of every stored row.
 
     batch_id leads to file, run and contract; origin_us (microseconds since 1970, UTC) and origin_seq (row number or
-    offset) order the versions of a key; content_hash breaks ties and tells changed content.
+    offset) order the versions of a key; content_hash breaks ties and detects changed content.
     """
     return [
         sa.Column("batch_id", BigInt, nullable=False),
@@ -69,21 +69,21 @@ def origin_columns() -> list[sa.Column[Any]]:
 
 
 ORIGIN_NAMES = tuple(column.name for column in origin_columns())
-# What no column of a dataset may be called: names that every row has, and words that analysts would have to quote.
+# Names that no column of a dataset may have: those that every row has, and words that analysts would have to quote.
 UNUSABLE_NAMES = {*ORIGIN_NAMES, "is_late", ROW_NUMBER, *RESERVED_WORDS, *sqlite.dialect.preparer.reserved_words}
 COUNT_NAMES = ("read_rows", "inserted", "updated", "unchanged", "superseded", "quarantined")
 
 
 def count_columns() -> list[sa.Column[Any]]:
-    """Return how many rows were read and how they ended; the last five always add up to the first."""
+    """Return the columns that count rows read and their results; the last five always add up to the first."""
     return [sa.Column(name, BigInt, nullable=False) for name in COUNT_NAMES]
 
 
 def bad_row_columns() -> list[sa.Column[Any]]:
-    """Return why a row could not be used, and its text as bytes: PostgreSQL refuses NUL in text.
+    """Return the columns for a bad row's fault and its text, as bytes: PostgreSQL refuses NUL in text.
 
-    `broken_rules` has, as a list in JSON, the columns and the reason of each rule of the contract that it breaks; null
-    where it was not judged by rules.
+    `broken_rules` has, as a list in JSON, the columns and the reason of each rule of the contract that the row breaks;
+    null if the row was not checked by rules.
     """
     return [
         sa.Column("column_name", sa.Text),
@@ -95,7 +95,7 @@ def bad_row_columns() -> list[sa.Column[Any]]:
 
 
 def dataset_table(contract: Contract) -> sa.Table:
-    """Return the table of a contract: business columns, then where the row came from."""
+    """Return the table of a contract: business columns, then the origin columns."""
     if contract.table in metadata.tables:
         return metadata.tables[contract.table]
     columns = [_column(column, contract) for column in (*contract.columns, *contract.derived)]
@@ -106,7 +106,7 @@ def dataset_table(contract: Contract) -> sa.Table:
 
 
 def is_key_text(column: Column, contract: Contract) -> bool:
-    """Whether a column holds keys of rows, its own or others', as text."""
+    """Whether a column holds row keys, of its own table or of another, as text."""
     return column.dtype == "text" and (column.name in contract.business_key or column.name.endswith("_id"))
 
 
@@ -119,7 +119,7 @@ def _column(column: Column, contract: Contract) -> sa.Column[Any]:
 def content_id() -> sa.Column[str]:
     """Return the column of a content id.
 
-    Analysts know it as `file_hash`, which it is for files. See `Fingerprint` for what it is for anything else.
+    Analysts know it as `file_hash`, which is accurate for files. See `Fingerprint` for its meaning for other units.
     """
     return sa.Column("file_hash", sa.Text, key="content_id", nullable=False)
 
@@ -134,9 +134,9 @@ runs = sa.Table(
     sa.Column("outcome", sa.Text),
 )
 
-# Lineage and counts: one row for each committed load unit, a file, what a table or an API gave, or some minutes of a
-# partition. `location` names it as its position does, or `topic/partition`.
-# `profile` tells, as JSON, how the columns of a file or a table looked; the next ones of its source are compared to it.
+# Lineage and counts: one row for each committed load unit: a file, a delivery of a table or an API, or some minutes of
+# a partition. `location` is the same name as in its position, or `topic/partition`.
+# `profile` describes, as JSON, the columns of a file or a table; later loads of its source are compared to it.
 batches = sa.Table(
     "batches",
     metadata,
@@ -159,8 +159,8 @@ batches = sa.Table(
     sa.Column("profile", sa.Text),
 )
 
-# What was last loaded from a file, a table or a path of an API. `watermark` is up to where the last two were read, as
-# their reader notes it.
+# The last load from each file, table or path of an API. `watermark` is the point up to which a table or a path was
+# read, as its reader records it.
 file_positions = sa.Table(
     "file_positions",
     metadata,
@@ -175,8 +175,8 @@ file_positions = sa.Table(
     sa.Column("watermark", sa.Text),
 )
 
-# Up to where a consumer group has read a partition. A topic made again under its name has another topic_id, and so
-# positions of its own. `newest_event_us` is the newest event time seen, against which lateness is judged.
+# The offset up to which a consumer group has read a partition. A topic recreated under the same name has another
+# topic_id, and so its own positions. `newest_event_us` is the newest event time seen, and the measure of lateness.
 stream_positions = sa.Table(
     "stream_positions",
     metadata,
@@ -191,8 +191,8 @@ stream_positions = sa.Table(
     sa.Column("moved_at", UtcInstant, nullable=False),
 )
 
-# Which partition a batch of a stream is of; first_row and last_row of the batch are its offsets. A batch of a stream
-# grows for some minutes: a row for each micro-batch would be millions a day.
+# The partition of each stream batch; first_row and last_row of the batch are its offsets. A stream batch grows for
+# some minutes: a row for each micro-batch would be millions a day.
 stream_batches = sa.Table(
     "stream_batches",
     metadata,
@@ -203,7 +203,7 @@ stream_batches = sa.Table(
     sa.Column("partition_number", BigInt, nullable=False),
 )
 
-# Every time a listener was given a partition: what Kafka would have delivered again, and what was gone.
+# Every assignment of a partition to a listener, with the messages that Kafka would have redelivered or had lost.
 stream_assignments = sa.Table(
     "stream_assignments",
     metadata,
@@ -222,8 +222,8 @@ stream_assignments = sa.Table(
     sa.Column("assigned_at", UtcInstant, nullable=False),
 )
 
-# Offsets that nobody can read any more; a listener goes on only when a person has accepted the gap. `until_offset` is
-# unknown where a topic was made again: what the old one still held went with it.
+# Offsets that can no longer be read; a listener continues only when a person has accepted the gap. `until_offset` is
+# unknown if a topic was recreated: the unread messages of the old topic are gone with it.
 stream_gaps = sa.Table(
     "stream_gaps",
     metadata,
@@ -263,8 +263,8 @@ stream_listeners = sa.Table(
     sa.Column("drain_requested_at", UtcInstant),
 )
 
-# What the scaler of a stream remembers, so that its next run goes on where the last one ended; `run_id` and `looked_at`
-# tell who scales, since two would contradict each other.
+# The memory of a stream's scaler, so that its next run continues where the last one ended; `run_id` and `looked_at`
+# identify the active scaler, since two would contradict each other.
 stream_scaling = sa.Table(
     "stream_scaling",
     metadata,
@@ -291,12 +291,12 @@ quarantine = sa.Table(
     sa.Column("dataset", sa.Text, nullable=False),
     sa.Column("location", sa.Text, nullable=False),
     sa.Column("row_number", BigInt, nullable=False),
-    sa.Column("origin_us", BigInt),  # null in rows of before schema version 0004: that of their batch
+    sa.Column("origin_us", BigInt),  # null in rows from before schema version 0004: these have that of their batch
     *bad_row_columns(),
     sa.Column("replayed_batch_id", BigInt),
 )
 
-# Cells of quarantined rows that a person has changed; `batch_id` is that of the import which loaded the row.
+# Cells of quarantined rows that a person has changed; `batch_id` is the batch of the import that loaded the row.
 corrections = sa.Table(
     "corrections",
     metadata,
@@ -313,7 +313,7 @@ corrections = sa.Table(
     sa.Column("corrected_at", UtcInstant, nullable=False),
 )
 
-# A unit that was refused or failed: nothing of it loaded. The same content is parked until it is released.
+# A unit that was refused or failed, so nothing was loaded. The same content is parked until it is released.
 load_attempts = sa.Table(
     "load_attempts",
     metadata,
@@ -348,7 +348,7 @@ load_attempt_rows = sa.Table(
     *bad_row_columns(),
 )
 
-# What has been deleted on purpose, so that reconcile can still prove the rest.
+# Rows deleted on purpose, so that reconcile can still prove the rest.
 purges = sa.Table(
     "purges",
     metadata,
@@ -390,7 +390,7 @@ dim_machines = sa.Table(
     *origin_columns(),
 )
 
-# Which load changed dim_machines, one after the other: the newest one tells a state of the history from others.
+# The loads that changed dim_machines, in order: the newest one identifies a state of the history.
 history_changes = sa.Table(
     "history_changes",
     metadata,
@@ -441,7 +441,7 @@ dirty_marks = sa.Table(
     sa.Column("site_location", sa.Text, nullable=False),
 )
 
-# The views that were made, and what their text was; see migrate.
+# The views that were created, and their text; see migrate.
 schema_views = sa.Table(
     "schema_views",
     metadata,

@@ -1,13 +1,13 @@
-"""Statistics by which a database plans its queries."""
+"""The statistics that a database uses to plan its queries."""
 
 from freight.contracts import contracts
 from freight.warehouse.connect import Engine, is_postgresql, transaction
 
 
 def refresh_statistics(engine: Engine) -> None:
-    """Refresh what the database does not by itself.
+    """Refresh the statistics that the database does not refresh by itself.
 
-    PostgreSQL analyses each partition by itself, but never the table as a whole; SQLite nothing at all.
+    PostgreSQL analyses each partition by itself, but never the table as a whole; SQLite analyses nothing by itself.
     """
     with transaction(engine) as connection:
         if not is_postgresql(connection):

@@ -1,4 +1,4 @@
-"""How the rows of datasets are written, found by module: one that is named after a dataset has a `Writer`.
+"""Writers for the rows of datasets, found by module: a module named after a dataset has a `Writer`.
 
 A dataset without one is upserted as its contract says.
 """
@@ -13,10 +13,10 @@ from freight.warehouse.upsert import Batch, CountsByBatch, upsert
 
 
 class DatasetWriter(Protocol):
-    """Writes the rows of one dataset; it may remember what it has read for the batches that follow."""
+    """Writes the rows of one dataset; it may cache the data it has read for the following batches."""
 
     def write(self, connection: sa.Connection, batch: Batch) -> CountsByBatch:
-        """Write the rows of a batch in the caller's transaction, and everything that follows from them."""
+        """Write the rows of a batch, and everything derived from them, in the caller's transaction."""
 
 
 class Upserter:
@@ -34,7 +34,7 @@ def writers() -> dict[str, type[DatasetWriter]]:
 
 
 class RowWriter:
-    """Writes the rows of batches of any dataset; a caller that loads many keeps one, for what its writers remember."""
+    """Writes the rows of batches of any dataset; a caller that loads many keeps one for its writers' caches."""
 
     def __init__(self) -> None:
         self._writers: dict[str, DatasetWriter] = {}

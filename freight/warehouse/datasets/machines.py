@@ -1,4 +1,4 @@
-"""Machines: a snapshot is a set of observations, from which the history of each machine follows."""
+"""Machines: a snapshot is a set of observations; the history of each machine derives from them."""
 
 import polars as pl
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from freight.warehouse.upsert import Batch, CountsByBatch, UpsertCounts
 
 
 class Writer:
-    """A snapshot is stated as a whole, so it is one batch."""
+    """Writes a snapshot as one batch, since it is a single statement."""
 
     def write(self, connection: sa.Connection, batch: Batch) -> CountsByBatch:
         """See `DatasetWriter`."""

@@ -1,4 +1,4 @@
-"""Stations: they are upserted, and all spellings of them are kept beside."""
+"""Stations: upsert them, and keep all of their spellings in a separate table."""
 
 import sqlalchemy as sa
 

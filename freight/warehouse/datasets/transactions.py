@@ -14,7 +14,7 @@ from freight.warehouse.upsert import Batch, CountsByBatch, upsert
 
 
 class Writer:
-    """Facts take the site that their machine had at the time; what changes is marked for the aggregates."""
+    """Gives facts the site that their machine had at the time, and marks changed days and sites for the aggregates."""
 
     def __init__(self) -> None:
         self._sites: _SiteHistory | None = None
@@ -59,7 +59,7 @@ def _mark_rows_that_change(connection: sa.Connection, batch: Batch, staging: str
 
 @dataclass(frozen=True)
 class _SiteHistory:
-    """Site and installation year of every machine by time; `state` tells one state of the history from others."""
+    """Site and installation year of every machine by time; `state` identifies a state of the history."""
 
     state: int | None
     versions: pl.DataFrame
@@ -84,7 +84,7 @@ class _SiteHistory:
         return cls(state, versions.sort("valid_from"))
 
     def join(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Add site_location (UNKNOWN where there is none) and installation_year, as of transaction_at."""
+        """Add site_location (UNKNOWN for an unknown machine) and installation_year, as of transaction_at."""
         joined = frame.sort("transaction_at").join_asof(
             self.versions,
             left_on="transaction_at",
