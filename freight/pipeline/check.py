@@ -47,7 +47,7 @@ def check_source(engine: Engine, source: Source, now: datetime, connections: Con
         engine: The engine of the warehouse.
         source: The source to look at.
         now: The instant of the load.
-        connections: Opens what the source names.
+        connections: Opens the places that the source names.
 
     Raises:
         TransientError: The warehouse is unavailable, or another run is loading the same files.
@@ -68,7 +68,7 @@ def preview_source(
         source: The source to look at.
         now: The instant of the load.
         rows: The number of rows.
-        connections: Opens what the source names.
+        connections: Opens the places that the source names.
 
     Returns:
         The location of the rows, the rows with the columns of the contract, and how many others break it.

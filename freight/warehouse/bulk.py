@@ -15,11 +15,11 @@ from sqlalchemy.exc import IntegrityError
 from freight.ahead import ahead
 from freight.warehouse.connect import is_postgresql
 
-BLOCK_ROWS = 5_000  # are sent at once: the server stores them while the next ones are encoded
-FEW_ROWS = 35_000  # to work ahead pays off where the first of the frames has more
+BLOCK_ROWS = 5_000  # sent at once: the server stores them while the next ones are encoded
+FEW_ROWS = 35_000  # working ahead pays off if the first frame has more rows
 SQLITE_INSTANT = "%Y-%m-%d %H:%M:%S%.6f"
 SQLITE_STATEMENT_ROWS = 500
-SQLITE_VARIABLES = 32_766  # of one statement, at most
+SQLITE_VARIABLES = 32_766  # the most in one statement
 
 
 def append(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame]) -> int:
@@ -116,7 +116,7 @@ def _copy(connection: sa.Connection, table: str, frames: Iterable[pl.DataFrame])
 
 @contextmanager
 def _driver_cursor(connection: sa.Connection, statement: str) -> Iterator[Any]:
-    """Give a cursor of psycopg for a statement; it by-passes SQLAlchemy, which would have wrapped errors just so."""
+    """Yield psycopg's own cursor for a statement, and wrap its errors as SQLAlchemy would have."""
     import psycopg  # late, since an embedded warehouse does not need the driver
 
     driver: Any = connection.connection.driver_connection

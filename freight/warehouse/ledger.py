@@ -248,7 +248,7 @@ def is_parked(connection: sa.Connection, unit: LoadUnit) -> bool:
 
 
 def is_accepted(connection: sa.Connection, unit: LoadUnit, fault: str) -> bool:
-    """Whether the same content failed by this fault and somebody has released it."""
+    """Whether the same content failed with this fault and a person has released it."""
     found = sa.select(load_attempts.c.attempt_id).where(
         _is_of_content(unit),
         load_attempts.c.fault == fault,

@@ -20,7 +20,7 @@ from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import dim_machines, history_changes, machine_observations, metadata, station_aliases
 from freight.warehouse.upsert import UpsertCounts
 
-# A machine's first version is valid from the beginning of time: loads before its first snapshot need a site, too.
+# A machine's first version is valid from the beginning of time: freight moved before its first snapshot has a site too.
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 NO_SITE = "UNKNOWN"
 IDS_PER_STATEMENT = 1_000

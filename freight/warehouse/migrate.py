@@ -20,7 +20,7 @@ from freight.warehouse.schema import metadata, schema_views
 
 SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
 MIGRATION_LOCK = 0x44504102
-DEPENDENT_OBJECTS = "2BP01"  # PostgreSQL's SQLSTATE when something still needs what is to be dropped
+DEPENDENT_OBJECTS = "2BP01"  # PostgreSQL's SQLSTATE when other objects depend on the one to drop
 
 
 def migrate(engine: Engine) -> str:

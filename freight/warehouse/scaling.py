@@ -133,7 +133,7 @@ def remember(engine: Engine, stream: Stream, run_id: RunId, memory: ScalingMemor
 
 
 def hand_over(engine: Engine, stream: Stream, run_id: RunId) -> None:
-    """Let another run scale a stream from now on, as if this one had looked long ago."""
+    """Allow another run to scale a stream from now on, as if this one had looked long ago."""
     mine = stream_scaling.update().where(_is_of(stream), stream_scaling.c.run_id == run_id)
     with transaction(engine) as connection:
         connection.execute(mine.values(looked_at=EPOCH))
