@@ -5,9 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from freight.console.cli import app
 from freight.errors import ConfigurationError
 from freight.warehouse.backup import back_up
 from freight.warehouse.connect import closing, open_engine, transaction
@@ -15,6 +13,7 @@ from freight.warehouse.migrate import newest_version
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
+from tests.lib.dpa import Dpa
 from tests.lib.postgres import PostgresServer
 from tests.lib.tables import Content, content_of
 
@@ -65,16 +64,15 @@ def test_a_backup_beside_a_writer_holds_the_last_commit_and_nothing_of_what_is_u
 
 
 def test_the_command_writes_one_file_and_replaces_none_unasked(
-    loaded: WarehouseUnderTest, copy: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    loaded: WarehouseUnderTest, copy: Path, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setenv("DPA_WAREHOUSE_URL", loaded.url)
-    done = CliRunner().invoke(app, ["backup", str(copy)], catch_exceptions=False)
-    assert f"schema version {newest_version()}" in done.output
+    dpa = Dpa(copy.parent.parent, loaded.url)
+    assert f"schema version {newest_version()}" in dpa("backup", str(copy)).stdout
     assert list(copy.parent.iterdir()) == [copy]
-    with pytest.raises(ConfigurationError, match="already exists: name another file, or use --replace"):
-        CliRunner().invoke(app, ["backup", str(copy)], catch_exceptions=False)
+    again = dpa("backup", str(copy))
+    assert (again.returncode, "already exists: name another file, or use --replace" in again.stderr) == (2, True)
     copy.write_bytes(b"older")
-    CliRunner().invoke(app, ["backup", str(copy), "--replace"], catch_exceptions=False)
+    assert dpa("backup", str(copy), "--replace").returncode == 0
     assert content_restored(copy, loaded, request) == content_of(loaded.engine)
 
 

@@ -8,9 +8,7 @@ import openpyxl
 import pytest
 import sqlalchemy as sa
 from openpyxl.utils.escape import unescape
-from typer.testing import CliRunner
 
-from freight.console.cli import app
 from freight.errors import ConfigurationError
 from freight.parsers.workbooks import open_workbook
 from freight.reports.cells import visible
@@ -19,6 +17,7 @@ from freight.warehouse.connect import Engine, transaction
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
+from tests.lib.dpa import Dpa
 from tests.lib.formulas import HARMLESS, HOSTILE, NOT_LIVE, without_guard
 from tests.lib.office import convert
 from tests.lib.tables import content_of
@@ -71,21 +70,20 @@ def test_text_that_a_spreadsheet_would_calculate_gets_an_apostrophe_which_is_tol
 
 
 def test_the_command_tells_what_it_changed_and_leaves_it_for_programs(
-    sqlite_warehouse: WarehouseUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_warehouse: WarehouseUnderTest, tmp_path: Path
 ) -> None:
     write_aliases(sqlite_warehouse.engine, LIVE)
-    monkeypatch.setenv("DPA_HOME", str(tmp_path))
-    monkeypatch.setenv("DPA_WAREHOUSE_URL", sqlite_warehouse.url)
+    dpa = Dpa(tmp_path, sqlite_warehouse.url)
 
     def said(*options: str) -> str:
-        done = CliRunner().invoke(app, ["export", "station_aliases", str(tmp_path / "a.csv"), "--replace", *options])
-        return done.stdout.strip() or str(done.exception)
+        done = dpa("export", "station_aliases", str(tmp_path / "a.csv"), "--replace", *options)
+        return done.stdout.strip() or done.stderr
 
     assert "; 5 texts got a ' so that no spreadsheet calculates them" in said()
     assert said("--for", "excel") == said()
     assert said("--raw").endswith(f"{len(LIVE)} rows of station_aliases are in {tmp_path / 'a.csv'}")
     assert sorted(row[0] for row in read_csv(tmp_path / "a.csv")[1:]) == sorted(LIVE)
-    assert said("--raw", "--for", "excel") == "--raw is for programs: leave out --for excel, or --raw"
+    assert said("--raw", "--for", "excel") == "error: --raw is for programs: leave out --for excel, or --raw\n"
 
 
 def test_numbers_stay_numbers(engine: Engine, tmp_path: Path) -> None:
