@@ -95,12 +95,10 @@ class Installation(NamedTuple):
 
     def keep(self, slug: str, name: str, **data: Any) -> None:
         """Keep a block of a kind that is registered."""
-        with httpx.Client(base_url=self.api, auth=self.auth, timeout=30) as client:
-            known = client.get(f"/block_types/slug/{slug}").raise_for_status().json()["id"]
-            wanted = {"block_schemas": {"block_type_id": {"any_": [known]}}}
-            (schema,) = client.post("/block_schemas/filter", json=wanted).raise_for_status().json()
-            block = {"name": name, "data": data, "block_type_id": known, "block_schema_id": schema["id"]}
-            client.post("/block_documents/", json=block).raise_for_status()
+        (known,) = self.ask("/block_types/filter", block_types={"slug": {"any_": [slug]}})
+        (schema,) = self.ask("/block_schemas/filter", block_schemas={"block_type_id": {"any_": [known["id"]]}})
+        block = {"name": name, "data": data, "block_type_id": known["id"], "block_schema_id": schema["id"]}
+        self.ask("/block_documents/", **block)
 
     def deployments(self) -> dict[str, Any]:
         flows = {flow["id"]: flow["name"] for flow in self.ask("/flows/filter")}
