@@ -7,8 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from freight.ahead import ahead
-from freight.contracts import Contract
-from freight.contracts.headers import match_header
+from freight.contracts.headers import HeaderMatch
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.numbers import AS_PROGRAMS_WRITE, Reading
@@ -48,7 +47,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table, layout = lay_out(planned, reader_for(source.reader)(planned.content.item, contract, source.options))
     raw, row_range = RawSpool(folder, AS_PROGRAMS_WRITE, table.header, layout.left_out, layout.drift), _RowRange()
-    bad, numbers = BadRows(), _Numbers(contract, table)
+    bad, numbers = BadRows(), _Numbers(table, layout.match)
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in Time(planned).over(ahead(table.batches)):
             row_range.note(batch.rows)
@@ -68,10 +67,10 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
 class _Numbers:
     """Determines how to read the numbers of a table: as its reader knows, or as the numbers prove."""
 
-    def __init__(self, contract: Contract, table: RawTable) -> None:
+    def __init__(self, table: RawTable, match: HeaderMatch) -> None:
         self._evidence, self._known = table.evidence, table.numbers
-        headers = dict(zip(match_header(table.header, contract).columns, table.header, strict=True))
-        self._columns = {c.name: headers.get(c.name, c.name) for c in contract.columns if c.dtype == "number"}
+        headers = dict(zip(match.columns, match.header, strict=True))
+        self._columns = {c.name: headers.get(c.name, c.name) for c in match.contract.columns if c.dtype == "number"}
 
     def note(self, rows: pl.DataFrame) -> None:
         """Take in some rows."""
