@@ -32,7 +32,8 @@ def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] 
         Completed, with the rows in the artifact preview-source; or Failed with the reason.
     """
     entry = read_catalog(load_settings().catalog).named(source)
-    location, first, bad_rows = pipeline.preview_source(entry, datetime.now(UTC), rows, BlockConnections())
-    summary = f"{first.height} rows of {source} {location}; {bad_rows:,} rows of it break the contract"
-    publish_table(first.select(pl.all().cast(pl.String)).to_dicts(), "preview-source", summary)
-    return Completed(message=summary, data=first)
+    seen = pipeline.preview_source(entry, datetime.now(UTC), rows, BlockConnections())
+    summary = f"{seen.rows.height} rows of {source} {seen.location}; {seen.bad_rows:,} rows of it break the contract"
+    summary += f"; read with {seen.read_as}" if seen.read_as else ""
+    publish_table(seen.rows.select(pl.all().cast(pl.String)).to_dicts(), "preview-source", summary)
+    return Completed(message=summary, data=seen.rows)

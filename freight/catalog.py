@@ -12,8 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError
+from freight.notation.evidence import Notation, as_stated
+from freight.notation.forms import Forms
 from freight.readers import Reader, reader_for
 from freight.readers.locations import GLOB_SIGN, fixed_part, scheme_of
+from freight.validation import Locale
 
 DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is wrong, not the rows
 
@@ -76,6 +79,15 @@ class Source(BaseModel):
     def contract(self) -> Contract:
         """The contract of the dataset."""
         return contract_for(self.dataset)
+
+    @property
+    def forms(self) -> Forms:
+        """How its options say that it writes values."""
+        return reader_for(self.reader).options.of(self.options).forms
+
+    def locale(self, notation: Notation) -> Locale:
+        """Return how its text is read, given the notation of a file."""
+        return Locale(as_stated(notation, self.forms), self.time_zone, self.forms)
 
     @property
     def has_day(self) -> bool:
@@ -217,12 +229,20 @@ def _check_reader(source: Source, path: Path) -> None:
         reader = reader_for(source.reader)
         _check_place(source, reader)
         options = reader.options.of(source.options)
+        _check_formats(options.forms, source.contract)
         if options.is_partial and source.contract.snapshot:
             raise ConfigurationError(
                 f"options > watermark: {source.dataset} need the whole list each time, to show removals: remove it"
             )
     except ConfigurationError as error:
         raise ConfigurationError(f"{path.name}: sources > {source.name} > {error}") from None
+
+
+def _check_formats(forms: Forms, contract: Contract) -> None:
+    times = [column.name for column in contract.columns if column.dtype in ("date", "instant")]
+    if unknown := next((name for name in forms.formats if name not in times), None):
+        known = ", ".join(times) or "none"
+        raise ConfigurationError(f"options > formats > {unknown}: {contract.dataset} have no such time: {known}")
 
 
 def _check_place(source: Source, reader: Reader) -> None:

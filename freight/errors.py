@@ -21,6 +21,7 @@ from freight.outward import plain
 
 SourceFault = Literal[
     "ambiguous_numbers",
+    "ambiguous_dates",
     "missing",
     "unreadable",
     "empty",

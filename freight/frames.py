@@ -1,12 +1,18 @@
 """Names and shapes of frames that pass between readers, validation and the warehouse."""
 
-from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+import orjson
 import polars as pl
 
 ROW_NUMBER = "row_number"
 PARTITION = "partition_number"  # of a topic
+# One sign for each column of text, in their order: "1" for a `Number`, "0" for text. A source that stores everything as
+# text lacks the column.
+NATIVE = "native_numbers"
+JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 BAD_ROWS_SCHEMA = pl.Schema(
     {
@@ -40,6 +46,39 @@ class BadRow(NamedTuple):
     broken_rules: str | None = None
 
 
+def are_native(rows: pl.DataFrame, position: int) -> pl.Series | None:
+    """Return which cells of a column are numbers in their source; None if the source has only text.
+
+    Args:
+        rows: Text columns, and `native_numbers` if the source has numbers.
+        position: The position of the column in the signs of `native_numbers`.
+    """
+    return rows[NATIVE].str.slice(position, 1) == "1" if NATIVE in rows.columns else None
+
+
+def as_json(rows: pl.DataFrame, names: Sequence[str], signed: Sequence[str]) -> pl.Series:
+    """Return rows as JSON objects, in bytes; a number of the source is a JSON number, with all its digits.
+
+    Args:
+        rows: Text columns, and `native_numbers` if the source has numbers.
+        names: The columns to write.
+        signed: The columns that the signs of `native_numbers` stand for, in their order.
+    """
+    if NATIVE not in rows.columns or not rows[NATIVE].str.contains("1", literal=True).any():
+        return rows.select(pl.struct(names).struct.json_encode().cast(pl.Binary)).to_series()
+    positions = [signed.index(name) for name in names]
+    cells = rows.select(*names, NATIVE).iter_rows()
+    written = [
+        orjson.dumps(dict(zip(names, map(_as_stored, texts, (signs[at] for at in positions)), strict=True)))
+        for *texts, signs in cells
+    ]
+    return pl.Series(written, dtype=pl.Binary)
+
+
+def _as_stored(text: str | None, sign: str) -> orjson.Fragment | str | None:
+    return orjson.Fragment(text) if sign == "1" and text and JSON_NUMBER.fullmatch(text) else text
+
+
 def bad_rows(rows: Iterable[BadRow] = ()) -> pl.DataFrame:
     """Return bad rows as a frame of `BAD_ROWS_SCHEMA`."""
     return pl.DataFrame(list(rows), schema=BAD_ROWS_SCHEMA, orient="row")
@@ -48,6 +87,3 @@ def bad_rows(rows: Iterable[BadRow] = ()) -> pl.DataFrame:
 def each_bad_row(frame: pl.DataFrame) -> Iterator[BadRow]:
     """Give the rows of a frame of `BAD_ROWS_SCHEMA`."""
     return map(BadRow._make, frame.select(BAD_ROWS_SCHEMA.names()).iter_rows())
-
-
-DecimalMark = Literal[".", ","]

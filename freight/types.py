@@ -2,10 +2,24 @@
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Literal, NewType, Protocol, Self
 
 RunId = NewType("RunId", str)
 BatchId = NewType("BatchId", int)
+
+
+class Number(str):
+    """A number as its source stores it, with all its digits; a number that a source writes as text is a plain text."""
+
+    __slots__ = ()
+
+
+@lru_cache(maxsize=1_000)
+def native_numbers(kinds: tuple[type, ...]) -> str:
+    """Return the signs of a row whose cells have these types: "1" for a `Number`, "0" for text."""
+    return "".join("1" if kind is Number else "0" for kind in kinds)
+
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -3,37 +3,39 @@
 No value is coerced silently: it is either typed exactly, or its row is quarantined with a reason code.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import polars as pl
 
 from freight.contracts import LOCAL_ZONE, Column, Contract
 from freight.contracts.rules import BrokenRule, Cells, Rule, rules_of
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER, bad_rows
-from freight.numbers import AS_PROGRAMS_WRITE, Reading, plain_numbers
+from freight.frames import BAD_ROWS_SCHEMA, NATIVE, ROW_NUMBER, are_native, as_json, bad_rows
+from freight.notation import days, numbers
+from freight.notation.days import MIDNIGHT
+from freight.notation.evidence import USUAL, Notation
+from freight.notation.forms import UNSTATED, Forms
 
-NAIVE_FORMATS = (
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%d/%m/%Y %H:%M:%S",
-    "%d/%m/%Y %H:%M",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%dT%H:%M",
-)
-OFFSET_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
-DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y")
+A_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+ODD_SPACES = r"[\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000]"
 
 
 @dataclass(frozen=True)
 class Locale:
-    """How a source writes numbers and local times."""
+    """How the text of a source is read.
 
-    numbers: Reading = AS_PROGRAMS_WRITE
+    Attributes:
+        notation: How it writes numbers and days.
+        zone: The zone of times without an offset.
+        forms: What the catalog says about values.
+    """
+
+    notation: Notation = USUAL
     zone: str = LOCAL_ZONE
+    forms: Forms = UNSTATED
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,11 @@ class Split:
 
     Attributes:
         valid: The rows that keep the contract: `row_number` and the contract's columns, typed.
-        quarantined: The rows that break it, as `BAD_ROWS_SCHEMA`; raw is the row's text as JSON bytes.
+        quarantined: The rows that break it, as `BAD_ROWS_SCHEMA`; raw is the row as JSON bytes.
         typed: All rows, typed; a value that does not have its column's type is null.
         filled: The number of values by column.
         misfits: The number of values by column that have another type, or that the column does not allow.
+        normalised: The number of texts whose spaces or accents were written in another way than usual.
     """
 
     valid: pl.DataFrame
@@ -53,28 +56,32 @@ class Split:
     typed: pl.DataFrame
     filled: Mapping[str, int]
     misfits: Mapping[str, int]
+    normalised: int
 
 
 def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime) -> Split:
     """Type rows, and separate the good from the bad.
 
     Args:
-        rows: `row_number` and text columns named as in the contract; optional columns may be absent.
+        rows: `row_number` and text columns named as in the contract; optional columns may be absent. The signs of
+            `native_numbers`, if there are any, follow the order of the contract's columns.
         contract: The contract that the rows must keep.
         locale: The way in which the source writes numbers and times.
         now: The instant against which future dates are judged.
     """
-    cleaned = _without_empty(rows.with_columns(_clean(column, rows) for column in contract.columns), contract)
-    typed = cleaned.select(ROW_NUMBER, *(_typed(cleaned[c.name], c, locale) for c in contract.columns))
+    cleaned, normalised = _cleaned(rows, contract)
+    cleaned = _without_empty(cleaned, contract, locale.forms.null_values)
+    texts = [_Texts(column, cleaned[column.name], are_native(rows, at)) for at, column in enumerate(contract.columns)]
+    typed = cleaned.select(ROW_NUMBER, *(each.typed(locale) for each in texts))
     rules = rules_of(contract)
-    cells = {c.name: Cells(c, pl.lit(cleaned[c.name].is_not_null()), now) for c in contract.columns}
+    cells = {each.column.name: each.cells(locale, now) for each in texts}
     marked = typed.select(rule.broken(cells).fill_null(value=False).alias(str(i)) for i, rule in enumerate(rules))
     failing = marked.select(pl.any_horizontal(pl.all())).to_series()
     filled = {name: cleaned.height - cleaned[name].null_count() for name in contract.column_names}
     if not failing.any():
-        return Split(typed, bad_rows(), typed, filled, {})
-    quarantined = _quarantined(rows.filter(failing), marked.filter(failing), [rule.key for rule in rules])
-    return Split(typed.filter(~failing), quarantined, typed, filled, _misfits(marked, rules))
+        return Split(typed, bad_rows(), typed, filled, {}, normalised)
+    quarantined = _quarantined(rows.filter(failing), marked.filter(failing), [rule.key for rule in rules], contract)
+    return Split(typed.filter(~failing), quarantined, typed, filled, _misfits(marked, rules), normalised)
 
 
 def _misfits(marked: pl.DataFrame, rules: Sequence[Rule]) -> dict[str, int]:
@@ -82,77 +89,113 @@ def _misfits(marked: pl.DataFrame, rules: Sequence[Rule]) -> dict[str, int]:
     return {rule.key.columns[0]: int(marked[str(i)].sum()) for i, rule in enumerate(rules) if rule.is_misfit}
 
 
-def _clean(column: Column, rows: pl.DataFrame) -> pl.Expr:
-    """Strip outer space, and upper-case codes."""
+def _cleaned(rows: pl.DataFrame, contract: Contract) -> tuple[pl.DataFrame, int]:
+    """Strip outer space, upper-case codes, and write spaces and accents in one way.
+
+    Returns:
+        The rows with all columns of the contract, and the number of texts that were written in another way.
+    """
+    odd = _not_ascii(rows, contract)
+    cleaned = rows.with_columns(_clean(column, rows, is_odd=column.name in odd) for column in contract.columns)
+    if not odd:
+        return cleaned, 0
+    changed = [pl.col(name).str.strip_chars() != _in_one_way(pl.col(name)) for name in odd]
+    return cleaned, rows.select(pl.sum_horizontal(each.sum() for each in changed)).item()
+
+
+def _not_ascii(rows: pl.DataFrame, contract: Contract) -> list[str]:
+    """Return the columns of text with signs that can be written in several ways."""
+    texts = [pl.col(c.name) for c in contract.columns if c.dtype == "text" and c.name in rows.columns]
+    odd = rows.select((text.str.len_bytes() != text.str.len_chars()).any() for text in texts)
+    return [name for name in odd.columns if odd[name].item()]
+
+
+def _clean(column: Column, rows: pl.DataFrame, *, is_odd: bool) -> pl.Expr:
     if column.name not in rows.columns:
         return pl.lit(None, pl.String).alias(column.name)
-    text = pl.col(column.name).str.strip_chars()
+    text = _in_one_way(pl.col(column.name)) if is_odd else pl.col(column.name).str.strip_chars()
     return text.str.to_uppercase() if column.allowed else text
 
 
-def _without_empty(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Replace empty cells by null."""
-    return rows.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in contract.column_names)
+def _in_one_way(text: pl.Expr) -> pl.Expr:
+    """Write each space as a plain one and each accent with its letter: else two keys may look alike and differ."""
+    return text.str.strip_chars().str.replace_all(ODD_SPACES, " ").str.normalize("NFC")
 
 
-def _typed(text: pl.Series, column: Column, locale: Locale) -> pl.Series:
-    match column.dtype:
-        case "integer":
-            return text.cast(pl.Int64, strict=False)
-        case "number":
-            return plain_numbers(text, locale.numbers).cast(pl.Float64, strict=False)
-        case "instant":
-            return _instants(text, locale.zone)
-        case "date":
-            return _first_parsed(text, DATE_FORMATS, pl.Date())
-        case "boolean":
-            return text.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
-        case "text":
-            return text
-
-
-def _instants(text: pl.Series, zone: str) -> pl.Series:
-    utc = pl.Datetime("us", "UTC")
-    if _has_offset(text):  # then most likely all have one, and trying the other formats first is a waste
-        parsed = text.str.strptime(utc, OFFSET_FORMATS[0], strict=False)
-        left = parsed.is_null() & text.is_not_null()
-        return parsed.scatter(left.arg_true(), _any_instants(text.filter(left), zone)) if left.any() else parsed
-    return _any_instants(text, zone)
-
-
-def _has_offset(text: pl.Series) -> bool:
-    """Whether the first instant looks like one with an offset."""
-    first = text.drop_nulls().head(1)
-    return bool(first.str.contains(r"T.*(?:[Zz]|[+-]\d\d:?\d\d)$").any())
-
-
-def _any_instants(text: pl.Series, zone: str) -> pl.Series:
-    local = _first_parsed(text, NAIVE_FORMATS, pl.Datetime("us"))
-    utc = local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
-    missing = utc.is_null() & text.is_not_null()
-    if not missing.any():
-        return utc
-    with_offset = _first_parsed(text.filter(missing), OFFSET_FORMATS, pl.Datetime("us", "UTC"))
-    return utc.scatter(missing.arg_true(), with_offset)
-
-
-def _first_parsed(text: pl.Series, formats: Sequence[str], dtype: pl.Date | pl.Datetime) -> pl.Series:
-    """Parse each value by the first format that fits; a later format only sees the values that are still unparsed."""
-    parsed = text.str.strptime(dtype, formats[0], strict=False)
-    for pattern in formats[1:]:
-        left = parsed.is_null() & text.is_not_null()
-        if not left.any():
-            break
-        parsed = parsed.scatter(left.arg_true(), text.filter(left).str.strptime(dtype, pattern, strict=False))
-    return parsed
-
-
-def _quarantined(raw: pl.DataFrame, marked: pl.DataFrame, rules: Sequence[BrokenRule]) -> pl.DataFrame:
-    """Describe bad rows: the first broken rule gives the column and the reason, the others are kept beside it."""
-    rows = raw.select(
-        ROW_NUMBER,
-        raw=pl.struct(name for name in raw.columns if name != ROW_NUMBER).struct.json_encode().cast(pl.Binary),
+def _without_empty(rows: pl.DataFrame, contract: Contract, null_values: Sequence[str]) -> pl.DataFrame:
+    """Replace cells by null that are empty, or that the catalog calls empty."""
+    is_empty = _called_empty(null_values) if null_values else lambda text: text == ""
+    return rows.with_columns(
+        pl.when(~is_empty(pl.col(name))).then(pl.col(name)).alias(name) for name in contract.column_names
     )
+
+
+def _called_empty(null_values: Sequence[str]) -> Callable[[pl.Expr], pl.Expr]:
+    texts = ["", *(value.strip().lower() for value in null_values)]
+    nights = "|".join(value for value in texts if A_DAY.fullmatch(value)) or "$^"
+    return lambda text: text.str.to_lowercase().is_in(texts) | text.str.contains(f"^(?:{nights}){MIDNIGHT}")
+
+
+class _Texts(NamedTuple):
+    """The cleaned cells of a column; `native` tells which are numbers in their source, if it has any."""
+
+    column: Column
+    text: pl.Series
+    native: pl.Series | None
+
+    def cells(self, locale: Locale, now: datetime) -> Cells:
+        """Return the cells as rules see them."""
+        disputed = self._disputed(locale.notation)
+        return Cells(
+            self.column,
+            filled=pl.lit(self.text.is_not_null()),
+            has_two_readings=pl.lit(value=False) if disputed is None else pl.lit(disputed),
+            now=now,
+        )
+
+    def _disputed(self, notation: Notation) -> pl.Series | None:
+        match self.column.dtype:
+            case "number":
+                disputed = numbers.are_disputed(self.text, notation.numbers)
+                return disputed if disputed is None or self.native is None else disputed & ~self.native
+            case "date" | "instant":
+                return days.are_disputed(self.text, notation.days)
+            case _:
+                return None
+
+    def typed(self, locale: Locale) -> pl.Series:
+        """Return the values; null where the text does not have the column's type."""
+        notation, forms = locale.notation, locale.forms
+        formats = forms.formats.get(self.column.name, ())
+        match self.column.dtype:
+            case "integer":
+                return self._plain(notation).cast(pl.Int64, strict=False)
+            case "number":
+                return self._plain(notation).cast(pl.Float64, strict=False)
+            case "instant":
+                return days.without(
+                    days.instants(self.text, locale.zone, notation.days, formats), self._disputed(notation)
+                )
+            case "date":
+                return days.without(days.days(self.text, notation.days, formats), self._disputed(notation))
+            case "boolean":
+                values = {**dict.fromkeys(forms.true_values, True), **dict.fromkeys(forms.false_values, False)}
+                return self.text.str.to_lowercase().replace_strict(values, default=None, return_dtype=pl.Boolean)
+            case "text":
+                return self.text
+
+    def _plain(self, notation: Notation) -> pl.Series:
+        """Return numbers as programs write them, which is how a source stores its own."""
+        plain = numbers.plain_numbers(self.text, notation.numbers)
+        return plain if self.native is None else self.text.zip_with(self.native, plain)
+
+
+def _quarantined(
+    raw: pl.DataFrame, marked: pl.DataFrame, rules: Sequence[BrokenRule], contract: Contract
+) -> pl.DataFrame:
+    """Describe bad rows: the first broken rule gives the column and the reason, the others are kept beside it."""
+    names = [name for name in raw.columns if name not in (ROW_NUMBER, NATIVE)]
+    rows = raw.select(ROW_NUMBER, raw=as_json(raw, names, contract.column_names))
 
     def broken(text: Callable[[BrokenRule], str]) -> list[pl.Expr]:
         return [pl.when(pl.col(str(i))).then(pl.lit(text(rule))) for i, rule in enumerate(rules)]

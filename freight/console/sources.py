@@ -97,8 +97,10 @@ def preview(
 
     settings = load_settings()
     source = read_catalog(settings.catalog).named(name)
-    location, frame, bad_rows = preview_source(source, datetime.now(UTC), rows)
-    console.print(f"{name} {location}", markup=False)
-    Terminal(highlight=False, width=WIDE).print(frame_table(frame))
-    if bad_rows:
-        console.print(f"{bad_rows:,} rows of it break the contract: dpa sources check {name}", markup=False)
+    seen = preview_source(source, datetime.now(UTC), rows)
+    console.print(f"{name} {seen.location}", markup=False)
+    if seen.read_as:
+        console.print(f"read with {seen.read_as}", markup=False)
+    Terminal(highlight=False, width=WIDE).print(frame_table(seen.rows))
+    if seen.bad_rows:
+        console.print(f"{seen.bad_rows:,} rows of it break the contract: dpa sources check {name}", markup=False)

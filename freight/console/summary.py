@@ -126,8 +126,12 @@ def check_line(check: Check) -> str:
             f"{counts.superseded:,} superseded",
             f"{counts.quarantined:,} to quarantine",
         ]
-        text = "; ".join(filter(None, [", ".join(parts), outcome.message, outcome.drift]))
+        text = "; ".join(filter(None, [", ".join(parts), outcome.message, outcome.drift, _read_with(check)]))
     return f"{_check_state(check)} {outcome.source} {outcome.location}: {text}"
+
+
+def _read_with(check: Check) -> str:
+    return f"read with {check.read_as}" if check.read_as else ""
 
 
 def _check_state(check: Check) -> str:
@@ -167,7 +171,7 @@ def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:
             "unchanged": check.outcome.counts.unchanged,
             "superseded": check.outcome.counts.superseded,
             "to quarantine": check.outcome.counts.quarantined,
-            "note": "; ".join(filter(None, [check.outcome.message, check.outcome.drift])),
+            "note": "; ".join(filter(None, [check.outcome.message, check.outcome.drift, _read_with(check)])),
         }
         for check in checks
     ]

@@ -18,6 +18,7 @@ Dtype = Literal["text", "integer", "number", "instant", "date", "boolean"]
 Drift = Literal["freeze", "allow_added", "quarantine"]
 
 LOCAL_ZONE = "Africa/Douala"  # no daylight saving, so every local time exists exactly once
+EARLIEST_DAY, LATEST_DAY = "1900-01-01", "2100-01-01"  # other days stand for "none", or are mistyped
 DEFAULT_TEXT_LIMIT = 200  # characters; a longer name or code is a parsing accident, not data
 
 
@@ -36,7 +37,8 @@ class Column:
         allowed: The only values that a text may have, compared after upper-casing.
         pattern: The regular expression that the whole text must match.
         max_length: The longest text, in characters.
-        not_before: The earliest day of an instant, as `YYYY-MM-DD`.
+        not_before: The earliest day of a date or an instant, as `YYYY-MM-DD`.
+        not_after: The day before which it must be, as `YYYY-MM-DD`.
         future_limit_s: The longest time, in seconds, by which an instant may be later than the reading.
         past_limit_s: The longest time, in seconds, by which an instant may be earlier than the reading.
         aliases: Other headers that sources use; case and accents do not matter.
@@ -53,7 +55,8 @@ class Column:
     allowed: tuple[str, ...] = ()
     pattern: str | None = None
     max_length: int = DEFAULT_TEXT_LIMIT
-    not_before: str | None = None
+    not_before: str = EARLIEST_DAY
+    not_after: str = LATEST_DAY
     future_limit_s: int | None = None
     past_limit_s: int | None = None
     aliases: tuple[str, ...] = ()

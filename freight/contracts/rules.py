@@ -15,9 +15,14 @@ from typing import ClassVar, Literal, NamedTuple, override
 import orjson
 import polars as pl
 
-from freight.contracts.contract import DEFAULT_TEXT_LIMIT, Column, Contract, RowRule, Show
+from freight.contracts.contract import DEFAULT_TEXT_LIMIT, EARLIEST_DAY, LATEST_DAY, Column, Contract, RowRule, Show
 
-CONTROL_CHARACTERS = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
+# Control characters but tab and line ends, signs without width or of direction, and the sign for lost characters.
+UNSEEN_CHARACTERS = (
+    r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F\u00AD\u061C\u180E\u200B-\u200F\u2028-\u202E\u2060-\u206F\uFE00-\uFE0F"
+    r"\uFEFF\uFFF9-\uFFFD]"
+)
+CAN_BE_READ_TWICE = {"number": "`decimal`", "instant": "`day_first`", "date": "`day_first`"}
 UNREADABLE = {
     "integer": "is not a whole number",
     "number": "is not a number in the notation of its file",
@@ -34,11 +39,13 @@ class Cells:
     Attributes:
         column: The column.
         filled: Whether each cell has content, readable or not.
+        has_two_readings: Whether each cell can be read in two ways, and its file proves both.
         now: The instant against which dates are judged.
     """
 
     column: Column
     filled: pl.Expr
+    has_two_readings: pl.Expr
     now: datetime
 
     @property
@@ -184,8 +191,25 @@ def _range(column: Column) -> str:
             return f"{low:g} to {high:g}"
 
 
-def _first_instant(column: Column) -> datetime:
-    return datetime.combine(date.fromisoformat(column.not_before or ""), datetime.min.time(), UTC)
+def _is_time(column: Column) -> bool:
+    return column.dtype in ("instant", "date")
+
+
+def _midnight(column: Column, day: str) -> date:
+    """Return a day as the column compares it: as a date, or as its midnight in UTC."""
+    first = date.fromisoformat(day)
+    return first if column.dtype == "date" else datetime.combine(first, datetime.min.time(), UTC)
+
+
+def _beyond_days(cells: Cells) -> pl.Expr:
+    column = cells.column
+    too_early = cells.values < _midnight(column, column.not_before)
+    return too_early | (cells.values >= _midnight(column, column.not_after))
+
+
+def _range_of_days(column: Column) -> str:
+    is_given = (column.not_before, column.not_after) != (EARLIEST_DAY, LATEST_DAY)
+    return f"from {column.not_before}" if is_given else ""
 
 
 def _seconds(limit_s: int | None) -> timedelta:
@@ -203,9 +227,17 @@ CELL_RULES = (
     CellRule(
         "wrong_type",
         applies=lambda column: column.dtype != "text",
-        broken=lambda cells: cells.values.is_null() & cells.filled,
+        broken=lambda cells: cells.values.is_null() & cells.filled & ~cells.has_two_readings,
         wrong=lambda column: UNREADABLE[column.dtype],
         is_misfit=True,
+    ),
+    CellRule(
+        "two_readings",
+        applies=lambda column: column.dtype in CAN_BE_READ_TWICE,
+        broken=lambda cells: cells.has_two_readings,
+        wrong=lambda column: (
+            f"can be read in two ways, and its file proves both: state {CAN_BE_READ_TWICE[column.dtype]} in the catalog"
+        ),
     ),
     CellRule(
         "not_finite",
@@ -215,9 +247,9 @@ CELL_RULES = (
     ),
     CellRule(
         "control_character",
-        applies=_is_free_text,
-        broken=lambda cells: cells.values.str.contains(CONTROL_CHARACTERS),
-        wrong=lambda _: "contains an unprintable character",
+        applies=lambda column: column.dtype == "text",
+        broken=lambda cells: cells.values.str.contains(UNSEEN_CHARACTERS),
+        wrong=lambda _: "contains a character that cannot be seen, such as U+200B",
     ),
     CellRule(
         "too_long",
@@ -253,10 +285,10 @@ CELL_RULES = (
     ),
     CellRule(
         "out_of_range",
-        applies=lambda column: column.not_before is not None,
-        broken=lambda cells: cells.values < _first_instant(cells.column),
-        wrong=lambda column: f"is before {column.not_before}",
-        stated=lambda column: f"from {column.not_before}",
+        applies=_is_time,
+        broken=_beyond_days,
+        wrong=lambda column: f"is not between {column.not_before} and {column.not_after}",
+        stated=_range_of_days,
     ),
     CellRule(
         "future",

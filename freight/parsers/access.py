@@ -13,6 +13,7 @@ import orjson
 from freight.contracts.headers import listed, normalise, shown
 from freight.errors import SourceError, SourceFault
 from freight.parsers.output import OUT_OF_TIME, Output, out_of_memory, out_of_time
+from freight.types import Number
 
 KINDS_OF_FILE = (b"Standard Jet DB\0", b"Standard ACE DB\0")
 JAVA_OPTIONS = (
@@ -167,7 +168,7 @@ def _send(program: subprocess.Popen[bytes], header: Sequence[str], output: Outpu
     number = 0
     while isinstance(cells := _line(program), list):
         number += 1
-        send_row(number, cells, header, output)
+        send_row(number, [Number(*cell) if isinstance(cell, list) else cell for cell in cells], header, output)
     if number < cells["counted"]:
         raise SourceError(
             "corrupt",

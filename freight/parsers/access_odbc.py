@@ -10,6 +10,7 @@ from typing import Any
 from freight.errors import SourceError
 from freight.parsers.access import REMEDIES, AccessTable, best_table, refuse_other_kinds, send_row
 from freight.parsers.output import Output
+from freight.types import Number
 
 DRIVER = "Microsoft Access Driver (*.mdb, *.accdb)"
 ROWS_AT_ONCE = 1_000
@@ -87,9 +88,11 @@ def _text(value: object) -> object:
         case datetime():
             return value.isoformat(" ")
         case Decimal():
-            return f"{value.normalize():f}"
+            return Number(f"{value.normalize():f}")
         case float() if isfinite(value):
-            return f"{Decimal(repr(value)).normalize():f}"
+            return Number(f"{Decimal(repr(value)).normalize():f}")
+        case int():
+            return Number(value)
         case bytes() | bytearray():
             return {"told": "a picture or another object, which is no text"}
         case _:

@@ -17,6 +17,7 @@ import orjson
 from freight.contracts.headers import name_in, normalise, shown
 from freight.errors import SourceError
 from freight.parsers.output import Output, open_counted
+from freight.types import Number
 
 PIECE_BYTES = 1 << 20
 PIECE_LIMIT_BYTES = 16 << 20  # also the longest line; parsing needs twenty times as much memory
@@ -41,12 +42,6 @@ class Unparsed(bytes):
 
 
 BLANK = Unparsed()  # not a row
-
-
-class Number(str):
-    """A number with all its digits."""
-
-    __slots__ = ()
 
 
 class Doubled(dict[str, object]):
@@ -449,4 +444,4 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return value if isinstance(value, str) else Number(value)

@@ -11,7 +11,7 @@ import pyarrow.ipc as ipc
 
 from freight.errors import SourceError
 from freight.parsers.wire import Frame, Kind, write_frame
-from freight.types import FaultCode
+from freight.types import FaultCode, native_numbers
 
 HEADER_LIMIT_CHARS = 1 << 20
 BATCH_ROWS, BATCH_CHARS = 20_000, 16 << 20
@@ -33,8 +33,12 @@ FAULTS = pa.schema(
 
 
 def rows_schema(width: int) -> pa.Schema:
-    """Return the schema of rows under a header of a given width: texts by position, and the row's number."""
-    return pa.schema([*((str(position), pa.large_string()) for position in range(width)), ("row_number", pa.int64())])
+    """Return the schema of rows under a header of a given width.
+
+    It has texts by position, signs that tell numbers from text (see `NATIVE` in freight.frames), and the row number.
+    """
+    texts = ((str(position), pa.large_string()) for position in range(width))
+    return pa.schema([*texts, ("native_numbers", pa.large_string()), ("row_number", pa.int64())])
 
 
 class Output:
@@ -68,13 +72,14 @@ class Output:
         self._send("header", json.dumps(list(header)).encode())
 
     def row(self, number: int, cells: Sequence[str]) -> None:
-        """Add a row with as many cells as the header.
+        """Add a row with as many cells as the header; a cell that is a number in the file is a `Number`.
 
         Raises:
             SourceError: The row is too large for memory.
         """
         assert self._rows is not None, "begin comes first"
-        self._rows.add([*cells, number], _bounded(sum(map(len, cells)) + len(cells), number))
+        native = native_numbers(tuple(map(type, cells)))
+        self._rows.add([*cells, native, number], _bounded(sum(map(len, cells)) + len(cells), number))
         if self._rows.is_full:
             self._send_rows()
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from uuid import uuid4
 
 import polars as pl
@@ -32,10 +33,28 @@ class Check:
     Attributes:
         outcome: The outcome; its counts are the changes that the load would make to the warehouse.
         first_bad_rows: The first rows that would be quarantined; `BAD_ROWS_SCHEMA`.
+        read_as: How the file is read, in words; empty if it is not read.
     """
 
     outcome: UnitOutcome
     first_bad_rows: pl.DataFrame = field(default_factory=bad_rows, repr=False)
+    read_as: str = ""
+
+
+class Preview(NamedTuple):
+    """The first rows of a source.
+
+    Attributes:
+        location: Their location.
+        rows: The rows, with the columns of the contract.
+        bad_rows: The number of rows that break the contract.
+        read_as: How the source is read, in words.
+    """
+
+    location: str
+    rows: pl.DataFrame
+    bad_rows: int
+    read_as: str
 
 
 def check_source(engine: Engine, source: Source, now: datetime, connections: Connections = FILES_ONLY) -> list[Check]:
@@ -59,9 +78,7 @@ def check_source(engine: Engine, source: Source, now: datetime, connections: Con
         return checks + [_check_unit(run, planned) for planned in plan.units]
 
 
-def preview_source(
-    source: Source, now: datetime, rows: int, connections: Connections = FILES_ONLY
-) -> tuple[str, pl.DataFrame, int]:
+def preview_source(source: Source, now: datetime, rows: int, connections: Connections = FILES_ONLY) -> Preview:
     """Return the first rows of a source as the warehouse would store them, without a connection to it.
 
     Args:
@@ -69,9 +86,6 @@ def preview_source(
         now: The instant of the load.
         rows: The number of rows.
         connections: Opens the places that the source names.
-
-    Returns:
-        The location of the rows, the rows with the columns of the contract, and how many others break it.
 
     Raises:
         SourceError: The source cannot be read.
@@ -81,13 +95,15 @@ def preview_source(
         spool = transform_unit(planned, extract_unit(planned, Path(scratch) / "unit"), now)
         columns = [column.name for column in source.contract.columns]
         first = next(iter(read_spool(spool.conformed_path)), pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
-        return planned.unit.location, first.select(columns).head(rows), spool.quarantined
+        shown = first.select(columns).head(rows)
+        return Preview(planned.unit.location, shown, spool.quarantined, str(spool.raw.read_as))
 
 
 def _check_unit(run: Run, planned: PlannedUnit) -> Check:
     try:
         spool = transform_unit(planned, extract_unit(planned, spool_folder(run.spool, planned)), run.clock())
-        return Check(with_retries(partial(try_conformed, run, planned, spool)), spool.first_bad_rows)
+        outcome = with_retries(partial(try_conformed, run, planned, spool))
+        return Check(outcome, spool.first_bad_rows, str(spool.raw.read_as))
     except QuarantineLimitExceeded as error:
         return Check(ended_by(planned.unit, error), error.first_bad_rows)
     except SourceError as error:

@@ -7,15 +7,14 @@ from pathlib import Path
 import polars as pl
 
 from freight.ahead import ahead
-from freight.contracts.headers import HeaderMatch
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
-from freight.numbers import AS_PROGRAMS_WRITE, Reading
+from freight.notation.evidence import Evidence, columns_of
 from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
 from freight.pipeline.units import PlannedUnit, RawSpool
-from freight.readers import RawTable, reader_for
+from freight.readers import reader_for
 from freight.retry import patiently
 from freight.spool import SpoolWriter
 
@@ -46,14 +45,15 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table, layout = lay_out(planned, reader_for(source.reader)(planned.content.item, contract, source.options))
-    raw, row_range = RawSpool(folder, AS_PROGRAMS_WRITE, table.header, layout.left_out, layout.drift), _RowRange()
-    bad, numbers = BadRows(), _Numbers(table, layout.match)
+    raw, row_range = RawSpool(folder, table.header, layout.left_out, layout.drift), _RowRange()
+    bad, evidence = BadRows(), Evidence(source.forms, has_commas_between_cells=table.has_commas_between_cells)
+    asked = columns_of(contract, dict(zip(layout.match.columns, layout.match.header, strict=True)))
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in Time(planned).over(ahead(table.batches)):
             row_range.note(batch.rows)
             row_range.note(batch.faults)
             named = layout.apply(batch)
-            numbers.note(named.rows)
+            evidence.note(named.rows, asked)
             rows.write(named.rows)
             faults.write(named.faults)
             bad.note(named.faults)
@@ -61,29 +61,8 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
                 bad.refuse_if_lost(planned, rows.rows + faults.rows, table.most_rows)
     if rows.rows + faults.rows == 0:
         raise SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
-    return replace(raw, numbers=numbers.reading(), rows=rows.rows, faults=faults.rows, row_range=row_range.ends)
-
-
-class _Numbers:
-    """Determines how to read the numbers of a table: as its reader knows, or as the numbers prove."""
-
-    def __init__(self, table: RawTable, match: HeaderMatch) -> None:
-        self._evidence, self._known = table.evidence, table.numbers
-        headers = dict(zip(match.columns, match.header, strict=True))
-        self._columns = {c.name: headers.get(c.name, c.name) for c in match.contract.columns if c.dtype == "number"}
-
-    def note(self, rows: pl.DataFrame) -> None:
-        """Take in some rows."""
-        if self._evidence:
-            self._evidence.note(rows, self._columns)
-
-    def reading(self) -> Reading:
-        """Return how to read the numbers.
-
-        Raises:
-            SourceError: The numbers can be read in two ways.
-        """
-        return self._evidence.reading() if self._evidence else self._known
+    read_as = evidence.read_as(table.facts)
+    return replace(raw, read_as=read_as, rows=rows.rows, faults=faults.rows, row_range=row_range.ends)
 
 
 class _RowRange:

@@ -9,12 +9,11 @@ import polars as pl
 from freight.contracts.headers import HeaderMatch, listed, match_header
 from freight.drift import FirstRows, describe_drift
 from freight.errors import SourceError
-from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
-from freight.numbers import likely_reading
+from freight.frames import BAD_ROWS_SCHEMA, NATIVE, ROW_NUMBER, as_json
+from freight.notation.evidence import likely_notation
 from freight.pipeline.units import PlannedUnit
 from freight.readers import RawBatch, RawTable
 from freight.types import DRIFTED
-from freight.validation import Locale
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,21 @@ class Layout:
         if self.drift:
             return RawBatch(batch.rows.clear(), pl.concat([batch.faults, self._set_aside(batch.rows)]))
         taken = {str(position): column for position, column in enumerate(self.match.columns) if column}
-        return RawBatch(batch.rows.select(*taken, ROW_NUMBER).rename(taken), batch.faults)
+        rows = batch.rows.select(*taken, ROW_NUMBER, *self._native_numbers(batch.rows)).rename(taken)
+        return RawBatch(rows, batch.faults)
+
+    def _native_numbers(self, rows: pl.DataFrame) -> list[pl.Series]:
+        """Return the signs of `native_numbers` in the order of the contract's columns; nothing if there are none."""
+        if NATIVE not in rows.columns:
+            return []
+        at = {column: position for position, column in enumerate(self.match.columns) if column}
+        order = [at.get(name, -1) for name in self.match.contract.column_names]
+        new = {old: "".join("0" if at < 0 else old[at] for at in order) for old in rows[NATIVE].unique()}
+        return [rows[NATIVE].replace_strict(new, return_dtype=pl.String)]
 
     def _set_aside(self, rows: pl.DataFrame) -> pl.DataFrame:
         names = [column or cell for column, cell in zip(self.match.columns, self.match.header, strict=True)]
-        cells = [pl.col(str(position)).alias(name) for position, name in enumerate(names)]
+        named = rows.rename({str(position): name for position, name in enumerate(names)})
         faults = {"missing": self.match.missing, "unknown": self.match.unknown_cells}
         told = ", ".join(f"{what}: {listed(names)}" for what, names in faults.items() if names)
         set_aside = rows.select(
@@ -48,7 +57,7 @@ class Layout:
             column_name=pl.lit(next(iter(self.match.missing), None), pl.String),
             reason=pl.lit(DRIFTED, pl.String),
             detail=pl.lit(told),
-            raw=pl.struct(cells).struct.json_encode().cast(pl.Binary),
+            raw=as_json(named, names, names),
             broken_rules=pl.lit(None, pl.String),
         )
         return set_aside.select(BAD_ROWS_SCHEMA.names())
@@ -66,8 +75,8 @@ def lay_out(planned: PlannedUnit, table: RawTable) -> tuple[RawTable, Layout]:
     first = _first(table, match)
     is_set_aside = match.contract.drift == "quarantine" and _keeps_all(match, table)
     rows = first.rows if first else pl.DataFrame()
-    numbers = likely_reading(rows) if table.evidence else table.numbers
-    sample = FirstRows(rows, Locale(numbers, planned.source.time_zone), planned.unit.as_of)
+    locale = planned.source.locale(likely_notation(rows, planned.source.forms))
+    sample = FirstRows(rows, locale, planned.unit.as_of)
     command = "dpa replay" if is_set_aside else "dpa retry"
     drift = describe_drift(match, table.passed_over, sample, planned.last_header, command)
     again = replace(table, batches=chain([first] if first else [], table.batches))

@@ -76,6 +76,8 @@ def _remarks(planned: PlannedUnit, spool: ConformedSpool) -> Iterator[str]:
         yield planned.content.remark
     if spool.raw.left_out:
         yield f"left out, since the contract does not know it: {listed(spool.raw.left_out)}"
+    if spool.normalised:
+        yield f"{spool.normalised:,} texts got plain spaces and whole accents"
 
 
 def _content(spool: ConformedSpool) -> UnitContent:
@@ -86,7 +88,7 @@ def _content(spool: ConformedSpool) -> UnitContent:
         read=spool.read,
         superseded=spool.superseded,
         row_range=spool.raw.row_range,
-        decimal_mark=str(spool.raw.numbers),
+        read_as=spool.raw.read_as,
     )
 
 

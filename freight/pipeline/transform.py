@@ -17,12 +17,12 @@ from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool
 from freight.spool import SpoolWriter, read_spool, write_spool
 from freight.transforms import derive
 from freight.transforms.versions import with_content_hash
-from freight.validation import Locale, Split, split
+from freight.validation import Split, split
 
 
 def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> ConformedSpool:
     """Type, validate and derive rows into the spool, without those that a later row of the file supersedes."""
-    contract, locale = planned.source.contract, Locale(raw.numbers, planned.source.time_zone)
+    contract, locale = planned.source.contract, planned.source.locale(raw.read_as.notation)
     spool, keys, bad = ConformedSpool(raw), _KeyVersions(contract.business_key), BadRows()
     look = _Look(contract, planned.unit.as_of if planned.content.tells_day else None)
     for faults in read_spool(raw.faults_path):
@@ -44,6 +44,7 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
         reason_counts=bad.reason_counts,
         first_bad_rows=bad.first,
         profile=look.profile(raw),
+        normalised=look.normalised,
         retyped=look.retyped,
     )
 
@@ -56,12 +57,14 @@ class _Look:
         self._profiler = Profiler(contract, day)
         self._filled: Counter[str] = Counter()
         self._misfits: Counter[str] = Counter()
+        self.normalised = 0
 
     def note(self, half: Split) -> None:
         """Take in some rows."""
         self._profiler.note(half.typed)
         self._filled.update(half.filled)
         self._misfits.update(half.misfits)
+        self.normalised += half.normalised
 
     def profile(self, raw: RawSpool) -> Profile:
         """Return the profile of the columns."""

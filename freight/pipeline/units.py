@@ -11,7 +11,7 @@ import polars as pl
 
 from freight.catalog import Source
 from freight.drift import Profile
-from freight.numbers import Reading
+from freight.notation.evidence import READ_AS_USUAL, ReadAs
 from freight.readers import NewContent, SourceFile
 from freight.spool import read_spool
 from freight.types import LoadCounts, Position
@@ -73,7 +73,7 @@ class RawSpool:
 
     Attributes:
         folder: The folder of the spool files.
-        numbers: The way to read its numbers.
+        read_as: The way in which the file is read.
         rows, faults: The number of rows of each kind.
         row_range: The first and last row number.
         header: The header as the source wrote it.
@@ -82,10 +82,10 @@ class RawSpool:
     """
 
     folder: Path
-    numbers: Reading
     header: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     drift: str = ""
+    read_as: ReadAs = READ_AS_USUAL
     rows: int = 0
     faults: int = 0
     row_range: tuple[int, int] | None = None
@@ -113,6 +113,7 @@ class ConformedSpool:
         reason_counts: The number of bad rows by reason code.
         first_bad_rows: The first bad rows of the file, for people; `BAD_ROWS_SCHEMA`.
         profile: The profile of its columns.
+        normalised: The number of texts whose spaces or accents were written in another way than usual.
         retyped: The column that has nearly no value of the contract's type; empty without one.
     """
 
@@ -123,6 +124,7 @@ class ConformedSpool:
     reason_counts: Mapping[str, int] = field(default_factory=dict)
     first_bad_rows: pl.DataFrame = field(default_factory=pl.DataFrame, repr=False, compare=False)
     profile: Profile | None = field(default=None, repr=False)
+    normalised: int = 0
     retyped: str = ""
 
     @property

@@ -8,15 +8,14 @@ from functools import lru_cache
 import polars as pl
 
 from freight.catalog import Catalog, Source
-from freight.contracts import LOCAL_ZONE, Contract, contract_for
+from freight.contracts import Contract, contract_for
 from freight.contracts.headers import match_header
 from freight.errors import ConfigurationError, RowsRefused, SourceError
-from freight.frames import ROW_NUMBER
-from freight.numbers import Reading
+from freight.frames import NATIVE, ROW_NUMBER
 from freight.streaming.messages import decode
 from freight.transforms import derive
 from freight.transforms.versions import kept_versions, with_content_hash
-from freight.types import DRIFTED, Cause, Fingerprint, LoadCounts, RunId, origin_us_of
+from freight.types import DRIFTED, Cause, Fingerprint, LoadCounts, RunId, native_numbers, origin_us_of
 from freight.validation import Locale, split
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
@@ -75,11 +74,11 @@ def locale_of(file: QuarantinedFile, known: Mapping[str, Source]) -> Locale | No
         file: The file, or the batch of a stream.
         known: The sources of the catalog by name.
     """
-    numbers = Reading.of(file.decimal_mark)
+    notation = file.was_read_as.notation
     if file.is_stream:
-        return Locale(numbers, LOCAL_ZONE)
+        return Locale(notation)
     entry = known.get(file.source)
-    return Locale(numbers, entry.time_zone) if entry else None
+    return entry.locale(notation) if entry else None
 
 
 def _replay_file(engine: Engine, locale: Locale, file: QuarantinedFile, run_id: RunId, now: datetime) -> ReplayOutcome:
@@ -167,7 +166,7 @@ def load_back(engine: Engine, returning: Returning, now: datetime) -> Returned:
         read=valid.height,
         superseded=valid.height - kept.height,
         row_range=(min(passed), max(passed)),
-        decimal_mark=file.decimal_mark,
+        read_as=file.was_read_as,
     )
     ids = {row.row_number: row.quarantine_id for row in returning.rows if row.row_number in passed}
     unit = returning.unit
@@ -218,8 +217,9 @@ def _text_rows(rows: Iterable[QuarantinedRow], contract: Contract) -> pl.DataFra
     records = [(row.row_number, _record(row, contract)) for row in rows]
     known = [(number, record) for number, record in records if record.keys() & set(wanted)]
     cells = {name: [record.get(name) for _, record in known] for name in wanted}
-    schema = {ROW_NUMBER: pl.Int64, **dict.fromkeys(wanted, pl.String)}
-    return pl.DataFrame({ROW_NUMBER: [number for number, _ in known], **cells}, schema=schema)
+    native = [native_numbers(tuple(type(record.get(name)) for name in wanted)) for _, record in known]
+    schema = {ROW_NUMBER: pl.Int64, **dict.fromkeys(wanted, pl.String), NATIVE: pl.String}
+    return pl.DataFrame({ROW_NUMBER: [number for number, _ in known], **cells, NATIVE: native}, schema=schema)
 
 
 def _record(row: QuarantinedRow, contract: Contract) -> dict[str, str]:

@@ -19,7 +19,6 @@ import pyarrow.csv as pacsv
 from freight.contracts import Contract
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER, BadRow, bad_rows
-from freight.numbers import Evidence, Reading
 from freight.readers.allowance import Allowance
 from freight.readers.dialect import DelimitedOptions, Dialect, detect_dialect
 from freight.readers.locations import SourceFile, text_stream
@@ -49,10 +48,8 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
         raise error.at(file.path) from None
     batches = _batches(file, dialect) if dialect.is_plain else _strict_batches(file, dialect)
     most_rows = file.most_bytes // len(dialect.header)
-    if options.decimal:
-        return RawTable(dialect.header, batches, Reading(options.decimal, groups=True), most_rows=most_rows)
-    evidence = Evidence(has_commas_between_cells=dialect.delimiter == ",")
-    return RawTable(dialect.header, batches, evidence=evidence, most_rows=most_rows)
+    facts = {"encoding": dialect.encoding, "delimiter": dialect.delimiter}
+    return RawTable(dialect.header, batches, facts=facts, most_rows=most_rows)
 
 
 def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:

@@ -13,7 +13,6 @@ from pydantic import Field, ValidationInfo, field_validator
 from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
 from freight.errors import SourceError
-from freight.frames import DecimalMark
 from freight.readers.encodings import START_BYTES, detect_encoding
 from freight.readers.locations import SourceFile, text_stream
 from freight.readers.no_text import refuse_no_text
@@ -30,9 +29,6 @@ class DelimitedOptions(ReaderOptions):
 
     encoding: str | None = Field(default=None, description="As Python names it, such as cp1252.")
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Between two cells.")
-    decimal: DecimalMark | None = Field(
-        default=None, description="Decimal mark of numbers; the other mark may group thousands."
-    )
     columns: list[str] | None = Field(
         default=None, min_length=1, description="Headers of the columns, for a file that has none, or a wrong one."
     )

@@ -3,15 +3,69 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from freight.errors import ConfigurationError
+from freight.notation.days import reads_back
+from freight.notation.forms import DecimalMark, Forms, GroupSign
 
 
 class ReaderOptions(BaseModel):
-    """Options of a reader without any; other readers add fields with defaults."""
+    """Options of every reader: how the source writes values. Readers add fields with defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    decimal: DecimalMark | None = Field(
+        default=None, description="Decimal mark of numbers in text; the other mark may group thousands."
+    )
+    thousands: GroupSign | None = Field(
+        default=None, description="Sign between thousands of numbers in text; any other sign there is refused."
+    )
+    day_first: bool | None = Field(default=None, description="Whether 03/02/2026 is the 3rd of February.")
+    formats: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="Formats of days and instants by column, such as %d-%b-%y, epoch_s, epoch_ms or excel_days.",
+    )
+    true_values: list[str] = Field(default=["true"], description="Texts that mean true.")
+    false_values: list[str] = Field(default=["false"], description="Texts that mean false.")
+    null_values: list[str] = Field(default=[], description="Texts that mean an empty cell, such as n/a or 9999-12-31.")
+
+    @property
+    def forms(self) -> Forms:
+        """How the source writes values."""
+        return Forms(
+            decimal=self.decimal,
+            thousands=self.thousands,
+            day_first=self.day_first,
+            formats={name: (texts,) if isinstance(texts, str) else (*texts,) for name, texts in self.formats.items()},
+            true_values=tuple(text.lower() for text in self.true_values),
+            false_values=tuple(text.lower() for text in self.false_values),
+            null_values=(*self.null_values,),
+        )
+
+    @field_validator("thousands")
+    @classmethod
+    def _differs_from_decimal(cls, thousands: str | None, others: ValidationInfo) -> str | None:
+        if thousands and thousands == others.data.get("decimal"):
+            raise ValueError("the decimal mark cannot separate thousands, too")
+        return thousands
+
+    @field_validator("formats")
+    @classmethod
+    def _are_whole(cls, formats: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+        for texts in formats.values():
+            for text in [texts] if isinstance(texts, str) else texts:
+                if not reads_back(text):
+                    raise ValueError(f"{text!r} is no format of a day or an instant")
+        return formats
+
+    @field_validator("false_values")
+    @classmethod
+    def _differ(cls, false_values: list[str], others: ValidationInfo) -> list[str]:
+        both = {text.lower() for text in false_values} & {text.lower() for text in others.data.get("true_values", ())}
+        if both:
+            raise ValueError(f"{both.pop()!r} cannot mean true and false")
+        return false_values
 
     @property
     def is_partial(self) -> bool:

@@ -1,12 +1,11 @@
 """The result of every reader: text as the source wrote it, with row numbers, in batches that fit in memory."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from freight.frames import ROW_NUMBER
-from freight.numbers import AS_PROGRAMS_WRITE, Evidence, Reading
 
 
 @dataclass(frozen=True)
@@ -14,7 +13,8 @@ class RawBatch:
     """Some rows of a source.
 
     Attributes:
-        rows: The column `row_number` and one text column per header cell, named by its position ("0", "1", ...).
+        rows: The column `row_number` and one text column per header cell, named by its position ("0", "1", ...); with
+            `native_numbers` if the source tells numbers from text.
         faults: Rows that could not be cut into cells, as `BAD_ROWS_SCHEMA`; they are not in `rows`.
     """
 
@@ -29,18 +29,21 @@ class RawTable:
     Attributes:
         header: The header cells as written.
         batches: The rows; each batch is read on demand.
-        numbers: The format of numbers, unless `evidence` has to find it.
-        evidence: Collects numbers to find their format; None if the format is known.
+        facts: What the reader found out about the source, such as its encoding and its delimiter.
         most_rows: The maximum number of good rows, if known; each takes some bytes.
         passed_over: The other columns of the source, if known; they are not read, as the contract does not know them.
     """
 
     header: tuple[str, ...]
     batches: Iterator[RawBatch]
-    numbers: Reading = AS_PROGRAMS_WRITE
-    evidence: Evidence | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
     passed_over: tuple[str, ...] = ()
     most_rows: int | None = None
+
+    @property
+    def has_commas_between_cells(self) -> bool:
+        """Whether commas delimit the cells."""
+        return self.facts.get("delimiter") == ","
 
 
 def no_rows(width: int) -> pl.DataFrame:

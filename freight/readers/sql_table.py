@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,14 +23,14 @@ from freight.contracts import Contract
 from freight.contracts.headers import known_headers, normalise
 from freight.databases import Database
 from freight.errors import ConfigurationError, SourceAway, SourceError, TransientError
-from freight.frames import ROW_NUMBER, BadRow, bad_rows
+from freight.frames import NATIVE, ROW_NUMBER, BadRow, bad_rows
 from freight.readers.content_hash import ContentHash
 from freight.readers.deliveries import NewContent, Place, new_since, opened
 from freight.readers.locations import SourceFile
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 from freight.readers.watermarks import are_alike, before, instant_in, like, note, recall, utc
-from freight.types import Fingerprint, Position
+from freight.types import Fingerprint, Number, Position, native_numbers
 
 BATCH_ROWS = 20_000
 OVERLAP_S = 3_600  # few transactions take longer from their timestamp to their commit
@@ -44,6 +45,7 @@ WRITERS: dict[type, Callable[[Any], str | None]] = {
     time: time.isoformat,
     bytes: bytes.hex,
 }
+NUMBERS = {int, float, Decimal}
 NESTED = (list, dict, tuple)
 
 
@@ -391,9 +393,15 @@ def _raw_batch(part: Sequence[sa.Row[Any]], header: tuple[str, ...], first: int)
     faults = [_fault(number, row, header) for number, row in numbered if _is_nested(row)]
     good = [(number, row) for number, row in numbered if not _is_nested(row)] if faults else numbered
     cells = {str(i): [_text(row[i]) for _, row in good] for i in range(len(header))}
+    cells[NATIVE] = [_native_numbers(tuple(map(type, row))) for _, row in good]
     schema = {**dict.fromkeys(cells, pl.String), ROW_NUMBER: pl.Int64}
     frame = pl.DataFrame({**cells, ROW_NUMBER: [number for number, _ in good]}, schema=schema)
     return RawBatch(frame, bad_rows(faults))
+
+
+@lru_cache(maxsize=1_000)
+def _native_numbers(kinds: tuple[type, ...]) -> str:
+    return native_numbers(tuple(Number if kind in NUMBERS else str for kind in kinds))
 
 
 def _is_nested(row: sa.Row[Any]) -> bool:

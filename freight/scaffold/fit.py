@@ -64,7 +64,7 @@ def fit_to(sample: Sample, contract: Contract, zone: str, now: datetime) -> Fit:
     strangers = [position for position, cell in enumerate(sample.header) if normalise(cell) not in known]
     aliases: dict[str, str] = {}
     for column in (column for column in contract.columns if column.name not in matched):
-        position = _likeliest(sample, column, strangers, Locale(sample.numbers, zone), now)
+        position = _likeliest(sample, column, strangers, Locale(sample.notation, zone), now)
         if position is not None:
             strangers.remove(position)
             aliases[column.name] = sample.header[position]

@@ -80,7 +80,7 @@ def propose_contract(
     _refuse_unnamed(sample)
     names = column_names(sample.header)
     typed = [
-        _column(sample, position, names[position], Locale(sample.numbers, zone), now) for position in range(len(names))
+        _column(sample, position, names[position], Locale(sample.notation, zone), now) for position in range(len(names))
     ]
     business_key = _given_key(sample, typed, key) if key else _guessed_key(sample, typed)
     columns = tuple(_as_key(column) if column.name in business_key else column for column in typed)

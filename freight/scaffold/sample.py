@@ -10,12 +10,13 @@ import polars as pl
 from freight.contracts import Contract
 from freight.contracts.headers import match_header
 from freight.errors import ConfigurationError, SourceError
-from freight.frames import ROW_NUMBER, DecimalMark
-from freight.numbers import Reading, sure_reading
+from freight.frames import NATIVE, ROW_NUMBER
+from freight.notation.evidence import Evidence, Notation, sure_notation
+from freight.notation.forms import DecimalMark
 from freight.readers import FILES_ONLY, SourceFile, find_stored, reader_for
 from freight.readers.dialect import DelimitedOptions, detect_dialect
 from freight.readers.packed import is_packed
-from freight.readers.raw import RawTable, no_rows
+from freight.readers.raw import no_rows
 
 READERS_BY_SUFFIX = {
     "csv": ("csv", "tsv", "txt"),
@@ -37,7 +38,7 @@ class Sample:
         header: The cells of the header as written.
         rows: `row_number` and text columns named by their position.
         faults: The number of rows that could not be split into cells.
-        numbers: The reading of its numbers.
+        notation: The notation of its numbers and days.
     """
 
     file: SourceFile
@@ -46,7 +47,7 @@ class Sample:
     header: tuple[str, ...]
     rows: pl.DataFrame
     faults: int
-    numbers: Reading
+    notation: Notation
 
     @property
     def read(self) -> int:
@@ -111,16 +112,16 @@ def read_sample(file: SourceFile, reader: str, options: Mapping[str, Any], known
     anything = _any_of(known)
     table = reader_for(reader)(file, anything, options)
     batches = list(table.batches)
-    rows = pl.concat([no_rows(len(table.header)), *(batch.rows for batch in batches)])
+    rows = pl.concat([no_rows(len(table.header)), *(batch.rows for batch in batches)], how="diagonal")
     if rows.is_empty():
         raise SourceError("header_only", "it has no rows", location=file.path, remedy="use a sample with rows")
     faults = sum(batch.faults.height for batch in batches)
-    sample = Sample(file, reader, options, table.header, rows, faults, _reading(table, rows))
+    evidence = Evidence(
+        reader_for(reader).options.of(options).forms, has_commas_between_cells=table.has_commas_between_cells
+    )
+    notation = sure_notation(rows, table.header, evidence)
+    sample = Sample(file, reader, options, table.header, rows.drop(NATIVE, strict=False), faults, notation)
     return _with_dialect(sample, anything) if reader == "csv" else sample
-
-
-def _reading(table: RawTable, rows: pl.DataFrame) -> Reading:
-    return sure_reading(rows, table.header, table.evidence) if table.evidence else table.numbers
 
 
 def _any_of(known: Iterable[Contract]) -> Contract:
@@ -133,8 +134,8 @@ def _with_dialect(sample: Sample, known: Contract) -> Sample:
     """Return a sample whose options state its dialect, so that a later file with few rows is read the same way."""
     dialect = detect_dialect(sample.file, known, DelimitedOptions.of(sample.options))
     detected = {} if dialect.delimiter == "," else {"delimiter": dialect.delimiter}
-    if _has_fractions(sample.rows, sample.numbers.decimal):
-        detected["decimal"] = sample.numbers.decimal
+    if _has_fractions(sample.rows, sample.notation.numbers.decimal):
+        detected["decimal"] = sample.notation.numbers.decimal
     return replace(sample, options={**detected, **sample.options})
 
 

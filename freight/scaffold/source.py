@@ -314,7 +314,7 @@ def _loaded(
         path = Path(folder, name)
         path.write_bytes(content)
         copy = read_sample(find_sample(path), sample.reader, sample.options, [contract])
-    halves = split(copy.conformed(contract), contract, Locale(copy.numbers, LOCAL_ZONE), now)
+    halves = split(copy.conformed(contract), contract, Locale(copy.notation, LOCAL_ZONE), now)
     kept = halves.valid.unique(contract.business_key, keep="last", maintain_order=True)
     counts = LoadCounts(
         read=copy.read,

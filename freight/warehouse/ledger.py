@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from freight.contracts import Contract, contract_for
 from freight.errors import ConfigurationError, PositionFenced
+from freight.notation.evidence import ReadAs
 from freight.types import BatchId, Cause, Fingerprint, LoadCounts, Position, RunId, origin_us_of
 from freight.warehouse.bulk import append, insert_missing
 from freight.warehouse.schema import (
@@ -90,7 +91,7 @@ def position_of(connection: sa.Connection, source: str, location: str) -> Positi
     return Position(Fingerprint(*row[3:]), *row[:3]) if row else None
 
 
-def open_batch(connection: sa.Connection, unit: LoadUnit, decimal_mark: str, now: datetime) -> BatchId:
+def open_batch(connection: sa.Connection, unit: LoadUnit, read_as: ReadAs, now: datetime) -> BatchId:
     """Make the lineage row of a unit; its counts are filled in by `close_batch`."""
     values = {
         "run_id": unit.run_id,
@@ -102,7 +103,8 @@ def open_batch(connection: sa.Connection, unit: LoadUnit, decimal_mark: str, now
         "content_id": unit.fingerprint.content_id,
         "size_bytes": unit.fingerprint.size_bytes,
         "as_of": unit.as_of,
-        "decimal_mark": decimal_mark,
+        "decimal_mark": str(read_as.notation.numbers),
+        "read_as": read_as.as_json(),
         "simulated": unit.simulated,
         "profile": unit.profile,
         "loaded_at": now,

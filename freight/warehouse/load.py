@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 import sqlalchemy as sa
 
+from freight.notation.evidence import READ_AS_USUAL, ReadAs
 from freight.types import BatchId, LoadCounts, Position
 from freight.warehouse.connect import Engine, taken_back, transaction
 from freight.warehouse.datasets import RowWriter
@@ -35,7 +36,7 @@ class UnitContent:
         read: The number of rows in the source.
         superseded: The number of rows left out because the unit itself holds a newer version of their key.
         row_range: The first and last row number; None without rows.
-        decimal_mark: The way numbers were read; a replay reads them the same way.
+        read_as: The way in which the source was read; a replay reads it the same way.
     """
 
     frames: Callable[[], Iterable[pl.DataFrame]]
@@ -44,7 +45,7 @@ class UnitContent:
     read: int
     superseded: int
     row_range: tuple[int, int] | None
-    decimal_mark: str = "."
+    read_as: ReadAs = READ_AS_USUAL
 
 
 def load_unit(
@@ -73,7 +74,7 @@ def load_unit(
     with (transaction if keep else taken_back)(engine) as connection:
         if not keep:
             start_run(connection, unit.run_id, "", now)  # the lineage refers to it
-        batch_id = open_batch(connection, unit, content.decimal_mark, now)
+        batch_id = open_batch(connection, unit, content.read_as, now)
         advance(connection, unit, expected, batch_id)
         counts, _ = _write(connection, unit, content, batch_id)
         close_batch(connection, batch_id, counts, content.row_range)
@@ -110,7 +111,7 @@ def load_replay(
         RowsRefused: See `refused_row_numbers`; nothing was written.
     """
     with transaction(engine) as connection:
-        batch_id = open_batch(connection, unit, content.decimal_mark, now)
+        batch_id = open_batch(connection, unit, content.read_as, now)
         copy_partition(connection, replayed_batch, batch_id)
         counts, conflicts = _write(connection, unit, content, batch_id)
         ids = [number for row, number in quarantine_ids.items() if row not in conflicts]

@@ -1,15 +1,16 @@
 """The way back from quarantine: find rows, mark them when they are loaded, and record people's corrections."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import batched
 
-import orjson
 import sqlalchemy as sa
 
 from freight.errors import PositionFenced
-from freight.types import BatchId
+from freight.notation.evidence import ReadAs
+from freight.types import BatchId, Number
 from freight.warehouse.schema import batches, corrections, quarantine, stream_batches
 
 IDS_PER_STATEMENT = 1_000
@@ -38,10 +39,10 @@ class QuarantinedRow:
 
     @property
     def record(self) -> dict[str, object]:
-        """The delivered values by header or field; empty if the row is not a record."""
+        """The delivered values by header or field, numbers with all their digits; empty if the row is not a record."""
         try:
-            record = orjson.loads(self.raw)
-        except orjson.JSONDecodeError:
+            record = json.loads(self.raw, parse_int=Number, parse_float=Number)
+        except (ValueError, RecursionError):
             return {}
         return record if isinstance(record, dict) else {}
 
@@ -58,8 +59,14 @@ class QuarantinedFile:
     size_bytes: int
     as_of: datetime
     decimal_mark: str
+    read_as: str | None
     simulated: bool
     is_stream: bool
+
+    @property
+    def was_read_as(self) -> ReadAs:
+        """How the file was read."""
+        return ReadAs.of(self.decimal_mark, self.read_as)
 
 
 @dataclass(frozen=True)

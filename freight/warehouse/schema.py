@@ -157,6 +157,7 @@ batches = sa.Table(
     *count_columns(),
     sa.Column("loaded_at", UtcInstant, nullable=False),
     sa.Column("profile", sa.Text),
+    sa.Column("read_as", sa.Text),
 )
 
 # The last load from each file, table or path of an API. `watermark` is the point up to which a table or a path was

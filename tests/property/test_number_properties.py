@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
-from freight.numbers import Evidence, Reading, plain_numbers
+from freight.notation.forms import UNSTATED
+from freight.notation.numbers import NumberEvidence, Reading, plain_numbers
 from tests.lib.examples import examples
 
 drawn = examples(10_000, quick=300)
@@ -41,8 +42,8 @@ styles = st.sampled_from(STYLES)
 
 def reading_of(cells: list[str]) -> Reading | None:
     """Return how a file of these cells is read; None if it is refused."""
-    evidence = Evidence()
-    evidence.note(pl.DataFrame({ROW_NUMBER: range(2, len(cells) + 2), "t": cells}), {"t": "t"})
+    evidence = NumberEvidence(UNSTATED, has_commas_between_cells=False)
+    evidence.note(pl.DataFrame({ROW_NUMBER: range(2, len(cells) + 2), "text": cells}), "t")
     try:
         return evidence.reading()
     except SourceError:

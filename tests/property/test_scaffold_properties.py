@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from freight.contracts import LOCAL_ZONE
 from freight.contracts.headers import match_header, normalise
-from freight.contracts.rules import CONTROL_CHARACTERS
-from freight.frames import ROW_NUMBER, DecimalMark
-from freight.numbers import Reading
+from freight.contracts.rules import UNSEEN_CHARACTERS
+from freight.frames import ROW_NUMBER
+from freight.notation.evidence import Notation
+from freight.notation.forms import DecimalMark
+from freight.notation.numbers import Reading
 from freight.readers import find_files
 from freight.scaffold.infer import propose_contract
 from freight.scaffold.layout import laid_out, literal
@@ -30,7 +32,7 @@ from tests.lib.examples import examples
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FILE = find_files(Path(__file__).as_posix(), Path.cwd())[0]  # a sample is of some file; nobody opens it here
 STYLED = "tests/sources/test_things.py"  # where docstrings are as free as in migrations
-CONTROL = re.compile(CONTROL_CHARACTERS)  # which no contract takes, as no warehouse does
+CONTROL = re.compile(UNSEEN_CHARACTERS)  # which no contract takes, as no warehouse does
 
 cells = st.one_of(
     st.text(max_size=300),
@@ -64,7 +66,7 @@ def sample(header: list[str], columns: list[list[str]], decimal: DecimalMark) ->
     whole = [["K1", "K2", "K3", "K4"], *columns]
     rows = pl.DataFrame({str(position): texts for position, texts in enumerate(whole)})
     numbered = rows.with_columns(pl.Series(ROW_NUMBER, range(2, 6), pl.Int64))
-    return Sample(FILE, "csv", {}, ("the key of all", *header), numbered, 0, Reading(decimal))
+    return Sample(FILE, "csv", {}, ("the key of all", *header), numbered, 0, Notation(Reading(decimal)))
 
 
 @given(st.data(), headers, st.sampled_from([".", ","]))
@@ -76,7 +78,7 @@ def test_a_proposed_contract_takes_every_row_of_its_sample(
     made = sample(header, columns, decimal)
     contract = propose_contract(made, "things", ["the key of all"], 50, LOCAL_ZONE, NOW).contract
     assert match_header(made.header, contract).columns == contract.column_names
-    halves = split(made.conformed(contract), contract, Locale(Reading(decimal), LOCAL_ZONE), NOW)
+    halves = split(made.conformed(contract), contract, Locale(Notation(Reading(decimal)), LOCAL_ZONE), NOW)
     assert halves.quarantined.to_dicts() == []
     assert halves.valid.height == 4
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from freight.contracts import contract_for
 from freight.frames import ROW_NUMBER
-from freight.numbers import Reading
+from freight.notation.evidence import Notation
+from freight.notation.numbers import Reading
 from freight.transforms.versions import with_content_hash
 from freight.validation import Locale, split
 from tests.lib.examples import examples
@@ -25,7 +26,7 @@ GOOD = {
     "volume_transferred_t": "1",
     "status_code": "OK",
 }
-POINT, COMMA = Locale(), Locale(Reading(","))
+POINT, COMMA = Locale(), Locale(Notation(Reading(",")))
 
 quick = examples(100)
 

@@ -5,7 +5,8 @@ import pytest
 
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
-from freight.numbers import Evidence, Reading, plain_numbers
+from freight.notation.forms import UNSTATED
+from freight.notation.numbers import NumberEvidence, Reading, plain_numbers
 
 NBSP, NARROW = "\u00a0", "\u202f"
 
@@ -16,8 +17,8 @@ def read(*cells: str) -> list[float | None]:
 
 
 def reading_of(*cells: str, has_commas_between_cells: bool = False) -> Reading:
-    evidence = Evidence(has_commas_between_cells=has_commas_between_cells)
-    evidence.note(pl.DataFrame({ROW_NUMBER: range(2, len(cells) + 2), "t": cells}), {"t": "volume"})
+    evidence = NumberEvidence(UNSTATED, has_commas_between_cells=has_commas_between_cells)
+    evidence.note(pl.DataFrame({ROW_NUMBER: range(2, len(cells) + 2), "text": cells}), "volume")
     return evidence.reading()
 
 

@@ -17,26 +17,30 @@ def catalog_with(folder: Path, **changes: Any) -> Path:
     return path
 
 
+EVERY = "day_first, decimal, false_values, formats, null_values, thousands, true_values"
+WITH_SHEET = "day_first, decimal, false_values, formats, header_row, null_values, sheet, thousands, true_values"
+
+
 @pytest.mark.parametrize(
     ("reader", "options", "told"),
     [
         (
             "csv",
             {"delimeter": ";"},
-            "delimeter: unknown to this reader, which knows columns, decimal, delimiter, "
-            "encoding, escape, quote, skip_lines",
+            "delimeter: unknown to this reader, which knows columns, day_first, decimal, delimiter, encoding, escape, "
+            "false_values, formats, null_values, quote, skip_lines, thousands, true_values",
         ),
         ("csv", {"delimiter": 5}, "delimiter: Input should be a valid string, not 5"),
         ("csv", {"delimiter": ";;"}, "delimiter: String should have at most 1 character, not ';;'"),
         ("csv", {"encoding": "cp9999"}, "encoding: Value error, there is no such encoding, not 'cp9999'"),
         ("csv", {"encoding": "base64"}, "encoding: Value error, there is no such encoding, not 'base64'"),
         ("csv", {"decimal": ";"}, "decimal: Input should be '.' or ',', not ';'"),
-        ("excel", {"sheets": "A"}, "sheets: unknown to this reader, which knows header_row, sheet"),
+        ("excel", {"sheets": "A"}, f"sheets: unknown to this reader, which knows {WITH_SHEET}"),
         ("excel", {"sheet": 2026}, "sheet: Input should be a valid string, not 2026"),
         ("excel", {"header_row": "4"}, "header_row: Input should be a valid integer, not '4'"),
         ("excel", {"header_row": 0}, "header_row: Input should be greater than or equal to 1, not 0"),
-        ("json", {"encoding": "utf-8"}, "encoding: unknown to this reader, which knows none"),
-        ("jsonl", {"encoding": "utf-8"}, "encoding: unknown to this reader, which knows none"),
+        ("json", {"encoding": "utf-8"}, f"encoding: unknown to this reader, which knows {EVERY}"),
+        ("jsonl", {"encoding": "utf-8"}, f"encoding: unknown to this reader, which knows {EVERY}"),
     ],
 )
 def test_a_wrong_option_names_the_entry_and_what_is_right(

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from freight.contracts import contract_for
-from freight.numbers import Reading
+from freight.notation.evidence import Notation
+from freight.notation.numbers import Reading
 from freight.validation import Locale, split
 
 
@@ -34,7 +35,10 @@ def test_a_number_under_a_decimal_comma_is_read_exactly_or_refused(text: str, va
         "status_code": "OK",
     }
     halves = split(
-        pl.DataFrame([row]), contract_for("transactions"), Locale(Reading(",")), datetime(2026, 3, 1, tzinfo=UTC)
+        pl.DataFrame([row]),
+        contract_for("transactions"),
+        Locale(Notation(Reading(","))),
+        datetime(2026, 3, 1, tzinfo=UTC),
     )
     assert halves.valid["volume_transferred_t"].to_list() == ([] if value is None else [value])
     assert halves.quarantined["reason"].to_list() == (["wrong_type"] if value is None else [])

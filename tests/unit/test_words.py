@@ -42,7 +42,11 @@ def test_no_rule_has_the_code_of_a_fault() -> None:
         (Column("age_s", "integer", "", minimum=0), "age_s is less than 0", "at least 0"),
         (Column("age_s", "integer", "", unit="seconds", maximum=9), "age_s is more than 9 seconds", "at most 9"),
         (Column("age_s", "number", "", minimum=0, maximum=9.5), "age_s is not between 0 and 9.5", "0 to 9.5"),
-        (Column("seen_at", "instant", "", not_before="2000-01-01"), "seen_at is before 2000-01-01", "from 2000-01-01"),
+        (
+            Column("seen_at", "instant", "", not_before="2000-01-01"),
+            "seen_at is not between 2000-01-01 and 2100-01-01",
+            "from 2000-01-01",
+        ),
     ],
 )
 def test_a_range_is_told_with_its_bounds(column: Column, wrong: str, stated: str) -> None:

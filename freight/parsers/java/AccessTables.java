@@ -170,12 +170,14 @@ public final class AccessTables {
         } else if (value instanceof LocalDateTime instant) {
             line.append('"').append(INSTANT.format(instant)).append('"');
         } else if (value instanceof Double || value instanceof Float) {
-            line.append('"').append(decimal((Number) value)).append('"');
+            appendNumber(line, decimal((Number) value));
         } else if (value instanceof BigDecimal number) {
-            line.append('"').append(plain(number)).append('"');
+            appendNumber(line, plain(number));
         } else if (value instanceof Byte octet) {
-            line.append('"').append(Byte.toUnsignedInt(octet)).append('"'); // Access counts from 0 to 255
-        } else if (value instanceof Boolean || value instanceof Number) {
+            appendNumber(line, Byte.toUnsignedInt(octet)); // Access counts from 0 to 255
+        } else if (value instanceof Number) {
+            appendNumber(line, value);
+        } else if (value instanceof Boolean) {
             line.append('"').append(value).append('"');
         } else if (value instanceof String text && hasCodePage && text.indexOf(NO_CHARACTER) >= 0) {
             line.append("{\"told\":\"bytes that are no characters in the code page of the file\"}");
@@ -184,6 +186,11 @@ public final class AccessTables {
         } else {
             appendType(line, column);
         }
+    }
+
+    /** Appends a list of one text, which keeps all digits and is not taken for a text of the file. */
+    private static void appendNumber(StringBuilder line, Object number) {
+        line.append("[\"").append(number).append("\"]");
     }
 
     private static void appendType(StringBuilder line, Column column) {

@@ -10,6 +10,7 @@ from openpyxl.styles.numbers import BUILTIN_FORMATS, is_date_format, is_timedelt
 from openpyxl.utils.datetime import CALENDAR_WINDOWS_1900, from_excel
 
 from freight.errors import SourceError
+from freight.types import Number
 
 EXACT_FLOAT_INTEGERS = 1e15  # below it a float holds every whole number, so its text needs no exponent
 BOOLEANS = {"0": "false", "1": "true", "false": "false", "true": "true"}
@@ -126,13 +127,13 @@ def written_as(code: str, epoch: datetime) -> WriteNumber | None:
 
 
 def number_text(value: str, write: WriteNumber | None) -> str:
-    """Return the text of a number.
+    """Return a number as a `Number`, or as the text that its format shows.
 
     Raises:
         UnusableCell: The value is not a number, or its format cannot show it.
     """
     try:
-        return (write or plain_number)(value)
+        return write(value) if write else Number(plain_number(value))
     except (ValueError, OverflowError):
         raise UnusableCell(value, f"the cell holds {value}, which its format cannot show") from None
 

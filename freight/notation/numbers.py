@@ -5,17 +5,18 @@ read in one way only. Otherwise nothing is guessed: the catalog must say it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
 
 from freight.errors import SourceError
-from freight.frames import ROW_NUMBER, DecimalMark
+from freight.notation.cells import Cells, Place
+from freight.notation.forms import DecimalMark, Forms
 
 MARKS: tuple[DecimalMark, DecimalMark] = (".", ",")
 OTHER: Mapping[DecimalMark, DecimalMark] = {".": ",", ",": "."}
+NAMES: Mapping[DecimalMark, str] = {".": "point", ",": "comma"}
 
 SIGN, EXPONENT = r"^[+-]?", r"(?:[eE][+-]?[0-9]+)?$"
 SPACES = r" \u00A0\u202F"
@@ -72,6 +73,16 @@ def plain_numbers(text: pl.Series, reading: Reading) -> pl.Series:
     return bare.set(refused.fill_null(value=False), None).str.replace(reading.decimal, ".", literal=True)
 
 
+def are_disputed(text: pl.Series, reading: Reading) -> pl.Series | None:
+    """Return which cells are a number with either mark; None if the marks are undisputed."""
+    return _two_readings(text) if reading.is_disputed else None
+
+
+def are_all_numbers(text: pl.Series) -> bool:
+    """Return whether all cells without outer space look like numbers, in whatever notation."""
+    return bool(text.str.contains(rf"{SIGN}[0-9.,{SPACES}{APOSTROPHES}]*{EXPONENT}").all())
+
+
 def _grouped(reading: Reading) -> str:
     """Return the pattern of a number with groups of three digits, all separated by the same sign."""
     signs = [f"[{SPACES}]", *APOSTROPHES, *([re.escape(OTHER[reading.decimal])] if reading.groups else [])]
@@ -104,133 +115,107 @@ def _proves_groups(text: pl.Series, mark: DecimalMark) -> pl.Series:
     return text.str.contains(rf"{SIGN}[1-9][0-9]{{0,2}}(?:{many}|{with_decimals})$")
 
 
-@dataclass
-class _Unclear:
-    """The numbers that a mark makes unclear: their count, and the first of them."""
-
-    cells: int = 0
-    text: str = ""
-    row: int = 0
-    column: str = ""
-
-    def note(self, cells: pl.DataFrame, column: str) -> None:
-        """Count some of them."""
-        if cells.height and not self.cells:
-            self.text, self.row, self.column = cells["text"][0], int(cells[ROW_NUMBER][0]), column
-        self.cells += cells.height
-
-
-class Evidence:
+class NumberEvidence:
     """The evidence that the numbers of a file give about their notation.
 
     Args:
+        forms: What the catalog says about numbers.
         has_commas_between_cells: Whether commas delimit the cells. Programs that write a decimal comma choose
             another delimiter, so the point is before decimals unless a number proves the opposite.
     """
 
-    def __init__(self, *, has_commas_between_cells: bool = False) -> None:
+    def __init__(self, forms: Forms, *, has_commas_between_cells: bool) -> None:
+        self._stated = stated_reading(forms)
+        self._thousands = forms.thousands
         self._has_commas_between_cells = has_commas_between_cells
-        self._decimals = dict.fromkeys(MARKS, 0)  # how many numbers prove the mark before decimals
-        self._groups = dict.fromkeys(MARKS, False)  # whether a number proves the mark between thousands
-        self._unclear = {mark: _Unclear() for mark in MARKS}
+        self._decimals = {mark: Cells() for mark in MARKS}  # the numbers that prove the mark before decimals
+        self._groups = {mark: Cells() for mark in MARKS}  # those that prove it between thousands
+        self._unclear = {mark: Cells() for mark in MARKS}  # those that are numbers in both ways
         self._is_ungrouped = False
 
-    def note(self, rows: pl.DataFrame, columns: Mapping[str, str]) -> None:
-        """Examine some rows.
+    def note(self, cells: pl.DataFrame, column: str) -> None:
+        """Examine some cells.
 
         Args:
-            rows: `row_number` and text columns.
-            columns: The columns that hold numbers, with the names that people know.
+            cells: `row_number` and `text`.
+            column: The name of their column that people know.
         """
-        for column, known_as in columns.items():
-            if column in rows.columns:
-                self._note(rows.select(ROW_NUMBER, text=pl.col(column).str.strip_chars()).drop_nulls(), known_as)
+        text = cells["text"]
+        self._is_ungrouped = self._is_ungrouped or bool(text.str.contains(UNGROUPED).any())
+        if self._decimals["."].count and not text.str.contains(r",|\..*\.").any():
+            return  # nothing here could prove the comma
+        marked = cells.filter(text.str.contains("[.,]"))
+        for mark in MARKS if marked.height else ():
+            self._decimals[mark].note(marked.filter(_proves_decimals(marked["text"], mark)), column)
+            self._groups[mark].note(marked.filter(_proves_groups(marked["text"], mark)), column)
+            self._unclear[mark].note(marked.filter(_two_readings(marked["text"], re.escape(mark))), column)
 
     def reading(self) -> Reading:
-        """Return the reading that the evidence proves.
+        """Return the reading that the catalog states, or that the evidence proves.
 
         Raises:
-            SourceError: Some numbers can be read in two ways, and the others do not prove which is right.
+            SourceError: The evidence contradicts the catalog, or does not prove a reading while some numbers have two.
         """
-        proven = [mark for mark in MARKS if self._decimals[mark]]
+        if self._stated:
+            return self._unless_contradicted(self._stated)
+        proven = [mark for mark in MARKS if self._decimals[mark].count]
         if len(proven) > 1:
             return self._contradicted()
         return self._proven(proven[0]) if proven else self._unproven()
+
+    def words(self) -> Iterator[str]:
+        """Yield what the numbers prove, in words."""
+        for mark in MARKS:
+            if proof := self._decimals[mark].first:
+                yield f"decimal {NAMES[mark]}, as {proof} proves"
+
+    def _unless_contradicted(self, stated: Reading) -> Reading:
+        mark = stated.decimal
+        against = self._decimals[OTHER[mark]]
+        if against.first and against.count > self._decimals[mark].count:
+            raise _against_the_catalog(against.first, mark)
+        return stated
 
     def _contradicted(self) -> Reading:
         """Read by the mark that the delimiter confirms; else refuse each number that can be read with either mark.
 
         In both cases, numbers that need the other mark are refused, so reading by the more frequent one does no harm.
         """
-        mark = max(MARKS, key=self._decimals.__getitem__)
+        mark = max(MARKS, key=lambda mark: self._decimals[mark].count)
         if mark == "." and self._has_commas_between_cells:
-            return Reading(mark, groups=self._groups[","])
-        unclear = max(self._unclear.values(), key=lambda cells: cells.cells)
-        if unclear.cells > self._decimals[mark]:
-            raise _undecided(unclear)
+            return Reading(mark, groups=bool(self._groups[","].count))
+        unclear = max(self._unclear.values(), key=lambda cells: cells.count)
+        if unclear.first and unclear.count > self._decimals[mark].count:
+            raise _undecided(unclear.first)
         return Reading(mark, is_disputed=True)
 
     def _proven(self, mark: DecimalMark) -> Reading:
         """Read the other mark between thousands if a number proves that, too; else refuse the few numbers with it."""
-        other = OTHER[mark]
-        if not self._groups[other] and self._unclear[other].cells > self._decimals[mark]:
-            raise _undecided(self._unclear[other])
-        return Reading(mark, groups=self._groups[other])
+        grouped, unclear = self._groups[OTHER[mark]], self._unclear[OTHER[mark]]
+        if not grouped.count and unclear.first and unclear.count > self._decimals[mark].count:
+            raise _undecided(unclear.first)
+        return Reading(mark, groups=bool(grouped.count))
 
     def _unproven(self) -> Reading:
         """Read the only mark in the file before decimals, if the file shows in another way that it does not group."""
-        marks = [mark for mark in MARKS if self._unclear[mark].cells]
+        marks = [mark for mark in MARKS if self._unclear[mark].first]
         is_point_by_delimiter = self._has_commas_between_cells and marks == ["."]
-        if marks and not is_point_by_delimiter and not (self._is_ungrouped and len(marks) == 1):
-            raise _undecided(self._unclear[marks[0]])
+        is_sure = len(marks) == 1 and (self._is_ungrouped or self._thousands is not None)
+        unclear = self._unclear[marks[0]].first if marks else None
+        if unclear and not is_point_by_delimiter and not is_sure:
+            raise _undecided(unclear)
         return Reading(marks[0] if marks else ".")
 
-    def _note(self, cells: pl.DataFrame, column: str) -> None:
-        text = cells["text"]
-        self._is_ungrouped = self._is_ungrouped or bool(text.str.contains(UNGROUPED).any())
-        if self._decimals["."] and not text.str.contains(r",|\..*\.").any():
-            return  # nothing here could prove the comma
-        marked = cells.filter(text.str.contains("[.,]"))
-        for mark in MARKS if marked.height else ():
-            self._decimals[mark] += int(_proves_decimals(marked["text"], mark).sum())
-            self._groups[mark] |= bool(_proves_groups(marked["text"], mark).any())
-            self._unclear[mark].note(marked.filter(_two_readings(marked["text"], re.escape(mark))), column)
+
+def stated_reading(forms: Forms) -> Reading | None:
+    """Return the reading that the catalog states, if only by a mark between thousands."""
+    mark = forms.decimal
+    if mark is None and forms.thousands in MARKS:
+        mark = OTHER[forms.thousands]
+    return Reading(mark, groups=forms.thousands in (None, OTHER[mark])) if mark else None
 
 
-def likely_reading(rows: pl.DataFrame) -> Reading:
-    """Return the most likely reading of the numbers in some rows, for rows that are inspected but not loaded.
-
-    Args:
-        rows: `row_number` and text columns; only columns whose cells are all numbers count.
-    """
-    try:
-        return sure_reading(rows, rows.drop(ROW_NUMBER, strict=False).columns, Evidence())
-    except SourceError:
-        return AS_PROGRAMS_WRITE
-
-
-def sure_reading(rows: pl.DataFrame, header: Sequence[str], evidence: Evidence) -> Reading:
-    """Return the reading of the numbers in a whole file.
-
-    Args:
-        rows: `row_number` and text columns, in the order of the header; only columns of numbers count.
-        header: The column names that people know.
-        evidence: The evidence to which the numbers are added.
-
-    Raises:
-        SourceError: The numbers can be read in two ways.
-    """
-    cells = rows.drop(ROW_NUMBER, strict=False)
-    known_as = dict(zip(cells.columns, header, strict=False))
-    evidence.note(rows, {name: known_as[name] for name in cells.columns if _are_numbers(cells[name])})
-    return evidence.reading()
-
-
-def _are_numbers(text: pl.Series) -> bool:
-    return bool(text.str.strip_chars().str.contains(rf"{SIGN}[0-9.,{SPACES}{APOSTROPHES}]*{EXPONENT}").all())
-
-
-def _undecided(cell: _Unclear) -> SourceError:
+def _undecided(cell: Place) -> SourceError:
     with_decimals, whole = re.sub("[.,]", ".", cell.text), re.sub("[.,]", "", cell.text)
     return SourceError(
         "ambiguous_numbers",
@@ -238,4 +223,16 @@ def _undecided(cell: _Unclear) -> SourceError:
         row=cell.row,
         column=cell.column,
         remedy='say it in the catalog: `options: {decimal: "."}` or `options: {decimal: ","}`, then `dpa retry`',
+    )
+
+
+def _against_the_catalog(cell: Place, mark: DecimalMark) -> SourceError:
+    return SourceError(
+        "ambiguous_numbers",
+        f"the catalog says that numbers have a decimal {NAMES[mark]}, but {cell.text!r} has a decimal "
+        f"{NAMES[OTHER[mark]]}",
+        row=cell.row,
+        column=cell.column,
+        remedy=f'if the source has changed, say `options: {{decimal: "{OTHER[mark]}"}}` in the catalog, then '
+        "`dpa retry`; else have the file corrected",
     )

@@ -1,0 +1,330 @@
+"""Reads days and instants, and finds whether a source writes the day or the month first.
+
+`03/02/2026` is the 3rd of February or the 2nd of March: the sign alone does not decide it. The whole file does, if one
+of its days can be read in one way only, such as `13/02/2026`. Otherwise nothing is guessed: the catalog must say it.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import polars as pl
+
+from freight.errors import SourceError
+from freight.notation.cells import Cells, Place
+
+UTC_TIME = pl.Datetime("us", "UTC")
+LOCAL_TIME = pl.Datetime("us")
+
+ISO_DAYS = ("%Y-%m-%d", "%Y/%m/%d")
+TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p", "%Hh%M")
+LOCAL_FORMATS = (
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y/%m/%d %H:%M",
+)
+OFFSET_FORMATS = (
+    "%Y-%m-%dT%H:%M:%S%.f%#z",
+    "%Y-%m-%d %H:%M:%S%.f%#z",
+    "%Y-%m-%dT%H:%M%#z",
+    "%Y-%m-%d %H:%M%#z",
+)
+SEPARATORS = "/.-"
+MONTH, LATER_DAY, YEAR = "(?:0?[1-9]|1[0-2])", "(?:1[3-9]|2[0-9]|3[01])", r"[/.-][0-9]{4}\b"
+SHORT_DAY = rf"^[0-9]{{1,2}}[/.-][0-9]{{1,2}}{YEAR}"  # the order of day and month is unknown
+PROVES_DAY_FIRST = rf"^{LATER_DAY}[/.-]{MONTH}{YEAR}"
+PROVES_MONTH_FIRST = rf"^{MONTH}[/.-]{LATER_DAY}{YEAR}"
+IN_BOTH_ORDERS = rf"^{MONTH}[/.-]{MONTH}{YEAR}"
+SAME_IN_BOTH = rf"^(?:{'|'.join(f'0?{month}[/.-]0?{month}' for month in range(1, 13))}){YEAR}"
+LONG_YEAR = r"(?:^|[/.-])[0-9]{4}(?:[/.\-T h]|$)"
+MIDNIGHT = r"[T ]00:00(?::00(?:\.0+)?)?$"  # of days in cells that can hold a time
+FIRST_LONG_YEAR = 1_000
+
+# Formats of the catalog that are no text patterns.
+EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "excel_days": 86_400_000_000}  # to microseconds each
+SOME_DAY = datetime(2026, 3, 14, 13, 45, 30, tzinfo=UTC)
+EXCEL_EPOCH_DAYS = 25_569  # from 1899-12-30, where the days of workbooks begin, to 1970-01-01
+
+FRENCH_MONTHS = {
+    r"\bjanv(?:ier|\.)?": "Jan",
+    r"\bf[ée]v(?:rier|r?\.?)?": "Feb",
+    r"\bmars\b": "Mar",
+    r"\bavr(?:il|\.)?": "Apr",
+    r"\bmai\b": "May",
+    r"\bjuin\b": "Jun",
+    r"\bjuil(?:let|\.)?": "Jul",
+    r"\bao[ûu]t\b": "Aug",
+    r"\bsept(?:embre|\.)?": "Sep",
+    r"\boct(?:obre|\.)?": "Oct",
+    r"\bnov(?:embre|\.)?": "Nov",
+    r"\bd[ée]c(?:embre|\.)?": "Dec",
+}
+
+
+class DayOrder(NamedTuple):
+    """The order of day and month in days such as `03/02/2026`.
+
+    Attributes:
+        day_first: Whether the day comes first.
+        is_disputed: Whether some days of the source prove the other order; then a day that can be read in both orders
+            is refused.
+    """
+
+    day_first: bool = True
+    is_disputed: bool = False
+
+
+DAY_FIRST = DayOrder()
+
+
+def are_disputed(text: pl.Series, order: DayOrder) -> pl.Series | None:
+    """Return which cells are a day in both orders; None if the order is undisputed."""
+    return _have_two_readings(text) if order.is_disputed else None
+
+
+def _have_two_readings(text: pl.Series) -> pl.Series:
+    return text.str.contains(IN_BOTH_ORDERS) & ~text.str.contains(SAME_IN_BOTH)
+
+
+def without(values: pl.Series, disputed: pl.Series | None) -> pl.Series:
+    """Return the values that are undisputed; the others become null."""
+    return values if disputed is None else values.set(disputed.fill_null(value=False), None)
+
+
+def instants(text: pl.Series, zone: str, order: DayOrder, formats: Sequence[str]) -> pl.Series:
+    """Read instants.
+
+    Args:
+        text: Cells without outer space.
+        zone: The zone of times without an offset.
+        order: The order of day and month.
+        formats: The only formats to accept, as the catalog states them; empty for those that have one reading.
+
+    Returns:
+        Instants in UTC; null where a cell is none, or names a local time that does not exist or exists twice.
+    """
+    if formats:
+        return _stated_instants(text, zone, formats)
+    if _has_offset(text):  # then most likely all have one, and trying the other formats first is a waste
+        parsed = text.str.strptime(UTC_TIME, OFFSET_FORMATS[0], strict=False)
+        left = parsed.is_null() & text.is_not_null()
+        return parsed.scatter(left.arg_true(), _any_instants(text.filter(left), zone, order)) if left.any() else parsed
+    return _any_instants(text, zone, order)
+
+
+def days(text: pl.Series, order: DayOrder, formats: Sequence[str]) -> pl.Series:
+    """Read days; a time is accepted if it is midnight, which is how workbooks and databases store a day.
+
+    Args:
+        text: Cells without outer space.
+        order: The order of day and month.
+        formats: The only formats to accept, as the catalog states them; empty for those that have one reading.
+    """
+    if formats:
+        return _stated_days(text, formats)
+    parsed = _first_parsed(text, ISO_DAYS, pl.Date())
+    if not (parsed.is_null() & text.is_not_null()).any():
+        return parsed
+    bare = text.str.replace(MIDNIGHT, "")
+    return _first_parsed(bare, [*ISO_DAYS, *_short_days(bare, order)], pl.Date())
+
+
+def _has_offset(text: pl.Series) -> bool:
+    """Whether the first instant looks like one with an offset."""
+    first = text.drop_nulls().head(1)
+    return bool(first.str.contains(r"T.*(?:[Zz]|[+-]\d\d:?\d\d)$").any())
+
+
+def _any_instants(text: pl.Series, zone: str, order: DayOrder) -> pl.Series:
+    local = _first_parsed(text, LOCAL_FORMATS, LOCAL_TIME)
+    left = local.is_null() & text.is_not_null()
+    if left.any():
+        local = local.scatter(left.arg_true(), _short_instants(text.filter(left), order))
+    utc = _in_utc(local, zone)
+    missing = local.is_null() & text.is_not_null()
+    if not missing.any():
+        return utc
+    return utc.scatter(missing.arg_true(), _first_parsed(text.filter(missing), OFFSET_FORMATS, UTC_TIME))
+
+
+def _in_utc(local: pl.Series, zone: str) -> pl.Series:
+    return local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def _short_instants(text: pl.Series, order: DayOrder) -> pl.Series:
+    formats = [f"{day} {time}" for day in _short_days(text, order) for time in TIMES]
+    formats += [f"{day} {time}" for day in ISO_DAYS for time in TIMES[3:]]
+    plain = text.str.replace(r"(?i)\s*([ap])\.?m\.?$", " ${1}m")
+    return _first_parsed(plain, formats, LOCAL_TIME)
+
+
+def _short_days(text: pl.Series, order: DayOrder) -> list[str]:
+    """Return the formats of days whose order is unknown, first the one that the first cell has."""
+    first = "".join(text.drop_nulls().head(1).str.extract(r"^[0-9]{1,2}([/.-])").fill_null("").to_list())
+    signs = [*first, *SEPARATORS.replace(first, "")] if first else SEPARATORS
+    return [f"%d{sign}%m{sign}%Y" if order.day_first else f"%m{sign}%d{sign}%Y" for sign in signs]
+
+
+def _first_parsed(text: pl.Series, formats: Sequence[str], dtype: pl.Date | pl.Datetime) -> pl.Series:
+    """Parse each value by the first format that fits; a later format only sees the values that are still unparsed."""
+    parsed = text.str.strptime(dtype, formats[0], strict=False)
+    for pattern in formats[1:]:
+        left = parsed.is_null() & text.is_not_null()
+        if not left.any():
+            break
+        parsed = parsed.scatter(left.arg_true(), text.filter(left).str.strptime(dtype, pattern, strict=False))
+    return _without_short_years(parsed, text)
+
+
+def _without_short_years(parsed: pl.Series, text: pl.Series) -> pl.Series:
+    """Refuse `98` as a year: the parser would take it for the year 98."""
+    early = (parsed.dt.year() < FIRST_LONG_YEAR).fill_null(value=False)
+    if not early.any():
+        return parsed
+    return parsed.set(early & ~text.str.contains(LONG_YEAR), None)
+
+
+# --- Formats that the catalog states -------------------------------------------------------------------------------
+
+
+def reads_back(pattern: str) -> bool:
+    """Return whether a text is a format that keeps the day: a day that it writes can be read again."""
+    if pattern in EPOCHS:
+        return True
+    has_time = any(part in pattern for part in ("%H", "%I", "%T", "%R"))
+    dtype = UTC_TIME if "z" in pattern else LOCAL_TIME if has_time else pl.Date()
+    try:
+        written = pl.Series([SOME_DAY]).dt.strftime(pattern.replace(".%f", "%.f"))
+        return _parsed(written, pattern, dtype).dt.date().to_list() == [SOME_DAY.date()]
+    except pl.exceptions.PolarsError:
+        return False
+
+
+def _stated_instants(text: pl.Series, zone: str, formats: Sequence[str]) -> pl.Series:
+    parsed = pl.Series(text.name, [None] * text.len(), dtype=UTC_TIME)
+    for pattern in formats:
+        left = parsed.is_null() & text.is_not_null()
+        if left.any():
+            parsed = parsed.scatter(left.arg_true(), _stated_instant(text.filter(left), zone, pattern))
+    return parsed
+
+
+def _stated_instant(text: pl.Series, zone: str, pattern: str) -> pl.Series:
+    if pattern in EPOCHS:
+        at = _since_epoch(text, pattern)
+        return _in_utc(at, zone) if pattern == "excel_days" else at.dt.replace_time_zone("UTC")
+    if "z" in pattern:
+        return _parsed(text, pattern, UTC_TIME)
+    return _in_utc(_parsed(text, pattern, LOCAL_TIME), zone)
+
+
+def _stated_days(text: pl.Series, formats: Sequence[str]) -> pl.Series:
+    parsed = pl.Series(text.name, [None] * text.len(), dtype=pl.Date)
+    for pattern in formats:
+        left = parsed.is_null() & text.is_not_null()
+        if left.any():
+            some = text.filter(left)
+            found = _since_epoch(some, pattern).dt.date() if pattern in EPOCHS else _parsed(some, pattern, pl.Date())
+            parsed = parsed.scatter(left.arg_true(), found)
+    return parsed
+
+
+def _parsed(text: pl.Series, pattern: str, dtype: pl.Date | pl.Datetime) -> pl.Series:
+    if "%b" in pattern or "%B" in pattern:
+        for french, english in FRENCH_MONTHS.items():
+            text = text.str.replace(f"(?i){french}", english)
+    parsed = text.str.strptime(dtype, pattern.replace(".%f", "%.f"), strict=False)
+    return parsed if "%y" in pattern else _without_short_years(parsed, text)
+
+
+def _since_epoch(text: pl.Series, pattern: str) -> pl.Series:
+    numbers = text.cast(pl.Float64, strict=False) - (EXCEL_EPOCH_DAYS if pattern == "excel_days" else 0)
+    return (numbers * EPOCHS[pattern]).round().cast(pl.Int64, strict=False).cast(LOCAL_TIME)
+
+
+# --- Evidence ------------------------------------------------------------------------------------------------------
+
+
+class DayEvidence:
+    """The evidence that the days of a file give about the order of day and month.
+
+    Args:
+        stated: Whether the day comes first, as the catalog says; None if it does not say it.
+    """
+
+    def __init__(self, stated: bool | None = None) -> None:
+        self._stated = stated
+        self._days, self._months, self._both = Cells(), Cells(), Cells()
+
+    def note(self, cells: pl.DataFrame, column: str) -> None:
+        """Examine some cells.
+
+        Args:
+            cells: `row_number` and `text`.
+            column: The name of their column that people know.
+        """
+        short = cells.filter(cells["text"].str.contains(SHORT_DAY))
+        if short.height:
+            text = short["text"]
+            self._days.note(short.filter(text.str.contains(PROVES_DAY_FIRST)), column)
+            self._months.note(short.filter(text.str.contains(PROVES_MONTH_FIRST)), column)
+            self._both.note(short.filter(_have_two_readings(text)), column)
+
+    def order(self) -> DayOrder:
+        """Return the order that the catalog states, or that the evidence proves.
+
+        Raises:
+            SourceError: The evidence contradicts the catalog, or proves nothing while some days have two readings.
+        """
+        if self._stated is not None:
+            return self._as_stated(self._stated)
+        if self._days.count and self._months.count:
+            return self._disputed()
+        if not self._days.count and not self._months.count and self._both.first:
+            raise _undecided(self._both.first, "no day of the file proves which")
+        return DayOrder(day_first=not self._months.count)
+
+    def words(self) -> Iterator[str]:
+        """Yield the decision in words, if days were written in an order that had to be found."""
+        if proof := self._days.first or self._months.first:
+            yield f"{'day' if self._days.first else 'month'} first, as {proof.text!r} in row {proof.row} proves"
+
+    def _as_stated(self, day_first: bool) -> DayOrder:
+        against, for_it = (self._months, self._days) if day_first else (self._days, self._months)
+        if against.first and against.count > for_it.count:
+            raise _contradicted(against.first, day_first=day_first)
+        return DayOrder(day_first)
+
+    def _disputed(self) -> DayOrder:
+        """Refuse each day that has two readings, and those of the rarer order; too many of them refuse the file."""
+        most = max(self._days.count, self._months.count)
+        if self._both.first and self._both.count > most:
+            raise _undecided(self._both.first, "the other days of the file prove both")
+        return DayOrder(self._days.count >= self._months.count, is_disputed=True)
+
+
+def _undecided(cell: Place, why: str) -> SourceError:
+    return SourceError(
+        "ambiguous_dates",
+        f"{cell.text!r} can have the day or the month first, and {why}",
+        row=cell.row,
+        column=cell.column,
+        remedy="say it in the catalog: `options: {day_first: true}` or `options: {day_first: false}`, then `dpa retry`",
+    )
+
+
+def _contradicted(cell: Place, *, day_first: bool) -> SourceError:
+    stated, other = ("day", "month") if day_first else ("month", "day")
+    return SourceError(
+        "ambiguous_dates",
+        f"the catalog says that the {stated} comes first, but {cell.text!r} has the {other} first",
+        row=cell.row,
+        column=cell.column,
+        remedy=f"if the source has changed, say `options: {{day_first: {str(not day_first).lower()}}}` in the catalog, "
+        "then `dpa retry`; else have the file corrected",
+    )
