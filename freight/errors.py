@@ -111,7 +111,7 @@ class SourceError(DpaError):
 
 
 class QuarantineLimitExceeded(SourceError):
-    """Too many rows of a load unit broke the contract; nothing of it was loaded.
+    """Too many rows of a load unit broke the contract; nothing was loaded.
 
     Attributes:
         read_rows: The number of rows in the unit.

@@ -78,7 +78,7 @@ def refuse_other_kinds(path: Path) -> None:
         raise SourceError(
             "unsupported",
             "the file is not an MS Access database, whatever its name says",
-            remedy="deliver an .mdb or .accdb file, or set the reader that fits",
+            remedy="deliver an .mdb or .accdb file, or set the matching reader",
         )
 
 
@@ -112,7 +112,7 @@ def best_table(tables: Sequence[AccessTable], wishes: Mapping[str, Any]) -> Acce
 def _no_table(tables: Sequence[AccessTable]) -> SourceError:
     if any(table.is_link for table in tables):
         return _only_a_link(listed([table.name for table in tables]))
-    return SourceError("empty", "the database has no table that can be opened", remedy="deliver the database with it")
+    return SourceError("empty", "the database has no table that can be opened", remedy="deliver it with its tables")
 
 
 def _only_a_link(names: str) -> SourceError:

@@ -37,7 +37,7 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         raise SourceError(
             "missing_column",
             f"no sheet has the heading {wishes['key']!r}",
-            remedy="give back a workbook that `dpa quarantine export` has written, with all its columns",
+            remedy="return a workbook that `dpa quarantine export` has written, with all its columns",
         )
 
 

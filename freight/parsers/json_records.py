@@ -311,7 +311,7 @@ def _noting_doubled(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _refuse_constant(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def objects_of(document: object, keys: Sequence[str] = WRAPPER_KEYS) -> list[object]:

@@ -53,8 +53,8 @@ class BadRows:
             return
         reasons = ", ".join(f"{reason} {count}" for reason, count in self.reason_counts.items())
         raise QuarantineLimitExceeded(
-            f"at least {bad} of the first {read_rows} rows break the contract, the limit of {limit:.0%} cannot be kept "
-            f"any more, and the rest was not read: {reasons}",
+            f"at least {bad} of the first {read_rows} rows break the contract; the file exceeds the limit of "
+            f"{limit:.0%} whatever follows, so the rest was not read: {reasons}",
             location=planned.unit.location,
             read_rows=read_rows,
             reason_counts=self.reason_counts,
@@ -82,6 +82,6 @@ class Time:
             if self._limit_s is not None and time.process_time() - started_s > self._limit_s:
                 raise SourceError(
                     "timed_out",
-                    f"it takes more than the {self._limit_s:,.0f} s of the processor that a file of its size may",
-                    remedy="look what it holds; deliver the table alone, in parts, or unpacked",
+                    f"it takes more than {self._limit_s:,.0f} s of processor time, the limit for a file of its size",
+                    remedy="check its content; deliver the table alone, in parts, or unpacked",
                 )

@@ -27,7 +27,7 @@ def _retyped(planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
         return []
     contract = planned.source.contract
     column = next(column for column in contract.columns if column.name == spool.retyped)
-    told = f"nearly no value of {column.name!r} is {expectation(column)}"  # the values stay in the warehouse
+    told = f"almost no value of {column.name!r} is {expectation(column)}"  # the values stay in the warehouse
     if contract.drift == "quarantine":
         return [told]
     raise QuarantineLimitExceeded(
@@ -38,8 +38,8 @@ def _retyped(planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
         read_rows=spool.read,
         reason_counts=spool.reason_counts,
         first_bad_rows=spool.first_bad_rows,
-        remedy="have the source corrected, load_attempt_rows has its first bad rows; or, if it will stay so, teach the "
-        f"reader (its options in the catalog) or freight/contracts/{contract.dataset}.py; then `dpa retry`",
+        remedy="have the source corrected: load_attempt_rows has its first bad rows; or, if the change is permanent, "
+        f"adapt the reader's options in the catalog or freight/contracts/{contract.dataset}.py; then `dpa retry`",
     )
 
 
@@ -56,6 +56,7 @@ def _jumps(engine: Engine, planned: PlannedUnit, spool: ConformedSpool) -> list[
             "distribution_jump",
             "; ".join(told),
             location=unit.location,
-            remedy="ask the owner of the source; if it is right, `dpa retry` lets it load, else have it corrected",
+            remedy="ask the owner of the source; if the values are right, `dpa retry` loads them, "
+            "else have them corrected",
         )
     return told

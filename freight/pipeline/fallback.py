@@ -36,5 +36,5 @@ def load_first_that_serves(
 def _replaced(outcome: UnitOutcome, served: Source) -> UnitOutcome:
     if outcome.state not in DOES_NOT_SERVE:
         return outcome
-    log.warning("%s does not serve, its fallback %s does", outcome.source, served.name)
-    return replace(outcome, state="replaced", message=f"{outcome.message}; {served.name} serves in its place")
+    log.warning("%s cannot be used; its fallback %s takes its place", outcome.source, served.name)
+    return replace(outcome, state="replaced", message=f"{outcome.message}; its fallback {served.name} takes its place")

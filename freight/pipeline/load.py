@@ -52,7 +52,7 @@ def try_conformed(run: Run, planned: PlannedUnit, spool: ConformedSpool) -> Unit
     try:
         return _loaded(run, planned, spool, keep=False)
     except PositionFenced as error:
-        raise TransientError(f"{planned.unit.location}: another run has loaded it meanwhile") from error
+        raise TransientError(f"{planned.unit.location}: another run has loaded it in the meantime") from error
 
 
 def _loaded(run: Run, planned: PlannedUnit, spool: ConformedSpool, *, keep: bool) -> UnitOutcome:
@@ -75,7 +75,7 @@ def _remarks(planned: PlannedUnit, spool: ConformedSpool) -> Iterator[str]:
     if planned.content.remark:
         yield planned.content.remark
     if spool.raw.left_out:
-        yield f"left out, since the contract does not know it: {listed(spool.raw.left_out)}"
+        yield f"columns left out, unknown to the contract: {listed(spool.raw.left_out)}"
     if spool.normalised:
         yield f"{spool.normalised:,} texts got plain spaces and whole accents"
 
@@ -122,12 +122,12 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
     with reading(engine) as connection:
         position = ledger.position_of(connection, unit.source, unit.location)
         if position is None or position.fingerprint.content_id != unit.fingerprint.content_id:
-            told = f"another run loaded something else from {unit.location} meanwhile; the next run looks again"
+            told = f"another run has loaded other content from {unit.location}; the next run checks again"
             return UnitOutcome(unit.source, unit.location, "waiting", message=told)  # not archived: it is not loaded
         run_id, counts = ledger.counts_of(connection, position.batch_id)
     if run_id == unit.run_id:
         return UnitOutcome(unit.source, unit.location, "loaded", counts)
-    return UnitOutcome(unit.source, unit.location, "unchanged", message=f"loaded by run {run_id} meanwhile")
+    return UnitOutcome(unit.source, unit.location, "unchanged", message=f"loaded in the meantime by run {run_id}")
 
 
 def fail_unit(run: Run, unit: LoadUnit, error: SourceError) -> UnitOutcome:

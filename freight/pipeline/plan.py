@@ -58,7 +58,7 @@ def _unless_too_old(source: Source, plan: SourcePlan, now: datetime) -> SourcePl
     if source.max_age_h is None or not instants or now - max(instants) <= timedelta(hours=source.max_age_h):
         return plan
     told = (
-        f"{source.location}: the newest that is there speaks for {max(instants):%Y-%m-%d %H:%M} UTC, more than "
+        f"{source.location}: its newest delivery stands for {max(instants):%Y-%m-%d %H:%M} UTC, more than "
         f"{source.max_age_h:g} h ago [too_old]. Remedy: deliver a newer one, or raise max_age_h"
     )
     return SourcePlan([], [UnitOutcome(source.name, source.location, "failed", message=told)])
@@ -80,7 +80,7 @@ def first_unit(source: Source, now: datetime, connections: Connections, scratch:
     deliveries = reader_for(source.reader).find(place, source.options)
     content = patiently(lambda: deliveries[0].changed_since(None)) if deliveries else None
     if content is None:
-        raise SourceError("missing", "there is nothing", location=source.location, remedy="deliver it first")
+        raise SourceError("missing", "nothing has been delivered", location=source.location, remedy="deliver it first")
     return PlannedUnit(source, content, _unit(source, deliveries[0], content, RunId("preview"), None), None)
 
 
@@ -114,7 +114,7 @@ def _plan_delivery(
     unit = _unit(source, delivery, content, run.run_id, position)
     with reading(run.engine) as connection:
         if ledger.is_parked(connection, unit):
-            told = f"{delivery.path}: failed before with the same content; `dpa retry` lets it try again"
+            told = f"{delivery.path}: failed before with the same content; `dpa retry` allows another try"
             return UnitOutcome(source.name, delivery.path, "parked", message=told)
     if content.remark:
         log.warning("%s %s: %s", source.name, delivery.path, content.remark)
@@ -148,7 +148,7 @@ def _unseen(source: Source, delivery: Delivery, run_id: RunId, as_of: datetime) 
 
 
 def _as_of(content: NewContent, position: Position | None) -> datetime:
-    """Return the instant that content speaks for.
+    """Return the instant that content stands for.
 
     A later delivery at the same location corrects the earlier one, so it has to count as newer even if both name the
     same day.

@@ -43,7 +43,7 @@ class UnitOutcome:
     Attributes:
         message: The reason why it failed or was left alone, or a remark for a person.
         drift: The difference of the loaded rows from the contract, or from recent loads.
-        as_of: The instant that an unchanged unit speaks for.
+        as_of: The instant that an unchanged unit stands for.
         unarchived: The reason why a loaded file could not be moved to the archive.
     """
 
@@ -114,7 +114,7 @@ class ConformedSpool:
         first_bad_rows: The first bad rows of the file, for people; `BAD_ROWS_SCHEMA`.
         profile: The profile of its columns.
         normalised: The number of texts whose spaces or accents were written in another way than usual.
-        retyped: The column that has nearly no value of the contract's type; empty without one.
+        retyped: The column that has almost no value of the contract's type; empty without one.
     """
 
     raw: RawSpool

@@ -22,7 +22,7 @@ FAULTS: dict[str, str] = {
     "nested_value": "a list or an object stands where a value belongs",
     "excel_error": "the cell holds an error, or a formula without a result",
     "no_text": "the cell holds a value that is not text",
-    "conflicting_event": "an event of this key is stored with other content, and events never change",
+    "conflicting_event": "an event with this key is stored with different content, and events never change",
     "schema_drift": "its file has other columns than the contract",
     "refused_by_warehouse": "the warehouse refuses the row by a rule of its own",
 }

@@ -96,4 +96,4 @@ def reader_for(name: str) -> Reader:
     try:
         return READERS[name]
     except KeyError:
-        raise ConfigurationError(f"reader: there is no {name!r}, the readers are {', '.join(READERS)}") from None
+        raise ConfigurationError(f"reader: there is no reader {name!r}; the readers are {', '.join(READERS)}") from None

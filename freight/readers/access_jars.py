@@ -79,9 +79,9 @@ def find_program(folder: Path) -> AccessProgram:
     except ConfigurationError as error:
         raise _not_here(str(error)) from None
     if not os.access(jars, os.R_OK | os.X_OK):  # missing, or fetched by another user
-        raise _not_here("Jackcess is not there")
+        raise _not_here("Jackcess is missing")
     if fault := fault_of_jars(jars, LISTED):
-        raise _not_here(f"{jars}: {fault}, so nothing of it is started", f"delete the folder {jars}, then run")
+        raise _not_here(f"{jars}: {fault}, so none of it is started", f"delete the folder {jars}, then run")
     return AccessProgram(java.home, jars)
 
 

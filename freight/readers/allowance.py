@@ -40,8 +40,8 @@ class Allowance:
         if self._left < 0:
             raise SourceError(
                 "too_large",
-                f"more than {self._limit:,} of its records have to be looked at one by one, which is more than a file "
-                f"of {self._file.stored_bytes:,} bytes should have",
+                f"more than {self._limit:,} of its records must be examined one by one, more than a file "
+                f"of {self._file.stored_bytes:,} bytes should need",
                 location=self._file.path,
-                remedy="look what it holds; deliver the table alone, in parts, or unpacked",
+                remedy="check its content; deliver the table alone, in parts, or unpacked",
             )

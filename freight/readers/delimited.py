@@ -40,7 +40,7 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
         options: The format of the file, to override detection.
 
     Raises:
-        SourceError: The file is empty, has only a header or an unknown encoding, or cannot be cut into records.
+        SourceError: The file is empty, has only a header or an unknown encoding, or cannot be split into records.
     """
     try:
         dialect = detect_dialect(file, contract, options)
@@ -62,7 +62,7 @@ def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
         numbering.allowance.refuse_if_spent()
         raise SourceError(
             "corrupt",
-            f"cannot be cut into records after row {numbering.last}: {error}",
+            f"cannot be split into records after row {numbering.last}: {error}",
             location=file.path,
             remedy="look for a quote that is opened and never closed, or deliver the file again",
         ) from error

@@ -85,7 +85,7 @@ def opened[T](kind: str, connect: Callable[[str], T], name: str, location: str) 
             "unreadable",
             f"the {kind} cannot be opened: {error}",
             location=location,
-            remedy=f"look after the block {name!r}; the next run tries again",
+            remedy=f"check the block {name!r}; the next run tries again",
         ) from None
 
 
@@ -139,9 +139,9 @@ class NewContent:
     Attributes:
         item: The file, rows or answers that the reader reads.
         fingerprint: The identity of the content.
-        speaks_for: The instant that it speaks for.
+        speaks_for: The instant that it stands for.
         remark: A note for people.
-        tells_day: Whether its name contains the day that it speaks for.
+        tells_day: Whether its name contains the day that it stands for.
     """
 
     item: Readable

@@ -27,14 +27,16 @@ HEADER_SEARCH_RECORDS = 30
 class DelimitedOptions(ReaderOptions):
     """The format of the file, to override detection."""
 
-    encoding: str | None = Field(default=None, description="As Python names it, such as cp1252.")
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Between two cells.")
+    encoding: str | None = Field(default=None, description="Encoding by its name in Python, such as cp1252.")
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Sign between two cells.")
     columns: list[str] | None = Field(
         default=None, min_length=1, description="Headers of the columns, for a file that has none, or a wrong one."
     )
     skip_lines: int = Field(default=0, ge=0, description="Lines above the first row, where columns are named.")
-    quote: str = Field(default='"', min_length=1, max_length=1, description="Around a cell.")
-    escape: str | None = Field(default=None, min_length=1, max_length=1, description="Before a sign that is meant.")
+    quote: str = Field(default='"', min_length=1, max_length=1, description="Sign around a cell.")
+    escape: str | None = Field(
+        default=None, min_length=1, max_length=1, description="Sign before a literal quote or delimiter."
+    )
 
     @property
     def is_plain(self) -> bool:
@@ -45,7 +47,7 @@ class DelimitedOptions(ReaderOptions):
     @classmethod
     def _is_of_named_columns(cls, skip_lines: int, others: ValidationInfo) -> int:
         if skip_lines and not others.data.get("columns"):
-            raise ValueError("lines are skipped only where columns are named; a header is found by itself")
+            raise ValueError("lines are skipped only where columns are named; a header is found without help")
         return skip_lines
 
     @field_validator("encoding")
@@ -142,7 +144,7 @@ def _find_header(sample: str, contract: Contract, candidates: Sequence[Signs]) -
         if any(record)
     ]
     if not scored:
-        raise SourceError("empty", "the file has no cell that holds anything", remedy="deliver the file again")
+        raise SourceError("empty", "all cells of the file are empty", remedy="deliver the file again")
     hits, _, negative_position, _, signs = max(scored)
     return (signs, -negative_position) if hits else _header_by_shape(sample, candidates)
 

@@ -156,19 +156,19 @@ class _Evidence:
         return SourceError(
             "unknown_encoding",
             f"the bytes can be UTF-8 ({as_utf8!r}) or cp1252 ({as_cp1252!r})",
-            remedy="name the one that is right in the catalog: `options: {encoding: cp1252}` or "
+            remedy="name the right one in the catalog: `options: {encoding: cp1252}` or "
             "`options: {encoding: utf-8}`, then `dpa retry`",
         )
 
     def _unknown(self) -> SourceError:
-        shown = f": read as cp1252 there is {self._no_cp1252.decode('cp1252', 'replace')!r}" if self._no_cp1252 else ""
+        shown = f": in cp1252 they contain {self._no_cp1252.decode('cp1252', 'replace')!r}" if self._no_cp1252 else ""
         readings = dict(_readings(self._no_cp1252))
         likely = "; ".join(f"{name} reads {text!r}" for name, text in readings.items())
         return SourceError(
             "unknown_encoding",
             f"the bytes are neither UTF-8 nor cp1252{shown}",
             remedy=f"name the encoding in the catalog, such as `options: {{encoding: {next(iter(readings), 'cp850')}}}`"
-            ", then `dpa retry`" + (f". Of that text {likely}" if likely else ""),
+            ", then `dpa retry`" + (f". Other readings: {likely}" if likely else ""),
         )
 
 

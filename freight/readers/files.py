@@ -45,7 +45,7 @@ class FileDelivery:
         if age_s < self.place.settle_s:
             raise SourceError(
                 "changed_while_reading",
-                f"changed {age_s:.0f} s ago and has {self.place.settle_s:.0f} s to settle",
+                f"changed {age_s:.0f} s ago; it must be unchanged for {self.place.settle_s:.0f} s",
                 location=self.path,
                 remedy="none: the next run loads it",
             )

@@ -141,9 +141,9 @@ class _Newest:
     def remarks(self) -> Iterator[str]:
         """Yield notes for people."""
         if self._unmarked_rows:
-            yield f"{self._unmarked_rows} records have no {self._key}: the API may not give them again"
+            yield f"{self._unmarked_rows} records have no {self._key}: the API may not return them again"
         if self._later_rows:
-            yield f"{self._later_rows} records have a {self._key} later than now and are read again until it has come"
+            yield f"{self._later_rows} records have a {self._key} in the future and are read again until then"
 
     def _marks(self, kept: _Kept) -> Iterator[tuple[bytes, Any]]:
         with kept.records.open() as lines, kept.marks.open("rb") as marks:
@@ -158,7 +158,7 @@ class _Newest:
             "corrupt",
             f"{self._key} is {mark!r} in one record and {self.value!r} in another",
             column=self._key,
-            remedy="name another key as `watermark`, or leave it out and read all",
+            remedy="name another key as `watermark`, or leave it out to read everything",
         )
 
 

@@ -31,9 +31,9 @@ OVERLAP_S = 3_600
 MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}", re.IGNORECASE)
 
 CONDITIONS = {"If-None-Match", "If-Modified-Since"}
-PAGING_REMEDY = "correct the paging in the catalog, or ask the owner of the API; nothing of it was loaded"
+PAGING_REMEDY = "correct the paging in the catalog, or ask the owner of the API; nothing was loaded"
 MORE_KEYS = ("next", "next_cursor", "nextLink", "@odata.nextLink")  # common keys for the next page
-OWNER_REMEDY = "ask the owner of the API; nothing of it was loaded"
+OWNER_REMEDY = "ask the owner of the API; nothing was loaded"
 
 # Files in the folder of a query.
 PAGE, RECORDS, MARKS = "page", "answer.jsonl", "marks.jsonl"
@@ -44,17 +44,17 @@ Paging = Literal["none", "link", "cursor", "page"]
 class ApiOptions(ReaderOptions):
     """How to query the API, and how to interpret its answers."""
 
-    parameters: dict[str, str] = Field(default_factory=dict, description="Parameters of every question.")
-    records: str | None = Field(default=None, description="Key of the list of records; the usual ones by default.")
-    paging: Paging = Field(default="none", description="How the next page is found.")
-    cursor_key: str = Field(default="next_cursor", description="Key of the answer that holds the next cursor.")
+    parameters: dict[str, str] = Field(default_factory=dict, description="Parameters of every request.")
+    records: str | None = Field(default=None, description="Key of the list of records; the usual keys by default.")
+    paging: Paging = Field(default="none", description="Way to find the next page.")
+    cursor_key: str = Field(default="next_cursor", description="Key of the response that holds the next cursor.")
     cursor_parameter: str = Field(default="cursor", description="Parameter that takes the cursor.")
     page_parameter: str = Field(default="page", description="Parameter that takes the number of a page.")
     first_page: int = Field(default=1, description="Number of the first page.")
-    total_key: str | None = Field(default=None, description="Key of the answer that holds the number of all records.")
+    total_key: str | None = Field(default=None, description="Key of the response that holds the number of all records.")
     watermark: str | None = Field(default=None, description="Key of a record that grows with each change of it.")
     watermark_parameter: str = Field(default="since", description="Parameter that takes the last watermark.")
-    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="How much of what was read is read again, in seconds.")
+    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="Seconds before the watermark to read again.")
 
     @property
     def is_partial(self) -> bool:
@@ -161,8 +161,8 @@ class Pages:
         if self._options.total_key and not self.is_unchanged and str(total) != str(self.records):
             raise self._fault(
                 "corrupt",
-                f"it gave {self.records} records, and its {self._options.total_key} says {total}",
-                "none: the next run asks again; if it stays so, check the paging in the catalog",
+                f"it returned {self.records} records, but its {self._options.total_key} says {total}",
+                "none: the next run asks again; if it happens again, check the paging in the catalog",
             )
 
     def _answers(self, page: Path, records: BinaryIO, marks: BinaryIO) -> Iterator[Answer]:
@@ -172,7 +172,7 @@ class Pages:
         while url is not None:
             address = hashlib.sha256(str(url).encode()).digest()
             if address in asked or len(asked) == PAGES_LIMIT:
-                raise self._fault("corrupt", f"its pages do not end: it leads to {shown(url)} again", PAGING_REMEDY)
+                raise self._fault("corrupt", f"its pages do not end: it links to {shown(url)} again", PAGING_REMEDY)
             asked.add(address)
             response = patiently(lambda at=url: self._fetch(at, page))  # type: ignore[misc]
             if response is None:
@@ -180,7 +180,7 @@ class Pages:
                 return
             answer = self._read(response, page, records, marks)
             if answer.records and answer.body_hash in bodies:
-                raise self._fault("corrupt", f"it gives the same page again at {shown(url)}", PAGING_REMEDY)
+                raise self._fault("corrupt", f"it returns the same page again at {shown(url)}", PAGING_REMEDY)
             bodies.add(answer.body_hash)
             yield answer
             url = self._next(answer)
@@ -191,7 +191,7 @@ class Pages:
         try:
             return NEXT_PAGE[self._options.paging](answer, self._options)
         except (httpx.InvalidURL, ValueError, LookupError):  # LookupError: a redirect dropped the page number
-            raise self._fault("corrupt", "it leads to a page that has no place", PAGING_REMEDY) from None
+            raise self._fault("corrupt", "it links to a page without a usable address", PAGING_REMEDY) from None
 
     def _fetch(self, url: httpx.URL, page: Path) -> httpx.Response | None:
         """Write a page to a file; return None if the API answers "not modified"."""
@@ -234,12 +234,14 @@ class Pages:
     def _refuse_too_much(self, page_bytes: int) -> None:
         if page_bytes > PAGE_LIMIT_BYTES or self._bytes + page_bytes > TOTAL_LIMIT_BYTES:
             limits = f"{PAGE_LIMIT_BYTES >> 20} MiB a page and {TOTAL_LIMIT_BYTES >> 20} MiB in all"
-            raise self._fault("too_large", f"the answer is over {limits}", "ask for smaller pages, or by a watermark")
+            raise self._fault(
+                "too_large", f"the response is over {limits}", "request smaller pages, or use a watermark"
+            )
         self._refuse_late()
 
     def _refuse_late(self) -> None:
         if time.monotonic() > self._deadline:
-            raise self._fault("timed_out", f"all pages took over {FETCH_LIMIT_S:.0f} s", "ask for less")
+            raise self._fault("timed_out", f"all pages together took more than {FETCH_LIMIT_S:.0f} s", "request less")
 
     def _read(self, response: httpx.Response, page: Path, records: BinaryIO, marks: BinaryIO) -> Answer:
         """Parse the untrusted page in an isolated process; write its records and their watermarks."""
@@ -272,9 +274,9 @@ class Pages:
             yield
         except SourceError as error:
             found = MEDIA_TYPE.match(response.headers.get("Content-Type", ""))
-            kind = found[0] if found else "of no known type"
+            kind = found[0] if found else "of unknown type"
             remedy = "name the key of the list as `records`" if error.fault == "unsupported" else OWNER_REMEDY
-            raise self._fault(error.fault, f"the answer ({kind}): {error.message}", remedy) from None
+            raise self._fault(error.fault, f"the response ({kind}): {error.message}", remedy) from None
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -284,19 +286,19 @@ class Pages:
         except SourceAway:
             raise
         except httpx.LocalProtocolError:
-            raise self._fault("unreadable", "the question cannot be sent", "correct the block of the API") from None
+            raise self._fault("unreadable", "the request cannot be sent", "correct the block of the API") from None
         except (httpx.TransportError, TransientError) as error:
             self._refuse_late()
             told = str(error)
             if isinstance(error, httpx.TransportError):
-                told = f"the API does not answer in full: {words_of(error)}"
+                told = f"the API did not send a full response: {words_of(error)}"
             raise SourceAway(f"{self._path}: {told}") from None
         except httpx.DecodingError as error:
-            remedy = "let the API answer unpacked, or packed once by gzip"
-            raise self._fault("unsupported", f"the answer cannot be unpacked: {error}", remedy) from None
+            remedy = "have the API respond uncompressed, or compressed once by gzip"
+            raise self._fault("unsupported", f"the response cannot be decompressed: {error}", remedy) from None
         except (httpx.TooManyRedirects, httpx.InvalidURL, ValueError):
-            told = f"the answer cannot be followed: it redirects to no place, or more than {REDIRECTS_LIMIT} times"
-            raise self._fault("corrupt", told, OWNER_REMEDY) from None
+            message = f"it redirects to no usable address, or more than {REDIRECTS_LIMIT} times"
+            raise self._fault("corrupt", message, OWNER_REMEDY) from None
         except ConfigurationError as error:
             raise self._fault("unreadable", str(error), "correct the block of the API, or ask its owner") from None
 

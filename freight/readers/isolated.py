@@ -155,7 +155,7 @@ class _Reading:
         self._output_limit_bytes -= len(frame.payload)
         if self._output_limit_bytes < 0:
             raise SourceError(
-                "too_large", "its rows unfold to many times the size of the file", remedy="deliver it in parts"
+                "too_large", "its rows expand to many times the size of the file", remedy="deliver it in parts"
             )
         if frame.kind == "failed":
             raise _failure(frame)
@@ -184,7 +184,7 @@ class _Reading:
             return out_of_memory()
         return SourceError(
             "corrupt",
-            f"the file is damaged, or more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory hold: "
+            f"the file is damaged, or needs more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory: "
             f"its parser died with code {exit_code}",
             remedy="deliver the whole file again, or in parts",
         )
@@ -229,8 +229,8 @@ def _json(frame: Frame) -> Any:
 def _no_table() -> SourceError:
     return SourceError(
         "corrupt",
-        "its parser answers what no parser answers: the file may have been made to break it",
-        remedy="ask who delivers it how the file was made, and deliver it again",
+        "its parser sent an invalid answer: the file may have been made to break it",
+        remedy="ask the sender how the file was made, and deliver it again",
     )
 
 

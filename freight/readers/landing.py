@@ -63,7 +63,7 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
         if not _is_below(real, trusted) or (os.path.lexists(real) and not stat.S_ISREG(os.lstat(real).st_mode)):
             raise SourceError(
                 "unsupported",
-                "a link, or a folder, stands where the file should go in the archive",
+                "the archive has a link or a folder in its place",
                 remedy="remove it, or name the folder to which it leads as the archive",
             )
 
@@ -89,7 +89,7 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
         if not _is_below(real, self.root):
             return SourceError(
                 "unsupported",
-                "it is a link that leads out of the folder in which files are looked for",
+                "it is a link to a file outside the folder that is searched",
                 remedy="copy the file into the folder; or, if it belongs there, name its own folder in the catalog",
             )
         try:
@@ -97,7 +97,7 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
         except FileNotFoundError:
             raise
         except OSError as error:  # for example a link to itself
-            told = f"what it leads to cannot be looked at: {error.strerror}"
+            told = f"the target of the link cannot be examined: {error.strerror}"
             return SourceError("unreadable", told, remedy="copy the file into the folder, and remove the link")
 
 
@@ -126,8 +126,8 @@ def _is_of_the_system(path: str) -> bool:
 
 
 def _of_the_system() -> SourceError:
-    return SourceError("unsupported", "it is in a folder of the system", remedy="name a folder of files in the catalog")
+    return SourceError("unsupported", "it is in a system folder", remedy="name a folder of data files in the catalog")
 
 
 def _special() -> SourceError:
-    return SourceError("unsupported", "it is no regular file", remedy="deliver a regular file, and remove this")
+    return SourceError("unsupported", "it is not a regular file", remedy="deliver a regular file, and remove this")

@@ -57,7 +57,7 @@ class SourceFile:
 
     @property
     def name(self) -> str:
-        """The file name; a date in it may give the day that the file speaks for."""
+        """The file name; a date in it may give the day that the file stands for."""
         return PurePosixPath(self.path).name
 
     @property
@@ -121,7 +121,7 @@ class SourceFile:
                 "changed_while_reading",
                 "the file was written to while it was being read",
                 location=self.path,
-                remedy="none: the next run loads it when it is complete; deliver by writing elsewhere and renaming",
+                remedy="none: the next run loads it once it is complete; better write it elsewhere and rename it",
             )
 
     def move_to(self, folder: str, name: str, base: Path) -> None:
@@ -170,13 +170,13 @@ class SourceFile:
         if self.filesystem.exists(self.address):
             raise SourceError(
                 "unreadable",
-                f"it was delivered twice while it was moved: {target} is in no warehouse",
-                remedy="none if the newer one has all that it had, else deliver it by another name",
+                f"another file arrived while it was moved: {target} is not in the warehouse",
+                remedy="none if the newer file has all its rows, else deliver it under another name",
             )
         self.filesystem.mv(target, self.address)
         raise SourceError(
             "unreadable",
-            "it was replaced while it was moved, or lost its time of change by that",
+            "it was replaced while it was moved, or the move changed its modification time",
             remedy="none if it was replaced: the next run loads it; else name an archive on the same disk",
         )
 
@@ -277,7 +277,7 @@ def put_file(path: Path, location: str, base: Path, filesystem: AbstractFileSyst
 
 
 def _taken() -> SourceError:
-    return SourceError("unreadable", "something is there by this name", remedy="name another file")
+    return SourceError("unreadable", "this name is already taken", remedy="name another file")
 
 
 def _followed(filesystem: AbstractFileSystem, found: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -314,7 +314,7 @@ def below(location: str, file: SourceFile, base: Path) -> str:
 def _filesystem(location: str, base: Path) -> AbstractFileSystem:
     if OVER_HTTP.search(location):  # fsspec sets no limits there, and follows any redirect
         raise ConfigurationError(
-            "files are not read over http(s)://: the reader http_api asks an API, else have them delivered"
+            "files are not read over http(s)://: use the reader http_api for an API, else have the files delivered"
         )
     try:
         filesystem = fsspec.core.url_to_fs(location)[0]
@@ -425,7 +425,7 @@ def named_faults(path: str) -> Iterator[None]:
                 "unreadable",
                 f"reading failed: {error.args[-1]}",
                 location=path,
-                remedy="look after the disk or the network; the next run tries again",
+                remedy="check the disk or the network; the next run tries again",
             ) from error
         raise SourceError(
             "corrupt", f"reading failed: {error}", location=path, remedy="deliver the whole file again"

@@ -14,8 +14,8 @@ KINDS = (
     (0, b"Rar!", "a .rar archive"),
     (257, b"ustar", "a .tar archive"),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook before 2007, or another Office file"),
-    (0, b"\x00\x01\x00\x00Standard ", "an MS Access base"),
-    (0, b"SQLite format 3\x00", "an SQLite base"),
+    (0, b"\x00\x01\x00\x00Standard ", "an MS Access database"),
+    (0, b"SQLite format 3\x00", "an SQLite database"),
     (0, b"PAR1", "a Parquet file"),
     (0, b"%PDF", "a PDF"),
 )
@@ -36,8 +36,9 @@ def refuse_no_text(start: bytes) -> None:
         if start.startswith(magic, at):
             raise SourceError(
                 "unsupported",
-                f"it is no text but {kind}",
-                remedy="name it by what it is (.csv.gz, .zip, .xlsx), with its reader in the catalog, or deliver text",
+                f"it is not text but {kind}",
+                remedy="give it the extension of its format (.csv.gz, .zip, .xlsx) and name its reader in the catalog, "
+                "or deliver text",
             )
     if not start.strip(b"\0"):
         return  # an empty file is a different fault
@@ -45,6 +46,6 @@ def refuse_no_text(start: bytes) -> None:
     if controls > max(FEW, SHARE * len(start)) and not encoding_of_start(start):
         raise SourceError(
             "unsupported",
-            f"it is no text: {controls} of its first {len(start)} bytes are control characters",
-            remedy="look what it holds, and deliver the table as text",
+            f"it is not text: {controls} of its first {len(start)} bytes are control characters",
+            remedy="check its content, and deliver the table as text",
         )

@@ -51,8 +51,8 @@ def _refuse_plain(stored: BinaryIO, suffix: str) -> None:
     if start and not start.startswith(BEGINNINGS.get(suffix, b"")):
         raise SourceError(
             "corrupt",
-            f"its name ends in {suffix}, but it is not packed so",
-            remedy=f"take the {suffix} off its name if it is plain text, or deliver it again",
+            f"its name ends in {suffix}, but it is not packed that way",
+            remedy=f"remove {suffix} from its name if it is plain text, or deliver it again",
         )
 
 
@@ -61,9 +61,11 @@ def unpacked_limit(stored_bytes: int) -> int:
     return min(max(HARMLESS_BYTES, stored_bytes * RATIO_LIMIT), UNPACKED_LIMIT_BYTES)
 
 
-def bomb(told: str) -> SourceError:
+def bomb(excess: str) -> SourceError:
     """Return the fault of a file that holds too much for its size."""
-    return SourceError("too_large", f"{told}, packed to a bomb", remedy="deliver it in parts, or unpacked")
+    return SourceError(
+        "too_large", f"{excess}, as a decompression bomb does", remedy="deliver it in parts, or unpacked"
+    )
 
 
 def too_much_memory() -> SourceError:
@@ -112,7 +114,7 @@ def _told() -> Iterator[None]:
             raise
         if "memory" in str(error).lower():
             raise too_much_memory() from None
-        told = f"unpacking failed, it is cut off, damaged, or something else follows: {error}"
+        told = f"unpacking failed: it is cut off, damaged, or followed by something else: {error}"
         raise SourceError("corrupt", told, remedy="deliver the whole file again") from None
 
 

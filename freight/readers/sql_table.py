@@ -55,7 +55,7 @@ class SqlOptions(ReaderOptions):
     table: str = Field(min_length=1, description="Table or view, with its schema if it needs one: dbo.transactions.")
     columns: list[str] | None = Field(default=None, description="Columns; those that the contract knows by default.")
     watermark: str | None = Field(default=None, description="Column that grows with each change of a row.")
-    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="How much of what was read is read again, in seconds.")
+    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="Seconds before the watermark to read again.")
 
     @property
     def is_partial(self) -> bool:
@@ -225,11 +225,11 @@ class _Window:
     def _remarks(self) -> Iterator[str]:
         name = self._column.name
         if self._unmarked_rows:
-            yield f"{self._unmarked_rows} rows have no {name} and are read with each load: let it be filled in"
+            yield f"{self._unmarked_rows} rows have no {name} and are read with every load: have it filled in"
         if self._later_rows:
-            yield f"{self._later_rows} rows have a {name} later than now and wait for it"
+            yield f"{self._later_rows} rows have a {name} in the future and wait for it"
         if self._is_set_back:
-            yield f"{name} is behind what was loaded, as in a table that was restored: all of it is read again"
+            yield f"{name} is behind the loaded rows, as after a restore: the whole table is read again"
 
     def _span(self, low: Any) -> sa.ColumnElement[bool]:
         up_to = self._up_to(self._high)
@@ -311,7 +311,7 @@ def _describe(connection: sa.Connection, options: SqlOptions, contract: Contract
         raise SourceError(
             "missing",
             f"the database has no table or view {options.table!r}",
-            remedy="correct `table` in the catalog, or let the user of the connection see it",
+            remedy="correct `table` in the catalog, or let the connection's user see it",
         )
     types = {column["name"]: column["type"] for column in inspector.get_columns(name, schema=schema or None)}
     known = known_headers(contract)
@@ -367,7 +367,7 @@ def _checked(rows: TableRows) -> Iterator[RawBatch]:
             "changed_while_reading",
             "the table was written to while it was being read",
             location=rows.path,
-            remedy="none: the next run reads it again; a `watermark` lets it be read while it changes",
+            remedy="none: the next run reads it again; with a `watermark` it can be read while it changes",
         )
 
 

@@ -134,7 +134,7 @@ def _is_whole_line(taken: Sequence[str]) -> bool:
 
 
 def _fault(error: csv.Error) -> str:
-    return "text behind a closing quote" if "expected after" in str(error) else str(error)
+    return "text after a closing quote" if "expected after" in str(error) else str(error)
 
 
 class _TooLong(Exception):

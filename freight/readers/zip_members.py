@@ -138,7 +138,7 @@ def _directory(file: SourceFile) -> list[zipfile.ZipInfo]:
     ):
         found = [info for info in packed.infolist() if not info.is_dir() and not info.filename.startswith(OF_A_MAC)]
     if not found:
-        raise SourceError("empty", "no file is in it", remedy="deliver the file again")
+        raise SourceError("empty", "it contains no file", remedy="deliver the file again")
     name, times = Counter(info.filename for info in found).most_common(1)[0]
     if times > 1:
         raise SourceError("corrupt", f"it has {times} files named {writable(name)!r}", remedy="pack each file once")

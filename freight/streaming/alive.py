@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if age is None:
         print(plain(f"no listener of {options.dataset} runs here"))
         return 1
-    print(plain(f"the listener of {options.dataset} last turned {age:.0f} s ago"))
+    print(plain(f"the listener of {options.dataset} last advanced {age:.0f} s ago"))
     return int(age > options.max_age)
 
 
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=60.0,
         metavar="S",
-        help="seconds since its loop last turned (default: %(default)g)",
+        help="seconds since its loop last advanced (default: %(default)g)",
     )
     return parser
 

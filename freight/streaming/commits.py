@@ -103,4 +103,4 @@ class Commits:
                     raise CommitCancelled(str(error)) from error
                 self._trouble(str(error))
             if self._cancelled.wait(retry.with_jitter(next(pauses))):
-                raise CommitCancelled("the commit was broken off while it waited to be tried again")
+                raise CommitCancelled("the commit was abandoned while it waited for its next try")

@@ -189,7 +189,7 @@ class ListenerLoop:
     def _take_in(self, polled: Polled) -> None:
         now = time.monotonic()
         if polled.doubtful:
-            self._reset("the broker does not have what we expect at our positions")
+            self._reset("the broker lacks the expected messages at our positions")
             return
         if polled.messages.height:
             self._came_at = now
@@ -227,7 +227,7 @@ class ListenerLoop:
             read_rows=batch.messages,
             reason_counts=dict(batch.bad_rows["reason"].value_counts().iter_rows()),
             first_bad_rows=batch.bad_rows,
-            remedy="correct the producer or the contract, then `dpa retry`; to quarantine them all the same, raise the "
+            remedy="correct the producer or the contract, then `dpa retry`; to quarantine them anyway, raise the "
             "limit of the listener; the first bad messages are in load_attempt_rows",
         )
 
@@ -294,7 +294,7 @@ class ListenerLoop:
         self._identity_at = time.monotonic() + IDENTITY_EVERY_S
         try:
             if self._buffer.topic_ids - {self._reader.topic_id()}:
-                self._reset("the topic was made again")
+                self._reset("the topic was created again")
             if self._broker_is_away:
                 self._status.tell(state="listening")
             self._broker_is_away = False
@@ -315,7 +315,7 @@ class ListenerLoop:
         """Forget partitions that another member owns already; the fence will stop a commit in progress."""
         self._unpositioned -= set(partitions)
         self._buffer.drop(partitions)
-        self._reset(f"partitions {sorted(partitions)} were given away")
+        self._reset(f"partitions {sorted(partitions)} were revoked")
 
     def _settle_within(self, budget_s: float) -> None:
         """Wait for the commit in progress; beyond the budget break it off, and treat its outcome as unknown."""

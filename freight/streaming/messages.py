@@ -126,7 +126,7 @@ class _Fields:
             cells[column] = value if type(value) is str else _text(value)
         version = cells.pop(SCHEMA_VERSION) if SCHEMA_VERSION in cells else self._version
         if version != self._version:
-            detail = f"schema version {str(version)[:SHOWN_CHARS]}, and the contract has {self._version}"
+            detail = f"schema version {str(version)[:SHOWN_CHARS]}, but the contract has {self._version}"
             return Fault("schema_version", None, detail)
         return cells
 
@@ -244,7 +244,7 @@ def _read(value: bytes | None, fields: _Fields) -> dict[str, str | None] | Fault
     if not isinstance(record, dict):
         return Fault("not_object", None, "the message is JSON, but not an object")
     if value.count(b'":') != len(record) and (doubled := _doubled_field(value)):
-        return Fault("doubled_field", None, f"the field {shown(doubled)} is there twice")
+        return Fault("doubled_field", None, f"the field {shown(doubled)} occurs twice")
     return fields.cells(record)
 
 

@@ -68,7 +68,7 @@ def replay_range(
         buffer.add(reader.poll(buffer.room, 1.0).before(ends), 0.0)
         silence = 0 if buffer.room < before else silence + 1
         if silence >= SILENCE_POLLS:
-            raise TransientError(f"{stream.topic}: the broker does not give the messages that it has")
+            raise TransientError(f"{stream.topic}: the broker does not return the messages that it has")
         if buffer.is_full() or _is_read(buffer, ends):
             batch = conform(buffer.take(), stream.contract, stream.time_zone, clock())
             counts += with_retries(lambda batch=batch: loader.load_again(batch))  # type: ignore[misc]

@@ -250,7 +250,7 @@ def in_figures(seen: StreamState) -> str:
     others = [f"{n} {what}" for n, what in ((seen.starting, "starting"), (seen.draining, "draining")) if n]
     commit = "" if seen.commit_s is None else f", commits take {seen.commit_s:.2f} s"
     listeners = ", ".join([f"{seen.live} listen", *others])
-    return f"{listeners}; lag {seen.lag:,}, {seen.produced:,.0f} come and {seen.read:,.0f} are read a second{commit}"
+    return f"{listeners}; lag {seen.lag:,}, {seen.produced:,.0f} arrive and {seen.read:,.0f} are read a second{commit}"
 
 
 Show = Callable[[Stream, Look], None]
@@ -304,6 +304,6 @@ class _Rounds:
             error = trouble
         kind = type(error).__name__ if error else ""
         if error and self._troubles.get(topic) != kind:
-            log.warning("%s: nothing is decided: %s", topic, error)
+            log.warning("%s: no decision: %s", topic, error)
         self._troubles[topic] = kind
         return error

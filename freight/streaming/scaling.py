@@ -169,7 +169,7 @@ def _grow(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, neede
     memory, target = replace(memory, quiet_since=None), memory.target or 0
     are_at_work = seen.live >= target and seen.are_same and not seen.draining
     if target and not (are_at_work and _is_settled(limits, memory, seen)):
-        return memory, f"{needed} are needed; the {target} that were wanted before have to settle first"
+        return memory, f"{needed} are needed; the previous {target} have to settle first"
     if seen.commit_s is not None and seen.commit_s > limits.commit_limit_s:
         return memory, f"{needed} are needed, but the warehouse is slow: more than {target} would not help it"
     target = min(needed, max(1, 2 * target))

@@ -218,4 +218,4 @@ def _end(engine: Engine, stream: Stream, listener: ListenerRef, status: Status, 
         with transaction(engine) as connection:
             ledger.end_run(connection, listener.run_id, outcome, now)
     except TransientError as error:
-        log.warning("the end of the run was not noted: %s", error)
+        log.warning("the end of the run was not recorded: %s", error)

@@ -35,7 +35,7 @@ class SiteStats(NamedTuple):
         total_volume: The freight moved, in tonnes.
         total_alerts: The number of critical alerts.
         active_machines: The number of machines that have transactions.
-        as_of: The instant that the newest transaction speaks for.
+        as_of: The instant that the newest transaction stands for.
     """
 
     total_transactions: int

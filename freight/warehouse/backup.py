@@ -50,7 +50,7 @@ def _copy_pages(engine: Engine, path: Path) -> None:
             driver.backup(target)
             target.execute("PRAGMA journal_mode = DELETE")  # one file, also for a reader who may write none beside it
         except sqlite3.Error as error:
-            raise ConfigurationError(f"{path.parent} does not take the copy: {error}") from None
+            raise ConfigurationError(f"the copy cannot be written to {path.parent}: {error}") from None
 
 
 def _dump(engine: Engine, path: Path) -> None:

@@ -42,7 +42,7 @@ class LoadUnit:
         source, dataset: The names in the catalog.
         location: The path as the ledger names it.
         fingerprint: The identity of its content.
-        as_of: The instant that its content speaks for; orders its rows against those of other files.
+        as_of: The instant that its content stands for; orders its rows against those of other files.
         contract_version: The version of the contract that validated it.
         simulated: Whether the simulator made it.
         cause: The reason for the load.
@@ -293,7 +293,7 @@ def refuse_to_mix(connection: sa.Connection, *, simulated: bool) -> None:
     if held is not None and held != simulated:
         kind = {True: "simulated", False: "real"}
         raise ConfigurationError(
-            f"the warehouse holds {kind[held]} data and this would bring {kind[simulated]} data: use another "
+            f"the warehouse holds {kind[held]} data and this load would add {kind[simulated]} data: use another "
             "warehouse, or `dpa reset` to start clean"
         )
 

@@ -73,7 +73,7 @@ def newest_version() -> str:
     """Return the schema version of this release."""
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if head is None:
-        raise ConfigurationError(f"no migrations are in {SQL_FOLDER}")
+        raise ConfigurationError(f"there are no migrations in {SQL_FOLDER}")
     return head
 
 

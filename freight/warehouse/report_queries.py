@@ -48,7 +48,7 @@ class ReportData:
 
     Attributes:
         first_date, last_date, days: The reporting window (local days); None and 0 while nothing is loaded.
-        as_of: The instant that the newest content of any source speaks for; None while nothing is loaded.
+        as_of: The instant that the newest content of any source stands for; None while nothing is loaded.
         transactions: The number of facts in the warehouse, of all time.
         daily_sites: The rows of `v_daily_site_stats`, newest day first.
         stations: The rows of `v_hub_classification` with the active days, most volume first.

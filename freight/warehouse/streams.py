@@ -226,7 +226,7 @@ def _is_gap(stream: Stream, gap: _Gap) -> list[sa.ColumnElement[bool]]:
 def _told(stream: Stream, gaps: Mapping[int, _Gap]) -> str:
     said = {
         "retention": "the broker deleted {n} messages that were never read",
-        "recreated": "the topic was made again; what the old one held from offset {from_offset} on is gone",
+        "recreated": "the topic was created again; the old one's messages from offset {from_offset} on are gone",
         "truncated": "the partition ends at {until_offset}, before the position: the broker lost messages",
     }
     lines = [
@@ -235,7 +235,7 @@ def _told(stream: Stream, gaps: Mapping[int, _Gap]) -> str:
         for number, gap in gaps.items()
     ]
     numbers = " ".join(str(number) for number in gaps)
-    return "\n".join([*lines, f"`dpa accept-gap {numbers}` lets the group {stream.group} go on behind it"])
+    return "\n".join([*lines, f"`dpa accept-gap {numbers}` lets the group {stream.group} continue after it"])
 
 
 def _make_positions(

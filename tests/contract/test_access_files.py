@@ -244,6 +244,6 @@ def test_what_is_missing_on_the_machine_is_told_and_the_file_loads_once_it_is_th
     with monkeypatch.context() as patched:
         patched.setattr(access_reader, "load_settings", lambda: Settings(tmp_path, "", tmp_path))
         (failure,) = corridor.load().failures
-    assert "parc.accdb: MS Access cannot be read on this machine: Jackcess is not there" in failure.message
+    assert "parc.accdb: MS Access cannot be read on this machine: Jackcess is missing" in failure.message
     assert "dpa fetch-access" in failure.message
     assert corridor.load().counts() == LoadCounts(read=3, inserted=3)

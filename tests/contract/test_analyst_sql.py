@@ -109,7 +109,7 @@ def write_sites(corridor: Corridor, day: date, sites: dict[str, Any]) -> None:
 
 
 def load_many(corridor: Corridor) -> Corridor:
-    """Load every fact, a file a day that speaks for the following midnight."""
+    """Load every fact, a file a day that stands for the following midnight."""
     write_stations(corridor, STATIONS)
     write_sites(corridor, date(2026, 1, 1), SITES)
     write_sites(corridor, MOVE_DAY, {**SITES, MOVER: NEW_SITE})
@@ -552,7 +552,7 @@ def test_the_window_ends_at_the_newest_day_and_holds_thirty_days(corridor: Corri
 
 
 def test_days_that_come_late_are_told_with_their_rows(corridor: Corridor) -> None:
-    """The file speaks for February 11th: its rows of the 8th are three days after their day."""
+    """The file stands for February 11th: its rows of the 8th are three days after their day."""
     days = ["2026-02-08", "2026-02-08", "2026-02-10"]
     load_few(corridor, [("MCH-001", day, 1.0, "OK") for day in days])
     assert ask(corridor, GAPS) == [

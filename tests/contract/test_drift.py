@@ -133,7 +133,7 @@ def test_an_added_column_is_left_out_and_told_if_the_contract_allows_it(
     name = write(corridor, 1, [f"{row},rouge" for row in rows_of([1, 2])], ADDED)
     loaded = outcome_of(corridor.load(), name)
     assert loaded.counts == LoadCounts(read=2, inserted=2)
-    assert (loaded.message, loaded.drift) == ("left out, since the contract does not know it: 'couleur'", "")
+    assert (loaded.message, loaded.drift) == ("columns left out, unknown to the contract: 'couleur'", "")
     assert '"left_out":["couleur"]' in profile_of(corridor, name)
     assert_proved(corridor)
 
@@ -230,7 +230,7 @@ def test_a_retyped_column_is_named_under_any_limit(corridor: Corridor, limit: fl
     rows = [row.replace(",OK", ",green") for row in rows_of(usual_volumes()[:30])]
     name = write(corridor, 1, [*rows_of([1, 2]), *rows])
     failure = outcome_of(corridor.load(), name)
-    assert "nearly no value of 'status_code' is one of OK, WARN, ERR" in failure.message
+    assert "almost no value of 'status_code' is one of OK, WARN, ERR" in failure.message
     assert "[retyped_column]. Remedy: have the source corrected" in failure.message
     assert corridor.rows("load_attempts", "fault", "quarantined") == [("retyped_column", 30)]
     assert len(corridor.rows("load_attempt_rows", "row_number", "reason")) == 30
@@ -244,7 +244,7 @@ def test_a_retyped_column_of_a_contract_that_quarantines_costs_its_rows_only(
     name = write(corridor, 1, [*rows_of([1, 2]), *(row.replace(AT, "hier") for row in rows_of([3.0] * 30))])
     loaded = outcome_of(corridor.load(), name)
     assert loaded.counts == LoadCounts(read=32, inserted=2, quarantined=30)
-    assert loaded.drift == "nearly no value of 'transaction_at' is of the type instant"
+    assert loaded.drift == "almost no value of 'transaction_at' is of the type instant"
     assert_proved(corridor)
 
 

@@ -318,7 +318,7 @@ def a_method_that_nobody_knows(path: Path) -> None:
 
 
 HARMFUL: dict[str, tuple[Callable[[Path], object], str]] = {
-    "bomb": (bomb, "it has 1 files with 67,108,865 bytes, packed to a bomb [too_large]"),
+    "bomb": (bomb, "it has 1 files with 67,108,865 bytes, as a decompression bomb does [too_large]"),
     "many": (many_files, "it has 10,001 files"),
     "directory": (huge_directory, "its directory has 6,00"),
     "claims": (claims_less_than_it_has, "[corrupt]"),
@@ -329,7 +329,7 @@ HARMFUL: dict[str, tuple[Callable[[Path], object], str]] = {
     "method": (a_method_that_nobody_knows, "cannot be unpacked"),
     "nested": (lambda path: pack(path, {"a.zip": b"PK"}), "it is packed twice [unsupported]"),
     "gzipped": (lambda path: pack(path, {"a.csv.gz": b"\x1f\x8b"}), "it is packed twice [unsupported]"),
-    "hollow": (lambda path: pack(path, {"folder/": b""}), "no file is in it [empty]"),
+    "hollow": (lambda path: pack(path, {"folder/": b""}), "it contains no file [empty]"),
     "other": (lambda path: path.write_bytes(b"no zip at all"), "[corrupt]"),
     "empty": (lambda path: path.write_bytes(b""), "[corrupt]"),
 }
@@ -368,7 +368,10 @@ def test_a_packed_file_loads_and_a_bomb_beside_it_costs_itself_only(
     report = corridor.load()
     (bomb,) = report.failures
     assert bomb.location == place.where(f"drop/bomb.csv.{suffix}")
-    assert "it holds more than 67,108,864 bytes, packed to a bomb [too_large]. Remedy: deliver it in" in bomb.message
+    assert (
+        "it holds more than 67,108,864 bytes, as a decompression bomb does [too_large]. Remedy: deliver it in"
+        in bomb.message
+    )
     assert loaded(corridor) == ["TRX-1", "TRX-2"]
     assert set(states(corridor.load()).values()) == {"parked", "unchanged"}
 
@@ -382,7 +385,7 @@ def test_a_bomb_is_not_unpacked_for_a_parser_either(
     corridor.add_source("drop", "machines", reader, "drop/*")
     corridor.write("drop/bomb.gz", gzip.compress(b" " * (HARMLESS_BYTES + 1)))
     (failure,) = corridor.load().failures
-    assert "packed to a bomb [too_large]" in failure.message
+    assert "as a decompression bomb does [too_large]" in failure.message
 
 
 def overlapping(path: Path) -> None:
@@ -601,7 +604,7 @@ def test_a_file_that_is_delivered_twice_at_that_moment_is_told(
     with monkeypatch.context() as patched:
         patched.setattr(LocalFileSystem, "mv", delivered_twice)
         (outcome,) = corridor.load().outcomes
-    assert "it was delivered twice while it was moved" in outcome.unarchived
+    assert "another file arrived while it was moved" in outcome.unarchived
     assert corridor.load().counts("drop").inserted == 1
     assert loaded(corridor) == ["TRX-1", "TRX-333"]
 

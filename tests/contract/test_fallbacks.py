@@ -79,7 +79,7 @@ def test_the_first_fallback_that_serves_is_loaded_and_told(corridor: Corridor, a
     (told,) = shortfalls(report, degraded_share=1)
     assert told.startswith("REPLACED api: erp/machines: ")
     assert "answers 503" in told
-    assert told.endswith("; json serves in its place")
+    assert told.endswith("; its fallback json takes its place")
     assert headline(report).endswith("; 1 replaced")
     assert corridor.rows("batches", "source", "location") == [("json", "machines_20260301.json")]
     assert states(load(corridor)) == {"api": "replaced", "json": "unchanged"}
@@ -91,7 +91,7 @@ def test_a_fallback_that_is_too_old_is_passed_over(corridor: Corridor, api: OddA
     corridor.write("machines_20260201.csv", "machine_id,site,year\nMCH-001,Bélabo,2010\n")
     report = load(corridor)
     assert states(report) == {"api": "replaced", "json": "replaced", "csv": "loaded"}
-    assert "speaks for 2026-02-01 00:00 UTC, more than 48 h ago [too_old]" in report.outcomes[1].message
+    assert "stands for 2026-02-01 00:00 UTC, more than 48 h ago [too_old]" in report.outcomes[1].message
     assert current_site(corridor) == "Bélabo"
 
 

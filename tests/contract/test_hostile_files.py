@@ -162,10 +162,10 @@ REFUSED = [
         "an object of 24 MB", "a.json", json_of('{"machine_id":"' + "x" * 24 * MEGABYTE + '"}'), "too_large", "row 9"
     ),
     Refused(
-        "NaN is no JSON", "a.json", json_of('{"machine_id":"MCH-090","installation_year":NaN}'), "corrupt", "line 1"
+        "NaN is not JSON", "a.json", json_of('{"machine_id":"MCH-090","installation_year":NaN}'), "corrupt", "line 1"
     ),
     Refused(
-        "Infinity is no JSON", "a.json", json_of('{"machine_id":"MCH-090","installation_year":Infinity}'), "corrupt"
+        "Infinity is not JSON", "a.json", json_of('{"machine_id":"MCH-090","installation_year":Infinity}'), "corrupt"
     ),
     Refused("lists nested 100,000 deep", "a.json", b"[" * 100_000 + b"]" * 100_000, "corrupt", "depth"),
     Refused(

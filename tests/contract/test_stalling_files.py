@@ -66,8 +66,8 @@ def test_a_small_packed_file_with_very_many_bad_rows_is_not_read_to_its_end(
     corridor.write("hostile/a.csv.gz", gzip.compress(content(first, line * 100_000)))
     told = failure_beside_a_good_one(corridor)
     assert told.startswith("hostile/a.csv.gz: more than ")
-    assert "of its records have to be looked at one by one" in told
-    assert "[too_large]. Remedy: look what it holds; deliver the table alone, in parts, or unpacked" in told
+    assert "of its records must be examined one by one" in told
+    assert "[too_large]. Remedy: check its content; deliver the table alone, in parts, or unpacked" in told
 
 
 def test_the_files_of_a_packed_one_share_what_it_may_cost(corridor: Corridor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_the_files_of_a_packed_one_share_what_it_may_cost(corridor: Corridor, mo
     failures = corridor.load().failures
     assert len(failures) == 20
     for failure in failures:
-        assert "of its records have to be looked at one by one" in failure.message
+        assert "of its records must be examined one by one" in failure.message
 
 
 def test_as_many_records_may_be_looked_at_one_by_one_as_a_file_has_that_is_not_packed(
@@ -98,7 +98,7 @@ def test_reading_stops_once_the_quarantine_limit_cannot_be_kept_any_more(
     corridor.write("hostile/a.csv", content(RAGGED * 50_000))
     told = failure_beside_a_good_one(corridor)
     assert told.startswith("hostile/a.csv: at least ")
-    assert "the limit of 30% cannot be kept any more, and the rest was not read: ragged_row" in told
+    assert "the file exceeds the limit of 30% whatever follows, so the rest was not read: ragged_row" in told
     ((read, bad),) = corridor.rows("load_attempts", "read_rows", "quarantined")
     assert 10_000 < read < 30_000
     assert bad == read
@@ -207,8 +207,8 @@ def test_a_file_that_takes_longer_than_any_of_its_size_is_given_up(
         patched.setattr(bounds, "time", SimpleNamespace(process_time=ticking(bounds.CPU_S + 10).__next__))
         told = [outcome.message for outcome in corridor.load().failures]
     for message in told:
-        assert "it takes more than the 120 s of the processor that a file of its size may [timed_out]" in message
-        assert "Remedy: look what it holds" in message
+        assert "it takes more than 120 s of processor time, the limit for a file of its size [timed_out]" in message
+        assert "Remedy: check its content" in message
     assert told[0].startswith("hostile/a.csv: ")
 
 

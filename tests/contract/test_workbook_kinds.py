@@ -129,7 +129,7 @@ def test_a_table_is_found_and_cut_alike_whatever_the_file_is_called(kind: str, t
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"<html><table><tr><td>id</td></tr></table></html>", "a page of HTML"),
+        (b"<html><table><tr><td>id</td></tr></table></html>", "an HTML page"),
         (b'<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet">', "XML spreadsheet"),
         (b"ID;Produit;Date\nTRX-1;MCH-001;2026-02-01\n", "reader: csv"),
         (b"%PDF-1.7\n", "a PDF"),

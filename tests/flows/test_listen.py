@@ -252,7 +252,7 @@ def test_a_gap_fails_the_run_with_what_to_do_and_without_a_trace(
     ((gap,),) = rows(warehouse_here, "SELECT gap_id FROM stream_gaps")
     assert str(state.message) == (
         f"gap {gap}: {topic}/0 from offset 1000: the broker deleted 50 messages that were never read\n"
-        f"`dpa accept-gap {gap}` lets the group dpa go on behind it"
+        f"`dpa accept-gap {gap}` lets the group dpa continue after it"
     )
     assert isinstance(state.result(raise_on_failure=False), OffsetGap)
     assert "Traceback" not in "".join(capfd.readouterr())

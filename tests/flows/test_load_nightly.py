@@ -113,7 +113,9 @@ def test_a_run_in_which_a_fallback_serves_is_degraded(corridor: Corridor) -> Non
         state = run_flow()
         assert (state.is_completed(), state.name) == (True, "Degraded")
         assert "REPLACED api: erp-api/machines: " in str(state.message)
-        assert "machines serves in its place" in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
+        assert "its fallback machines takes its place" in str(
+            getattr(Artifact.get("load-nightly-summary"), "description", None)
+        )
         assert len(corridor.rows("dim_machines", "machine_id", "1")) == 2
         api.reply = lambda _: Reply(MACHINES)
         assert run_flow().name == "Completed"
@@ -261,7 +263,7 @@ def test_simulated_and_real_data_never_mix(corridor: Corridor) -> None:
     assert corridor.catalog.simulated
     state = run_flow()
     assert state.is_failed()
-    assert "the warehouse holds real data and this would bring simulated data" in str(state.message)
+    assert "the warehouse holds real data and this load would add simulated data" in str(state.message)
 
 
 @pytest.fixture

@@ -211,16 +211,16 @@ FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
         {"paging": "cursor"},
         "its pages do not end: it leads to",
     ),
-    "a page that comes again": (repeated_page, {"paging": "link"}, "it gives the same page again"),
+    "a page that comes again": (repeated_page, {"paging": "link"}, "it returns the same page again"),
     "a last page that comes for ever": (
         lambda _: Reply(MACHINES),
         {"paging": "page"},
-        "it gives the same page again",
+        "it returns the same page again",
     ),
     "a total that does not match": (
         lambda _: Reply({"items": MACHINES, "count": 7}),
         {"total_key": "count"},
-        "it gave 6 records, and its count says 7",
+        "it returned 6 records, but its count says 7",
     ),
     "a total that is not told": (lambda _: Reply(MACHINES), {"total_key": "count"}, "its count says None"),
     "pages that nobody expects": (by_link, {}, "this is one page of several"),
@@ -247,12 +247,12 @@ FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
     "a redirection to no place": (
         lambda _: Reply("", 302, {"Location": "//xn--a/"}),
         {},
-        "it redirects to no place, or more than 5 times",
+        "it redirects to no usable address, or more than 5 times",
     ),
     "a next page at half an address": (
         lambda _: Reply(MACHINES, headers={"Link": '<http:////[>; rel="next"'}),
         {"paging": "link"},
-        "leads to a page that has no place",
+        "links to a page without a usable address",
     ),
     "a next page whose address holds a secret": (
         lambda _: Reply(MACHINES, headers={"Link": '</v1/machines?key=canary>; rel="next"'}),
@@ -262,12 +262,12 @@ FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
     "a kind that holds a secret": (
         lambda _: Reply(b"<", headers={"Content-Type": "you said: canary"}),
         {},
-        r"the answer \(of no known type\): not valid JSON",
+        r"the response \(of unknown type\): not valid JSON",
     ),
     "a redirection that leads back": (
         lambda _: Reply("", 302, {"Location": "/v1/machines"}),
         {},
-        "the answer cannot be followed",
+        "it redirects to no usable address",
     ),
     "another host": (
         lambda _: Reply("", 302, {"Location": "http://169.254.169.254/latest"}),
@@ -282,10 +282,10 @@ FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
     "a next page at no place": (
         lambda _: Reply(MACHINES, headers={"Link": '<http://[::1>; rel="next"'}),
         {"paging": "link"},
-        "leads to a page that has no place",
+        "links to a page without a usable address",
     ),
-    "a truncated answer": (lambda _: Reply(MACHINES, cut=1), {}, "the API does not answer in full"),
-    "a silent server": (lambda _: Reply(MACHINES, pause_s=1.2), {}, "the API does not answer in full: timed out"),
+    "a truncated answer": (lambda _: Reply(MACHINES, cut=1), {}, "the API did not send a full response"),
+    "a silent server": (lambda _: Reply(MACHINES, pause_s=1.2), {}, "the API did not send a full response: timed out"),
 }
 
 
@@ -453,7 +453,7 @@ def test_records_without_a_watermark_and_from_the_future_are_named(
     outcome = load(corridor)
     assert outcome.counts.inserted == 4
     assert "1 records have no changed" in outcome.message
-    assert "1 records have a changed later than now" in outcome.message
+    assert "1 records have a changed in the future" in outcome.message
     assert load(corridor).state == "unchanged"
     assert api.asked[-1].parameters["since"] == "2026-02-01T10:50:00Z"
 
@@ -482,7 +482,7 @@ def test_what_does_not_grow_is_no_watermark(corridor: Corridor, transactions: li
     for record in transactions:
         record["changed"] = ["2026"]
     (outcome,) = corridor.load().outcomes
-    assert "a list, such as ['2026'], is no watermark" in outcome.message
+    assert "a list, such as ['2026'], cannot be a watermark" in outcome.message
 
 
 def test_an_api_without_new_records_changes_nothing(corridor: Corridor, transactions: list[dict[str, Any]]) -> None:

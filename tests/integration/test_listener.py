@@ -171,7 +171,9 @@ def test_a_topic_that_is_made_again_stops_the_listener_until_somebody_accepts_it
     delete_topic(kafka, topic)
     new_topic(kafka, 1, again=topic)
     send(kafka, topic, [event(i) for i in range(100, 300)])
-    with pytest.raises(OffsetGap, match="the topic was made again; what the old one held from offset 100 on is gone"):
+    with pytest.raises(
+        OffsetGap, match="the topic was created again; the old one's messages from offset 100 on are gone"
+    ):
         listening(warehouse, kafka, topic).run()
     ((gap,),) = rows(warehouse.engine, "SELECT gap_id FROM stream_gaps")
     accept_gaps(warehouse.engine, [gap], "tester@here", NOW)
@@ -193,7 +195,7 @@ def test_a_topic_that_is_made_again_while_it_is_read_is_noticed(
         new_topic(kafka, 1, again=topic)
         send(kafka, topic, [event(i) for i in range(100, 300)])
         wait_until(lambda: found.error is not None)
-    assert "the topic was made again" in str(found.error)
+    assert "the topic was created again" in str(found.error)
     ((gap,),) = rows(sqlite_warehouse.engine, "SELECT gap_id FROM stream_gaps")
     accept_gaps(sqlite_warehouse.engine, [gap], "tester@here", NOW)
     listening(sqlite_warehouse, kafka, topic).run()

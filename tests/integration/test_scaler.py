@@ -144,7 +144,7 @@ def test_the_trouble_of_one_stream_is_not_that_of_the_others(scaled: Scaled, cap
     assert scale([lost, scaled.scaler], 3.0) == "its time is over"
     assert len(shown) > 1
     assert set(shown) == {"freight.transactions"}
-    assert caplog.text.count("no-such-topic: nothing is decided: there is no topic 'no-such-topic'") == 1
+    assert caplog.text.count("no-such-topic: no decision: there is no topic 'no-such-topic'") == 1
     with pytest.raises(ConfigurationError, match="there is no topic 'no-such-topic'"):
         scale([lost], 60.0)
     lost.close()

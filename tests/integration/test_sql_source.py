@@ -168,7 +168,7 @@ def test_rows_without_a_watermark_are_loaded_and_named(corridor: Corridor, erp: 
     erp.put(3, None)
     outcome = load(corridor)
     assert outcome.counts == LoadCounts(read=3, inserted=3)
-    assert outcome.message == "1 rows have no updated_at and are read with each load: let it be filled in"
+    assert outcome.message == "1 rows have no updated_at and are read with every load: have it filled in"
     assert load(corridor).state == "unchanged"
     erp.put(4, None)
     assert load(corridor).counts == LoadCounts(read=3, inserted=1, unchanged=2)
@@ -184,7 +184,10 @@ def test_a_table_of_rows_without_a_watermark_loads(corridor: Corridor, erp: Erp)
 def test_a_row_from_the_future_waits_and_hides_none_that_comes_before_it(corridor: Corridor, erp: Erp) -> None:
     erp.put(3, "2999-01-01 00:00:00")
     outcome = load(corridor)
-    assert (outcome.counts.inserted, outcome.message) == (2, "1 rows have a updated_at later than now and wait for it")
+    assert (outcome.counts.inserted, outcome.message) == (
+        2,
+        "1 rows have a updated_at in the future and wait for it",
+    )
     erp.put(4, "12:00:00")
     assert load(corridor).counts == LoadCounts(read=2, inserted=1, unchanged=1)
     assert stored(corridor).keys() == {"TRX-1", "TRX-2", "TRX-4"}
@@ -197,7 +200,7 @@ def test_a_table_that_was_restored_is_read_from_the_beginning(corridor: Corridor
     erp.put(3, "10:10:00")
     outcome = load(corridor)
     assert outcome.counts == LoadCounts(read=2, inserted=1, unchanged=1)
-    assert "updated_at is behind what was loaded" in outcome.message
+    assert "updated_at is behind the loaded rows" in outcome.message
     assert load(corridor).state == "unchanged"
 
 
@@ -226,7 +229,7 @@ def test_a_column_that_does_not_grow_is_no_watermark(corridor: Corridor, erp: Er
     erp.do("ALTER TABLE transactions ADD COLUMN changes TIME DEFAULT '10:00'")
     corridor.sources[0]["options"]["watermark"] = "changes"
     outcome = only(corridor.load())
-    assert (outcome.state, "a time, such as datetime.time(10, 0), is no watermark" in outcome.message) == (
+    assert (outcome.state, "a time, such as datetime.time(10, 0), cannot be a watermark" in outcome.message) == (
         "failed",
         True,
     )
@@ -446,7 +449,7 @@ def test_of_two_loads_at_once_one_commits_and_the_other_looks_again(
     outcome = load(corridor)
     assert overtakers[1].counts == LoadCounts(read=3, inserted=3)
     assert (outcome.state, outcome.counts) == ("waiting", LoadCounts())
-    assert "another run loaded something else from erp/transactions meanwhile" in outcome.message
+    assert "another run has loaded other content from erp/transactions" in outcome.message
     erp.put(4, "11:31:00")
     assert load(corridor).counts == LoadCounts(read=2, inserted=1, unchanged=1)
 

@@ -354,7 +354,7 @@ def test_formatted_empty_columns_up_to_the_last_one_are_no_cells(path: Path) -> 
 def test_rows_and_cells_are_never_dropped_for_their_place(path: Path, rows: str) -> None:
     save_xml(path, rows)
     error = refused(path)
-    assert (error.fault, "let it be repaired" in error.remedy) == ("corrupt", True)
+    assert (error.fault, "let Excel repair it" in error.remedy) == ("corrupt", True)
 
 
 @pytest.mark.apart

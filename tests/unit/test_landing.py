@@ -16,9 +16,9 @@ from freight.readers.zip_members import unpacked
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a link needs a privilege on Windows")
 
 SECRET = "root:x:0:0:root:/root:/bin/bash"
-OUT = "it is a link that leads out of the folder in which files are looked for [unsupported]. Remedy: copy the file"
-SYSTEM = "it is in a folder of the system [unsupported]. Remedy: name a folder of files in the catalog"
-SPECIAL = "it is no regular file [unsupported]. Remedy: deliver a regular file"
+OUT = "it is a link to a file outside the folder that is searched [unsupported]. Remedy: copy the file"
+SYSTEM = "it is in a system folder [unsupported]. Remedy: name a folder of data files in the catalog"
+SPECIAL = "it is not a regular file [unsupported]. Remedy: deliver a regular file"
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ PUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "link by a way up": (lambda path: path.symlink_to("../elsewhere/passwd"), OUT),
     "link to a link": (lambda path: linked_twice(path), OUT),
     "link to what is not there": (lambda path: path.symlink_to("/nowhere/at/all"), OUT),
-    "link to itself": (lambda path: path.symlink_to(path), "what it leads to cannot be looked at"),
+    "link to itself": (lambda path: path.symlink_to(path), "the target of the link cannot be examined"),
     "link to secrets of this process": (lambda path: path.symlink_to("/proc/self/environ"), SYSTEM),
     "link to endless zeros": (lambda path: path.symlink_to("/dev/zero"), SYSTEM),
     "link to /sys": (lambda path: path.symlink_to("/sys/kernel/notes"), SYSTEM),
@@ -122,7 +122,7 @@ def test_a_landing_folder_may_itself_be_a_link_to_another_disk(landing: Path, tm
 @pytest.mark.parametrize("location", ["/proc/self/environ", "/dev/zero", "/dev/std*", "linked/environ", "linked/*"])
 def test_a_location_in_a_folder_of_the_system_is_refused(tmp_path: Path, location: str) -> None:
     (tmp_path / "linked").symlink_to("/proc/self")
-    with pytest.raises(SourceError, match=r"it is in a folder of the system \[unsupported\]"):
+    with pytest.raises(SourceError, match=r"it is in a system folder \[unsupported\]"):
         find_files(location, tmp_path)
 
 
@@ -173,7 +173,7 @@ def test_nothing_is_archived_through_a_link_that_somebody_has_put_into_the_folde
     (tmp_path / planted).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / planted).symlink_to(tmp_path / "elsewhere")
     name = "sub/good.csv" if "sub" in planted else "good.csv"
-    with pytest.raises(SourceError, match=r"drop/good.csv: a link, or a folder, stands where the file should go"):
+    with pytest.raises(SourceError, match=r"drop/good.csv: the archive has a link or a folder in its place"):
         file.move_to("drop/done", name, tmp_path)
     assert (landing / "good.csv").exists()
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["passwd"]
@@ -189,7 +189,7 @@ def test_an_archive_elsewhere_may_be_a_link_to_another_disk(landing: Path, tmp_p
 
 def test_nothing_is_written_through_a_link_that_leads_nowhere(landing: Path, tmp_path: Path) -> None:
     (landing / "book.xlsx").symlink_to(tmp_path / "elsewhere" / "made.xlsx")
-    with pytest.raises(SourceError, match="something is there by this name"):
+    with pytest.raises(SourceError, match="this name is already taken"):
         put_file(landing / "good.csv", "drop/book.xlsx", tmp_path)
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["passwd"]
     put_file(landing / "good.csv", "drop/new/book.xlsx", tmp_path)

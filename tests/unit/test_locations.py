@@ -70,7 +70,7 @@ def test_a_location_that_tells_no_whole_day_is_refused(location: str) -> None:
     "location", ["http://169.254.169.254/m.csv", "HTTPS://u:canary@erp/*.csv", "simplecache::http://erp/machines.csv"]
 )
 def test_no_file_is_read_over_http(location: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="the reader http_api asks an API") as refused:
+    with pytest.raises(ConfigurationError, match="use the reader http_api for an API") as refused:
         find_files(location, tmp_path)
     assert "canary" not in str(refused.value)
 

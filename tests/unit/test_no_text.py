@@ -48,7 +48,7 @@ def zipped() -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_text_is_told_as_what_it_is(content: bytes, told: str) -> None:
-    with pytest.raises(SourceError, match=f"it is no text.*{told}") as refused:
+    with pytest.raises(SourceError, match=f"it is not text.*{told}") as refused:
         refuse_no_text(content[:START_BYTES])
     assert refused.value.fault == "unsupported"
 

@@ -54,7 +54,7 @@ def test_a_packed_file_is_read_to_its_end(suffix: str) -> None:
 def test_a_packed_file_that_is_cut_off_or_followed_by_something_is_told(
     suffix: str, spoil: Callable[[bytes], bytes]
 ) -> None:
-    with pytest.raises(SourceError, match=r"it is cut off, damaged, or something else follows.*\[corrupt\]"):
+    with pytest.raises(SourceError, match=r"it is cut off, damaged, or followed by something else.*\[corrupt\]"):
         unpacked(spoil(PACK[suffix](CONTENT)), suffix)
 
 
@@ -68,7 +68,9 @@ def test_a_bomb_goes_off_nowhere(suffix: str) -> None:
     stored = PACK[suffix](BOMB)
     stream = unpacking(io.BytesIO(stored), f"a{suffix}", len(stored))
     read = [0]
-    with pytest.raises(SourceError, match=r"it holds more than 67,108,864 bytes, packed to a bomb \[too_large\]"):
+    with pytest.raises(
+        SourceError, match=r"it holds more than 67,108,864 bytes, as a decompression bomb does \[too_large\]"
+    ):
         read.extend(map(len, iter(lambda: stream.read(1 << 20), b"")))
     assert sum(read) <= HARMLESS_BYTES
 

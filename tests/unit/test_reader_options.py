@@ -57,5 +57,7 @@ def test_right_options_are_taken(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="erp > reader: there is no 'xml', the readers are csv, excel, json"):
+    with pytest.raises(
+        ConfigurationError, match="erp > reader: there is no reader 'xml'; the readers are csv, excel, json"
+    ):
         read_catalog(catalog_with(tmp_path, reader="xml"))

@@ -65,7 +65,7 @@ def test_a_stray_quote_moves_no_cell_into_its_neighbour(tmp_path: Path) -> None:
     odd = 'TRX-2,"MCH-001,"2026-02-01,1,"OK",OK'
     rows, faults = read(tmp_path, HEADER, GOOD, odd, GOOD)
     assert [row[-1] for row in rows] == [2, 4]
-    assert faults == [(3, "text behind a closing quote", odd.encode())]
+    assert faults == [(3, "text after a closing quote", odd.encode())]
 
 
 def test_a_ragged_row_beside_odd_quotes_keeps_its_number_and_text(tmp_path: Path) -> None:

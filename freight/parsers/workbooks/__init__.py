@@ -18,7 +18,7 @@ REMEDY = "open it in the program that made it and save it as `Excel Workbook (*.
 NO_WORKBOOKS = {  # pattern in the lower-case start of a file, to the kind of the file
     rb"urn:schemas-microsoft-com:office:spreadsheet": "an XML spreadsheet of 2003",
     rb"urn:oasis:names:tc:opendocument": "a flat OpenDocument (.fods)",
-    rb"<!doctype html|<html|<table|<meta |mime-version:": "a page of HTML",
+    rb"<!doctype html|<html|<table|<meta |mime-version:": "an HTML page",
     rb"^\s*(\xef\xbb\xbf)?<\?xml": "XML",
     rb"^%pdf": "a PDF",
 }

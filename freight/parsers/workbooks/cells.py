@@ -83,7 +83,7 @@ def after(previous: int, position: int, kind: str, written: object) -> int:
         raise SourceError(
             "corrupt",
             f"the workbook is damaged: the {kind} {written} is out of order or appears twice",
-            remedy="open it in Excel, let it be repaired, check it and save it",
+            remedy="open it in Excel, let Excel repair it, check it and save it",
         )
     return position
 

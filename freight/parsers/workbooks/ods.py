@@ -157,7 +157,7 @@ def _row(element: Element) -> Row:
 def _repeated(element: Element, attribute: str) -> int:
     times = int(element.get(attribute, 1))
     if times < 1:
-        raise ValueError(f"something is there {times} times")
+        raise ValueError(f"a cell is repeated {times} times")
     return times
 
 

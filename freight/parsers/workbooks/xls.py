@@ -86,7 +86,7 @@ def _refusal(error: Exception) -> Exception:
     if "Can't find workbook" in str(error):
         return SourceError(
             "unsupported",
-            "the file is from an old Office program, but no workbook",
+            "the file is from an old Office program, but not a workbook",
             remedy="deliver it as .xlsx or CSV",
         )
     return error
