@@ -1,4 +1,4 @@
--- How the rows of every source ended, per source and run; `balance` is 0 or something was lost.
+-- How the rows of each source ended, per source and run; a `balance` other than 0 means that something was lost.
 SELECT
     b.source,
     b.dataset,

@@ -1,6 +1,6 @@
--- The 30 days that the reports speak of. They end at the newest day in the data, not today, so that the figures of a
--- warehouse do not change by waiting. One row, or none while no transaction is loaded. `first_date` is the first day of
--- the window on or after the first day in the data, `days` counts from there, so a young warehouse is not diluted.
+-- The 30 days that the reports cover. They end at the newest day in the data, not today, so that the figures of a
+-- warehouse do not change with time. One row, or none until a transaction is loaded. `first_date` is the first day of
+-- the window on or after the first day in the data; `days` counts from there, so a young warehouse is not diluted.
 SELECT
     MIN(c.day_number) AS first_day_number,
     MAX(c.day_number) AS last_day_number,

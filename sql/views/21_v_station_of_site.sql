@@ -1,5 +1,5 @@
--- The station that a site is. Facts and machines name their site by the station's name; where two stations share one
--- name, the smaller code has the site (as the load decides it too), so a join never doubles a fact.
+-- The station of each site. Facts and machines name their site by the station's name; if two stations share a name, the
+-- smaller code gets the site (as in the load), so a join never doubles a fact.
 SELECT
     s.station_name AS site_location,
     s.station_code,

@@ -1,6 +1,6 @@
 -- Every transaction with its station and the load that brought its current version. `transaction_at` is UTC,
--- `transaction_date` the local day. Station columns are empty where the site is UNKNOWN or is no station, lineage
--- columns where lineage was purged.
+-- `transaction_date` the local day. Station columns are empty if the site is UNKNOWN or not a station, lineage columns
+-- if the lineage was purged.
 SELECT
     t.transaction_id,
     t.machine_id,

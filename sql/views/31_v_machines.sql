@@ -1,5 +1,5 @@
--- Every machine as it is now. `valid_from` tells since when it has this site, year and type (1900-01-01 means always as
--- far as we know), `is_absent` is 1 where the newest machines file no longer lists it.
+-- Every machine in its current state. `valid_from` is the instant since which it has this site, year and type
+-- (1900-01-01: always, as far as known); `is_absent` is 1 if the newest machines file no longer lists it.
 SELECT
     m.machine_id,
     m.machine_type,

@@ -1,4 +1,4 @@
--- One row per local day and site with traffic. Sites that are no station (UNKNOWN among them) have a row of their own,
+-- One row per local day and site with traffic. Sites that are not stations (such as UNKNOWN) have rows of their own,
 -- with empty station columns. Volumes in tonnes; shares are 0 to 1.
 SELECT
     d.day_number,

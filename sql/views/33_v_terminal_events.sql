@@ -1,6 +1,6 @@
--- Every terminal event with the site where its machine stood at the time; UNKNOWN where that is not known. `event_at` is
--- UTC; `is_late` is 1 for an event that came more than an hour behind newer ones of its partition. Lineage columns are
--- those of the message that brought it.
+-- Every terminal event with the site of its machine at the time; UNKNOWN if that is not known. `event_at` is UTC;
+-- `is_late` is 1 for an event more than an hour older than the newest of its partition. Lineage columns describe the
+-- message that brought it.
 SELECT
     e.event_id,
     e.machine_id,

@@ -1,6 +1,6 @@
--- How reliable each station was in the reporting window. reliability = 1 - alerts / transactions, empty without traffic.
--- Every station has a row, with or without traffic, and so has every site with traffic that is no station (UNKNOWN among
--- them): its station_code is empty. volume_share is the share of the volume of all sites. Shares are 0 to 1.
+-- The reliability of each station in the reporting window: 1 - alerts / transactions, empty without traffic. Every
+-- station has a row, with or without traffic, and so does every site with traffic that is not a station (such as
+-- UNKNOWN): its station_code is empty. volume_share is the share of the volume of all sites. Shares are 0 to 1.
 WITH traffic AS (
     SELECT
         d.site_location,

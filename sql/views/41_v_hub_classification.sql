@@ -1,14 +1,14 @@
--- What each station is to the corridor, over the reporting window. Two thresholds decide, and stand below once
+-- The role of each station in the corridor, over the reporting window. Two thresholds decide; they appear below once:
 --   min_volume_share 0.15    a hub carries at least 15 of 100 tonnes of the corridor
 --   min_reliability  0.90    a reliable station has alerts in at most 10 of 100 transactions
--- A value on the threshold reaches it. The classes
---   STRATEGIC HUB      big share, reliable       the corridor stands on it
+-- A value equal to the threshold reaches it. The classes:
+--   STRATEGIC HUB      big share, reliable       the corridor depends on it
 --   HUB AT RISK        big share, not reliable   act here first, its failures cost most
 --   RELIABLE FEEDER    small share, reliable     could take more freight
 --   FRAGILE STOP       small share, not reliable repair before it gets more freight
 --   NO TRAFFIC         a station without transactions in the window
 --   NOT A STATION      traffic of a site that is UNKNOWN or matches no station, see the analyst guide
--- Values are rounded to 6 digits before they are compared, so that both engines decide alike on the threshold.
+-- Values are rounded to 6 digits before the comparison, so that both engines decide alike at a threshold.
 WITH thresholds AS (
     SELECT 0.15 AS min_volume_share, 0.90 AS min_reliability
 ),

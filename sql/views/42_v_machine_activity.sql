@@ -1,6 +1,6 @@
--- What each machine did in the reporting window, the most volume first. utilisation = days with a transaction / days of
--- the window. Site and type are those of today and empty for a machine that no machines file has named; machines of one
--- volume share a rank.
+-- The activity of each machine in the reporting window, the most volume first. utilisation = days with a transaction /
+-- days of the window. Site and type are the current ones, and empty for a machine that no machines file lists. Machines
+-- of equal volume share a rank.
 WITH activity AS (
     SELECT
         t.machine_id,

@@ -1,8 +1,8 @@
--- How the deliveries of every source ended, since the first load, purged lineage included.
--- read_rows = inserted + updated + unchanged + superseded + quarantined; `balance` is what is missing to that, always 0.
+-- How the deliveries of each source ended, since the first load, purged lineage included.
+-- read_rows = inserted + updated + unchanged + superseded + quarantined; `balance` is the difference, always 0.
 -- Replays of quarantined rows are not counted again; waiting_rows are the quarantined rows that no replay has accepted.
--- A failed attempt is a file of which nothing was loaded. newest_as_of is the instant that the newest content speaks
--- for, and hours_behind how far that lies behind the freshest source; reference data is naturally far behind.
+-- A failed attempt is a file that loaded nothing. newest_as_of is the instant that the newest content stands for, and
+-- hours_behind its distance from the freshest source; reference data is naturally far behind.
 WITH counted AS (
     SELECT source, dataset, read_rows, inserted, updated, unchanged, superseded, quarantined
     FROM batches

@@ -1,5 +1,5 @@
--- Who changed what in rows that were in quarantine, before they were loaded: a line for each cell. An empty value is no
--- value. `location` and `row_number` tell where the row was delivered, of a stream its partition and offset.
+-- Who changed which cells of quarantined rows before they were loaded: a row per cell. An empty value means no value.
+-- `location` and `row_number` are the place of the delivered row; for a stream, its partition and offset.
 SELECT
     c.corrected_at,
     c.corrected_by,

@@ -1,7 +1,7 @@
--- Up to where each partition of a stream has been read, and how its messages ended. offsets = read_rows +
+-- The offset up to which each partition of a stream has been read, and how its messages ended. offsets = read_rows +
 -- without_message (transaction markers, aborted and compacted messages) + gap_offsets (gone before they were read, and
--- accepted as gone); read_rows = inserted + updated + unchanged + superseded + quarantined. `balance` is what is missing
--- to that, always 0. A partition that was made again has a row for each of its lives.
+-- accepted as gone); read_rows = inserted + updated + unchanged + superseded + quarantined. `balance` is the
+-- difference, always 0. A partition whose topic was created again has a row per topic_id.
 WITH counted AS (
     SELECT
         s.consumer_group,
