@@ -342,11 +342,11 @@ def _one_at_a_time() -> Iterator[None]:
     the folder. Windows cannot share it: there it ends with this process.
     """
     with open(__file__, "rb") as handle:
-        told = False
+        has_said = False
         while not _try_lock(handle):
-            if not told:
+            if not has_said:
                 _say("Waiting for another setup in this folder to finish")
-                told = True
+                has_said = True
             time.sleep(LOCK_RETRY_S)
         os.set_inheritable(handle.fileno(), not WINDOWS)
         yield

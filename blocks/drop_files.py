@@ -64,7 +64,7 @@ class DropFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         """Create the client; the base class would use credentials from the environment."""
         options = client_options()
         self.service_client = BlobServiceClient(
-            self.account_url, self.credential, retry_policy=_ToldRetry(self, **options), **options
+            self.account_url, self.credential, retry_policy=_TranslatingRetry(self, **options), **options
         )
 
     def split_path(self, path: str, **_: Any) -> tuple[str, str, None]:
@@ -142,7 +142,7 @@ class _DropFile(AzureBlobFile):  # type: ignore[misc]
     _fetch_range = sync_wrapper(_read_range)
 
 
-class _ToldRetry(ExponentialRetry):
+class _TranslatingRetry(ExponentialRetry):
     """Retries requests that may succeed the next time, and turns responses into our errors."""
 
     def __init__(self, drop: DropFileSystem, **options: Any) -> None:

@@ -29,7 +29,7 @@ from blocks.sql_source import SqlSource
 from blocks.warehouse import Warehouse
 from freight.errors import ConfigurationError
 from freight.exits import exits_in_words
-from tasks.temporary_server import guard_temporary_server, told_login
+from tasks.temporary_server import guard_temporary_server, login_hint
 
 BLOCKS: tuple[type[Block], ...] = (
     AlertChannel,
@@ -216,7 +216,7 @@ def main() -> int:
     file = parser.parse_args().file
     guard_temporary_server()
     try:
-        with told_login():
+        with login_hint():
             names = apply_blocks(file)
     except httpx.HTTPError as error:
         print(f"error: Prefect does not answer: {error}", file=sys.stderr)

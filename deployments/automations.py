@@ -37,7 +37,7 @@ from freight.exits import exits_in_words
 from freight.outward import BODIES, SUBJECTS, Table
 from tasks import heartbeat
 from tasks.overdue import OVERDUE
-from tasks.temporary_server import told_login
+from tasks.temporary_server import login_hint
 
 CHANNEL = "alerts"  # the default Alert Channel block
 SENDER = "dpa-alerts"  # Prefect's own block that is made from it
@@ -318,7 +318,7 @@ def main() -> int:
     applied.add_argument("--channel", default=CHANNEL, help="name of an Alert Channel block (default: %(default)s)")
     commands.add_parser("try", help="send a test alert")
     options = parser.parse_args()
-    with told_login(), _server() as client:
+    with login_hint(), _server() as client:
         print(_try() if options.command == "try" else apply(client, options.channel))
     return 0
 

@@ -49,4 +49,4 @@ def export_quarantine(
         exported = write_quarantine_book(engine, written, source, rows)
         if exported.rows:
             put_file(written, location, here.home, BlockConnections().drop(drop) if drop else None)
-    return Completed(message=exported.told(location))
+    return Completed(message=exported.summary(location))

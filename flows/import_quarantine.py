@@ -49,7 +49,7 @@ def import_quarantine(
     ):
         by = Import(run_id, started_by(), corrected_by, _now)
         dropped = import_dropped(engine, read_catalog(here.catalog), files, by, archive, here.home)
-    message = "\n".join([f"{len(files)} workbooks", *dropped.told()])
+    message = "\n".join([f"{len(files)} workbooks", *dropped.lines()])
     if dropped.failures:
         return Failed(message=message)
     return Completed(message=message, data=dropped, name=DEGRADED if dropped.problems else None)

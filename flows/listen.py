@@ -31,11 +31,11 @@ from freight.streaming.status import Status
 from freight.types import RunId
 from freight.warehouse.connect import closing
 from freight.warehouse.streams import Stream
-from tasks.background import run_until_told
 from tasks.endings import ends_in_words
 from tasks.heartbeat import Heartbeat
 from tasks.run_names import dated
-from tasks.temporary_server import guard_temporary_server, told_login
+from tasks.stoppable import run_until_stopped
+from tasks.temporary_server import guard_temporary_server, login_hint
 
 LIMITS, POISON = BatchLimits(), PoisonLimits()
 MOST_ROWS = 1_000_000  # the most that a Kafka client returns at once
@@ -120,7 +120,7 @@ def _listen(stream: Stream, settings: ListenSettings, kafka: str | None, warehou
                 engine, stream, listener, reader, settings, started_by=started_by(), stop=stop, status=status
             )
 
-        why = run_until_told(work, stop, run_id)
+        why = run_until_stopped(work, stop, run_id)
     ending = f"{why}; {status.now().counts}"
     return Cancelled(message=ending, data=ending) if heartbeat.is_cancelled else Completed(message=ending, data=ending)
 
@@ -137,7 +137,7 @@ def main() -> int:
     guard_temporary_server()
     _start_server_of_our_own()
     try:
-        with told_login():
+        with login_hint():
             state = listen(**vars(options), return_state=True)
     except KeyboardInterrupt:
         return 130

@@ -23,7 +23,7 @@ from freight.errors import ConfigurationError, DpaError
 from freight.exits import exits_in_words
 from freight.pipeline import RunReport, run_catalog
 from freight.settings import Settings, load_settings, started_by
-from freight.terminal import Terminal
+from freight.terminal import PlainConsole
 from freight.types import RunId
 from tasks.artifacts import publish_table
 from tasks.endings import ends_in_words
@@ -31,7 +31,7 @@ from tasks.load import TaskSteps, close_warehouse
 from tasks.log import log_run
 from tasks.report import write_report
 from tasks.run_names import DEGRADED, dated
-from tasks.temporary_server import guard_temporary_server, told_login
+from tasks.temporary_server import guard_temporary_server, login_hint
 
 DEGRADED_SHARE = 0.05
 
@@ -83,7 +83,7 @@ def _load_catalog(catalog: Catalog, block: str | None, settings: Settings) -> Ru
     }
     close_warehouse(block)
     warning = privacy_warning(open_places(settings, warehouse_url))
-    print_summary(Terminal(), report, simulated=catalog.simulated, places=places, warning=warning)
+    print_summary(PlainConsole(), report, simulated=catalog.simulated, places=places, warning=warning)
     return report
 
 
@@ -106,7 +106,7 @@ def main() -> int:
     """Run the flow in this process; return 0 if all is loaded, 2 if a setting is wrong, 1 if anything else failed."""
     ArgumentParser(description=__doc__).parse_args()
     guard_temporary_server()
-    with told_login():
+    with login_hint():
         state = load_nightly(return_state=True)
     error = state.result(raise_on_failure=False)
     if isinstance(error, DpaError):

@@ -28,10 +28,10 @@ from freight.streaming.session import TIMEOUTS, topic_of
 from freight.types import RunId
 from freight.warehouse.connect import Engine, closing, open_engine
 from freight.warehouse.streams import Stream
-from tasks.background import run_until_told
 from tasks.endings import ends_in_words
 from tasks.run_names import dated
 from tasks.scaling import Board, ListenDeployment, PrefectRuns, read_deployment
+from tasks.stoppable import run_until_stopped
 
 LIMITS = ScalingLimits()
 DEPLOYMENTS = ("listen/listen-transactions", "listen/listen-terminal-events")
@@ -117,7 +117,7 @@ def _scale(
             scaled.enter_context(_scaler(read_deployment(name, listen), here, run_id, limits, start_limit_s, period_s))
             for name in deployments
         ]
-        why = run_until_told(lambda: keep_scaled(scalers, stop, period_s, end, board.show), stop, run_id)
+        why = run_until_stopped(lambda: keep_scaled(scalers, stop, period_s, end, board.show), stop, run_id)
     return Completed(message=why, data=why)
 
 

@@ -8,7 +8,7 @@ from rich.text import Text
 from freight.outward import plain
 
 
-class Terminal(Console):
+class PlainConsole(Console):
     """A console that spells out characters that would move its cursor or reverse its text."""
 
     def print(self, *objects: Any, **options: Any) -> None:

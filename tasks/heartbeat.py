@@ -17,8 +17,8 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.events import Event, emit_event
 
 from freight.outward import markdown
-from freight.streaming.background import daemon
 from freight.streaming.status import Snapshot, Status
+from freight.streaming.threads import daemon
 from freight.warehouse.streams import Stream
 from tasks.api import impatient_client
 

@@ -152,10 +152,10 @@ class Board:
     def show(self, stream: Stream, look: Look) -> None:
         """Show a check; if Prefect is away, a later one is shown."""
         self._looks[stream.topic] = look
-        is_news = self._said.get(stream.topic) != look.told
-        self._said[stream.topic] = look.told
+        is_news = self._said.get(stream.topic) != look.summary
+        self._said[stream.topic] = look.summary
         if is_news:
-            self._steps.appendleft(f"{look.seen.now:%H:%M:%S} {stream.topic}: {look.told}")
+            self._steps.appendleft(f"{look.seen.now:%H:%M:%S} {stream.topic}: {look.summary}")
         if is_news or time.monotonic() - self._shown_at >= SHOW_S:
             with suppress(TransientError), _our_errors("the artifact of this run"), impatient_client() as prefect:
                 self._write(prefect)
@@ -170,7 +170,7 @@ class Board:
 
     def _text(self) -> str:
         rows = [
-            f"| {markdown(topic)} | {markdown(look.told)} | {in_figures(look.seen)} |"
+            f"| {markdown(topic)} | {markdown(look.summary)} | {in_figures(look.seen)} |"
             for topic, look in self._looks.items()
         ]
         steps = [f"- {markdown(step)}" for step in self._steps]

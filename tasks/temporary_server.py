@@ -38,7 +38,7 @@ def guard_temporary_server() -> None:
 
 
 @contextmanager
-def told_login() -> Iterator[None]:
+def login_hint() -> Iterator[None]:
     """Explain what to do if a server asks for a login that this process does not have.
 
     Raises:

@@ -13,11 +13,11 @@ from benchmarks.streaming.topics import BULK, Workload, new_topic
 from freight.simulator.producer import Terminals
 from tests.lib.waiting import wait_until
 
-SAMPLE_S = 5.0
+USAGE_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
-class Sample:
+class Usage:
     """The listener at an instant."""
 
     memory_mib: int
@@ -29,15 +29,15 @@ def soak(url: str, bootstrap: str, workload: Workload, minutes: float, rate: flo
     topic = new_topic(bootstrap)
     settings = {"bootstrap.servers": bootstrap, **BULK}
     terminals = Terminals(settings, workload.corridor, {workload.dataset: topic}, rate=rate)
-    samples = []
+    usages = []
     with listener(url, bootstrap, topic, workload.dataset, "soak") as process, terminals:
         deadline = time.monotonic() + minutes * 60
         while time.monotonic() < deadline:
-            time.sleep(SAMPLE_S)
+            time.sleep(USAGE_EVERY_S)
             assert process.poll() is None, "the listener has ended"
-            samples.append(Sample(memory_mib(process.pid), open_files(process.pid)))
+            usages.append(Usage(memory_mib(process.pid), open_files(process.pid)))
         sent, ended = terminals.stop()[topic], time.monotonic()
-        _print(samples, sent, minutes)
+        _print(usages, sent, minutes)
         wait_until(lambda: _rows(url, workload.contract.table) == sent)
         behind_s = time.monotonic() - ended
     print(f"| caught up after the last event | | {behind_s:.0f} s |", flush=True)
@@ -49,17 +49,17 @@ def _rows(url: str, table: str) -> int:
     return int(found[0]) if found else 0
 
 
-def _print(samples: Sequence[Sample], sent: int, minutes: float) -> None:
-    third = max(1, len(samples) // 3)
-    first, last = samples[:third], samples[-third:]
+def _print(usages: Sequence[Usage], sent: int, minutes: float) -> None:
+    third = max(1, len(usages) // 3)
+    first, last = usages[:third], usages[-third:]
     print(f"\n| soak: {sent:,} events in {minutes:g} min | first third | last third |\n|---|---|---|")
     print(f"| memory, median | {_median_mib(first)} MiB | {_median_mib(last)} MiB |")
     print(f"| open files, most | {_most_files(first)} | {_most_files(last)} |", flush=True)
 
 
-def _median_mib(samples: Sequence[Sample]) -> str:
-    return f"{statistics.median(sample.memory_mib for sample in samples):.0f}"
+def _median_mib(usages: Sequence[Usage]) -> str:
+    return f"{statistics.median(usage.memory_mib for usage in usages):.0f}"
 
 
-def _most_files(samples: Sequence[Sample]) -> int:
-    return max(sample.files for sample in samples)
+def _most_files(usages: Sequence[Usage]) -> int:
+    return max(usage.files for usage in usages)

@@ -16,11 +16,11 @@ class Finding(NamedTuple):
     """Something about the machine.
 
     Attributes:
-        told: The finding in one line.
+        text: The finding in one line.
         remedy: The command or change that fixes it; empty if all is well, or if this system has no remedy.
     """
 
-    told: str
+    text: str
     remedy: str = ""
 
 

@@ -14,7 +14,7 @@ from freight.errors import ConfigurationError
 from freight.exits import exits_in_words
 from freight.privacy import keep_private
 from freight.settings import Settings, load_settings, started_by
-from freight.terminal import Terminal
+from freight.terminal import PlainConsole
 from freight.types import Retention, RunId
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(source_commands, name="sources")
 app.add_typer(quarantine_commands, name="quarantine")
-console = Terminal(highlight=False, soft_wrap=True)
+console = PlainConsole(highlight=False, soft_wrap=True)
 
 KEEP = Retention()
 
@@ -86,7 +86,7 @@ def stream(
     from freight.demo.session import Wishes, stream_demo
 
     settings, _ = _warehouse()
-    if not stream_demo(settings, Wishes(rate, poison, seconds), Terminal(highlight=False)):
+    if not stream_demo(settings, Wishes(rate, poison, seconds), PlainConsole(highlight=False)):
         raise typer.Exit(1)
 
 

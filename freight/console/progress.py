@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from freight.pipeline import UnitOutcome
-from freight.terminal import Terminal
+from freight.terminal import PlainConsole
 
 
 @contextmanager
 def progress(files: int, console: Console | None = None) -> Iterator[Callable[[UnitOutcome], None]]:
     """Show the number of finished files; yields a function to call with each outcome."""
-    console = console or Terminal()
+    console = console or PlainConsole()
     if not console.is_terminal:
         yield _PlainLines(console, files).show
         return

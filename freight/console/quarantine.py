@@ -9,11 +9,11 @@ import typer
 
 from freight.quarantine.limits import MOST_ROWS, USUAL_ROWS
 from freight.settings import load_settings, started_by
-from freight.terminal import Terminal
+from freight.terminal import PlainConsole
 from freight.types import RunId
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Terminal(highlight=False, soft_wrap=True)
+console = PlainConsole(highlight=False, soft_wrap=True)
 
 
 @app.command(name="export")
@@ -31,7 +31,7 @@ def export_command(
     engine = open_engine(settings.warehouse_url)
     require_current(engine)
     path = file or settings.reports / book_name(_now())
-    console.print(write_quarantine_book(engine, path, source, rows).told(path), markup=False)
+    console.print(write_quarantine_book(engine, path, source, rows).summary(path), markup=False)
 
 
 @app.command(name="import")

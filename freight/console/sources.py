@@ -10,12 +10,12 @@ import typer
 
 from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT, load_settings
-from freight.terminal import Terminal
+from freight.terminal import PlainConsole
 
 WIDE = 1_000  # characters: a truncated value is a wrong value
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Terminal(highlight=False, soft_wrap=True)
+console = PlainConsole(highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -101,6 +101,6 @@ def preview(
     console.print(f"{name} {seen.location}", markup=False)
     if seen.read_as:
         console.print(f"read with {seen.read_as}", markup=False)
-    Terminal(highlight=False, width=WIDE).print(frame_table(seen.rows))
+    PlainConsole(highlight=False, width=WIDE).print(frame_table(seen.rows))
     if seen.bad_rows:
         console.print(f"{seen.bad_rows:,} rows of it break the contract: dpa sources check {name}", markup=False)

@@ -184,4 +184,4 @@ def send_row(number: int, cells: Sequence[Any], header: Sequence[str], output: O
         output.row(number, cells)
         return
     raw = json.dumps(dict(zip(header, cells, strict=True)), ensure_ascii=False).encode()
-    output.fault(number, header[odd], "no_text", cells[odd]["told"], raw)
+    output.fault(number, header[odd], "no_text", cells[odd]["reason"], raw)

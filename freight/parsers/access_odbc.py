@@ -94,7 +94,7 @@ def _text(value: object) -> object:
         case int():
             return Number(value)
         case bytes() | bytearray():
-            return {"told": "a picture or another object, which is not text"}
+            return {"reason": "a picture or another object, which is not text"}
         case _:
             return str(value)
 

@@ -110,10 +110,10 @@ def parse_page(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: The page, of at most `PIECE_LIMIT_BYTES`: it is parsed as a whole, since a cursor may be at its end.
-        wishes: The `lists`: possible keys of the list of records, unless the page is a list; `told`: the page's other
+        wishes: The `lists`: possible keys of the list of records, unless the page is a list; `keys`: the page's other
             keys to return; `mark`: a key of the records, or None.
         output: The output for a row per record: the record and its mark, both as JSON. Row 0 has the values of the
-        `told` keys instead.
+        other keys instead.
 
     Raises:
         SourceError: The page is not JSON, has no list, is empty or too large.
@@ -122,7 +122,7 @@ def parse_page(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     records = objects_of(document, wishes["lists"])
     beside = document if isinstance(document, dict) else {}
     output.begin(PAGE_HEADER)
-    output.row(0, [f"[{','.join(_value(key, beside.get(key)) for key in wishes['told'])}]", "null"])
+    output.row(0, [f"[{','.join(_value(key, beside.get(key)) for key in wishes['keys'])}]", "null"])
     for number, record in enumerate(records, start=1):
         marked = record if isinstance(record, dict) else {}
         output.row(number, [_line(record), _bounded(wishes["mark"], marked.get(wishes["mark"]))])

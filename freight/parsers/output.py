@@ -17,7 +17,7 @@ HEADER_LIMIT_CHARS = 1 << 20
 BATCH_ROWS, BATCH_CHARS = 20_000, 16 << 20
 ROW_LIMIT_CHARS = 64 << 20
 OUT_OF_TIME = -24  # exit code of a process that has used up its CPU time (SIGXCPU)
-TOLD_CHARS = 2_000  # of the reason why a file cannot be used
+MESSAGE_CHARS = 2_000  # of the reason why a file cannot be used
 PROGRESS_BYTES = 1 << 16  # read from the file between two progress messages
 # Equal to `BAD_ROWS_SCHEMA` in freight.frames, which would import polars, but for the rules of the contract: no parser
 # checks them. A test compares the two.
@@ -103,8 +103,8 @@ class Output:
         """Send the reason why the file cannot be used."""
         content = {
             "fault": error.fault,
-            "message": error.message[:TOLD_CHARS],
-            "remedy": error.remedy[:TOLD_CHARS],
+            "message": error.message[:MESSAGE_CHARS],
+            "remedy": error.remedy[:MESSAGE_CHARS],
             "row": error.row,
             "column": error.column,
         }

@@ -27,11 +27,11 @@ def _retyped(planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
         return []
     contract = planned.source.contract
     column = next(column for column in contract.columns if column.name == spool.retyped)
-    told = f"almost no value of {column.name!r} is {expectation(column)}"  # the values stay in the warehouse
+    message = f"almost no value of {column.name!r} is {expectation(column)}"  # the values stay in the warehouse
     if contract.drift == "quarantine":
-        return [told]
+        return [message]
     raise QuarantineLimitExceeded(
-        told,
+        message,
         fault="retyped_column",
         column=column.name,
         location=planned.unit.location,
@@ -49,14 +49,14 @@ def _jumps(engine: Engine, planned: PlannedUnit, spool: ConformedSpool) -> list[
     unit, source = planned.unit, planned.source
     with reading(engine) as connection:
         lately = ledger.profiles_of(connection, source.name, unit.contract_version, FROM_ROWS, LATELY_UNITS)
-        told = jumps(spool.profile, [read_profile(text) for text in lately])
-        is_accepted = bool(told) and ledger.is_accepted(connection, unit, "distribution_jump")
-    if told and source.on_jump == "refuse" and not is_accepted:
+        found = jumps(spool.profile, [read_profile(text) for text in lately])
+        is_accepted = bool(found) and ledger.is_accepted(connection, unit, "distribution_jump")
+    if found and source.on_jump == "refuse" and not is_accepted:
         raise SourceError(
             "distribution_jump",
-            "; ".join(told),
+            "; ".join(found),
             location=unit.location,
             remedy="ask the owner of the source; if the values are right, `dpa retry` loads them, "
             "else have them corrected",
         )
-    return told
+    return found

@@ -51,12 +51,12 @@ class Layout:
         names = [column or cell for column, cell in zip(self.match.columns, self.match.header, strict=True)]
         named = rows.rename({str(position): name for position, name in enumerate(names)})
         faults = {"missing": self.match.missing, "unknown": self.match.unknown_cells}
-        told = ", ".join(f"{what}: {listed(names)}" for what, names in faults.items() if names)
+        detail = ", ".join(f"{what}: {listed(names)}" for what, names in faults.items() if names)
         set_aside = rows.select(
             pl.col(ROW_NUMBER),
             column_name=pl.lit(next(iter(self.match.missing), None), pl.String),
             reason=pl.lit(DRIFTED, pl.String),
-            detail=pl.lit(told),
+            detail=pl.lit(detail),
             raw=as_json(named, names, names),
             broken_rules=pl.lit(None, pl.String),
         )

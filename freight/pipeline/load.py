@@ -106,9 +106,9 @@ def _refuse_above_limit(planned: PlannedUnit, spool: ConformedSpool, drift: Sequ
     if spool.quarantined <= limit * spool.read or is_set_aside(planned, spool):
         return
     reasons = ", ".join(f"{reason} {count}" for reason, count in spool.reason_counts.items())
-    told = f"{spool.quarantined} of {spool.read} rows break the contract, the limit is {limit:.0%}: {reasons}"
+    message = f"{spool.quarantined} of {spool.read} rows break the contract, the limit is {limit:.0%}: {reasons}"
     raise QuarantineLimitExceeded(
-        "; ".join([told, *drift]),
+        "; ".join([message, *drift]),
         location=planned.unit.location,
         read_rows=spool.read,
         reason_counts=spool.reason_counts,
@@ -122,8 +122,8 @@ def _outcome_of_the_other(engine: Engine, planned: PlannedUnit) -> UnitOutcome:
     with reading(engine) as connection:
         position = ledger.position_of(connection, unit.source, unit.location)
         if position is None or position.fingerprint.content_id != unit.fingerprint.content_id:
-            told = f"another run has loaded other content from {unit.location}; the next run checks again"
-            return UnitOutcome(unit.source, unit.location, "waiting", message=told)  # not archived: it is not loaded
+            message = f"another run has loaded other content from {unit.location}; the next run checks again"
+            return UnitOutcome(unit.source, unit.location, "waiting", message=message)  # not archived: it is not loaded
         run_id, counts = ledger.counts_of(connection, position.batch_id)
     if run_id == unit.run_id:
         return UnitOutcome(unit.source, unit.location, "loaded", counts)

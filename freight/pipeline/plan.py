@@ -57,11 +57,11 @@ def _unless_too_old(source: Source, plan: SourcePlan, now: datetime) -> SourcePl
     instants = [unit.unit.as_of for unit in plan.units] + [o.as_of for o in plan.ended if o.as_of]
     if source.max_age_h is None or not instants or now - max(instants) <= timedelta(hours=source.max_age_h):
         return plan
-    told = (
+    message = (
         f"{source.location}: its newest delivery stands for {max(instants):%Y-%m-%d %H:%M} UTC, more than "
         f"{source.max_age_h:g} h ago [too_old]. Remedy: deliver a newer one, or raise max_age_h"
     )
-    return SourcePlan([], [UnitOutcome(source.name, source.location, "failed", message=told)])
+    return SourcePlan([], [UnitOutcome(source.name, source.location, "failed", message=message)])
 
 
 def first_unit(source: Source, now: datetime, connections: Connections, scratch: Path) -> PlannedUnit:
@@ -114,8 +114,8 @@ def _plan_delivery(
     unit = _unit(source, delivery, content, run.run_id, position)
     with reading(run.engine) as connection:
         if ledger.is_parked(connection, unit):
-            told = f"{delivery.path}: failed before with the same content; `dpa retry` allows another try"
-            return UnitOutcome(source.name, delivery.path, "parked", message=told)
+            message = f"{delivery.path}: failed before with the same content; `dpa retry` allows another try"
+            return UnitOutcome(source.name, delivery.path, "parked", message=message)
     if content.remark:
         log.warning("%s %s: %s", source.name, delivery.path, content.remark)
     return PlannedUnit(source, content, unit, position, last_header())

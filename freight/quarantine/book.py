@@ -42,13 +42,13 @@ HEADING_FILL, BAD_FILL = PatternFill("solid", start_color="1F3A5F"), PatternFill
 
 
 @dataclass(frozen=True)
-class Exported:
+class QuarantineExport:
     """The result of an export: the number of written rows, and that of all waiting rows."""
 
     rows: int
     waiting: int
 
-    def told(self, place: object) -> str:
+    def summary(self, place: object) -> str:
         """Return the result in words.
 
         Args:
@@ -62,7 +62,7 @@ def book_name(now: datetime) -> str:
     return f"quarantine_{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.xlsx"
 
 
-def write_quarantine_book(engine: Engine, path: Path, source: str | None, most_rows: int) -> Exported:
+def write_quarantine_book(engine: Engine, path: Path, source: str | None, most_rows: int) -> QuarantineExport:
     """Write the newest rows that wait in quarantine; without any, write nothing.
 
     Args:
@@ -81,7 +81,7 @@ def write_quarantine_book(engine: Engine, path: Path, source: str | None, most_r
         rows, waiting = newest_waiting_rows(connection, source, most_rows)
     if rows:
         _save(_workbook(rows), path)
-    return Exported(len(rows), waiting)
+    return QuarantineExport(len(rows), waiting)
 
 
 def _save(workbook: Workbook, path: Path) -> None:

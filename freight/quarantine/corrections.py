@@ -130,7 +130,7 @@ class Dropped:
         """The corrected rows that stay in quarantine, with their reasons."""
         return [f"{one.workbook} {problem}" for one in self.outcomes for problem in one.problems]
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Return the results in lines."""
         return [*self.failures, *map(str, self.outcomes), *self.problems[:SHOWN_PROBLEMS]]
 

@@ -103,7 +103,7 @@ def _strict_batch(records: Sequence[Record], dialect: Dialect) -> RawBatch:
     odd = [record for record in below if len(record.cells) != width and record.text.strip("\r\n")]
     faults = bad_rows(_strict_fault(record, width, dialect) for record in odd)
     frame = pl.DataFrame(rows, schema=no_rows(width).schema, orient="row")
-    return _told(frame, faults, dialect)
+    return _batch_of(frame, faults, dialect)
 
 
 def _strict_fault(record: Record, width: int, dialect: Dialect) -> BadRow:
@@ -243,10 +243,10 @@ def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) 
         numbering.allowance.take(frame.height)
     frame = frame.with_columns(numbering.number(frame.height))
     below_header = pl.col(ROW_NUMBER) > numbering.header_number
-    return _told(frame.filter(below_header), numbering.take_faults(), dialect)
+    return _batch_of(frame.filter(below_header), numbering.take_faults(), dialect)
 
 
-def _told(frame: pl.DataFrame, faults: pl.DataFrame, dialect: Dialect) -> RawBatch:
+def _batch_of(frame: pl.DataFrame, faults: pl.DataFrame, dialect: Dialect) -> RawBatch:
     """Return the rows without blank ones; rows with stray bytes become faults."""
     names = [name for name in frame.columns if name != ROW_NUMBER]
     if dialect.stray_bytes:

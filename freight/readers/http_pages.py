@@ -62,7 +62,7 @@ class ApiOptions(ReaderOptions):
         return self.watermark is not None
 
     @property
-    def told_keys(self) -> list[str]:
+    def page_keys(self) -> list[str]:
         """Keys to read from a page, in addition to its records."""
         return [*MORE_KEYS, self.cursor_key, *([self.total_key] if self.total_key else [])]
 
@@ -75,20 +75,20 @@ class Answer:
         url: The address of the page, after redirects.
         next_link: The address of the next page according to the headers.
         body_hash: The hash of the page's bytes.
-        told: The values of `told_keys`; None for a key that the page does not have.
+        values: The values of `page_keys`; None for a key that the page does not have.
         records: The number of records.
     """
 
     url: httpx.URL
     next_link: str | None
     body_hash: str
-    told: Mapping[str, Any]
+    values: Mapping[str, Any]
     records: int
 
     @property
     def has_more(self) -> bool:
         """Whether there are further pages."""
-        return self.next_link is not None or any(self.told[key] for key in MORE_KEYS)
+        return self.next_link is not None or any(self.values[key] for key in MORE_KEYS)
 
 
 def _no_page(_: Answer, __: ApiOptions) -> httpx.URL | None:
@@ -100,7 +100,7 @@ def _linked_page(answer: Answer, _: ApiOptions) -> httpx.URL | None:
 
 
 def _page_at_cursor(answer: Answer, options: ApiOptions) -> httpx.URL | None:
-    cursor = answer.told[options.cursor_key]
+    cursor = answer.values[options.cursor_key]
     return answer.url.copy_set_param(options.cursor_parameter, cursor) if cursor not in (None, "") else None
 
 
@@ -157,7 +157,7 @@ class Pages:
         with (folder / RECORDS).open("wb") as records, (folder / MARKS).open("wb") as marks:
             for answer in self._answers(folder / PAGE, records, marks):
                 self.records += answer.records
-                total = answer.told[self._options.total_key] if self._options.total_key else None
+                total = answer.values[self._options.total_key] if self._options.total_key else None
         if self._options.total_key and not self.is_unchanged and str(total) != str(self.records):
             raise self._fault(
                 "corrupt",
@@ -212,15 +212,15 @@ class Pages:
 
     def _refuse_status(self, response: httpx.Response) -> None:
         status = response.status_code
-        told = f"{self._path}: the API answers {status} {_phrase(status)}".rstrip()
+        message = f"{self._path}: the API answers {status} {_phrase(status)}".rstrip()
         if response.is_server_error or status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT):
-            raise SourceAway(told, _retry_after_s(response))
+            raise SourceAway(message, _retry_after_s(response))
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise self._fault("unreadable", told, "correct the login in the block of the API, or its rights")
+            raise self._fault("unreadable", message, "correct the login in the block of the API, or its rights")
         if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            raise self._fault("missing", told, "correct `location` in the catalog")
+            raise self._fault("missing", message, "correct `location` in the catalog")
         if status != HTTPStatus.OK:
-            raise self._fault("unreadable", told, "correct `location` or `options` in the catalog")
+            raise self._fault("unreadable", message, "correct `location` or `options` in the catalog")
 
     def _copy(self, response: httpx.Response, page: Path) -> None:
         size_bytes = 0
@@ -247,14 +247,14 @@ class Pages:
         """Parse the untrusted page in an isolated process; write its records and their watermarks."""
         options = self._options
         keys = [options.records] if options.records else WRAPPER_KEYS
-        wishes = {"lists": keys, "told": options.told_keys, "mark": options.watermark}
+        wishes = {"lists": keys, "keys": options.page_keys, "mark": options.watermark}
         (file,) = find_files(page.as_posix(), page.parent)
-        rows, told = 0, "[]"
+        rows, values = 0, "[]"
         with self._named(response):
             for batch in read_isolated(file, "freight.parsers.json_records.parse_page", wishes).batches:
                 for record, mark, number in batch.rows.iter_rows():
                     if number == 0:
-                        told = record
+                        values = record
                         continue
                     records.write(f"{record}\n".encode())
                     marks.write(f"{mark}\n".encode())
@@ -263,7 +263,7 @@ class Pages:
             url=response.url,
             next_link=response.links.get("next", {}).get("url"),
             body_hash=file.sha256(),
-            told=dict(zip(options.told_keys, json.loads(told), strict=True)),
+            values=dict(zip(options.page_keys, json.loads(values), strict=True)),
             records=rows,
         )
 
@@ -289,10 +289,10 @@ class Pages:
             raise self._fault("unreadable", "the request cannot be sent", "correct the block of the API") from None
         except (httpx.TransportError, TransientError) as error:
             self._refuse_late()
-            told = str(error)
+            message = str(error)
             if isinstance(error, httpx.TransportError):
-                told = f"the API did not send a full response: {words_of(error)}"
-            raise SourceAway(f"{self._path}: {told}") from None
+                message = f"the API did not send a full response: {words_of(error)}"
+            raise SourceAway(f"{self._path}: {message}") from None
         except httpx.DecodingError as error:
             remedy = "have the API respond uncompressed, or compressed once by gzip"
             raise self._fault("unsupported", f"the response cannot be decompressed: {error}", remedy) from None
@@ -324,8 +324,8 @@ def _phrase(status: int) -> str:
 
 def _retry_after_s(response: httpx.Response) -> float:
     """Return how many seconds the API asks to wait; Retry-After holds seconds or an instant."""
-    told = response.headers.get("Retry-After", "")
-    if told.isdecimal():
-        return float(told)
-    instant = instant_of_http(told)
+    value = response.headers.get("Retry-After", "")
+    if value.isdecimal():
+        return float(value)
+    instant = instant_of_http(value)
     return max(0.0, (instant - datetime.now(UTC)).total_seconds()) if instant else 0.0

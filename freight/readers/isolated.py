@@ -29,7 +29,7 @@ import pyarrow.ipc as ipc
 from freight import parsers
 from freight.errors import SourceError, SourceFault
 from freight.frames import ROW_NUMBER, bad_rows
-from freight.parsers.output import FAULTS, OUT_OF_TIME, TOLD_CHARS, out_of_memory, out_of_time, rows_schema
+from freight.parsers.output import FAULTS, MESSAGE_CHARS, OUT_OF_TIME, out_of_memory, out_of_time, rows_schema
 from freight.parsers.wire import Frame, read_frame
 from freight.readers.locations import SourceFile
 from freight.readers.packed import READ_BLOCK_BYTES
@@ -198,18 +198,18 @@ def _header(frame: Frame) -> tuple[str, ...]:
 
 
 def _failure(frame: Frame) -> SourceError:
-    told = _json(frame)
-    if not isinstance(told, dict) or told.get("fault") not in get_args(SourceFault):
+    answer = _json(frame)
+    if not isinstance(answer, dict) or answer.get("fault") not in get_args(SourceFault):
         return _no_table()
-    message, remedy, column = (_words(told.get(name)) for name in ("message", "remedy", "column"))
-    row = told.get("row")
+    message, remedy, column = (_words(answer.get(name)) for name in ("message", "remedy", "column"))
+    row = answer.get("row")
     is_row = isinstance(row, int) and 0 <= row <= ROWS_LIMIT
-    return SourceError(told["fault"], message, remedy=remedy, row=row if is_row else None, column=column or None)
+    return SourceError(answer["fault"], message, remedy=remedy, row=row if is_row else None, column=column or None)
 
 
-def _words(told: object) -> str:
+def _words(text: object) -> str:
     """Return the text in a form that every log and database accepts: JSON may hold lone surrogates."""
-    return str(told or "")[:TOLD_CHARS].encode("utf-8", "backslashreplace").decode()
+    return str(text or "")[:MESSAGE_CHARS].encode("utf-8", "backslashreplace").decode()
 
 
 def _progress(frame: Frame) -> int:

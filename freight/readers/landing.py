@@ -97,8 +97,8 @@ class Landing(LocalFileSystem):  # type: ignore[misc]
         except FileNotFoundError:
             raise
         except OSError as error:  # for example a link to itself
-            told = f"the target of the link cannot be examined: {error.strerror}"
-            return SourceError("unreadable", told, remedy="copy the file into the folder, and remove the link")
+            message = f"the target of the link cannot be examined: {error.strerror}"
+            return SourceError("unreadable", message, remedy="copy the file into the folder, and remove the link")
 
 
 def _opened(root: str, real: str) -> int:

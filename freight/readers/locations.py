@@ -359,8 +359,8 @@ def _fault_of_size(file: SourceFile) -> SourceError | None:
     """Refuse a file too large to read in one night: a sparse file can claim any size."""
     if file.size_bytes <= UNPACKED_LIMIT_BYTES:
         return None
-    told = f"the file is larger than {UNPACKED_LIMIT_BYTES >> 30} GiB"
-    return SourceError("too_large", told, remedy="deliver it in parts")
+    message = f"the file is larger than {UNPACKED_LIMIT_BYTES >> 30} GiB"
+    return SourceError("too_large", message, remedy="deliver it in parts")
 
 
 def _ledger_path(filesystem: AbstractFileSystem, address: str, base: Path) -> str:

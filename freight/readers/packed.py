@@ -95,7 +95,7 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        with _told():
+        with _named_faults():
             block = self._unpacker.read(len(buffer))
         self._left_bytes -= len(block)
         if self._left_bytes < 0:
@@ -105,7 +105,7 @@ class _Bounded(io.RawIOBase):
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _named_faults() -> Iterator[None]:
     """Convert errors of an unpacker into faults; errors of the system pass through."""
     try:
         yield
@@ -114,8 +114,8 @@ def _told() -> Iterator[None]:
             raise
         if "memory" in str(error).lower():
             raise too_much_memory() from None
-        told = f"unpacking failed: it is cut off, damaged, or followed by something else: {error}"
-        raise SourceError("corrupt", told, remedy="deliver the whole file again") from None
+        message = f"unpacking failed: it is cut off, damaged, or followed by something else: {error}"
+        raise SourceError("corrupt", message, remedy="deliver the whole file again") from None
 
 
 type _Decoder = bz2.BZ2Decompressor | lzma.LZMADecompressor

@@ -60,8 +60,8 @@ def are_alike(value: object, other: object) -> bool:
 def _kind(value: object) -> str:
     found = next((kind for kind, (holds, _, _) in CODECS.items() if isinstance(value, holds)), None)
     if found is None:
-        told = f"a {type(value).__name__}, such as {value!r}, cannot be a watermark"
-        raise SourceError("unsupported", told, remedy="name a column with times or growing numbers as `watermark`")
+        message = f"a {type(value).__name__}, such as {value!r}, cannot be a watermark"
+        raise SourceError("unsupported", message, remedy="name a column with times or growing numbers as `watermark`")
     return found
 
 

@@ -28,7 +28,7 @@ SHEET_NAME_CHARS, NUMBERED_NAME_CHARS = 31, 25  # Excel's limits
 
 
 @dataclass(frozen=True)
-class Exported:
+class TableExport:
     """The result of an export.
 
     Attributes:
@@ -52,7 +52,7 @@ class Exported:
         )
 
 
-def export(engine: Engine, name: str, path: Path, *, replace: bool = False, raw: bool = False) -> Exported:
+def export(engine: Engine, name: str, path: Path, *, replace: bool = False, raw: bool = False) -> TableExport:
     """Write a table or view.
 
     In a CSV file (UTF-8) all text is quoted, and null is an empty field without quotes. In a workbook the rows continue
@@ -75,7 +75,7 @@ def export(engine: Engine, name: str, path: Path, *, replace: bool = False, raw:
     texts = _Texts(raw)
     with extract(engine, name) as found, new_file(path, replace=replace) as unfinished:
         write(found, name, unfinished, texts)
-    exported = Exported(name, path, found.taken, texts.guarded)
+    exported = TableExport(name, path, found.taken, texts.guarded)
     log.info("%s", exported)
     return exported
 

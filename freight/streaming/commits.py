@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from freight import retry
 from freight.errors import TransientError
-from freight.streaming.background import DaemonThreads
+from freight.streaming.threads import DaemonThreads
 from freight.types import LoadCounts
 from freight.warehouse.stream_load import MicroBatch
 

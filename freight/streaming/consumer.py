@@ -27,7 +27,7 @@ from confluent_kafka.admin import AdminClient
 from freight.errors import ConfigurationError, TransientError
 from freight.frames import PARTITION
 from freight.streaming.messages import MESSAGE_SCHEMA
-from freight.streaming.password import PASSWORD_CB, ChangingPassword, Untold
+from freight.streaming.password import PASSWORD_CB, ChangingPassword, Redactor
 from freight.warehouse.streams import PartitionLog
 
 log = logging.getLogger("freight")
@@ -195,14 +195,14 @@ class KafkaReader:
         self._has_identity = has_identity
         self._topic = topic
         self._trouble: KafkaError | None = None
-        self._redaction = Untold(str(settings.get("sasl.password", "")))
-        shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": self._redaction}
+        self._redactor = Redactor(str(settings.get("sasl.password", "")))
+        shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": self._redactor}
         try:
             self._consumer = Consumer({**READING, **shared, "group.id": group})
         except KafkaException as error:
             raise ConfigurationError(f"the Kafka client refuses its settings: {self._said(error.args[0])}") from None
         mine = {name: value for name, value in settings.items() if name not in CONSUMER_ONLY}
-        self._admin_settings: dict[str, Any] = {**mine, "log_level": "3", "logger": self._redaction}  # for one question
+        self._admin_settings: dict[str, Any] = {**mine, "log_level": "3", "logger": self._redactor}  # for one question
         self._reading: set[int] = set()
 
     def subscribe(self, assigned: Partitions, revoked: Partitions, lost: Partitions) -> None:
@@ -350,10 +350,10 @@ class KafkaReader:
         if self._password and self._password.changes(was_refused=was_refused):
             log.info("%s: the password of Kafka has changed", self._topic)
             self._consumer.set_sasl_credentials(self._admin_settings["sasl.username"], self._password.value)
-            self._admin_settings["sasl.password"] = self._redaction.password = self._password.value
+            self._admin_settings["sasl.password"] = self._redactor.password = self._password.value
 
     def _said(self, error: KafkaError) -> str:
-        return self._redaction.told(error.str())
+        return self._redactor.redacted(error.str())
 
     def _translated(self, error: KafkaException) -> ConfigurationError | TransientError:
         cause: KafkaError = error.args[0]

@@ -69,7 +69,7 @@ def decode(values: pl.Series, contract: Contract) -> Decoded:
     return Decoded(pl.concat([fast, strict.rows]).sort(ROW_NUMBER), strict.faults)
 
 
-class Fault(NamedTuple):
+class MessageFault(NamedTuple):
     """The fault of a message.
 
     Attributes:
@@ -93,7 +93,7 @@ class _Fields:
         self._needed = [column.name for column in contract.columns if not column.optional]
         self._seen: dict[tuple[Field, ...], list[str]] = {}
 
-    def columns(self, names: tuple[Field, ...]) -> list[str] | Fault:
+    def columns(self, names: tuple[Field, ...]) -> list[str] | MessageFault:
         """Return the column of each field, or the fault in them."""
         if names in self._seen:
             return self._seen[names]
@@ -105,29 +105,29 @@ class _Fields:
             self._seen[names] = found
         return found
 
-    def _fault(self, names: Sequence[Field], columns: Sequence[str | None]) -> Fault | None:
+    def _fault(self, names: Sequence[Field], columns: Sequence[str | None]) -> MessageFault | None:
         for name, column in zip(names, columns, strict=True):
             if column is None:
-                return Fault("unknown_field", None, f"the contract does not know the field {shown(name)}")
+                return MessageFault("unknown_field", None, f"the contract does not know the field {shown(name)}")
             if columns.count(column) > 1:
-                return Fault("doubled_field", column, f"more than one field means {column}")
+                return MessageFault("doubled_field", column, f"more than one field means {column}")
         missing = next((name for name in self._needed if name not in columns), None)
-        return Fault("missing_field", missing, f"the field {missing} is missing") if missing else None
+        return MessageFault("missing_field", missing, f"the field {missing} is missing") if missing else None
 
-    def cells(self, record: Mapping[Field, object]) -> dict[str, str | None] | Fault:
+    def cells(self, record: Mapping[Field, object]) -> dict[str, str | None] | MessageFault:
         """Return the cells of a message by column, or its fault."""
         columns = self.columns(tuple(record))
-        if isinstance(columns, Fault):
+        if isinstance(columns, MessageFault):
             return columns
         cells: dict[str, str | None] = {}
         for column, value in zip(columns, record.values(), strict=True):
             if isinstance(value, (dict, list)):
-                return Fault("nested_value", column, "a list or an object where a value belongs")
+                return MessageFault("nested_value", column, "a list or an object where a value belongs")
             cells[column] = value if type(value) is str else _text(value)
         version = cells.pop(SCHEMA_VERSION) if SCHEMA_VERSION in cells else self._version
         if version != self._version:
             detail = f"schema version {str(version)[:SHOWN_CHARS]}, but the contract has {self._version}"
-            return Fault("schema_version", None, detail)
+            return MessageFault("schema_version", None, detail)
         return cells
 
 
@@ -221,7 +221,7 @@ def _decode_strictly(numbered: pl.DataFrame, fields: _Fields) -> Decoded:
     records, faults = [], []
     for number, value in numbered.iter_rows():
         record = _read(value, fields)
-        if isinstance(record, Fault):
+        if isinstance(record, MessageFault):
             faults.append(BadRow(number, record.column_name, record.reason, record.detail, b""))
         else:
             records.append((number, record))
@@ -234,28 +234,28 @@ def _decode_strictly(numbered: pl.DataFrame, fields: _Fields) -> Decoded:
     return Decoded(rows, bad_rows(faults))
 
 
-def _read(value: bytes | None, fields: _Fields) -> dict[str, str | None] | Fault:
+def _read(value: bytes | None, fields: _Fields) -> dict[str, str | None] | MessageFault:
     """Return the cells of one message by column, or its fault."""
     if value is None:
-        return Fault("tombstone", None, "the message has no value; messages delete nothing")
+        return MessageFault("tombstone", None, "the message has no value; messages delete nothing")
     record = _parse(value)
     if isinstance(record, orjson.JSONDecodeError):
         return _why_not_json(value, record)
     if not isinstance(record, dict):
-        return Fault("not_object", None, "the message is JSON, but not an object")
+        return MessageFault("not_object", None, "the message is JSON, but not an object")
     if value.count(b'":') != len(record) and (doubled := _doubled_field(value)):
-        return Fault("doubled_field", None, f"the field {shown(doubled)} occurs twice")
+        return MessageFault("doubled_field", None, f"the field {shown(doubled)} occurs twice")
     return fields.cells(record)
 
 
-def _why_not_json(value: bytes, parsed: orjson.JSONDecodeError) -> Fault:
+def _why_not_json(value: bytes, parsed: orjson.JSONDecodeError) -> MessageFault:
     try:
         value.decode()
     except UnicodeDecodeError as error:
-        return Fault("bad_encoding", None, f"not UTF-8 at byte {error.start}")
+        return MessageFault("bad_encoding", None, f"not UTF-8 at byte {error.start}")
     if not value.strip():
-        return Fault("not_json", None, "the message is empty")
-    return Fault("not_json", None, f"{parsed.msg} at character {parsed.pos}")
+        return MessageFault("not_json", None, "the message is empty")
+    return MessageFault("not_json", None, f"{parsed.msg} at character {parsed.pos}")
 
 
 def _doubled_field(value: bytes) -> Field | None:

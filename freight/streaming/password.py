@@ -14,7 +14,7 @@ CHANGEOVER_S = 300.0  # the time between the change of a password in Kafka and a
 ASK_S = 5.0
 
 
-class Untold:
+class Redactor:
     """Removes the client's password from its messages: a broker may repeat the login that it received.
 
     Attributes:
@@ -24,14 +24,14 @@ class Untold:
     def __init__(self, password: str) -> None:
         self.password = password
 
-    def told(self, words: str) -> str:
+    def redacted(self, words: str) -> str:
         """Return a message of the client or the broker without the password."""
         # The rest of a connection string is not secret, and most messages contain its host name.
         return redacted(words, self.password.rpartition("SharedAccessKey=")[2])
 
     def log(self, level: int, message: str, *parts: Any) -> None:
         """Log a message of the client, which calls this in place of a logger."""
-        logging.getLogger("librdkafka").log(level, "%s", self.told(message % parts))
+        logging.getLogger("librdkafka").log(level, "%s", self.redacted(message % parts))
 
 
 class ChangingPassword:

@@ -76,7 +76,7 @@ class Look:
     lost: tuple[str, ...] = field(default=())
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The decision and its reason, in one line."""
         steps = [f"{len(self.lost)} lost" if self.lost else ""]
         steps += [
@@ -151,7 +151,7 @@ class Scaler:
         seen = self._state(roll, progress, now)
         decision = decide(self._limits, memory, seen)
         look = Look(seen, decision, lost)
-        if remember(self._engine, self.stream, self._run_id, decision.memory, look.told):
+        if remember(self._engine, self.stream, self._run_id, decision.memory, look.summary):
             self._tell(look, roll)
             self._act(decision, roll, now)
         return look
@@ -208,9 +208,9 @@ class Scaler:
 
     def _tell(self, look: Look, roll: Roll) -> None:
         decision = look.decision
-        if look.told != self._last_logged:
-            log.info("%s: %s (%s)", self.stream.topic, look.told, in_figures(look.seen))
-        self._last_logged = look.told
+        if look.summary != self._last_logged:
+            log.info("%s: %s (%s)", self.stream.topic, look.summary, in_figures(look.seen))
+        self._last_logged = look.summary
         if decision.is_lagging:
             self._orchestrator.alert("lagging", f"{look.seen.lag:,} messages wait; {decision.why}")
         if decision.is_stopped:

@@ -13,10 +13,10 @@ import polars as pl
 
 from freight.errors import ConfigurationError, QuarantineLimitExceeded, TransientError
 from freight.frames import PARTITION, ROW_NUMBER
-from freight.streaming.background import Every
 from freight.streaming.consumer import TopicReader
 from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.status import Snapshot, Status
+from freight.streaming.threads import Every
 from freight.types import EPOCH, PasswordSource, RunId
 from freight.warehouse import ledger
 from freight.warehouse.aggregates import has_marks, refresh_aggregates

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from freight.errors import ConfigurationError
-from freight.streaming.background import Every
 from freight.streaming.status import Status
+from freight.streaming.threads import Every
 
 log = logging.getLogger("freight")
 

@@ -84,8 +84,8 @@ def _lineage(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, o
     if found is None:
         return []
     names = ("contract_version", "cause", "loaded_at", "run_id", "started_by")
-    told = ((name.removesuffix("_id"), found[name]) for name in names)
-    return [*_origin(found, row), *told, *_corrections(connection, row)]
+    details = ((name.removesuffix("_id"), found[name]) for name in names)
+    return [*_origin(found, row), *details, *_corrections(connection, row)]
 
 
 def _corrections(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, object]]:

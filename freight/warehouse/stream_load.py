@@ -273,8 +273,10 @@ class StreamLoader:
 def _conflicting(raw: pl.DataFrame, partition: int, offsets: Sequence[int]) -> pl.DataFrame:
     """Return the messages that contradict stored rows, as bad rows without their partition."""
     found = raw.filter((pl.col(PARTITION) == partition) & pl.col("offset").is_in(list(offsets)))
-    told = found.with_columns(detail=pl.lit("its key is stored with different content, and such rows never change"))
-    return _bad_rows(told, "conflicting_event").drop(PARTITION)
+    explained = found.with_columns(
+        detail=pl.lit("its key is stored with different content, and such rows never change")
+    )
+    return _bad_rows(explained, "conflicting_event").drop(PARTITION)
 
 
 def _with_quarantined(micro_batch: MicroBatch, refused: pl.DataFrame) -> MicroBatch:

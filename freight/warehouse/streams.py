@@ -159,7 +159,7 @@ def take_positions(
             positions = _current(read_positions(connection, stream), given)
             _note_assignments(connection, stream, listener, given, positions, now)
     if open_gaps:
-        raise OffsetGap(_told(stream, open_gaps))
+        raise OffsetGap(_gaps_in_words(stream, open_gaps))
     return positions
 
 
@@ -223,7 +223,7 @@ def _is_gap(stream: Stream, gap: _Gap) -> list[sa.ColumnElement[bool]]:
     ]
 
 
-def _told(stream: Stream, gaps: Mapping[int, _Gap]) -> str:
+def _gaps_in_words(stream: Stream, gaps: Mapping[int, _Gap]) -> str:
     said = {
         "retention": "the broker deleted {n} messages that were never read",
         "recreated": "the topic was created again; the old one's messages from offset {from_offset} on are gone",
@@ -370,8 +370,8 @@ def note_listener(engine: Engine, stream: Stream, listener: ListenerRef, sign: L
     values = {"run_id": listener.run_id, **asdict(sign), "heartbeat_at": now}
     here = stream_listeners.c.listener_id == listener.listener_id
     with transaction(engine) as connection:
-        told = stream_listeners.update().where(here).values(values).returning(stream_listeners.c.drain_requested_at)
-        known = connection.execute(told).first()
+        update = stream_listeners.update().where(here).values(values).returning(stream_listeners.c.drain_requested_at)
+        known = connection.execute(update).first()
         if known is None:
             new = {"listener_id": listener.listener_id, "consumer_group": stream.group, "topic": stream.topic, **values}
             connection.execute(stream_listeners.insert().values(new))

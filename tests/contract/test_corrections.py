@@ -12,7 +12,7 @@ import pytest
 from freight.care.reconcile import reconcile
 from freight.contracts import contract_for, contracts
 from freight.errors import ConfigurationError, PositionFenced, SourceError, TransientError
-from freight.quarantine.book import BAD_FILL, Exported, write_quarantine_book
+from freight.quarantine.book import BAD_FILL, QuarantineExport, write_quarantine_book
 from freight.quarantine.corrections import Import, ImportOutcome, import_corrections
 from freight.quarantine.given_back import _cells, _rows
 from freight.readers import find_files
@@ -66,7 +66,7 @@ def corridor(tmp_path: Path, warehouse: WarehouseUnderTest) -> Corridor:
 @pytest.fixture
 def book(corridor: Corridor) -> Path:
     path = corridor.folder / "quarantine.xlsx"
-    assert write_quarantine_book(corridor.engine, path, None, 100) == Exported(3, 3)
+    assert write_quarantine_book(corridor.engine, path, None, 100) == QuarantineExport(3, 3)
     return path
 
 
@@ -201,7 +201,7 @@ def test_a_workbook_that_libreoffice_has_saved_comes_back_as_it_was(
     corridor.write_transactions("erp_20260202.csv", [*BAD, *odd, *GOOD * 2])
     corridor.load()
     book = corridor.folder / "quarantine.xlsx"
-    assert write_quarantine_book(corridor.engine, book, None, 100) == Exported(7, 7)
+    assert write_quarantine_book(corridor.engine, book, None, 100) == QuarantineExport(7, 7)
     saved = corridor.folder / "saved"
     convert(book, "xlsx", saved)
     assert told(give_back(corridor, saved / book.name)) == (LoadCounts(), 0, 7, 0)
@@ -344,7 +344,7 @@ def test_an_export_leaves_the_work_of_others_alone(corridor: Corridor, book: Pat
     with pytest.raises(ConfigurationError, match="exists already, perhaps with corrections"):
         write_quarantine_book(corridor.engine, book, None, 100)
     nothing = corridor.folder / "nothing.xlsx"
-    assert write_quarantine_book(corridor.engine, nothing, "machines", 100) == Exported(0, 0)
+    assert write_quarantine_book(corridor.engine, nothing, "machines", 100) == QuarantineExport(0, 0)
     assert not nothing.exists()
 
 

@@ -41,7 +41,7 @@ from freight.types import LoadCounts
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
 from freight.warehouse.stream_load import MicroBatch, StreamLoader
-from tasks import background, heartbeat
+from tasks import heartbeat, stoppable
 from tasks import load as steps
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.cut import Way
@@ -426,7 +426,7 @@ def test_a_listener_that_is_told_to_end_while_its_warehouse_is_frozen_ends_in_ti
     state = prefect.read_flow_run(run_id).state
     assert state
     assert state.is_completed()
-    assert str(state.message).startswith(background.UNDRAINED)
+    assert str(state.message).startswith(stoppable.UNDRAINED)
     listen_here_as(monkeypatch, warehouse.url, kafka)
     assert run_flow(topic=topic, at_end=True).is_completed()
     assert count(engine, "fact_transactions") == load.sent
@@ -638,7 +638,7 @@ def told_to_end_by(told: type[BaseException], work: Callable[[threading.Event], 
 
     before = signal.signal(signal.SIGUSR1, handle)
     try:
-        return background.run_until_told(interrupted, stop, uuid4())
+        return stoppable.run_until_stopped(interrupted, stop, uuid4())
     finally:
         signal.signal(signal.SIGUSR1, before)
 
@@ -659,17 +659,17 @@ def test_work_has_its_time_to_end_whatever_ends_the_run() -> None:
 
 
 def test_work_that_is_stuck_does_not_keep_the_run_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "DRAIN_S", 0.5)
+    monkeypatch.setattr(stoppable, "DRAIN_S", 0.5)
     go_on = threading.Event()
 
     def work(_: threading.Event) -> str:
         go_on.wait(180)
         return "never seen"
 
-    assert told_to_end_by(TerminationSignal, work) == background.UNDRAINED
+    assert told_to_end_by(TerminationSignal, work) == stoppable.UNDRAINED
     cancelled = threading.Event()
     cancelled.set()
-    assert background.run_until_told(lambda: work(cancelled), cancelled, uuid4()) == background.UNDRAINED
+    assert stoppable.run_until_stopped(lambda: work(cancelled), cancelled, uuid4()) == stoppable.UNDRAINED
     go_on.set()
 
 
@@ -678,4 +678,4 @@ def test_what_the_work_raises_is_raised() -> None:
         raise sqlite3.Error("broken")
 
     with pytest.raises(sqlite3.Error, match="broken"):
-        background.run_until_told(work, threading.Event(), uuid4())
+        stoppable.run_until_stopped(work, threading.Event(), uuid4())

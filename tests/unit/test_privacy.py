@@ -203,7 +203,7 @@ def test_doctor_says_what_is_well_and_exits_1_with_a_remedy_if_something_is_not(
 )
 def test_doctor_tells_what_does_not_hold_parsers_back(confinement: Confinement, told: str, remedy: str) -> None:
     finding = doctor.about_confinement(confinement)
-    assert told in finding.told
+    assert told in finding.text
     assert remedy in finding.remedy
     assert bool(remedy) == bool(finding.remedy)
 
@@ -211,7 +211,7 @@ def test_doctor_tells_what_does_not_hold_parsers_back(confinement: Confinement, 
 def test_where_no_kernel_can_confine_parsers_it_is_told_without_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     finding = doctor.about_confinement(Confinement(0, seccomp=False))
-    assert "only Linux can" in finding.told
+    assert "only Linux can" in finding.text
     assert not finding.remedy
 
 

@@ -12,7 +12,7 @@ from freight.console.summary import frame_table
 from freight.errors import ConfigurationError, SourceError
 from freight.log import log_to_file
 from freight.pipeline import UnitOutcome
-from freight.terminal import Terminal
+from freight.terminal import PlainConsole
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj.exe\u2066 [link=http://evil.example]x[/link] [/nothing]"
 SEEN = r"\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj.exe\u2066 [link=http://evil.example]x[/link] [/nothing]"
@@ -20,20 +20,20 @@ SEEN = r"\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj.exe\u2066 [link=http://evil.exa
 
 def test_a_line_in_a_terminal_is_text() -> None:
     out = io.StringIO()
-    Terminal(file=out, force_terminal=True, width=200).print(HOSTILE, markup=False, highlight=False)
+    PlainConsole(file=out, force_terminal=True, width=200).print(HOSTILE, markup=False, highlight=False)
     assert out.getvalue().rstrip() == SEEN
 
 
 def test_a_cell_in_a_terminal_is_text_and_no_markup() -> None:
     out = io.StringIO()
-    Terminal(file=out, force_terminal=True, width=300).print(frame_table(pl.DataFrame({"a": [HOSTILE]})))
+    PlainConsole(file=out, force_terminal=True, width=300).print(frame_table(pl.DataFrame({"a": [HOSTILE]})))
     assert SEEN in out.getvalue()
 
 
 def test_a_name_of_a_file_cannot_end_the_bar_of_a_run() -> None:
     """As markup of rich, `[/nothing]` was an error that ended the load."""
     out = io.StringIO()
-    console = Terminal(file=out, force_terminal=True, width=200)
+    console = PlainConsole(file=out, force_terminal=True, width=200)
     with progress(1, console) as advance:
         advance(UnitOutcome("erp", "erp_[/nothing]_[link=http://evil.example]x.csv", "loaded"))
     assert "erp_[/nothing]" in out.getvalue()

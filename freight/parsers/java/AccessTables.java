@@ -29,14 +29,14 @@ import java.util.List;
 import java.util.stream.Collectors;
 
 /**
- * Tells what is in an MS Access file, as lines of JSON: first a list of its tables, then, of the table whose name comes
- * on standard input, a list of texts for each row, an object in place of a value that is no text, and last how many
- * rows there are. In place of all that: what is wrong with the file.
+ * Prints the content of an MS Access file as lines of JSON. The first line is the list of its tables. After a table's
+ * name on standard input there is a line for each of its rows, a list of texts with an object in place of each value
+ * that is not text; and a last line with the number of rows. If the file cannot be read, the line is the fault.
  *
- * <p>Standard input stays open as long as somebody wants to know.
+ * <p>The reader keeps standard input open; this program ends when it closes.
  */
 public final class AccessTables {
-    private static final char NO_CHARACTER = '\ufffd'; // for a byte that the code page does not have
+    private static final char NO_CHARACTER = '\ufffd'; // in place of a byte that the code page does not have
     private static final String WESTERN = "windows-1252";
     private static final DateTimeFormatter INSTANT = new DateTimeFormatterBuilder()
             .appendPattern("uuuu-MM-dd HH:mm:ss")
@@ -57,17 +57,17 @@ public final class AccessTables {
     private void answer(Path path) {
         try (Database database = new DatabaseBuilder(path).setReadOnly(true).open()) {
             refusePassword(database);
-            readAsWritten(database);
-            tellTables(database);
+            decodeAsWritten(database);
+            sendTables(database);
             String wanted = questions.readLine();
             if (wanted != null) {
                 endWithReader();
-                tellRows(database.getTable(wanted));
+                sendRows(database.getTable(wanted));
             }
         } catch (UnsupportedCodecException encrypted) {
-            tellFault("encrypted", "the database is encrypted");
+            sendFault("encrypted", "the database is encrypted");
         } catch (IOException | RuntimeException broken) {
-            tellFault("corrupt", broken.getClass().getSimpleName() + ": " + broken.getMessage());
+            sendFault("corrupt", broken.getClass().getSimpleName() + ": " + broken.getMessage());
         }
         answers.flush();
     }
@@ -78,8 +78,8 @@ public final class AccessTables {
         }
     }
 
-    /** Access 97 keeps texts in the code page of the machine that wrote them; Jackcess would take this machine's. */
-    private void readAsWritten(Database database) throws IOException {
+    /** Decodes texts as they were written: Access 97 uses the writer's code page, Jackcess would use this machine's. */
+    private void decodeAsWritten(Database database) throws IOException {
         database.setDateTimeType(DateTimeType.LOCAL_DATE_TIME);
         database.setLinkResolver((linking, name) -> {
             throw new IOException("a table that is a link is not followed");
@@ -92,7 +92,7 @@ public final class AccessTables {
         }
     }
 
-    private void tellTables(Database database) throws IOException {
+    private void sendTables(Database database) throws IOException {
         StringBuilder line = new StringBuilder("[");
         for (TableMetaData found : database.newTableMetaDataIterable()) {
             if (!found.isSystem()) {
@@ -106,7 +106,7 @@ public final class AccessTables {
         answers.append(line).append("]\n").flush();
     }
 
-    /** Appends null for a link, and for a table that cannot be opened: the others may be sound. */
+    /** Appends the names of the columns; null for a link or a table that cannot be opened, as others may be sound. */
     private static void appendColumns(StringBuilder line, TableMetaData found, Database database) {
         StringBuilder names = new StringBuilder();
         try {
@@ -120,7 +120,7 @@ public final class AccessTables {
         line.append(names.length() > 0 ? "[" + names + "]" : "null");
     }
 
-    /** Returns what people see as columns: the history of a memo field is kept in one more. */
+    /** Returns the columns that people see; a hidden one keeps the history of a memo field. */
     private static List<Column> columns(Table table) {
         return table.getColumns().stream()
                 .filter(column -> column.getType() != DataType.COMPLEX_TYPE
@@ -133,7 +133,7 @@ public final class AccessTables {
             try {
                 while (questions.read() >= 0) {}
             } catch (IOException ended) {
-                // as good as its end
+                // treated like the end of the input
             }
             Runtime.getRuntime().halt(1);
         });
@@ -141,9 +141,9 @@ public final class AccessTables {
         waiting.start();
     }
 
-    private void tellRows(Table table) {
+    private void sendRows(Table table) {
         List<Column> columns = columns(table);
-        long told = 0;
+        long sent = 0;
         for (Row row : table) {
             StringBuilder line = new StringBuilder("[");
             for (Column column : columns) {
@@ -151,12 +151,12 @@ public final class AccessTables {
                 appendValue(line, column, row.get(column.getName()));
             }
             answers.append(line).append("]\n");
-            told++;
+            sent++;
         }
-        answers.append("{\"told\":" + told + ",\"counted\":" + table.getRowCount() + "}\n");
+        answers.append("{\"sent\":" + sent + ",\"counted\":" + table.getRowCount() + "}\n");
     }
 
-    private void tellFault(String fault, String message) {
+    private void sendFault(String fault, String message) {
         StringBuilder line = new StringBuilder("{\"fault\":\"").append(fault).append("\",\"message\":");
         appendText(line, message);
         answers.append(line).append("}\n");
@@ -166,7 +166,7 @@ public final class AccessTables {
         if (value == null) {
             line.append("\"\"");
         } else if (column.getType() == DataType.COMPLEX_TYPE) {
-            appendType(line, column); // the value is a number, but of rows elsewhere
+            appendType(line, column); // the value is only a reference to rows elsewhere
         } else if (value instanceof LocalDateTime instant) {
             line.append('"').append(INSTANT.format(instant)).append('"');
         } else if (value instanceof Double || value instanceof Float) {
@@ -174,13 +174,13 @@ public final class AccessTables {
         } else if (value instanceof BigDecimal number) {
             appendNumber(line, plain(number));
         } else if (value instanceof Byte octet) {
-            appendNumber(line, Byte.toUnsignedInt(octet)); // Access counts from 0 to 255
+            appendNumber(line, Byte.toUnsignedInt(octet)); // a byte in Access is unsigned
         } else if (value instanceof Number) {
             appendNumber(line, value);
         } else if (value instanceof Boolean) {
             line.append('"').append(value).append('"');
         } else if (value instanceof String text && hasCodePage && text.indexOf(NO_CHARACTER) >= 0) {
-            line.append("{\"told\":\"bytes that are no characters in the code page of the file\"}");
+            line.append("{\"reason\":\"bytes that are not characters in the code page of the file\"}");
         } else if (value instanceof String text) {
             appendText(line, text);
         } else {
@@ -194,7 +194,7 @@ public final class AccessTables {
     }
 
     private static void appendType(StringBuilder line, Column column) {
-        line.append("{\"told\":\"a value of the type ").append(column.getType()).append(", which is no text\"}");
+        line.append("{\"reason\":\"a value of the type ").append(column.getType()).append(", which is not text\"}");
     }
 
     private static String decimal(Number value) {

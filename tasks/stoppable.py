@@ -11,7 +11,7 @@ from uuid import UUID
 
 from prefect.exceptions import TerminationSignal
 
-from freight.streaming.background import daemon
+from freight.streaming.threads import daemon
 from tasks.api import impatient_client
 
 DRAIN_S = 20.0  # Prefect kills a run 30 s after it was cancelled, and a pod has to end within 25 s
@@ -21,7 +21,7 @@ UNDRAINED = f"stopped, but not drained within {DRAIN_S:.0f} s: uncommitted messa
 Work = Callable[[], str]
 
 
-def run_until_told(work: Work, stop: threading.Event, run_id: UUID) -> str:
+def run_until_stopped(work: Work, stop: threading.Event, run_id: UUID) -> str:
     """Run some work in a second thread until it ends or this process has to end; return the work's result.
 
     Args:
