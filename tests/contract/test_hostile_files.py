@@ -380,7 +380,7 @@ class FilesystemThatFails(LocalFileSystem):  # type: ignore[misc]
     ("error", "says"),
     [
         (PermissionError(13, "Permission denied"), "permission denied [unreadable]. Remedy: grant access"),
-        (OSError(5, "Input/output error"), "reading failed: Input/output error [unreadable]. Remedy: look after"),
+        (OSError(5, "Input/output error"), "reading failed: Input/output error [unreadable]. Remedy: check the disk"),
     ],
     ids=["permission denied", "disk error"],
 )

@@ -209,7 +209,7 @@ FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
     "a cursor that leads back": (
         lambda question: Reply({"items": [{"id": str(len(question.parameters))}], "next_cursor": "same"}),
         {"paging": "cursor"},
-        "its pages do not end: it leads to",
+        "its pages do not end: it links to",
     ),
     "a page that comes again": (repeated_page, {"paging": "link"}, "it returns the same page again"),
     "a last page that comes for ever": (
@@ -228,7 +228,7 @@ FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
     "a web page": (
         lambda _: Reply(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}),
         {},
-        r"the answer \(text/html\): not valid JSON",
+        r"the response \(text/html\): not valid JSON",
     ),
     "a page nested too deep": (lambda _: Reply(b"[" * 100_000 + b"]" * 100_000), {}, "depth limit exceeded"),
     "a page that fills the memory": (
