@@ -88,7 +88,7 @@ def _gone(file: SourceFile) -> SourceError:
         "missing",
         "somebody has removed the file since it was loaded",
         location=file.path,
-        remedy="none for its rows, they are in the warehouse; put a copy into the archive if it has to be kept",
+        remedy="none for its rows, which are in the warehouse; put a copy into the archive if it must be kept",
     )
 
 

@@ -133,11 +133,11 @@ class ListenerLoop:
         if stop.is_set():
             return "told to stop"
         if rules.max_run_s is not None and now - self._started_at >= rules.max_run_s:
-            return f"{rules.max_run_s:g} s are over"
+            return f"the time limit of {rules.max_run_s:g} s is over"
         if self._commits.busy or not self._buffer.is_empty:
             self._came_at = now  # a wait for the warehouse does not count as idle
         if rules.idle_s is not None and now - self._came_at >= rules.idle_s:
-            return f"no message came for {rules.idle_s:g} s"
+            return f"no message arrived for {rules.idle_s:g} s"
         if rules.at_end and self._is_at_end():
             return "everything is read"
         return None

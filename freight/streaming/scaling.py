@@ -173,16 +173,16 @@ def _grow(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, neede
     if seen.commit_s is not None and seen.commit_s > limits.commit_limit_s:
         return memory, f"{needed} are needed, but the warehouse is slow: more than {target} would not help it"
     target = min(needed, max(1, 2 * target))
-    return replace(memory, target=target, changed_at=seen.now), f"{needed} are needed: from now on {target}"
+    return replace(memory, target=target, changed_at=seen.now), f"{needed} are needed: the target is now {target}"
 
 
 def _shrink(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, target: int) -> tuple[ScalingMemory, str]:
     quiet_since = memory.quiet_since or seen.now
     is_calm = seen.live == target and not seen.draining
     if not is_calm or _since(quiet_since, seen) < limits.cooldown_s:
-        return replace(memory, quiet_since=quiet_since), f"fewer than {target} would be enough; that has to last"
+        return replace(memory, quiet_since=quiet_since), f"fewer than {target} would be enough, if that lasts"
     fewer = replace(memory, target=target - 1, changed_at=seen.now, quiet_since=seen.now)
-    return fewer, f"fewer than {target} were enough for {limits.cooldown_s:g} s: from now on {target - 1}"
+    return fewer, f"fewer than {target} were enough for {limits.cooldown_s:g} s: the target is now {target - 1}"
 
 
 def _lagging(limits: ScalingLimits, memory: ScalingMemory, seen: StreamState, bounds: _Bounds) -> ScalingMemory:

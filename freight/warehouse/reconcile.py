@@ -112,7 +112,7 @@ def _positions(connection: sa.Connection) -> list[Discrepancy]:
         "GROUP BY source, location) AS newest ON newest.source = p.source AND newest.location = p.location"
     )
     return [
-        Discrepancy("a position is that of the newest batch", f"{source} {location}", newest, batch)
+        Discrepancy("a position belongs to the newest batch", f"{source} {location}", newest, batch)
         for source, location, batch, of_batch, newest in connection.execute(sa.text(query))
         if of_batch is None or newest != batch
     ]
@@ -121,7 +121,7 @@ def _positions(connection: sa.Connection) -> list[Discrepancy]:
 def _streams(connection: sa.Connection) -> list[Discrepancy]:
     return [
         *(
-            Discrepancy("every offset of a partition ended somewhere", b.partition, b.expected, b.found)
+            Discrepancy("every offset of a partition is accounted for", b.partition, b.expected, b.found)
             for b in broken_partitions(connection)
         ),
         *(

@@ -54,7 +54,7 @@ def test_a_warehouse_that_nobody_touched_reconciles(corridor: Corridor) -> None:
         ("UPDATE aggr_daily_site_stats SET total_volume = 0", "daily statistics follow from the facts"),
         ("DELETE FROM aggr_daily_site_stats", "daily statistics follow from the facts"),
         ("UPDATE batches SET updated = updated + 1 WHERE batch_id = 2", "a batch accounts for every row read"),
-        ("UPDATE file_positions SET batch_id = 2 WHERE source = 'erp'", "a position is that of the newest batch"),
+        ("UPDATE file_positions SET batch_id = 2 WHERE source = 'erp'", "a position belongs to the newest batch"),
     ],
 )
 def test_reconcile_names_what_was_tampered_with(corridor: Corridor, statement: str, check: str) -> None:

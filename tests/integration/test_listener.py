@@ -353,7 +353,8 @@ def test_a_topic_that_does_not_exist_is_a_wrong_setting(
 
 
 @pytest.mark.parametrize(
-    ("rules", "why"), [(StopRules(max_run_s=2), "2 s are over"), (StopRules(idle_s=2), "no message came for 2 s")]
+    ("rules", "why"),
+    [(StopRules(max_run_s=2), "the time limit of 2 s is over"), (StopRules(idle_s=2), "no message arrived for 2 s")],
 )
 def test_a_listener_ends_by_its_rules(
     sqlite_warehouse: WarehouseUnderTest, kafka: LocalKafka, rules: StopRules, why: str
