@@ -48,7 +48,7 @@ def test_a_loop_that_has_not_turned_for_too_long_is_stuck(
 ) -> None:
     turned(home, seconds_ago=600)
     assert alive.main(["transactions", *options]) == code
-    assert re.fullmatch(r"the listener of transactions last turned \d+ s ago\n", capsys.readouterr().out)
+    assert re.fullmatch(r"the listener of transactions last advanced \d+ s ago\n", capsys.readouterr().out)
 
 
 def test_a_loop_that_has_just_turned_is_alive(home: Path) -> None:
