@@ -34,7 +34,7 @@ def of(*volumes: object, dates: tuple[object, ...] = ()) -> Rows:
 
 
 def csv(path: Path, rows: Rows) -> None:
-    lines = [";".join(map(str, row)) for row in [HEADER, *rows]]
+    lines = [";".join(str(cell) for cell in row) for row in [HEADER, *rows]]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

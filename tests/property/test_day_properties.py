@@ -1,6 +1,5 @@
 """Files of instants whose truth is known, in every style of writing them: each is read right, or refused."""
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
