@@ -247,7 +247,7 @@ CELL_RULES = (
     ),
     CellRule(
         "control_character",
-        applies=lambda column: column.dtype == "text",
+        applies=_is_free_text,
         broken=lambda cells: cells.values.str.contains(UNSEEN_CHARACTERS),
         wrong=lambda _: "contains a character that cannot be seen, such as U+200B",
     ),

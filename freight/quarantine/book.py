@@ -102,18 +102,11 @@ def cells_of(row: QuarantinedRow, contract: Contract) -> dict[str, str]:
     """Return the text of a row by column, as far as it is known; text outside all columns is left out."""
     known = known_headers(contract)
     named = {known.get(normalise(name), ""): value for name, value in row.record.items()}
-    return {name: _text(value) for name, value in named.items() if name and isinstance(value, str | int | float)}
+    return {name: _text(value) for name, value in named.items() if name and isinstance(value, str | bool)}
 
 
-def _text(value: str | float) -> str:
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case float() if value.is_integer():
-            return f"{value:.0f}"
-    return str(value)
+def _text(value: str | bool) -> str:
+    return value if isinstance(value, str) else "true" if value else "false"
 
 
 def _workbook(rows: Iterable[QuarantinedRow]) -> Workbook:

@@ -15,11 +15,11 @@ from freight.catalog import Catalog
 from freight.contracts import Contract, contract_for
 from freight.contracts.rules import BrokenRule
 from freight.errors import SourceError
-from freight.frames import ROW_NUMBER, each_bad_row
+from freight.frames import each_bad_row
 from freight.pipeline.archive import name_of_version
 from freight.quarantine.book import AUTHOR, KEY, cells_of, key_of
 from freight.quarantine.given_back import GivenBack, read_given_back
-from freight.quarantine.replay import Returned, Returning, load_back, locale_of, unit_of
+from freight.quarantine.replay import Returned, Returning, load_back, locale_of, text_frame, unit_of
 from freight.quarantine.words import FAULTS, SHOWN_CHARS, broken_rules_of, in_words, shown_value
 from freight.readers import SourceFile
 from freight.reports.cells import shown, visible
@@ -270,9 +270,7 @@ def _refuse_lost_columns(given: GivenBack, contract: Contract) -> None:
 
 
 def _text_rows(corrected: Sequence[_Corrected], contract: Contract) -> pl.DataFrame:
-    cells = {name: [one.texts[name] for one in corrected] for name in contract.column_names}
-    schema = {ROW_NUMBER: pl.Int64, **dict.fromkeys(contract.column_names, pl.String)}
-    return pl.DataFrame({ROW_NUMBER: [one.row.row_number for one in corrected], **cells}, schema=schema)
+    return text_frame([one.row.row_number for one in corrected], [one.texts for one in corrected], contract)
 
 
 def _problems(corrected: Sequence[_Corrected], contract: Contract, returned: Returned) -> Iterator[str]:

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from freight.frames import ROW_NUMBER
+from freight.frames import NATIVE, ROW_NUMBER
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import SourceFile
 from freight.readers.raw import RawTable
+from freight.types import Number
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class GivenBack:
         sheet, row: The place of the row.
         author: The person who last saved the workbook; empty if unknown.
         key: The key of the row in quarantine.
-        texts: The text by heading, empty cells included.
+        texts: The text by heading, empty cells included; a `Number` is a number in the workbook.
         errors: The reason, by heading, for each cell without a value.
     """
 
@@ -51,10 +52,13 @@ def read_given_back(file: SourceFile, key: str) -> Iterator[GivenBack]:
 
 
 def _cells(table: RawTable) -> Iterator[dict[str, str]]:
-    """Yield the cells of all batches: a batch may end within a row."""
+    """Yield the cells of all batches: a batch may end within a row. A number of the workbook is a `Number`."""
+    sign_of_text = table.header.index("text")
     for batch in table.batches:
         named = batch.rows.rename({str(position): name for position, name in enumerate(table.header)})
-        yield from named.iter_rows(named=True)
+        for cell in named.iter_rows(named=True):
+            is_number = cell[NATIVE][sign_of_text] == "1"
+            yield {**cell, "text": Number(cell["text"])} if is_number else cell
 
 
 def _rows(cells: Iterator[dict[str, str]]) -> Iterator[GivenBack]:

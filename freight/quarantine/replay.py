@@ -216,10 +216,22 @@ def _text_rows(rows: Iterable[QuarantinedRow], contract: Contract) -> pl.DataFra
     wanted = contract.column_names
     records = [(row.row_number, _record(row, contract)) for row in rows]
     known = [(number, record) for number, record in records if record.keys() & set(wanted)]
-    cells = {name: [record.get(name) for _, record in known] for name in wanted}
-    native = [native_numbers(tuple(type(record.get(name)) for name in wanted)) for _, record in known]
-    schema = {ROW_NUMBER: pl.Int64, **dict.fromkeys(wanted, pl.String), NATIVE: pl.String}
-    return pl.DataFrame({ROW_NUMBER: [number for number, _ in known], **cells, NATIVE: native}, schema=schema)
+    return text_frame([number for number, _ in known], [record for _, record in known], contract)
+
+
+def text_frame(numbers: Sequence[int], records: Sequence[Mapping[str, str | None]], contract: Contract) -> pl.DataFrame:
+    """Return rows as validation takes them: `row_number`, the columns of the contract, and `native_numbers`.
+
+    Args:
+        numbers: The row numbers.
+        records: The texts of the rows by column; a `Number` is a number in its source.
+        contract: The contract of the rows.
+    """
+    names = contract.column_names
+    rows = [[record.get(name) for name in names] for record in records]
+    signed = [(number, *row, native_numbers(tuple(map(type, row)))) for number, row in zip(numbers, rows, strict=True)]
+    schema = {ROW_NUMBER: pl.Int64, **dict.fromkeys(names, pl.String), NATIVE: pl.String}
+    return pl.DataFrame(signed, schema=schema, orient="row")
 
 
 def _record(row: QuarantinedRow, contract: Contract) -> dict[str, str]:

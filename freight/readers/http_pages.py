@@ -17,6 +17,7 @@ import httpx
 from pydantic import Field
 
 from freight.errors import ConfigurationError, SourceAway, SourceError, SourceFault, TransientError
+from freight.frames import ROW_NUMBER
 from freight.parsers.json_records import PIECE_LIMIT_BYTES, WRAPPER_KEYS
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import find_files
@@ -252,7 +253,7 @@ class Pages:
         rows, values = 0, "[]"
         with self._named(response):
             for batch in read_isolated(file, "freight.parsers.json_records.parse_page", wishes).batches:
-                for record, mark, number in batch.rows.iter_rows():
+                for record, mark, number in batch.rows.select("0", "1", ROW_NUMBER).iter_rows():
                     if number == 0:
                         values = record
                         continue

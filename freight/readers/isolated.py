@@ -28,7 +28,7 @@ import pyarrow.ipc as ipc
 
 from freight import parsers
 from freight.errors import SourceError, SourceFault
-from freight.frames import ROW_NUMBER, bad_rows
+from freight.frames import NATIVE, ROW_NUMBER, bad_rows
 from freight.parsers.output import FAULTS, MESSAGE_CHARS, OUT_OF_TIME, out_of_memory, out_of_time, rows_schema
 from freight.parsers.wire import Frame, read_frame
 from freight.readers.locations import SourceFile
@@ -358,7 +358,8 @@ def _is_of_a_parser(rows: pl.DataFrame) -> bool:
     if numbers.null_count() or not numbers.is_between(0, ROWS_LIMIT).all():
         return False
     if "reason" not in rows.columns:
-        return True
+        signs = rows[NATIVE].unique()
+        return not signs.null_count() and signs.str.contains(f"^[01]{{{rows.width - 2}}}$").all()
     nothing = rows.select(pl.exclude("column_name").is_null().any()).row(0)
     cut_off = rows.select(pl.col("column_name", "detail").str.contains("\0", literal=True).any()).row(0)
     return rows["reason"].is_in(get_args(FaultCode)).all() and not any((*nothing, *cut_off))

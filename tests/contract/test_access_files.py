@@ -11,7 +11,7 @@ import pytest
 
 from freight.contracts import contract_for
 from freight.errors import SourceError
-from freight.frames import BadRow, each_bad_row
+from freight.frames import NATIVE, BadRow, each_bad_row
 from freight.readers import access as access_reader
 from freight.readers import find_files, isolated, reader_for
 from freight.settings import Settings
@@ -75,7 +75,9 @@ def read(path: Path, **options: object) -> Read:
     table = reader_for("access")(find_files(str(path), path.parent)[0], contract_for("machines"), options)
     batches = [*table.batches]
     faults = [row for batch in batches for row in each_bad_row(batch.faults)]
-    return Read(table.header, [row for batch in batches for row in batch.rows.rows()], faults)
+    return Read(
+        table.header, [row for batch in batches for row in batch.rows.drop(NATIVE, strict=False).rows()], faults
+    )
 
 
 def refused(path: Path, **options: object) -> SourceError:

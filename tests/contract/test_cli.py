@@ -65,6 +65,7 @@ def test_a_check_tells_what_a_load_would_change_and_changes_nothing(dpa: Dpa, co
     told = done.stdout.splitlines()
     assert told[0] == "UNCHANGED erp: 1 loaded before"
     ok = "OK erp erp_20260203.csv: 5 rows: 3 new, 1 changed, 0 unchanged, 0 superseded, 1 to quarantine"
+    ok += "; read with encoding 'utf-8'; delimiter ','"
     assert told[1] == ok
     assert told[2].startswith("  row 5: transaction_at: wrong_type in ")
     assert "TRX-9" in told[2]
@@ -96,7 +97,8 @@ def test_a_check_names_the_flow_that_looks_at_sources_with_blocks(dpa: Dpa, corr
 def test_a_preview_shows_rows_as_the_warehouse_would_have_them(dpa: Dpa) -> None:
     done = dpa("sources", "preview", "erp")
     assert done.returncode == 0, done.stderr
-    header, row = (line.split() for line in done.stdout.splitlines()[1:3])
+    assert done.stdout.splitlines()[1] == "read with encoding 'utf-8'; delimiter ','"
+    header, row = (line.split() for line in done.stdout.splitlines()[2:4])
     assert header[:2] == ["transaction_id", "machine_id"]
     assert row[0] == "TRX-1"
     assert dpa("sources", "preview", "nobody").returncode == 2

@@ -12,6 +12,7 @@ import pytest
 from freight.care.reconcile import reconcile
 from freight.contracts import contract_for, contracts
 from freight.errors import ConfigurationError, PositionFenced, SourceError, TransientError
+from freight.frames import NATIVE
 from freight.quarantine.book import BAD_FILL, QuarantineExport, write_quarantine_book
 from freight.quarantine.corrections import Import, ImportOutcome, import_corrections
 from freight.quarantine.given_back import _cells, _rows
@@ -306,8 +307,8 @@ def test_of_two_imports_at_once_one_loads(corridor: Corridor, book: Path) -> Non
 
 def test_numbers_are_written_as_in_their_file(corridor: Corridor) -> None:
     rows = [
-        "TRX-50;MCH-001;01/02/2026 10:00:00;-1,5;OK",
-        *(f"TRX-6{i};MCH-001;01/02/2026 10:00:00;1,5;OK" for i in "1234"),
+        "TRX-50;MCH-001;2026-02-01 10:00:00;-1,5;OK",
+        *(f"TRX-6{i};MCH-001;2026-02-01 10:00:00;1,5;OK" for i in "1234"),
     ]
     corridor.write("erp_20260205.csv", "\n".join(["id;machine;date;volume;statut", *rows]))
     corridor.load()
@@ -351,8 +352,9 @@ def test_an_export_leaves_the_work_of_others_alone(corridor: Corridor, book: Pat
 def test_a_row_whose_cells_come_in_two_pieces_is_one() -> None:
     """A parser sends so many cells at a time: a large workbook is cut within a row."""
     names = ["sheet", "row_number", "author", "key", "heading", "text", "error"]
-    cells = [("stations", 2, "", "K", heading, heading.lower(), "") for heading in ("A", "B", "C")]
-    frames = [pl.DataFrame(rows, schema=[str(n) for n in range(7)], orient="row") for rows in (cells[:2], cells[2:])]
+    cells = [("stations", 2, "", "K", heading, heading.lower(), "", "0" * 7) for heading in ("A", "B", "C")]
+    schema = [*map(str, range(7)), NATIVE]
+    frames = [pl.DataFrame(rows, schema=schema, orient="row") for rows in (cells[:2], cells[2:])]
     pieces = iter([RawBatch(frame, no_rows(0)) for frame in frames])
     (row,) = _rows(_cells(RawTable(tuple(names), pieces)))
     assert row.texts == {"A": "a", "B": "b", "C": "c"}

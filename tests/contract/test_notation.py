@@ -17,7 +17,7 @@ from freight.warehouse.connect import transaction
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW, Corridor, nightly
 
-HEADER = ["id", "machine", "date", "volume", "statut"]
+HEADER: list[object] = ["id", "machine", "date", "volume", "statut"]
 DAY = "2026-02-01 10:00:00"
 
 Rows = list[list[object]]

@@ -29,6 +29,10 @@ DOUALA = timezone(timedelta(hours=1))  # all year, since 1979
 
 WHITE_SPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffd]"
+)
+SPACES = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 NOT_FINITE = re.compile(r"[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
 CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d)"
 SECONDS = r":(?P<second>\d\d)(?:\.(?P<fraction>\d+))?"
@@ -275,6 +279,7 @@ def _refuse_broken_rules(row: Row, contract: Contract) -> None:
 
 
 def _checked_text(text: str, column: Column, _: datetime) -> str:
+    text = unicodedata.normalize("NFC", SPACES.sub(" ", text))
     if column.allowed:
         if text.upper() not in column.allowed:
             raise Bad("not_allowed")
@@ -283,7 +288,7 @@ def _checked_text(text: str, column: Column, _: datetime) -> str:
         if not re.fullmatch(column.pattern, text):
             raise Bad("pattern")
         return text
-    if any(unicodedata.category(char) == "Cc" and char not in "\t\n\r" and char < "\x80" for char in text):
+    if UNSEEN.search(text):
         raise Bad("control_character")
     if len(text) > column.max_length:
         raise Bad("too_long")

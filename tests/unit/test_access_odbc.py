@@ -94,8 +94,8 @@ def test_values_read_as_the_other_way_reads_them(path: Path, monkeypatch: pytest
     header, found, faults = parsed(path, driver, monkeypatch)
     assert header == COLUMNS["Machines"]
     assert [[*row.values()] for row in found] == [
-        ["MCH-001", "", "1899-12-29 06:00:01", "12.5", 1],
-        ["MCH-002", "true", "2026-02-01 00:00:00", "100000000000000000000", 2],
+        ["MCH-001", "", "1899-12-29 06:00:01", "12.5", "0001", 1],
+        ["MCH-002", "true", "2026-02-01 00:00:00", "100000000000000000000", "0001", 2],
     ]
     assert [(fault["row_number"], fault["column_name"], fault["reason"]) for fault in faults] == [
         (3, "site", "no_text")

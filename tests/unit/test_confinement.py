@@ -348,12 +348,14 @@ output.begin(["a"])
 A_NUMBER = "output._send('rows', stream(pa.record_batch({'0': [1], 'row_number': [1]})))"
 FAR_BEHIND_THE_END = """
 from freight.parsers.output import rows_schema
-good = stream(pa.record_batch([pa.array(["seventy"], pa.large_string()), pa.array([1])], schema=rows_schema(1)))
+texts = [pa.array([text], pa.large_string()) for text in ("seventy", "0")]
+good = stream(pa.record_batch([*texts, pa.array([1])], schema=rows_schema(1)))
 before, _, after = good.rpartition(struct.pack("<qq", 0, 7))
 output._send("rows", before + struct.pack("<qq", 1 << 40, 1 << 41) + after)
 """
-NUMBERED = """
-rows = {{"0": pa.array(["a"], pa.large_string()), "row_number": pa.array([{}], pa.int64())}}
+SIGNED = """
+texts = {{name: pa.array([text], pa.large_string()) for name, text in (("0", "a"), ("native_numbers", {!r}))}}
+rows = {{**texts, "row_number": pa.array([{}], pa.int64())}}
 output._send("rows", stream(pa.record_batch(rows)))
 """
 FAULTY = """
@@ -375,7 +377,8 @@ output._send("faults", stream(pa.RecordBatch.from_pylist([row], schema=FAULTS)))
         """output.begin(["a"]); output._send("rows", b"\\xff" * 1_000)""",
         SEND_TABLE + A_NUMBER,
         SEND_TABLE + FAR_BEHIND_THE_END,
-        *(SEND_TABLE + NUMBERED.format(number) for number in (None, -1, 1 << 62)),
+        *(SEND_TABLE + SIGNED.format("0", number) for number in (None, -1, 1 << 62)),
+        *(SEND_TABLE + SIGNED.format(signs, 1) for signs in ("", "2", "00", None)),
         *(
             SEND_TABLE + FAULTY.format(lie)
             for lie in (
@@ -403,6 +406,10 @@ output._send("faults", stream(pa.RecordBatch.from_pylist([row], schema=FAULTS)))
         "a row without a number",
         "a row before the first",
         "a row behind the last of any file",
+        "too few signs of numbers",
+        "a sign that there is not",
+        "too many signs of numbers",
+        "no signs of numbers",
         "a bad row without a number",
         "a bad row without a reason",
         "a reason that there is not",

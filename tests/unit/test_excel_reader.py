@@ -19,7 +19,7 @@ from openpyxl.chart import BarChart
 
 from freight.contracts import contract_for
 from freight.errors import SourceError
-from freight.frames import BadRow, each_bad_row
+from freight.frames import NATIVE, BadRow, each_bad_row
 from freight.parsers.workbooks.package import STRICT_NAMES
 from freight.readers import find_files, isolated, reader_for
 from freight.settings import PROJECT_ROOT
@@ -47,7 +47,7 @@ def save(path: Path, rows: Sequence[Sequence[object]], prepare: Callable[[Any], 
 def read(path: Path, **options: object) -> tuple[tuple[str, ...], list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     table = reader_for("excel")(find_files(str(path), path.parent)[0], contract_for("transactions"), options)
     batches = list(table.batches)
-    rows = [row for batch in batches for row in batch.rows.rows()]
+    rows = [row for batch in batches for row in batch.rows.drop(NATIVE, strict=False).rows()]
     faults = [row[:3] for batch in batches for row in batch.faults.rows()]
     return table.header, rows, faults
 

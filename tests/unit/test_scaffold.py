@@ -158,7 +158,7 @@ def test_a_table_of_an_access_file_becomes_the_same_contract(tmp_path: Path, acc
     ("values", "dtype"),
     [
         (["12", "-3"], "integer"),
-        (["1 234", "5"], "number"),
+        (["1 234", "5"], "integer"),
         (["1 234,5", "-0,5"], "number"),
         (["0042", "0043"], "text"),
         (["12E4", "13E4"], "text"),
