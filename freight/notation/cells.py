@@ -30,9 +30,9 @@ class Cells:
         """Count some of them.
 
         Args:
-            cells: `row_number` and `text`.
+            cells: `row_number` and `text`, and `times` if they stand for several.
             column: The name of the column that people know.
         """
         if cells.height and not self.first:
             self.first = Place(cells["text"][0], int(cells[ROW_NUMBER][0]), column)
-        self.count += cells.height
+        self.count += int(cells["times"].sum()) if "times" in cells.columns else cells.height

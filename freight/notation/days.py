@@ -11,6 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from freight.errors import SourceError
+from freight.frames import ROW_NUMBER
 from freight.notation.cells import Cells, Place
 
 UTC_TIME = pl.Datetime("us", "UTC")
@@ -43,6 +44,7 @@ IN_BOTH_ORDERS = rf"^{MONTH}[/.-]{MONTH}{YEAR}"
 SAME_IN_BOTH = rf"^(?:{'|'.join(f'0?{month}[/.-]0?{month}' for month in range(1, 13))}){YEAR}"
 LONG_YEAR = r"(?:^|[/.-])[0-9]{4}(?:[/.\-T h]|$)"
 MIDNIGHT = r"[T ]00:00(?::00(?:\.0+)?)?$"  # of days in cells that can hold a time
+LONGEST_DAY = len("13/02/2026")
 FIRST_LONG_YEAR = 1_000
 
 # Formats of the catalog that are no text patterns.
@@ -141,15 +143,22 @@ def _has_offset(text: pl.Series) -> bool:
 
 
 def _any_instants(text: pl.Series, zone: str, order: DayOrder) -> pl.Series:
-    local = _first_parsed(text, LOCAL_FORMATS, LOCAL_TIME)
-    left = local.is_null() & text.is_not_null()
-    if left.any():
-        local = local.scatter(left.arg_true(), _short_instants(text.filter(left), order))
+    local = _local(text, order)
     utc = _in_utc(local, zone)
     missing = local.is_null() & text.is_not_null()
     if not missing.any():
         return utc
     return utc.scatter(missing.arg_true(), _first_parsed(text.filter(missing), OFFSET_FORMATS, UTC_TIME))
+
+
+def _local(text: pl.Series, order: DayOrder) -> pl.Series:
+    """Return local times; the forms that the first cell has are tried first."""
+    forms = [lambda text: _first_parsed(text, LOCAL_FORMATS, LOCAL_TIME), lambda text: _short_instants(text, order)]
+    starts_short = text.drop_nulls().head(1).str.contains(SHORT_DAY).any()
+    first, then = reversed(forms) if starts_short else forms
+    local = first(text)
+    left = local.is_null() & text.is_not_null()
+    return local.scatter(left.arg_true(), then(text.filter(left))) if left.any() else local
 
 
 def _in_utc(local: pl.Series, zone: str) -> pl.Series:
@@ -268,12 +277,13 @@ class DayEvidence:
             cells: `row_number` and `text`.
             column: The name of their column that people know.
         """
-        short = cells.filter(cells["text"].str.contains(SHORT_DAY))
-        if short.height:
-            text = short["text"]
-            self._days.note(short.filter(text.str.contains(PROVES_DAY_FIRST)), column)
-            self._months.note(short.filter(text.str.contains(PROVES_MONTH_FIRST)), column)
-            self._both.note(short.filter(_have_two_readings(text)), column)
+        # A file has few days, and many rows of each.
+        starts = cells.group_by(pl.col("text").str.head(LONGEST_DAY)).agg(pl.col(ROW_NUMBER).min(), times=pl.len())
+        short = starts.with_columns(pl.col("text").str.extract(f"({SHORT_DAY})")).drop_nulls().sort(ROW_NUMBER)
+        text = short["text"]
+        self._days.note(short.filter(text.str.contains(PROVES_DAY_FIRST)), column)
+        self._months.note(short.filter(text.str.contains(PROVES_MONTH_FIRST)), column)
+        self._both.note(short.filter(_have_two_readings(text)), column)
 
     def order(self) -> DayOrder:
         """Return the order that the catalog states, or that the evidence proves.
