@@ -130,6 +130,20 @@ def name_in(cell: str) -> str | None:
     return cell if is_like_a_name(cell) else None
 
 
+def is_unnamed(cell: str) -> bool:
+    """Return whether a header cell names no column."""
+    return not cell.strip("\ufeff \t")
+
+
+def place_of(position: int) -> str:
+    """Return the place of a header cell for a message: `column 3 (C)`, as people count and as spreadsheets name it."""
+    number, letters = position + 1, ""
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = chr(ord("A") + letter) + letters
+    return f"column {position + 1} ({letters})"
+
+
 def is_like_a_name(cell: str) -> bool:
     """Return whether a cell reads like the name of a column, sheet or key, rather than like private data."""
     text = cell.strip("\ufeff \t")

@@ -10,24 +10,24 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import batched, islice
 from operator import attrgetter
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from freight.contracts import Contract
+from freight.contracts.headers import place_of, shown
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER, BadRow, bad_rows
 from freight.readers.allowance import Allowance
 from freight.readers.dialect import DelimitedOptions, Dialect, detect_dialect
 from freight.readers.locations import SourceFile, text_stream
 from freight.readers.raw import RawBatch, RawTable, no_rows
-from freight.readers.strict_csv import Record, Unclosed, lines_of, strict_records
+from freight.readers.strict_csv import Record, Unclosed, joined, lines_of, strict_records
 
 PARSE_BLOCK_BYTES = 2 << 20  # limits memory; also the longest record that can be read
 STRICT_BATCH_ROWS = 20_000
-OTHER_WIDTH = "{} cells where the header has {}"
 END_MARK = "\x1e\x1d\x1e"  # no contract accepts control characters, so no row of a source reads like this
 
 
@@ -47,7 +47,7 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
     except SourceError as error:
         raise error.at(file.path) from None
     batches = _batches(file, dialect) if dialect.is_plain else _strict_batches(file, dialect)
-    most_rows = file.most_bytes // len(dialect.header)
+    most_rows = file.most_bytes // dialect.width
     facts = {"encoding": dialect.encoding, "delimiter": dialect.delimiter}
     return RawTable(dialect.header, batches, facts=facts, most_rows=most_rows)
 
@@ -70,7 +70,7 @@ def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
         raise _unclosed(file, numbering.last)
     remaining = numbering.take_remaining_faults()
     if not remaining.is_empty():
-        yield RawBatch(no_rows(len(dialect.header)), remaining)
+        yield RawBatch(no_rows(len(dialect.named)), remaining)
 
 
 def _unclosed(file: SourceFile, row: int) -> SourceError:
@@ -97,17 +97,17 @@ def _strict_batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
 
 
 def _strict_batch(records: Sequence[Record], dialect: Dialect) -> RawBatch:
-    width = len(dialect.header)
+    width = dialect.width
     below = [record for record in records if record.number > dialect.header_record + 1]
     rows = [(*record.cells, record.number) for record in below if len(record.cells) == width]
     odd = [record for record in below if len(record.cells) != width and record.text.strip("\r\n")]
-    faults = bad_rows(_strict_fault(record, width, dialect) for record in odd)
+    faults = bad_rows(_strict_fault(record, dialect) for record in odd)
     frame = pl.DataFrame(rows, schema=no_rows(width).schema, orient="row")
     return _batch_of(frame, faults, dialect)
 
 
-def _strict_fault(record: Record, width: int, dialect: Dialect) -> BadRow:
-    detail = record.fault or OTHER_WIDTH.format(len(record.cells), width)
+def _strict_fault(record: Record, dialect: Dialect) -> BadRow:
+    detail = record.fault or dialect.other_width(len(record.cells))
     raw = record.text.rstrip("\r\n").encode("latin-1" if dialect.stray_bytes else "utf-8")
     return BadRow(record.number, None, "ragged_row", detail, raw)
 
@@ -142,7 +142,7 @@ class _WithEndMark(io.RawIOBase):
     def _end_record(self) -> bytes:
         codec = _codec_within(self._dialect.encoding, self._start)
         begun = not self._tail.endswith(("\n".encode(codec), "\r".encode(codec)))
-        cells = self._dialect.delimiter.join([END_MARK] * len(self._dialect.header))
+        cells = self._dialect.delimiter.join([END_MARK] * self._dialect.width)
         return f"{'\n' if begun else ''}{cells}\n".encode(codec)
 
 
@@ -154,7 +154,7 @@ def _codec_within(encoding: str, start: bytes) -> str:
 
 
 def _open_csv(stream: io.RawIOBase, dialect: Dialect, numbering: "_RowNumbers") -> pacsv.CSVStreamingReader:
-    names = [str(position) for position in range(len(dialect.header))]
+    names = [str(position) for position in range(dialect.width)]
     return pacsv.open_csv(
         stream,
         read_options=pacsv.ReadOptions(
@@ -184,9 +184,9 @@ class _Skipped(NamedTuple):
     cells: int
     raw: bytes
 
-    def fault(self, width: int) -> BadRow:
-        """Return the fault of the record under a header with `width` cells."""
-        return BadRow(self.number, None, "ragged_row", OTHER_WIDTH.format(self.cells, width), self.raw)
+    def fault(self, dialect: Dialect) -> BadRow:
+        """Return the fault of the record."""
+        return BadRow(self.number, None, "ragged_row", dialect.other_width(self.cells), self.raw)
 
 
 class _RowNumbers:
@@ -195,7 +195,7 @@ class _RowNumbers:
     def __init__(self, dialect: Dialect, allowance: Allowance) -> None:
         self.header_number = dialect.header_record + 1
         self.reached_end = False
-        self._width = len(dialect.header)
+        self._dialect = dialect
         self._encoding = "latin-1" if dialect.stray_bytes else "utf-8"
         self.allowance = allowance
         self._skipped: list[_Skipped] = []  # not returned yet
@@ -232,7 +232,7 @@ class _RowNumbers:
         return self._below_header(self._skipped)
 
     def _below_header(self, skipped: Iterable[_Skipped]) -> pl.DataFrame:
-        return bad_rows(record.fault(self._width) for record in skipped if record.number > self.header_number)
+        return bad_rows(record.fault(self._dialect) for record in skipped if record.number > self.header_number)
 
 
 def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) -> RawBatch:
@@ -247,12 +247,37 @@ def _raw_batch(cells: pa.RecordBatch, dialect: Dialect, numbering: _RowNumbers) 
 
 
 def _batch_of(frame: pl.DataFrame, faults: pl.DataFrame, dialect: Dialect) -> RawBatch:
-    """Return the rows without blank ones; rows with stray bytes become faults."""
+    """Return the rows without blank ones; rows with stray bytes, or with a cell behind the header, become faults."""
     names = [name for name in frame.columns if name != ROW_NUMBER]
     if dialect.stray_bytes:
         frame, undecodable = _decode_cells(frame, names)
         faults = pl.concat([faults, undecodable])
-    return RawBatch(frame.filter(~pl.all_horizontal(pl.col(names) == "")), faults)
+    rows = frame.filter(~pl.all_horizontal(pl.col(names) == ""))
+    if not dialect.unnamed:
+        return RawBatch(rows, faults)
+    behind = pl.any_horizontal(pl.col(map(str, dialect.unnamed)).str.strip_chars() != "")
+    beyond = bad_rows(_fault_behind(cells, dialect) for cells in rows.filter(behind).iter_rows())
+    taken = {str(position): str(number) for number, position in enumerate(dialect.named)}
+    return RawBatch(rows.filter(~behind).select(*taken, ROW_NUMBER).rename(taken), pl.concat([faults, beyond]))
+
+
+def _fault_behind(row: tuple[Any, ...], dialect: Dialect) -> BadRow:
+    """Return the fault of a row with a cell in a column that the header leaves without a name.
+
+    Raises:
+        SourceError: The column is not one of those that the header ends with.
+    """
+    *cells, number = row
+    position = next(position for position in dialect.unnamed if cells[position].strip())
+    told = f"{place_of(position)} has no header but holds {shown(cells[position])}"
+    if not dialect.named[-1] < position < len(dialect.names):
+        raise SourceError(
+            "unknown_column",
+            told,
+            row=number,
+            remedy="give the column a header, or empty it; then deliver the file again",
+        )
+    return BadRow(number, None, "ragged_row", told, joined(cells, dialect.signs).encode())
 
 
 def _decode_cells(frame: pl.DataFrame, names: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:

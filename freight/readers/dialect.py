@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from freight.contracts import Contract
-from freight.contracts.headers import known_headers, normalise
+from freight.contracts.headers import is_unnamed, known_headers, normalise
 from freight.errors import SourceError
 from freight.readers.encodings import START_BYTES, detect_encoding
 from freight.readers.locations import SourceFile, text_stream
@@ -20,7 +21,7 @@ from freight.readers.options import ReaderOptions
 from freight.readers.strict_csv import Signs, cells_of, quotes_are_plain
 
 DELIMITERS = ",;\t|"
-SAMPLE_CHARS = 1 << 16
+SAMPLE_BYTES = 1 << 16
 HEADER_SEARCH_RECORDS = 30
 
 
@@ -64,18 +65,40 @@ class DelimitedOptions(ReaderOptions):
 class Dialect:
     """The format of a delimited file.
 
-    `header_record` counts from 0 and is -1 without a header. `stray_bytes` means that some bytes of a UTF-8 file are
-    not UTF-8, `skip_lines` is the number of lines before the first record, and `is_plain` means that the fast parser
-    cannot misread the file.
+    `header_record` counts from 0 and is -1 without a header; `names` are its cells. `width` is the number of cells of a
+    record below it: delimiters at the end of each line make it wider. `stray_bytes` means that some bytes of a UTF-8
+    file are not UTF-8, `skip_lines` is the number of lines before the first record, and `is_plain` means that the fast
+    parser cannot misread the file.
     """
 
     encoding: str
     stray_bytes: bool
     signs: Signs
     header_record: int
-    header: tuple[str, ...]
+    names: tuple[str, ...]
+    width: int
     skip_lines: int
     is_plain: bool
+
+    @cached_property
+    def named(self) -> list[int]:
+        """The positions of the columns that the header names."""
+        return [position for position, name in enumerate(self.names) if not is_unnamed(name)]
+
+    @property
+    def unnamed(self) -> list[int]:
+        """The positions of the other columns, which have to be empty."""
+        return sorted({*range(self.width)}.difference(self.named))
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The header cells with a name."""
+        return tuple(self.names[position] for position in self.named)
+
+    def other_width(self, cells: int) -> str:
+        """Describe a record with another number of cells."""
+        others = "the header has" if self.width == len(self.names) else "the other rows have"
+        return f"{cells} cells where {others} {self.width}"
 
     @property
     def delimiter(self) -> str:
@@ -90,19 +113,22 @@ class Dialect:
 
 def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptions) -> Dialect:
     """Detect encoding, delimiter and header of a file; options override detection."""
-    with file.open() as stream:
-        refuse_no_text(stream.read(START_BYTES))
-    encoding, stray_bytes = detect_encoding(file, options.encoding)
-    sample = _sample(file, encoding)
+    with file.open() as stream:  # once, since each time is a request where the file is remote
+        start = stream.read(SAMPLE_BYTES)
+        refuse_no_text(start[:START_BYTES])
+        encoding, stray_bytes = detect_encoding(start, stream, options.encoding)
+    sample = start.decode(encoding, errors="replace")
     if not sample.strip("\ufeff \t\r\n\0"):
         raise SourceError("empty", "the file is empty", location=file.path, remedy="deliver the file again")
-    signs, position, header = _header(sample, contract, options)
+    signs, position, names = _header(sample, contract, options)
+    below = _records(sample, signs)[position + 1 :]
     dialect = Dialect(
         encoding=encoding,
         stray_bytes=stray_bytes,
         signs=signs,
         header_record=position,
-        header=header,
+        names=names,
+        width=_width(names, below[:-1] if len(start) == SAMPLE_BYTES else below),
         skip_lines=options.skip_lines,
         is_plain=options.is_plain,
     )
@@ -119,19 +145,35 @@ def _header(sample: str, contract: Contract, options: DelimitedOptions) -> tuple
 
 
 def _by_width(sample: str, width: int, candidates: Sequence[Signs]) -> Signs:
-    """Return the signs that give the most records the expected width."""
-    return max(candidates, key=lambda signs: sum(len(record) == width for record in _records(sample, signs)))
+    """Return the signs that give the most records the expected width, delimiters at the end of lines aside."""
+    return max(candidates, key=lambda signs: sum(_fits(record, width) for record in _records(sample, signs)))
+
+
+def _fits(record: Sequence[str], width: int) -> bool:
+    return len(record) >= width and _ends_at(record, width)
+
+
+def _ends_at(record: Sequence[str], width: int) -> bool:
+    """Whether all cells beyond a width are empty."""
+    return not "".join(record[width:]).strip()
+
+
+def _width(names: Sequence[str], below: Sequence[Sequence[str]]) -> int:
+    """Return the number of cells of the records below the header.
+
+    A program may write a delimiter at the end of the header, of the rows, or of both. All rows have to agree: one cell
+    too many in some of them, or a value behind the header, may mean that cells have moved, so the header decides.
+    """
+    named = max((position + 1 for position, name in enumerate(names) if not is_unnamed(name)), default=len(names))
+    full = [record for record in below if len(record) >= named and any(record)]
+    agree = len({len(record) for record in full}) == 1 and all(_ends_at(record, len(names)) for record in full)
+    return len(full[0]) if agree else len(names)
 
 
 def _has_plain_quotes(file: SourceFile, dialect: Dialect) -> bool:
     with file.open() as stream, text_stream(stream, dialect.byte_encoding) as text, suppress(UnicodeError):
         return quotes_are_plain(text, dialect.delimiter)
     return True  # it is not text, which the fast parser will report
-
-
-def _sample(file: SourceFile, encoding: str) -> str:
-    with file.open() as stream:
-        return stream.read(SAMPLE_CHARS).decode(encoding, errors="replace")
 
 
 def _find_header(sample: str, contract: Contract, candidates: Sequence[Signs]) -> tuple[Signs, int]:
@@ -153,11 +195,25 @@ def _header_by_shape(sample: str, candidates: Sequence[Signs]) -> tuple[Signs, i
     """Return signs and record of a header without known cells: the first record that has the most common width."""
     shapes = []
     for signs in candidates:
-        widths = [len(record) if any(record) else 0 for record in _records(sample, signs)]
-        ((width, records),) = Counter(filter(None, widths)).most_common(1) or [(0, 0)]
-        shapes.append((records if width > 1 else 0, width, -widths.index(width), signs.delimiter, signs))
+        records = _records(sample, signs)
+        widths = Counter(len(record) for record in records if any(record))
+        ((width, count),) = widths.most_common(1) or [(0, 0)]
+        position = _first_of_shape(records, width)
+        shapes.append((count if width > 1 else 0, width, -position, signs.delimiter, signs))
     _, _, negative_position, _, found = max(shapes)
     return found, -negative_position
+
+
+def _first_of_shape(records: Sequence[Sequence[str]], width: int) -> int:
+    """Return the number of the first record with a width, or with names for all the columns that are not empty."""
+    filled = _filled_width([record for record in records if len(record) == width])
+    fits = ((any(record) and len(record) == width) or (all(record) and len(record) == filled) for record in records)
+    return next((number for number, fit in enumerate(fits) if fit), 0)
+
+
+def _filled_width(records: Sequence[Sequence[str]]) -> int:
+    """Return the number of cells of records without those at their end that are empty in all of them."""
+    return max((number for record in records for number, cell in enumerate(record, start=1) if cell), default=0)
 
 
 def _records(sample: str, signs: Signs) -> list[list[str]]:

@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import BinaryIO
 
 from freight.errors import SourceError
-from freight.readers.locations import SourceFile
 from freight.readers.packed import READ_BLOCK_BYTES
 
 START_BYTES = 4096
@@ -41,26 +40,24 @@ SHOWN_BYTES = 12  # on each side of the bytes that rule out an encoding
 OTHERS = ("cp850", "cp437", "mac_roman", "cp1250", "cp1251", "cp1256", "big5", "gb18030", "shift_jis", "euc_kr")
 
 
-def detect_encoding(file: SourceFile, declared: str | None = None) -> tuple[str, bool]:
-    """Return the encoding of the whole file, and whether it is UTF-8 with some stray bytes.
+def detect_encoding(start: bytes, rest: BinaryIO, declared: str | None = None) -> tuple[str, bool]:
+    """Return the encoding of a whole file, and whether it is UTF-8 with some stray bytes.
 
     A byte order mark decides, then the zeros of UTF-16, then all bytes together: UTF-8 or cp1252.
+
+    Args:
+        start: The first bytes of the file, at least `START_BYTES` if it has as many.
+        rest: The stream of the bytes after them.
+        declared: The encoding that the catalog names.
 
     Raises:
         SourceError: Both explain the bytes, or neither does.
     """
-    with file.open() as stream:
-        start = stream.read(START_BYTES)
-        encoding = declared or encoding_of_start(start)
-        if encoding and not _is_utf8(encoding):
-            return encoding, False
-        evidence = _Evidence.gather(start, stream)
-    if encoding:
-        return "utf-8", not evidence.is_utf8
-    try:
-        return evidence.decide()
-    except SourceError as error:
-        raise error.at(file.path) from None
+    encoding = declared or encoding_of_start(start[:START_BYTES])
+    if encoding and not _is_utf8(encoding):
+        return encoding, False
+    evidence = _Evidence.gather(start, rest)
+    return ("utf-8", not evidence.is_utf8) if encoding else evidence.decide()
 
 
 def encoding_of_start(start: bytes) -> str | None:

@@ -5,6 +5,7 @@ records. A cell may have spaces before its opening quote.
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
@@ -126,6 +127,20 @@ def cells_of(lines: Iterable[str], signs: Signs, *, strict: bool = False) -> Ite
         strict=strict,
         skipinitialspace=signs.delimiter != " ",
     )
+
+
+def joined(cells: Sequence[str], signs: Signs) -> str:
+    """Return the cells as a record without its end; `cells_of` cuts it into them again."""
+    record = io.StringIO()
+    writer = csv.writer(
+        record,
+        delimiter=signs.delimiter,
+        quotechar=signs.quote,
+        escapechar=signs.escape,
+        lineterminator="",
+    )
+    writer.writerow(cells)
+    return record.getvalue()
 
 
 def _is_whole_line(taken: Sequence[str]) -> bool:

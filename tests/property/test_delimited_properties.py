@@ -84,5 +84,5 @@ def test_the_fast_way_and_the_strict_way_read_the_same(tmp_path: Path, table: li
     assume(dialect.is_plain and not dialect.header_record)
     fast = found_by(delimited._batches(file, dialect))
     assert fast == found_by(delimited._strict_batches(file, replace(dialect, is_plain=False)))
-    whole = [row for row in table if len(row) == 3 and any(row)]
+    whole = [row[:3] for row in table if len(row) == dialect.width and any(row)]
     assert [list(row[:-1]) for row in fast[0]] == whole

@@ -1,12 +1,11 @@
 """The encoding of a text file is what all of its bytes say, and where they do not say it the file is refused."""
 
-from pathlib import Path
+import io
 
 import pytest
 
 from freight.errors import SourceError
 from freight.readers.encodings import START_BYTES, detect_encoding
-from freight.readers.locations import SourceFile, find_files
 
 HEADER = "id;site;volume\n"
 FRENCH = "1;Yaoundé;12\n2;Gare de Bélabo – côté nord;3\n3;n° 4, « l’œuvre » à 5 €;3\n4;DÉPÔT CENTRAL;1\n"
@@ -14,11 +13,8 @@ EITHER = "1;MARCHÉ\u00a0NORD;3\n"
 ASCII = "9;Douala;1\n" * START_BYTES  # so that what follows is in another block
 
 
-def file(folder: Path, content: bytes) -> SourceFile:
-    path = folder / "a.csv"
-    path.write_bytes(content)
-    (found,) = find_files(str(path), folder)
-    return found
+def detect(content: bytes, declared: str | None = None) -> tuple[str, bool]:
+    return detect_encoding(content[:START_BYTES], io.BytesIO(content[START_BYTES:]), declared)
 
 
 @pytest.mark.parametrize("ahead", ["", ASCII])
@@ -43,10 +39,8 @@ def file(folder: Path, content: bytes) -> SourceFile:
         ("1;plain;3\n", "ascii", "utf-8"),
     ],
 )
-def test_the_whole_file_tells_its_encoding(
-    tmp_path: Path, ahead: str, text: str, written_in: str, detected: str
-) -> None:
-    assert detect_encoding(file(tmp_path, (HEADER + ahead + text).encode(written_in))) == (detected, False)
+def test_the_whole_file_tells_its_encoding(ahead: str, text: str, written_in: str, detected: str) -> None:
+    assert detect((HEADER + ahead + text).encode(written_in)) == (detected, False)
 
 
 @pytest.mark.parametrize("ahead", ["", ASCII])
@@ -63,23 +57,23 @@ def test_the_whole_file_tells_its_encoding(
     ],
 )
 def test_a_text_of_another_encoding_is_refused_once_and_the_option_is_named(
-    tmp_path: Path, ahead: str, text: str, written_in: str
+    ahead: str, text: str, written_in: str
 ) -> None:
     with pytest.raises(SourceError, match=r"neither UTF-8 nor cp1252.*options: \{encoding: ") as refused:
-        detect_encoding(file(tmp_path, (HEADER + ahead + text).encode(written_in)))
-    assert (refused.value.fault, refused.value.location) == ("unknown_encoding", "a.csv")
-    assert detect_encoding(file(tmp_path, text.encode(written_in)), written_in) == (written_in, False)
+        detect((HEADER + ahead + text).encode(written_in))
+    assert refused.value.fault == "unknown_encoding"
+    assert detect(text.encode(written_in), written_in) == (written_in, False)
 
 
-def test_bytes_that_two_encodings_explain_are_refused_with_both_readings(tmp_path: Path) -> None:
+def test_bytes_that_two_encodings_explain_are_refused_with_both_readings() -> None:
     with pytest.raises(SourceError, match=r"UTF-8 \('1;MARCHɠNORD;3'\) or cp1252 \('1;MARCHÉ\\xa0NORD;3'\)") as refused:
-        detect_encoding(file(tmp_path, (HEADER + EITHER).encode("cp1252")))
+        detect((HEADER + EITHER).encode("cp1252"))
     assert refused.value.fault == "unknown_encoding"
     for declared in ("cp1252", "utf-8"):
-        assert detect_encoding(file(tmp_path, (HEADER + EITHER).encode("cp1252")), declared) == (declared, False)
+        assert detect((HEADER + EITHER).encode("cp1252"), declared) == (declared, False)
 
 
 @pytest.mark.parametrize("ahead", ["", ASCII])
-def test_utf_8_with_a_few_stray_bytes_stays_utf_8(tmp_path: Path, ahead: str) -> None:
+def test_utf_8_with_a_few_stray_bytes_stays_utf_8(ahead: str) -> None:
     content = (HEADER + ahead + FRENCH).encode() + b"7;Yaound\xe9;1\n"
-    assert detect_encoding(file(tmp_path, content)) == ("utf-8", True)
+    assert detect(content) == ("utf-8", True)
