@@ -71,7 +71,7 @@ def reasons(report: RunReport, *states: UnitState) -> list[str]:
 
 def remarks(report: RunReport) -> list[str]:
     """Return the notes for people about loaded files."""
-    return [f"NOTE {o.source}: {o.message}" for o in report.outcomes if o.state == "loaded" and o.message]
+    return [f"NOTE {o.source} {o.location}: {o.message}" for o in report.outcomes if o.state == "loaded" and o.message]
 
 
 def shortfalls(report: RunReport, degraded_share: float) -> list[str]:

@@ -45,13 +45,14 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table, layout = lay_out(planned, reader_for(source.reader)(planned.content.item, contract, source.options))
-    raw, row_range = RawSpool(folder, table.header, layout.left_out, layout.drift), _RowRange()
+    raw, row_range, skipped = RawSpool(folder, table.header, layout.left_out, layout.drift), _RowRange(), 0
     bad, evidence = BadRows(), Evidence(source.forms, has_commas_between_cells=table.has_commas_between_cells)
     asked = columns_of(contract, dict(zip(layout.match.columns, layout.match.header, strict=True)))
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in Time(planned).over(ahead(table.batches)):
             row_range.note(batch.rows)
             row_range.note(batch.faults)
+            skipped += batch.skipped
             named = layout.apply(batch)
             evidence.note(named.rows, asked)
             rows.write(named.rows)
@@ -60,9 +61,25 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
             if table.most_rows is not None and contract.drift != "quarantine":  # it may quarantine any number of rows
                 bad.refuse_if_lost(planned, rows.rows + faults.rows, table.most_rows)
     if rows.rows + faults.rows == 0:
-        raise SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
-    read_as = evidence.read_as(table.facts)
-    return replace(raw, read_as=read_as, rows=rows.rows, faults=faults.rows, row_range=row_range.ends)
+        raise _no_rows(skipped)
+    return replace(
+        raw,
+        read_as=evidence.read_as({**table.facts, "skipped_rows": str(skipped)} if skipped else table.facts),
+        rows=rows.rows,
+        faults=faults.rows,
+        skipped=skipped,
+        row_range=row_range.ends,
+    )
+
+
+def _no_rows(skipped: int) -> SourceError:
+    if skipped:
+        return SourceError(
+            "header_only",
+            f"skip_rows_where in the catalog leaves out all of its {skipped:,} rows",
+            remedy="correct the patterns, so that they match only what is no data, then `dpa retry`",
+        )
+    return SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
 
 
 class _RowRange:

@@ -74,10 +74,16 @@ def _loaded(run: Run, planned: PlannedUnit, spool: ConformedSpool, *, keep: bool
 def _remarks(planned: PlannedUnit, spool: ConformedSpool) -> Iterator[str]:
     if planned.content.remark:
         yield planned.content.remark
+    if planned.source.options.get("skip_rows_where"):
+        yield f"skip_rows_where leaves out {_counted(spool.raw.skipped)}"
     if spool.raw.left_out:
         yield f"columns left out, unknown to the contract: {listed(spool.raw.left_out)}"
     if spool.normalised:
         yield f"{spool.normalised:,} texts got plain spaces and whole accents"
+
+
+def _counted(rows: int) -> str:
+    return f"{rows:,} {'row' if rows == 1 else 'rows'}" if rows else "no row, since none matches"
 
 
 def _content(spool: ConformedSpool) -> UnitContent:

@@ -75,6 +75,7 @@ class RawSpool:
         folder: The folder of the spool files.
         read_as: The way in which the file is read.
         rows, faults: The number of rows of each kind.
+        skipped: The number of rows that the catalog leaves out; they are not read.
         row_range: The first and last row number.
         header: The header as the source wrote it.
         left_out: The headers of columns that the contract does not know, and ignores.
@@ -88,6 +89,7 @@ class RawSpool:
     read_as: ReadAs = READ_AS_USUAL
     rows: int = 0
     faults: int = 0
+    skipped: int = 0
     row_range: tuple[int, int] | None = None
 
     @property

@@ -16,8 +16,9 @@ from freight.readers.http_api import deliver_answers
 from freight.readers.http_pages import ApiOptions
 from freight.readers.json_records import read_json, read_jsonl, read_known_keys
 from freight.readers.locations import SourceFile, below, find_files, put_file
-from freight.readers.options import ReaderOptions
+from freight.readers.options import FileOptions, ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
+from freight.readers.skipped_rows import without_skipped
 from freight.readers.sql_table import SqlOptions, deliver_table, read_table
 
 __all__ = [
@@ -64,7 +65,8 @@ class Reader:
             SourceError: The item cannot be used.
             SourceAway: The connection to the source failed.
         """
-        return self.read(item, contract, self.options.of(options))
+        chosen = self.options.of(options)
+        return without_skipped(self.read(item, contract, chosen), contract, chosen.skip_rows_where)
 
     def find(self, place: Place, options: Mapping[str, Any]) -> Sequence[Delivery]:
         """Return all deliveries of a source, new or not.
@@ -79,8 +81,8 @@ class Reader:
 READERS: dict[str, Reader] = {
     "csv": Reader(read_delimited, DelimitedOptions),
     "excel": Reader(read_excel, ExcelOptions),
-    "json": Reader(read_json, ReaderOptions),
-    "jsonl": Reader(read_jsonl, ReaderOptions),
+    "json": Reader(read_json, FileOptions),
+    "jsonl": Reader(read_jsonl, FileOptions),
     "access": Reader(read_access, AccessOptions),
     "http_api": Reader(read_known_keys, ApiOptions, deliver_answers, needs=("location", "connection")),
     "sql": Reader(read_table, SqlOptions, deliver_table, needs=("connection",)),

@@ -10,12 +10,12 @@ from freight.errors import SourceError
 from freight.readers.access_jars import find_program
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import SourceFile
-from freight.readers.options import ReaderOptions
+from freight.readers.options import FileOptions
 from freight.readers.raw import RawTable
 from freight.settings import load_settings
 
 
-class AccessOptions(ReaderOptions):
+class AccessOptions(FileOptions):
     """Which table to read, to override detection."""
 
     table: str | None = Field(default=None, description="Name of the table.")

@@ -8,6 +8,7 @@ import codecs
 import io
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import batched, islice
 from operator import attrgetter
 from typing import Any, BinaryIO, NamedTuple
@@ -24,10 +25,11 @@ from freight.readers.allowance import Allowance
 from freight.readers.dialect import DelimitedOptions, Dialect, detect_dialect
 from freight.readers.locations import SourceFile, text_stream
 from freight.readers.raw import RawBatch, RawTable, no_rows
-from freight.readers.strict_csv import Record, Unclosed, joined, lines_of, strict_records
+from freight.readers.strict_csv import Record, Unclosed, cut_once, joined, lines_of, strict_records
 
 PARSE_BLOCK_BYTES = 2 << 20  # limits memory; also the longest record that can be read
 STRICT_BATCH_ROWS = 20_000
+BETWEEN_BYTES = "\x1f"  # between the cells of a row that is quarantined for its bytes
 END_MARK = "\x1e\x1d\x1e"  # no contract accepts control characters, so no row of a source reads like this
 
 
@@ -49,7 +51,14 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
     batches = _batches(file, dialect) if dialect.is_plain else _strict_batches(file, dialect)
     most_rows = file.most_bytes // dialect.width
     facts = {"encoding": dialect.encoding, "delimiter": dialect.delimiter}
-    return RawTable(dialect.header, batches, facts=facts, most_rows=most_rows)
+    cut = partial(_cells_of_fault, dialect=dialect)
+    return RawTable(dialect.header, batches, facts=facts, most_rows=most_rows, cut=cut)
+
+
+def _cells_of_fault(raw: bytes, dialect: Dialect) -> list[str]:
+    text = raw.decode("utf-8", "replace")
+    cells = text.split(BETWEEN_BYTES) if BETWEEN_BYTES in text else cut_once(text, dialect.signs)
+    return [cells[position] for position in dialect.named if position < len(cells)]
 
 
 def _batches(file: SourceFile, dialect: Dialect) -> Iterator[RawBatch]:
@@ -285,7 +294,7 @@ def _decode_cells(frame: pl.DataFrame, names: list[str]) -> tuple[pl.DataFrame, 
     decoded = frame.with_columns(pl.Series(name, [_utf8(cell) for cell in frame[name]], pl.String) for name in names)
     broken = decoded.select(pl.any_horizontal(pl.col(names).is_null())).to_series()
     faults = bad_rows(
-        BadRow(number, None, "bad_encoding", "bytes that are not UTF-8", "\x1f".join(cells).encode("latin-1"))
+        BadRow(number, None, "bad_encoding", "bytes that are not UTF-8", BETWEEN_BYTES.join(cells).encode("latin-1"))
         for *cells, number in frame.filter(broken).select(*names, ROW_NUMBER).iter_rows()
     )
     return decoded.filter(~broken), faults

@@ -17,7 +17,7 @@ from freight.errors import SourceError
 from freight.readers.encodings import START_BYTES, detect_encoding
 from freight.readers.locations import SourceFile, text_stream
 from freight.readers.no_text import refuse_no_text
-from freight.readers.options import ReaderOptions
+from freight.readers.options import FileOptions
 from freight.readers.strict_csv import Signs, cells_of, quotes_are_plain
 
 DELIMITERS = ",;\t|"
@@ -25,7 +25,7 @@ SAMPLE_BYTES = 1 << 16
 HEADER_SEARCH_RECORDS = 30
 
 
-class DelimitedOptions(ReaderOptions):
+class DelimitedOptions(FileOptions):
     """The format of the file, to override detection."""
 
     encoding: str | None = Field(default=None, description="Encoding by its name in Python, such as cp1252.")

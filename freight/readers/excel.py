@@ -6,11 +6,11 @@ from freight.contracts import Contract
 from freight.contracts.headers import known_headers
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import SourceFile
-from freight.readers.options import ReaderOptions
+from freight.readers.options import FileOptions
 from freight.readers.raw import RawTable
 
 
-class ExcelOptions(ReaderOptions):
+class ExcelOptions(FileOptions):
     """Where the table is, to override detection."""
 
     sheet: str | None = Field(default=None, description="Name of the sheet.")

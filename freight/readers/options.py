@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
+import polars as pl
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from freight.errors import ConfigurationError
@@ -29,6 +31,11 @@ class ReaderOptions(BaseModel):
     true_values: list[str] = Field(default=["true"], description="Texts that mean true.")
     false_values: list[str] = Field(default=["false"], description="Texts that mean false.")
     null_values: list[str] = Field(default=[], description="Texts that mean an empty cell, such as n/a or 9999-12-31.")
+    skip_rows_where: list[dict[str, str]] = Field(
+        default=[],
+        description="Rows that are no data, such as totals: a regular expression for each of some columns, such as "
+        "{machine: ^TOTAL}, all of which a row has to match; or a list of these, of which one has to match.",
+    )
 
     @property
     def forms(self) -> Forms:
@@ -67,6 +74,22 @@ class ReaderOptions(BaseModel):
             raise ValueError(f"{both.pop()!r} cannot mean true and false")
         return false_values
 
+    @field_validator("skip_rows_where", mode="before")
+    @classmethod
+    def _is_one_or_a_list(cls, given: Any) -> Any:
+        given = yaml.safe_load(given) if isinstance(given, str) else given  # on a command line
+        return [given] if isinstance(given, dict) else given
+
+    @field_validator("skip_rows_where")
+    @classmethod
+    def _has_patterns(cls, rules: list[dict[str, str]]) -> list[dict[str, str]]:
+        for rule in rules:
+            if not rule:
+                raise ValueError("it needs a column, such as {machine: ^TOTAL}")
+            for pattern in rule.values():
+                _refuse_no_pattern(pattern)
+        return rules
+
     @property
     def is_partial(self) -> bool:
         """Whether a load brings only new rows instead of the whole source."""
@@ -100,3 +123,18 @@ class ReaderOptions(BaseModel):
             known = ", ".join(sorted(cls.model_fields)) or "none"
             raise ConfigurationError(f"options > {name}: unknown to this reader, which knows {known}")
         raise ConfigurationError(f"options > {name}: {fault['msg']}, not {fault['input']!r}")
+
+
+def _refuse_no_pattern(pattern: str) -> None:
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.ComputeError:
+        raise ValueError(f"{pattern!r} is no regular expression") from None
+
+
+class FileOptions(ReaderOptions):
+    """Options of every reader of files."""
+
+    members: str | None = Field(
+        default=None, min_length=1, description="Names of the files to read in a .zip, such as *.csv; by default all."
+    )

@@ -129,6 +129,14 @@ def cells_of(lines: Iterable[str], signs: Signs, *, strict: bool = False) -> Ite
     )
 
 
+def cut_once(record: str, signs: Signs) -> list[str]:
+    """Return the cells of one record, or the whole of it if it cannot be cut."""
+    try:
+        return next(cells_of(io.StringIO(record, newline=""), signs), [])
+    except csv.Error:
+        return [record]
+
+
 def joined(cells: Sequence[str], signs: Signs) -> str:
     """Return the cells as a record without its end; `cells_of` cuts it into them again."""
     record = io.StringIO()
