@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from freight.frames import ROW_NUMBER
-from freight.pipeline import Check, RunReport, UnitState
+from freight.pipeline import Check, RunReport, UnitOutcome, UnitState
 from freight.terminal import cell
 from freight.types import LoadCounts
 
@@ -114,10 +114,15 @@ def check_headline(checks: Sequence[Check]) -> str:
     return f"{changes}; {states.count('unchanged')} of {len(checks)} files are loaded; nothing was written"
 
 
+def _without_location(outcome: UnitOutcome) -> str:
+    """Return the message of a file without its location, with which the message of a fault begins."""
+    return outcome.message.removeprefix(outcome.location).lstrip(":, ") if outcome.location else outcome.message
+
+
 def check_line(check: Check) -> str:
     """Describe how a file would end, and what it would change."""
     outcome, counts = check.outcome, check.outcome.counts
-    text = outcome.message
+    text = _without_location(outcome)
     if outcome.state == "loaded":
         parts = [
             f"{counts.read:,} rows: {counts.inserted:,} new",
@@ -171,7 +176,7 @@ def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:
             "unchanged": check.outcome.counts.unchanged,
             "superseded": check.outcome.counts.superseded,
             "to quarantine": check.outcome.counts.quarantined,
-            "note": "; ".join(filter(None, [check.outcome.message, check.outcome.drift, _read_with(check)])),
+            "note": "; ".join(filter(None, [_without_location(check.outcome), check.outcome.drift, _read_with(check)])),
         }
         for check in checks
     ]

@@ -51,7 +51,14 @@ def plan_days(
 def _plan_day(engine: Engine, source: Source, day: date, connections: Connections) -> DayPlan:
     location, may_be_none = source.on_day(day).location, source.archive is not None
     try:
-        files = find_stored(location, source.folder, connections, source.drop, may_be_none=may_be_none)
+        files = find_stored(
+            location,
+            source.folder,
+            connections,
+            source.drop,
+            may_be_none=may_be_none,
+            members=source.options.get("members"),
+        )
     except SourceError as error:
         return DayPlan(day, source.name, 0, 0, "" if error.fault == "missing" else str(error))
     with reading(engine) as connection:

@@ -14,7 +14,7 @@ from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
 from freight.pipeline.units import PlannedUnit, RawSpool
-from freight.readers import reader_for
+from freight.readers import name_members, reader_for
 from freight.retry import patiently
 from freight.spool import SpoolWriter
 
@@ -38,6 +38,9 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
     try:
         with contained(planned.source.reader, planned.unit.location):
             return patiently(lambda: _extract(planned, folder))
+    except SourceError as error:
+        name_members(error, planned.content.item, reader_for(planned.source.reader).suffixes)
+        raise
     finally:
         planned.content.item.refuse_if_changed()  # a fault in a file that is still being written means nothing
 

@@ -20,6 +20,7 @@ from freight.readers.options import FileOptions, ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 from freight.readers.skipped_rows import without_skipped
 from freight.readers.sql_table import SqlOptions, deliver_table, read_table
+from freight.readers.zip_members import name_members
 
 __all__ = [
     "FILES_ONLY",
@@ -36,6 +37,7 @@ __all__ = [
     "find_files",
     "find_stored",
     "looks_loaded",
+    "name_members",
     "put_file",
     "reader_for",
 ]
@@ -50,12 +52,14 @@ class Reader:
         options: The keys that the catalog allows under `options`.
         deliver: Lists the deliveries of a place, given the options.
         needs: The catalog keys that say where the source is.
+        suffixes: The suffixes of the files that it is for, most usual first.
     """
 
     read: Callable[[Any, Contract, Any], RawTable]
     options: type[ReaderOptions]
     deliver: Callable[[Place, Any], Sequence[Delivery]] = deliver_files
     needs: tuple[str, ...] = ("location",)
+    suffixes: tuple[str, ...] = ()
 
     def __call__(self, item: Any, contract: Contract, options: Mapping[str, Any]) -> RawTable:
         """Read a delivered item, such as a file, with the options of its catalog entry.
@@ -79,11 +83,11 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {
-    "csv": Reader(read_delimited, DelimitedOptions),
-    "excel": Reader(read_excel, ExcelOptions),
-    "json": Reader(read_json, FileOptions),
-    "jsonl": Reader(read_jsonl, FileOptions),
-    "access": Reader(read_access, AccessOptions),
+    "csv": Reader(read_delimited, DelimitedOptions, suffixes=("csv", "tsv", "txt")),
+    "excel": Reader(read_excel, ExcelOptions, suffixes=("xlsx", "xlsm", "xls", "xlsb", "ods")),
+    "json": Reader(read_json, FileOptions, suffixes=("json",)),
+    "jsonl": Reader(read_jsonl, FileOptions, suffixes=("jsonl", "ndjson")),
+    "access": Reader(read_access, AccessOptions, suffixes=("mdb", "accdb")),
     "http_api": Reader(read_known_keys, ApiOptions, deliver_answers, needs=("location", "connection")),
     "sql": Reader(read_table, SqlOptions, deliver_table, needs=("connection",)),
 }

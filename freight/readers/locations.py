@@ -2,12 +2,14 @@
 
 import hashlib
 import io
+import json
+import logging
 import lzma
 import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 from freight.errors import ConfigurationError, SourceError
 from freight.outward import UNSEEN
 from freight.readers.landing import Landing
+from freight.readers.no_data import is_trace
 from freight.readers.packed import (
     FAIR_RATIO,
     READ_BLOCK_BYTES,
@@ -30,7 +33,11 @@ from freight.readers.packed import (
     unpacking,
 )
 
+log = logging.getLogger("freight")
+
 GLOB_SIGN = re.compile(r"[*?[]")
+CHOICE = re.compile(r"\[(?!0-9\]|[*?[]\])")  # begins a choice of signs; not the digits of a day, nor an escaped sign
+SHOWN_FILES = 10
 OVER_HTTP = re.compile(r"(?:^|::)https?://", re.IGNORECASE)  # also nested in another filesystem
 
 # Characters that a name must not bring into logs and reports, and the length that the key of a table accepts.
@@ -84,6 +91,11 @@ class SourceFile:
     def packed_with(self) -> int:
         """Number of files in the archive that contains this one; 1 outside an archive."""
         return 1
+
+    @property
+    def remark(self) -> str:
+        """Note for people about this file."""
+        return ""
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -236,19 +248,47 @@ def find_files(
         filesystem = filesystem or _filesystem(location, base)
         address = _address(filesystem, location, base)
         found = filesystem.glob(address, detail=True) if _is_glob(address) else _one(filesystem, address)
+        _refuse_other_reading(filesystem, location, address, found)
         files = [
             _source_file(filesystem, info, base)
             for info in _followed(filesystem, found)
             if info["type"] == "file" or "fault" in info
         ]
-    if not files and not may_be_none:
+    traces = [file for file in files if is_trace(file.name, location)]
+    if traces:
+        log.info("%s: %s", location, _left_out(traces))
+    if len(files) == len(traces) and not may_be_none:
         raise SourceError(
             "missing",
-            "no file is there",
+            "; ".join(["no file is there", *([_left_out(traces)] if traces else [])]),
             location=location,
             remedy="deliver the file, or correct the location in the catalog",
         )
-    return sorted(files, key=lambda file: file.path)
+    return sorted((file for file in files if file not in traces), key=lambda file: file.path)
+
+
+def _left_out(traces: Sequence[SourceFile]) -> str:
+    return f"left out, since no program means it as data: {', '.join(file.name for file in traces[:SHOWN_FILES])}"
+
+
+def _refuse_other_reading(
+    filesystem: AbstractFileSystem, location: str, address: str, found: Mapping[str, Any]
+) -> None:
+    """Refuse a location with brackets that can also be the name of a folder or file that exists.
+
+    Raises:
+        SourceError: There is such a name.
+    """
+    if not CHOICE.search(address):
+        return
+    named = filesystem.glob(CHOICE.sub("[[]", address))
+    if {*named} - {*found}:
+        as_named = CHOICE.sub("[[]", location)
+        raise SourceError(
+            "missing",
+            f"{location!r} asks for one of the signs between brackets, but a name there has the brackets themselves",
+            remedy=f"if you mean that name, say it in the catalog: `location: {json.dumps(as_named)}`; else rename it",
+        )
 
 
 def put_file(path: Path, location: str, base: Path, filesystem: AbstractFileSystem | None = None) -> None:

@@ -19,7 +19,7 @@ READ_BLOCK_BYTES = 1 << 20
 UNPACKED_LIMIT_BYTES = 20 << 30
 RATIO_LIMIT = 200  # text is seldom packed to less than a fiftieth
 FAIR_RATIO = 50
-HARMLESS_BYTES = 64 << 20  # allowed at any ratio
+HARMLESS_BYTES = 256 << 20  # allowed at any ratio: `xz` packs rows that are nearly alike to a thousandth and less
 MEMORY_LIMIT_BYTES = 128 << 20  # of an unpacker: `xz -9` needs half of it, zstd uses as much without `--long`
 
 
@@ -61,10 +61,10 @@ def unpacked_limit(stored_bytes: int) -> int:
     return min(max(HARMLESS_BYTES, stored_bytes * RATIO_LIMIT), UNPACKED_LIMIT_BYTES)
 
 
-def bomb(excess: str) -> SourceError:
+def too_much(told: str) -> SourceError:
     """Return the fault of a file that holds too much for its size."""
     return SourceError(
-        "too_large", f"{excess}, as a decompression bomb does", remedy="deliver it in parts, or unpacked"
+        "too_large", f"{told}, more than a packed file of its size may", remedy="deliver it in parts, or unpacked"
     )
 
 
@@ -99,7 +99,7 @@ class _Bounded(io.RawIOBase):
             block = self._unpacker.read(len(buffer))
         self._left_bytes -= len(block)
         if self._left_bytes < 0:
-            raise bomb(f"it holds more than {self._limit_bytes:,} bytes")
+            raise too_much(f"it holds more than {self._limit_bytes:,} bytes")
         buffer[: len(block)] = block
         return len(block)
 

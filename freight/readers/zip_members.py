@@ -9,19 +9,21 @@ import io
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from freight.errors import SourceError
-from freight.readers.locations import RefusedFile, SourceFile, named_faults, writable
+from freight.readers.locations import SHOWN_FILES, RefusedFile, SourceFile, named_faults, writable
+from freight.readers.no_data import is_trace
 from freight.readers.packed import (
     MEMORY_LIMIT_BYTES,
     READ_BLOCK_BYTES,
     UNPACKERS,
-    bomb,
+    too_much,
     too_much_memory,
     unpacked_limit,
 )
@@ -38,15 +40,72 @@ LZMA_HEADER = struct.Struct("<5xI")  # precedes LZMA data; its last field: the m
 LOCAL_HEADER = struct.Struct("<26xHH")  # its last two fields: the lengths of the data between it and the content
 
 
-def unpacked(file: SourceFile) -> list[SourceFile]:
-    """Return the files within a `.zip`, else the file itself; a refused file raises its fault when it is read."""
+def unpacked(file: SourceFile, members: str | None = None) -> list[SourceFile]:
+    """Return the files within a `.zip`, else the file itself; a refused file raises its fault when it is read.
+
+    Args:
+        file: The file.
+        members: The glob for the names of the files to read in a `.zip`; None for all.
+    """
     if isinstance(file, RefusedFile) or not file.path.lower().endswith(SUFFIX):
         return [file]
     try:
         found = _directory(file)
-        return [_member(file, info, len(found)) for info in found]
+        archive = Archive(*_separated(found, members))
+        _refuse_too_much(file, archive.files)
+        return [_member(file, info, archive) for info in archive.files]
     except SourceError as fault:
         return [RefusedFile.of(file, file.path, fault)]
+
+
+class Archive(NamedTuple):
+    """The files in a `.zip`, and the others, which the catalog leaves out."""
+
+    files: Sequence[zipfile.ZipInfo]
+    others: Sequence[zipfile.ZipInfo]
+
+
+def _separated(
+    found: Sequence[zipfile.ZipInfo], members: str | None
+) -> tuple[list[zipfile.ZipInfo], list[zipfile.ZipInfo]]:
+    """Return the files to read and the others.
+
+    Raises:
+        SourceError: There is no file to read.
+    """
+    files = [info for info in found if members is None or _is_member(info.filename, members)]
+    if not files:
+        raise SourceError(
+            "missing",
+            f"none of its files has a name like {members!r}, which `members` in the catalog asks for: {_names(found)}",
+            remedy="correct `members`, then `dpa retry`, or deliver the file again",
+        )
+    return files, [info for info in found if info not in files]
+
+
+def _is_member(name: str, members: str) -> bool:
+    whole = name if "/" in members else PurePosixPath(name).name
+    return fnmatchcase(whole.lower(), members.lower())
+
+
+def _names(found: Sequence[zipfile.ZipInfo]) -> str:
+    more = f" and {len(found) - SHOWN_FILES} more" if len(found) > SHOWN_FILES else ""
+    return ", ".join(writable(info.filename) for info in found[:SHOWN_FILES]) + more
+
+
+def name_members(error: SourceError, file: object, suffixes: Sequence[str]) -> None:
+    """Add the option `members` to the remedy for a file that lies in a `.zip` beside those that its reader is for.
+
+    Args:
+        error: The fault.
+        file: The file, or another kind of input.
+        suffixes: The suffixes of the files that the reader is for, most usual first.
+    """
+    if isinstance(file, ZipMember):
+        kinds = {PurePosixPath(info.filename).suffix.lower() for info in file.archive.files}
+        kind = next((f".{suffix}" for suffix in suffixes if f".{suffix}" in kinds), "")
+        if kind and not file.info.filename.lower().endswith(kind):
+            error.remedy += f'; or, if it is no data, leave it out: `options: {{members: "*{kind}"}}`'
 
 
 @dataclass(frozen=True)
@@ -55,11 +114,11 @@ class ZipMember(SourceFile):
 
     Attributes:
         info: The entry in the directory of the archive.
-        siblings: The number of files in the archive, including this one.
+        archive: The files in the archive, including this one.
     """
 
     info: zipfile.ZipInfo = field(repr=False, compare=False)
-    siblings: int = field(repr=False, compare=False)
+    archive: Archive = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -84,7 +143,13 @@ class ZipMember(SourceFile):
     @property
     def packed_with(self) -> int:
         """See `SourceFile`."""
-        return self.siblings
+        return len(self.archive.files)
+
+    @property
+    def remark(self) -> str:
+        """See `SourceFile`; the first file names those that are left out."""
+        is_first = self.info is self.archive.files[0]
+        return f"`members` leaves out {_names(self.archive.others)}" if self.archive.others and is_first else ""
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -130,30 +195,38 @@ class ZipMember(SourceFile):
 
 
 def _directory(file: SourceFile) -> list[zipfile.ZipInfo]:
-    """Return the files in the directory of a `.zip`, if their number and total size are within the limits."""
+    """Return the files in the directory of a `.zip`, without traces of file managers."""
     with (
         named_faults(file.path),
         file.filesystem.open(file.address, "rb") as stream,
         zipfile.ZipFile(cast(BinaryIO, _ShortReads(stream))) as packed,
     ):
-        found = [info for info in packed.infolist() if not info.is_dir() and not info.filename.startswith(OF_A_MAC)]
+        found = [info for info in packed.infolist() if not info.is_dir() and not _is_trace(info.filename)]
     if not found:
         raise SourceError("empty", "it contains no file", remedy="deliver the file again")
+    return found
+
+
+def _is_trace(name: str) -> bool:
+    return name.startswith(OF_A_MAC) or is_trace(PurePosixPath(name).name)
+
+
+def _refuse_too_much(file: SourceFile, found: Sequence[zipfile.ZipInfo]) -> None:
+    """Check that the number and the total size of the files are within the limits, and that their names differ."""
     name, times = Counter(info.filename for info in found).most_common(1)[0]
     if times > 1:
         raise SourceError("corrupt", f"it has {times} files named {writable(name)!r}", remedy="pack each file once")
     unpacked_bytes = sum(info.file_size for info in found)
     if len(found) > MEMBERS_LIMIT or unpacked_bytes > unpacked_limit(file.size_bytes):
-        raise bomb(f"it has {len(found):,} files with {unpacked_bytes:,} bytes")
-    return found
+        raise too_much(f"it has {len(found):,} files with {unpacked_bytes:,} bytes")
 
 
-def _member(file: SourceFile, info: zipfile.ZipInfo, siblings: int) -> SourceFile:
+def _member(file: SourceFile, info: zipfile.ZipInfo, archive: Archive) -> SourceFile:
     path = writable(f"{file.path}/{info.filename}")
     if fault := _fault(info):
         return RefusedFile.of(file, path, fault)
     stored = (file.filesystem, file.address, file.size_bytes, file.modified_us, file.etag)
-    return ZipMember(path, *stored, info, siblings)
+    return ZipMember(path, *stored, info, archive)
 
 
 def _fault(info: zipfile.ZipInfo) -> SourceError | None:
@@ -177,5 +250,5 @@ class _ShortReads:
     def read(self, size: int = -1) -> bytes:
         """Return at most `size` bytes."""
         if size > DIRECTORY_LIMIT_BYTES:
-            raise bomb(f"its directory has {size:,} bytes")
+            raise too_much(f"its directory has {size:,} bytes")
         return self._stream.read(size)

@@ -13,18 +13,12 @@ from freight.errors import ConfigurationError, SourceError
 from freight.frames import NATIVE, ROW_NUMBER
 from freight.notation.evidence import Evidence, Notation, sure_notation
 from freight.notation.forms import DecimalMark
-from freight.readers import FILES_ONLY, SourceFile, find_stored, reader_for
+from freight.readers import FILES_ONLY, READERS, SourceFile, find_stored, reader_for
 from freight.readers.dialect import DelimitedOptions, detect_dialect
 from freight.readers.packed import is_packed
 from freight.readers.raw import no_rows
 
-READERS_BY_SUFFIX = {
-    "csv": ("csv", "tsv", "txt"),
-    "excel": ("xlsx", "xlsm", "xls", "xlsb", "ods"),
-    "json": ("json",),
-    "jsonl": ("jsonl", "ndjson"),
-    "access": ("mdb", "accdb"),
-}
+READERS_OF_FILES = tuple(name for name, reader in READERS.items() if reader.suffixes)
 
 
 @dataclass(frozen=True)
@@ -90,8 +84,8 @@ def reader_of(file: SourceFile) -> str:
         ConfigurationError: No reader has that suffix.
     """
     suffix = PurePosixPath(plain_name(file)).suffix.lower().removeprefix(".")
-    for reader, suffixes in READERS_BY_SUFFIX.items():
-        if suffix in suffixes:
+    for reader in READERS_OF_FILES:
+        if suffix in reader_for(reader).suffixes:
             return reader
     raise ConfigurationError(f"{file.name}: no reader has this suffix: name one with --reader")
 

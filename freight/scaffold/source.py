@@ -26,7 +26,7 @@ from freight.scaffold.entries import entry_of, with_entry
 from freight.scaffold.fit import Fit, best_fit, fit_to
 from freight.scaffold.infer import NAME_CHARS, propose_contract
 from freight.scaffold.render import contract_module, migration, source_test
-from freight.scaffold.sample import READERS_BY_SUFFIX, Sample, find_sample, plain_name, read_sample, reader_of
+from freight.scaffold.sample import READERS_OF_FILES, Sample, find_sample, plain_name, read_sample, reader_of
 from freight.types import LoadCounts
 from freight.validation import Locale, Split, split
 from freight.warehouse.migrate import newest_version
@@ -157,8 +157,8 @@ def _refuse_name(what: str, name: str) -> None:
 def _read(wish: Wish) -> Sample:
     file = find_sample(wish.sample)
     reader = wish.reader or reader_of(file)
-    if reader not in READERS_BY_SUFFIX:
-        raise ConfigurationError(f"--reader {reader}: the readers of files are {', '.join(READERS_BY_SUFFIX)}")
+    if reader not in READERS_OF_FILES:
+        raise ConfigurationError(f"--reader {reader}: the readers of files are {', '.join(READERS_OF_FILES)}")
     options = reader_for(reader).options.of_texts(wish.options).model_dump(exclude_unset=True)
     return read_sample(file, reader, options, _possible(wish.dataset))
 
