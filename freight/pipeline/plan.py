@@ -1,7 +1,7 @@
 """Plan: find the deliveries of a source, and separate those to load from those already done."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -77,11 +77,27 @@ def first_unit(source: Source, now: datetime, connections: Connections, scratch:
         SourceError: The source has no delivery, or cannot be inspected.
     """
     place = _place_of(source, connections, now, scratch)
-    deliveries = reader_for(source.reader).find(place, source.options)
-    content = patiently(lambda: deliveries[0].changed_since(None)) if deliveries else None
-    if content is None:
+    found = _first_content(reader_for(source.reader).find(place, source.options))
+    if found is None:
         raise SourceError("missing", "nothing has been delivered", location=source.location, remedy="deliver it first")
-    return PlannedUnit(source, content, _unit(source, deliveries[0], content, RunId("preview"), None), None)
+    delivery, content = found
+    return PlannedUnit(source, content, _unit(source, delivery, content, RunId("preview"), None), None)
+
+
+def _first_content(deliveries: Sequence[Delivery]) -> tuple[Delivery, NewContent] | None:
+    """Return the first delivery with content, without those that are still being written unless all are.
+
+    Raises:
+        SourceError: It cannot be inspected.
+    """
+    for left, delivery in zip(range(len(deliveries))[::-1], deliveries, strict=True):
+        try:
+            if content := patiently(partial(delivery.changed_since, None)):
+                return delivery, content
+        except SourceError as error:
+            if error.fault != "changed_while_reading" or not left:
+                raise
+    return None
 
 
 def _place_of(source: Source, connections: Connections, now: datetime, scratch: Path) -> Place:

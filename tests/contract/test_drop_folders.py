@@ -16,13 +16,14 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import pytest
+import yaml
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import SecretStr
 
 from blocks.blob_drop import BlobDrop
 from freight.care.reconcile import reconcile
-from freight.errors import ConfigurationError
-from freight.pipeline import RunReport, UnitOutcome, archive_loaded, steps
+from freight.errors import ConfigurationError, SourceError
+from freight.pipeline import RunReport, UnitOutcome, archive_loaded, preview_source, steps
 from freight.readers import SourceFile, zip_members
 from freight.readers import packed as packed_files
 from freight.types import LoadCounts
@@ -110,7 +111,7 @@ def dropped(corridor: Corridor, place: Place, location: str = "drop/*", **more: 
     return drop(corridor, place.where(location), drop="azure" if isinstance(place, Container) else None, **at)
 
 
-def packed(files: Mapping[str, str]) -> bytes:
+def packed(files: Mapping[str, str | bytes]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as whole:
         for name, content in files.items():
@@ -215,6 +216,78 @@ def test_what_is_wrong_with_a_file_that_grows_meanwhile_is_not_held_against_it(
     assert states(corridor.load()) == {"drop/a.csv": "loaded"}
 
 
+# --- Files that are no data ---------------------------------------------------------------------------------------
+
+TRACES = ["~$a.xlsx", ".~lock.a.ods#", ".DS_Store", "._a.csv", "Thumbs.db", "Desktop.ini"]
+
+
+def test_traces_of_programs_are_left_out_and_told(corridor: Corridor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "freight")
+    drop(corridor)
+    for name in TRACES:
+        corridor.write(f"drop/{name}", b"\0\1")
+    (outcome,) = corridor.load().outcomes
+    assert outcome.message.startswith("drop/*: no file is there; left out, since no program means it as data: ")
+    assert all(name in outcome.message for name in TRACES)
+    corridor.write("drop/a.csv", rows(1))
+    caplog.clear()
+    assert states(corridor.load()) == {"drop/a.csv": "loaded"}
+    assert [record.message for record in caplog.records if "left out" in record.message] == [
+        f"drop/*: left out, since no program means it as data: {', '.join(sorted(TRACES))}"
+    ]
+
+
+def test_a_file_whose_name_says_that_it_is_not_complete_waits(corridor: Corridor, place: Place) -> None:
+    dropped(corridor, place, archive="done")
+    names = [f"drop/a.csv{suffix}" for suffix in (".part", ".crdownload", ".FILEPART", ".tmp")]
+    for name in names:
+        place.put(name, rows(9).encode()[:-20])
+    place.put("drop/b.csv", rows(1).encode())
+    at = [place.where(name) for name in names]
+    for _ in range(2):
+        report = corridor.load()
+        found = states(report)
+        assert {found[name] for name in at} == {"waiting"}
+        assert report.failures == []
+    assert loaded(corridor) == ["TRX-1"]
+    assert len(place.files("drop")) == len(names)
+    place.put("drop/a.csv", rows(9).encode())
+    assert states(corridor.load())[place.where("drop/a.csv")] == "loaded"
+
+
+def test_a_preview_passes_over_a_file_that_is_not_complete(corridor: Corridor) -> None:
+    drop(corridor)
+    corridor.write("drop/a.csv.part", rows(9))
+    (source,) = corridor.catalog.sources
+    with pytest.raises(SourceError, match=r"drop/a.csv.part: its name says that it is not complete yet"):
+        preview_source(source, NOW, 1)
+    corridor.write("drop/b.csv", rows(1))
+    assert preview_source(source, NOW, 1)[0] == "drop/b.csv"
+
+
+@pytest.mark.parametrize(("location", "name"), [("drop/*.part", "a.part"), ("drop/._a.csv", "._a.csv")])
+def test_a_location_that_asks_for_such_a_name_gets_it(corridor: Corridor, location: str, name: str) -> None:
+    drop(corridor, location)
+    corridor.write(f"drop/{name}", rows(1))
+    assert states(corridor.load()) == {f"drop/{name}": "loaded"}
+
+
+@pytest.mark.parametrize("also", [None, "exports 1"], ids=["alone", "beside-a-match"])
+def test_brackets_in_a_name_are_no_choice_of_signs(corridor: Corridor, also: str | None) -> None:
+    drop(corridor, "exports [1]/erp_{day:%Y%m%d}.csv")
+    for number, folder in enumerate(filter(None, ["exports [1]", also]), start=1):
+        corridor.write(f"{folder}/erp_20260201.csv", rows(number))
+    (outcome,) = corridor.load().outcomes
+    assert outcome.state == "failed"
+    assert "asks for one of the signs between brackets, but a name there has the brackets themselves" in outcome.message
+    told = 'location: "exports [[]1]/erp_[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9].csv"'
+    assert told in outcome.message
+    for location in (yaml.safe_load(told)["location"], "exports [[]1]/erp_{day:%Y%m%d}.csv"):
+        corridor.sources[-1]["location"] = location
+        assert [*states(corridor.load())] == ["exports [1]/erp_20260201.csv"]
+    assert loaded(corridor) == ["TRX-1"]
+
+
 # --- Packed files -------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +312,60 @@ def test_each_file_within_a_packed_one_is_a_unit_of_its_own(
     assert report.counts("drop") == LoadCounts(read=2, inserted=1, unchanged=1)
     assert loaded(corridor) == ["TRX-1", "TRX-2", "TRX-3", "TRX-4"]
     assert reconcile(corridor.engine) == []
+
+
+COMPANIONS: dict[str, str | bytes] = {
+    "README.txt": "Export of the night\nAsk the ERP team\n",
+    "manifest.json": '{"rows": 1}',
+    ".DS_Store": b"\0",
+}
+
+
+def test_files_beside_the_data_in_a_packed_file_are_left_out_by_members(corridor: Corridor, place: Place) -> None:
+    dropped(corridor, place, archive="done")
+    content = packed({**COMPANIONS, "data/A.CSV": rows(1)})
+    place.put("drop/a.zip", content)
+    report = corridor.load()
+    at = place.where("drop/a.zip")
+    expected = {f"{at}/README.txt": "failed", f"{at}/manifest.json": "failed", f"{at}/data/A.CSV": "loaded"}
+    assert states(report) == expected
+    for failure in report.failures:
+        assert failure.message.endswith('; or, if it is no data, leave it out: `options: {members: "*.csv"}`')
+    assert place.files("drop") == ["a.zip"]
+    corridor.sources[-1]["options"] = {"members": "*.csv"}
+    assert states(corridor.load()) == {f"{at}/data/A.CSV": "unchanged"}
+    assert place.files("drop") == []
+    place.put("drop/b.zip", packed({**COMPANIONS, "data/A.CSV": rows(2)}))
+    (outcome,) = corridor.load().outcomes
+    assert (outcome.state, outcome.message) == ("loaded", "`members` leaves out README.txt, manifest.json")
+    assert loaded(corridor) == ["TRX-1", "TRX-2"]
+
+
+def test_a_file_of_the_readers_own_kind_is_not_taken_for_a_companion(corridor: Corridor) -> None:
+    drop(corridor)
+    pack(corridor.folder / "drop" / "a.zip", {"a.csv": rows(1), "b.csv": "x;y\n1;2\n"})
+    (failure,) = corridor.load().failures
+    assert "members" not in failure.message
+
+
+@pytest.mark.parametrize(
+    ("members", "states_of"), [("data/*", ["data/a.csv"]), ("?.csv", ["b.csv", "data/a.csv"]), ("b.csv", ["b.csv"])]
+)
+def test_members_are_chosen_by_their_name_or_by_their_path(
+    corridor: Corridor, members: str, states_of: list[str]
+) -> None:
+    drop(corridor, options={"members": members})
+    pack(corridor.folder / "drop" / "a.zip", {"b.csv": rows(1), "data/a.csv": rows(2), "note.csv": "x"})
+    assert states(corridor.load()) == {f"drop/a.zip/{name}": "loaded" for name in states_of}
+
+
+def test_members_that_match_nothing_are_told(corridor: Corridor) -> None:
+    drop(corridor, options={"members": "*.tsv"})
+    pack(corridor.folder / "drop" / "a.zip", {"b.csv": rows(1), "README.txt": "x"})
+    (failure,) = corridor.load().failures
+    assert "none of its files has a name like '*.tsv', which `members` in the catalog asks for: b.csv, README.txt" in (
+        failure.message
+    )
 
 
 def test_the_date_of_a_file_within_counts_before_that_of_the_packed_one(corridor: Corridor) -> None:
