@@ -122,6 +122,8 @@ def listed(names: Sequence[str], most: int = SHOWN_CELLS) -> str:
 
 def shown(cell: str) -> str:
     """Return a cell for a message: its text if it reads like a name, else only its length, since it may be private."""
+    if is_unnamed(cell):
+        return "a cell without a name"
     return repr(cell) if is_like_a_name(cell) else f"a cell of {len(cell):,} characters"
 
 

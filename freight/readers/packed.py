@@ -19,7 +19,7 @@ READ_BLOCK_BYTES = 1 << 20
 UNPACKED_LIMIT_BYTES = 20 << 30
 RATIO_LIMIT = 200  # text is seldom packed to less than a fiftieth
 FAIR_RATIO = 50
-HARMLESS_BYTES = 256 << 20  # allowed at any ratio: `xz` packs rows that are nearly alike to a thousandth and less
+HARMLESS_BYTES = 128 << 20  # allowed at any ratio: `xz` packs rows that are nearly alike to a thousandth and less
 MEMORY_LIMIT_BYTES = 128 << 20  # of an unpacker: `xz -9` needs half of it, zstd uses as much without `--long`
 
 

@@ -65,13 +65,9 @@ def with_entry(catalog: Path, entry: Mapping[str, Any]) -> str:
     """Return the text of a catalog with one more entry.
 
     Raises:
-        ConfigurationError: The file is not a catalog, has simulated sources, already has a source of that name, or has
-            a layout to which no entry can be added as text.
+        ConfigurationError: The catalog has a layout to which no entry can be added as text.
     """
-    text = EMPTY
-    if catalog.exists():
-        _refuse_unfit(catalog, entry["name"])
-        text = catalog.read_bytes().decode()
+    text = catalog.read_bytes().decode() if catalog.exists() else EMPTY
     end = "\r\n" if "\r\n" in text else "\n"
     indent = found[1] if (found := re.search(r"^( *)- ", text, re.MULTILINE)) else "  "
     lines = [f"{indent}{'  ' if number else '- '}{line}" for number, line in enumerate(catalog_entry(entry))]
@@ -83,7 +79,14 @@ def with_entry(catalog: Path, entry: Mapping[str, Any]) -> str:
     return whole
 
 
-def _refuse_unfit(catalog: Path, name: str) -> None:
+def refuse_unfit(catalog: Path, name: str) -> None:
+    """Check that a catalog, if it exists, can take a source of a name.
+
+    Raises:
+        ConfigurationError: The file is not a catalog, has simulated sources, or already has a source of that name.
+    """
+    if not catalog.exists():
+        return
     known = read_catalog(catalog)
     if known.simulated:
         raise ConfigurationError(

@@ -4,18 +4,18 @@ Decisions for a person are not guessed silently: they are listed.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import chain, combinations
 
 import polars as pl
 
 from freight.contracts import Column, Contract, Dtype
 from freight.contracts.contract import DEFAULT_TEXT_LIMIT
-from freight.contracts.headers import listed, normalise, shown
+from freight.contracts.headers import listed, normalise, place_of, shown
 from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
+from freight.scaffold.keys import given_key, guessed_key, is_code
 from freight.scaffold.sample import Sample
 from freight.validation import Locale, split
 from freight.warehouse.schema import UNUSABLE_NAMES
@@ -26,7 +26,6 @@ NUMERIC = r"^-?[0-9][0-9., \u00a0\u202f]*$"  # without letters: 12E4 is a code
 CODE = r"^-?0[0-9]"
 EXACT_DIGITS = 15  # the digits that a double stores exactly
 TYPES: tuple[Dtype, ...] = ("boolean", "integer", "number", "date", "instant")
-CODE_WORDS = {"id", "code", "no", "nr", "num", "numero", "number", "ref", "reference", "matricule", "phone", "tel"}
 UNITS = {
     "t": "tonnes",
     "kg": "kg",
@@ -82,7 +81,7 @@ def propose_contract(
     typed = [
         _column(sample, position, names[position], Locale(sample.notation, zone), now) for position in range(len(names))
     ]
-    business_key = _given_key(sample, typed, key) if key else _guessed_key(sample, typed)
+    business_key = given_key(sample, typed, key) if key else guessed_key(sample, typed)
     columns = tuple(_as_key(column) if column.name in business_key else column for column in typed)
     has_time = any(column.dtype in ("instant", "date") for column in columns)
     contract = Contract(
@@ -98,9 +97,10 @@ def propose_contract(
 
 
 def _refuse_unnamed(sample: Sample) -> None:
-    if not all(normalise(cell) for cell in sample.header):
+    unnamed = next((position for position, cell in enumerate(sample.header) if not normalise(cell)), None)
+    if unnamed is not None:
         there_is = listed(sample.header)
-        raise ConfigurationError(f"the header has a cell without a name, it reads {there_is}: name each in the sample")
+        raise ConfigurationError(f"{place_of(unnamed)} has no name, the header reads {there_is}: name it in the sample")
     normalised = [normalise(cell) for cell in sample.header]
     if doubled := next((cell for cell in normalised if normalised.count(cell) > 1), None):
         raise ConfigurationError(f"the header has {shown(doubled)} twice: rename one of the columns in the sample")
@@ -148,13 +148,9 @@ def _dtype(texts: pl.Series, name: str, locale: Locale, now: datetime) -> Dtype:
     """Return the narrowest type that every value has, by the checks of a load."""
     if texts.null_count() == len(texts):
         return "text"
-    is_quantity = not _is_code(name) and _is_numeric(texts)
+    is_quantity = not is_code(name) and _is_numeric(texts)
     candidates = [dtype for dtype in TYPES if dtype not in ("integer", "number") or is_quantity]
     return next((dtype for dtype in candidates if keeps(texts, Column(name, dtype, ""), locale, now)), "text")
-
-
-def _is_code(name: str) -> bool:
-    return name.rpartition("_")[2] in CODE_WORDS
 
 
 def _is_numeric(texts: pl.Series) -> bool:
@@ -177,46 +173,6 @@ def _unit(header: str, name: str) -> str:
     if found := IN_BRACKETS.search(header):
         return UNITS.get(found[1].strip().lower(), found[1].strip())
     return UNITS.get(name.rpartition("_")[2], "") if "_" in name else ""
-
-
-# --- The key -----------------------------------------------------------------------------------------------------
-
-
-def _given_key(sample: Sample, columns: Sequence[Column], key: Sequence[str]) -> tuple[str, ...]:
-    names = {normalise(cell): column.name for cell, column in zip(sample.header, columns, strict=True)}
-    names.update({column.name: column.name for column in columns})
-    if unknown := next((given for given in key if normalise(given) not in names), None):
-        raise ConfigurationError(f"--key {unknown}: the sample has no such column, it has {listed(sample.header)}")
-    chosen = tuple(dict.fromkeys(names[normalise(given)] for given in key))
-    if empty := next((c.name for c in columns if c.name in chosen and not c.required), None):
-        raise ConfigurationError(f"--key {empty}: it is empty in some rows of the sample, but a key must not be empty")
-    return chosen
-
-
-def _guessed_key(sample: Sample, columns: Sequence[Column]) -> tuple[str, ...]:
-    """Return the first column, or pair of columns, that identifies every row of the sample.
-
-    Raises:
-        ConfigurationError: There is no such column or pair.
-    """
-    positions = {column.name: position for position, column in enumerate(columns)}
-    for names in _candidates(columns):
-        rows = sample.rows.select(pl.col(str(positions[name])).str.strip_chars() for name in names)
-        if rows.n_unique() == rows.height:
-            return names
-    raise ConfigurationError(
-        "no column or pair of columns identifies the rows of the sample: name the key with --key, once for each column"
-    )
-
-
-def _candidates(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
-    """Yield possible keys: codes first, then other columns, then pairs; measured values are never keys."""
-    usable = [column for column in columns if column.required and column.dtype not in ("number", "boolean")]
-    names = sorted(usable, key=lambda column: (column.dtype in ("instant", "date"), not _is_code(column.name)))
-    plain = [column.name for column in names if column.dtype in ("text", "integer")]
-    pairs = combinations([column.name for column in usable], 2)
-    times = ((column.name,) for column in names if column.dtype in ("instant", "date"))
-    yield from chain(((name,) for name in plain), pairs, times)
 
 
 def _as_key(column: Column) -> Column:

@@ -15,6 +15,7 @@ from freight.notation.evidence import Evidence, Notation, sure_notation
 from freight.notation.forms import DecimalMark
 from freight.readers import FILES_ONLY, READERS, SourceFile, find_stored, reader_for
 from freight.readers.dialect import DelimitedOptions, detect_dialect
+from freight.readers.locations import SHOWN_FILES
 from freight.readers.packed import is_packed
 from freight.readers.raw import no_rows
 
@@ -33,6 +34,7 @@ class Sample:
         rows: `row_number` and text columns named by their position.
         faults: The number of rows that could not be split into cells.
         notation: The notation of its numbers and days.
+        skipped: The number of rows that the options leave out.
     """
 
     file: SourceFile
@@ -42,6 +44,7 @@ class Sample:
     rows: pl.DataFrame
     faults: int
     notation: Notation
+    skipped: int = 0
 
     @property
     def read(self) -> int:
@@ -58,13 +61,22 @@ class Sample:
         return self.rows.rename(names)
 
 
-def find_sample(path: Path) -> SourceFile:
+def find_sample(path: Path, members: str | None = None) -> SourceFile:
     """Return the file at a path, or the first one in a `.zip`.
+
+    Args:
+        path: The path.
+        members: The glob for the names of the files to read in a `.zip`; None for all.
 
     Raises:
         SourceError: There is no such file.
+        ConfigurationError: The files in the `.zip` are of several kinds.
     """
-    found = find_stored(_literal(str(path.resolve())), Path.cwd(), FILES_ONLY, None, may_be_none=False)
+    location = _literal(str(path.resolve()))
+    found = find_stored(location, Path.cwd(), FILES_ONLY, None, may_be_none=False, members=members)
+    if len({_suffix(file) for file in found}) > 1:
+        held = ", ".join(file.name for file in found[:SHOWN_FILES])
+        raise ConfigurationError(f"it holds {held}: name those with data, such as --option 'members=*.csv'")
     return found[0]
 
 
@@ -77,13 +89,17 @@ def plain_name(file: SourceFile) -> str:
     return PurePosixPath(file.name).stem if is_packed(file.name) else file.name
 
 
+def _suffix(file: SourceFile) -> str:
+    return PurePosixPath(plain_name(file)).suffix.lower().removeprefix(".")
+
+
 def reader_of(file: SourceFile) -> str:
     """Return the reader for the name of a file.
 
     Raises:
         ConfigurationError: No reader has that suffix.
     """
-    suffix = PurePosixPath(plain_name(file)).suffix.lower().removeprefix(".")
+    suffix = _suffix(file)
     for reader in READERS_OF_FILES:
         if suffix in reader_for(reader).suffixes:
             return reader
@@ -110,11 +126,12 @@ def read_sample(file: SourceFile, reader: str, options: Mapping[str, Any], known
     if rows.is_empty():
         raise SourceError("header_only", "it has no rows", location=file.path, remedy="use a sample with rows")
     faults = sum(batch.faults.height for batch in batches)
+    skipped = sum(batch.skipped for batch in batches)
     evidence = Evidence(
         reader_for(reader).options.of(options).forms, has_commas_between_cells=table.has_commas_between_cells
     )
     notation = sure_notation(rows, table.header, evidence)
-    sample = Sample(file, reader, options, table.header, rows.drop(NATIVE, strict=False), faults, notation)
+    sample = Sample(file, reader, options, table.header, rows.drop(NATIVE, strict=False), faults, notation, skipped)
     return _with_dialect(sample, anything) if reader == "csv" else sample
 
 

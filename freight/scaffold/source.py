@@ -22,7 +22,7 @@ from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
 from freight.readers import reader_for
 from freight.scaffold.cut import cut
-from freight.scaffold.entries import entry_of, with_entry
+from freight.scaffold.entries import entry_of, refuse_unfit, with_entry
 from freight.scaffold.fit import Fit, best_fit, fit_to
 from freight.scaffold.infer import NAME_CHARS, propose_contract
 from freight.scaffold.render import contract_module, migration, source_test
@@ -111,7 +111,7 @@ def scaffold_source(wish: Wish, root: Path, catalog: Path, now: datetime) -> Sca
             requested outside a checkout, or a file to write already exists.
         SourceError: The sample cannot be read.
     """
-    _refuse_name("source", wish.name)
+    _refuse_before_reading(wish, root, catalog)
     sample = _read(wish)
     basis = _basis(wish, sample, root, now)
     entry = entry_of(wish.name, basis.contract.dataset, sample, wish.sample, catalog)
@@ -126,6 +126,16 @@ def scaffold_source(wish: Wish, root: Path, catalog: Path, now: datetime) -> Sca
     _refuse_taken(new)
     data = _data(root, wish.name, rows.name)
     return Scaffold(basis.contract, basis.is_new, new, changed, data, rows.counts, basis.questions)
+
+
+def _refuse_before_reading(wish: Wish, root: Path, catalog: Path) -> None:
+    """Check what needs no sample, since reading a large one takes minutes."""
+    _refuse_name("source", wish.name)
+    refuse_unfit(catalog, wish.name)
+    if wish.dataset and wish.dataset not in contracts():
+        _refuse_name("dataset", wish.dataset)
+        if not _is_checkout(root):
+            raise _no_place_for(wish.dataset)
 
 
 def _is_checkout(root: Path) -> bool:
@@ -155,12 +165,15 @@ def _refuse_name(what: str, name: str) -> None:
 
 
 def _read(wish: Wish) -> Sample:
-    file = find_sample(wish.sample)
+    file = find_sample(wish.sample, wish.options.get("members"))
     reader = wish.reader or reader_of(file)
     if reader not in READERS_OF_FILES:
         raise ConfigurationError(f"--reader {reader}: the readers of files are {', '.join(READERS_OF_FILES)}")
     options = reader_for(reader).options.of_texts(wish.options).model_dump(exclude_unset=True)
-    return read_sample(file, reader, options, _possible(wish.dataset))
+    sample = read_sample(file, reader, options, _possible(wish.dataset))
+    if options.get("skip_rows_where") and not sample.skipped:
+        raise ConfigurationError("--option skip_rows_where: no row of the sample matches: correct it, or leave it out")
+    return sample
 
 
 def _possible(dataset: str | None) -> list[Contract]:

@@ -19,7 +19,7 @@ from freight.contracts import LOCAL_ZONE, Contract
 from freight.errors import ConfigurationError, SourceError
 from freight.readers import find_files
 from freight.scaffold import Scaffold, Wish, scaffold_source
-from freight.scaffold.entries import entry_of, with_entry
+from freight.scaffold.entries import entry_of, refuse_unfit, with_entry
 from freight.scaffold.infer import Proposal, propose_contract
 from freight.scaffold.sample import find_sample, read_sample
 from freight.settings import PROJECT_ROOT
@@ -245,19 +245,52 @@ def test_a_pair_of_columns_is_the_key_if_no_column_is(tmp_path: Path) -> None:
     assert not any("is the key" in question for question in given.to_decide[""])
 
 
-def test_rows_that_a_given_key_does_not_tell_apart_are_superseded(tmp_path: Path) -> None:
-    made = scaffold(csv(tmp_path, "gare,t", "DLA,1", "DLA,2", "YDE,3"), key=["gare"])
-    assert made.counts == LoadCounts(read=3, inserted=2, superseded=1)
-    assert '{"gare": "DLA", "t": 2}' in texts(made)["test_wagons.py"]
+def test_a_given_key_that_two_rows_have_is_refused_with_both(tmp_path: Path) -> None:
+    path = csv(tmp_path, "Gare,jour,t,note", "DLA,2026-02-01,1,a", "YDE,2026-02-01,3,a", "DLA,2026-02-02,2,a")
+    told = refused(path, key=["gare"])
+    assert "--key gare: unique but for rows 2 and 4, both with gare 'DLA', which differ in jour ('2026-02-01'," in told
+    assert "t ('1', '2')" in told
+    assert "note (" not in told
+    assert proposed(path, ["gare", "jour"]).contract.business_key == ("gare", "jour")
+
+
+def test_equal_rows_have_no_key(tmp_path: Path) -> None:
+    path = csv(tmp_path, "gare,t", "DLA,1", "YDE,3", " DLA,1", "DLA,1")
+    told = refused(path, key=["gare", "t"])
+    assert "unique but for 2 rows, such as rows 2 and 4, both with gare 'DLA', t '1', which are equal in every" in told
+
+
+THREE = [f"{gare},2026-02-0{jour},{quai},{quai}.5" for gare in ("DLA", "YDE") for jour in (1, 2) for quai in "AB"]
+
+
+def test_a_key_of_three_columns_is_found_if_no_smaller_one_is(tmp_path: Path) -> None:
+    made = proposed(csv(tmp_path, "gare,jour,quai,t", *THREE))
+    assert made.contract.business_key == ("gare", "jour", "quai")
+    assert made.to_decide[""][0] == "whether the key is gare and jour and quai: it identifies the 8 rows"
+
+
+def test_the_columns_that_are_nearly_a_key_are_named_with_the_rows(tmp_path: Path) -> None:
+    told = refused(
+        csv(tmp_path, "gare,jour,t", "A,2026-02-01,1.5", "A,2026-02-02,2", "B,2026-02-01,3", "A,2026-02-02,4")
+    )
+    assert "no column, and no two or three columns together, identify the rows of the sample; the nearest are " in told
+    assert "gare + jour: unique but for rows 3 and 5, both with gare 'A', jour '2026-02-02'" in told
+    assert "which differ in t ('2', '4')" in told
+
+
+def test_the_search_for_a_key_has_an_end(tmp_path: Path) -> None:
+    """Nothing here is a key, so that all candidates are tried."""
+    header = ",".join(f"c{number}" for number in range(60))
+    rows = [",".join("x" for _ in range(60))] * 3_000
+    assert "the nearest are c0: unique but for 2,999 rows" in refused(csv(tmp_path, header, *rows))
 
 
 @pytest.mark.parametrize(
     ("lines", "wishes", "told"),
     [
-        (["a,b", "1,1.5", "1,1.5"], {}, "no column or pair of columns identifies the rows of the sample"),
+        (["a,b", "1,1.5", "1,1.5"], {}, "no column, and no two or three columns together, identify the rows"),
         (["a,b", "1,1", ",2"], {"key": ["a"]}, "--key a: it is empty in some rows"),
         (["a,b", "1,1", "2,2"], {"key": ["c"]}, "--key c: the sample has no such column, it has 'a', 'b'"),
-        (["a,b,", "1,1,", "2,2,"], {}, "the header has a cell without a name"),
         (["a,b,A", "1,1,1", "2,2,2"], {}, "the header has 'a' twice"),
         (["a,b", "1,1", "2,2"], {"dataset": "contract"}, "contract.py already exists"),
         (["a,b", "1,1", "2,2"], {"dataset": "terminal_events"}, "terminal_events come from a stream"),
@@ -277,6 +310,46 @@ def test_rows_that_a_given_key_does_not_tell_apart_are_superseded(tmp_path: Path
 )
 def test_what_cannot_be_is_told(tmp_path: Path, lines: Sequence[str], wishes: dict[str, Any], told: str) -> None:
     assert told in refused(csv(tmp_path, *lines), **wishes)
+
+
+def test_a_wrong_catalog_or_name_is_told_before_the_sample_is_read(tmp_path: Path) -> None:
+    path = csv(tmp_path, "a,b", '1,"2', "3,4")  # cannot be read
+    catalog = tmp_path / "my-catalog.yaml"
+    entry = {"name": "wagons", "dataset": "stations", "reader": "csv", "location": "a.csv"}
+    for sources, told in (([{**entry, "simulated": True}], "has simulated sources"), ([entry], "already has a source")):
+        catalog.write_text(yaml.safe_dump({"sources": sources}), encoding="utf-8")
+        assert told in refused(path)
+    catalog.unlink()
+    assert "'no-name' cannot be the name of a dataset" in refused(path, dataset="no-name")
+    with pytest.raises(SourceError, match="never closed"):
+        scaffold(path)
+
+
+def test_a_cell_without_a_name_is_told_by_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([{"a": 1, "": 2}]), encoding="utf-8")
+    told = "column 2 (B) has no name, the header reads 'a', a cell without a name: name it in the sample"
+    assert refused(tmp_path / "a.json") == told
+
+
+def test_rows_that_are_no_data_are_left_out_of_the_sample(tmp_path: Path) -> None:
+    path = csv(tmp_path, "gare;t", "DLA;1", "YDE;3", "TOTAL;4", "2 lignes")
+    given = {"skip_rows_where": "[{gare: ^TOTAL}, {gare: lignes$}]"}
+    made = scaffold(path, options=given)
+    assert (made.counts, made.contract.business_key) == (LoadCounts(read=2, inserted=2), ("gare",))
+    rules = [{"gare": "^TOTAL"}, {"gare": "lignes$"}]
+    assert entry(made)["options"] == {"delimiter": ";", "skip_rows_where": rules}
+    assert "no row of the sample matches" in refused(path, options={"skip_rows_where": "{gare: ^SOMME}"})
+
+
+def test_the_data_of_a_packed_sample_are_chosen_by_members(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("README.txt", "words")
+        packed.writestr("wagons.csv", "gare,t\nDLA,1\n")
+    told = "it holds a.zip/README.txt, a.zip/wagons.csv: name those with data, such as --option 'members=*.csv'"
+    assert refused(tmp_path / "a.zip") == told
+    made = scaffold(tmp_path / "a.zip", options={"members": "*.csv"})
+    assert entry(made)["options"] == {"members": "*.csv"}
+    assert (made.data and made.data.name, made.counts.read) == ("a.zip_wagons.csv", 1)
 
 
 def test_a_file_that_is_not_there_or_tells_no_reader_is_told(tmp_path: Path) -> None:
@@ -374,6 +447,11 @@ def test_an_entry_comes_behind_the_others_and_what_was_there_stays(tmp_path: Pat
     assert [source.name for source in read_catalog(catalog).sources] == ["a", "b"]
 
 
+def with_one_more(catalog: Path) -> None:
+    refuse_unfit(catalog, "b")
+    with_entry(catalog, {"name": "b", "dataset": "stations", "reader": "csv", "location": "b.csv"})
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -391,7 +469,7 @@ def test_a_catalog_that_takes_no_entry_is_told(tmp_path: Path, text: str, told: 
     catalog = tmp_path / "catalog.yaml"
     catalog.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=told):
-        with_entry(catalog, {"name": "b", "dataset": "stations", "reader": "csv", "location": "b.csv"})
+        with_one_more(catalog)
 
 
 # --- What goes into the test -------------------------------------------------------------------------------------
@@ -453,5 +531,5 @@ def test_an_installation_keeps_no_rows_so_a_sample_may_be_large(tmp_path: Path) 
 
 def test_rows_that_cannot_be_cut_into_cells_are_counted(tmp_path: Path) -> None:
     rows = [f"A{number};1;x" for number in range(9)]
-    made = scaffold(csv(tmp_path, "code;n;t", *rows, "A9;1", *rows[:1]), key=["code"])
-    assert made.counts == LoadCounts(read=11, inserted=9, superseded=1, quarantined=1)
+    made = scaffold(csv(tmp_path, "code;n;t", *rows, "A9;1"), key=["code"])
+    assert made.counts == LoadCounts(read=10, inserted=9, quarantined=1)
