@@ -9,14 +9,14 @@ from prefect.states import Completed, Failed
 
 from freight.catalog import read_catalog
 from freight.console.summary import bad_row_cells, check_headline, check_line, check_rows
-from freight.pipeline import Check
+from freight.pipeline import Check, tied_sources
 from freight.settings import load_settings
 from tasks.artifacts import publish_table
 from tasks.check import check
 from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
-SHOWN = 20  # failures in the message of a run; the artifact shows all
+SHOWN = 20  # failures, and ties, in the message of a run; the artifact shows all failures
 
 
 @flow(name="check-sources", flow_run_name=dated("check-sources"))
@@ -40,9 +40,9 @@ def check_sources(
     checks = [found for source in chosen.sources for found in check(warehouse, source)]
     _publish(checks)
     failures = [check_line(found) for found in checks if found.outcome.state == "failed"]
-    if failures:
-        return Failed(message="\n".join([check_headline(checks), *failures[:SHOWN]]), data=checks)
-    return Completed(message=check_headline(checks), data=checks)
+    ties = tied_sources([found.outcome for found in checks], chosen)
+    message = "\n".join([check_headline(checks), *failures[:SHOWN], *ties[:SHOWN]])
+    return Failed(message=message, data=checks) if failures else Completed(message=message, data=checks)
 
 
 def _publish(checks: Sequence[Check]) -> None:

@@ -28,7 +28,7 @@ def check(
     """
     from freight.catalog import read_catalog
     from freight.console.summary import bad_row_lines, check_line
-    from freight.pipeline import check_source
+    from freight.pipeline import check_source, tied_sources
     from freight.warehouse.connect import open_engine
     from freight.warehouse.migrate import require_current
 
@@ -43,6 +43,8 @@ def check(
         if one.outcome.state != "unchanged":
             for line in (check_line(one), *(f"  {row}" for row in bad_row_lines(one))):
                 console.print(line, markup=False)
+    for tie in tied_sources([one.outcome for one in found], catalog):
+        console.print(tie, markup=False)
     if any(one.outcome.state == "failed" for one in found):
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ from freight.pipeline.load import fail_unit, load_conformed
 from freight.pipeline.plan import plan_source
 from freight.pipeline.run import Run, RunReport, begin_run, finish_run, run_catalog
 from freight.pipeline.steps import CoreSteps
+from freight.pipeline.ties import tied_sources
 from freight.pipeline.transform import transform_unit
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool, SourcePlan, UnitOutcome, UnitState
 
@@ -38,5 +39,6 @@ __all__ = [
     "preview_source",
     "run_catalog",
     "spool_folder",
+    "tied_sources",
     "transform_unit",
 ]

@@ -68,6 +68,7 @@ def _loaded(run: Run, planned: PlannedUnit, spool: ConformedSpool, *, keep: bool
         "; ".join(_remarks(planned, spool)),
         reason_counts=spool.reason_counts,
         drift="; ".join(drift),
+        as_of=unit.as_of,
     )
 
 

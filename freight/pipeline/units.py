@@ -43,7 +43,7 @@ class UnitOutcome:
     Attributes:
         message: The reason why it failed or was left alone, or a remark for a person.
         drift: The difference of the loaded rows from the contract, or from recent loads.
-        as_of: The instant that an unchanged unit stands for.
+        as_of: The instant that a loaded or unchanged unit stands for.
         unarchived: The reason why a loaded file could not be moved to the archive.
     """
 

@@ -99,7 +99,7 @@ def test_it_is_failed_and_names_what_would_fail(corridor: Corridor, home: Path) 
     assert state.is_failed()
     headline, *failures = str(state.message).splitlines()
     assert headline == "2 of 3 files would fail; nothing was written"
-    assert failures[0].startswith("FAILED erp erp_20260203.csv: erp_20260203.csv: 1 of 1 rows break the contract")
+    assert failures[0].startswith("FAILED erp erp_20260203.csv: 1 of 1 rows break the contract")
     assert failures[1].startswith("FAILED table erp/transactions: ")
     assert "Remedy: " in failures[1]
     assert [row["file"] for row in shown("check-sources-bad-rows")] == ["erp_20260203.csv"]
