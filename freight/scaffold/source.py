@@ -18,7 +18,7 @@ from freight.catalog import DEFAULT_QUARANTINE_LIMIT
 from freight.contracts import LOCAL_ZONE, Contract, contracts
 from freight.contracts.dictionary import render as dictionary
 from freight.contracts.headers import listed
-from freight.errors import ConfigurationError
+from freight.errors import ConfigurationError, SourceError
 from freight.frames import ROW_NUMBER
 from freight.readers import reader_for
 from freight.scaffold.cut import cut
@@ -36,6 +36,10 @@ SLUG = re.compile(rf"[a-z][a-z0-9_]{{0,{NAME_CHARS - 1}}}")
 CONTRACTS, MIGRATIONS, TESTS = "freight/contracts", "sql/migrations/versions", "tests/sources"
 DICTIONARY = "docs/data-dictionary.md"
 TEST_BYTES = 1 << 20  # a limit, since the data stays beside its test for ever
+
+# An option in the remedy of a fault, as the catalog takes it, and the end of such a remedy.
+IN_A_CATALOG = re.compile(r"""`options: \{(\w+): (["']?)(.*?)\2\}`""")
+THEN_RETRY = ", then `dpa retry`"
 
 NO_TEST = "the test that loads rows of the sample: only a checkout of DPA has tests, an installation does not"
 
@@ -170,10 +174,19 @@ def _read(wish: Wish) -> Sample:
     if reader not in READERS_OF_FILES:
         raise ConfigurationError(f"--reader {reader}: the readers of files are {', '.join(READERS_OF_FILES)}")
     options = reader_for(reader).options.of_texts(wish.options).model_dump(exclude_unset=True)
-    sample = read_sample(file, reader, options, _possible(wish.dataset))
+    try:
+        sample = read_sample(file, reader, options, _possible(wish.dataset))
+    except SourceError as error:
+        error.remedy = _for_the_command_line(error.remedy)
+        raise
     if options.get("skip_rows_where") and not sample.skipped:
         raise ConfigurationError("--option skip_rows_where: no row of the sample matches: correct it, or leave it out")
     return sample
+
+
+def _for_the_command_line(remedy: str) -> str:
+    """Return a remedy with the options of this command in place of those of a catalog, where the source is not yet."""
+    return IN_A_CATALOG.sub(r'`--option "\1=\3"`', remedy).replace(" in the catalog", "").removesuffix(THEN_RETRY)
 
 
 def _possible(dataset: str | None) -> list[Contract]:

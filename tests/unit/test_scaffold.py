@@ -331,6 +331,14 @@ def test_a_cell_without_a_name_is_told_by_its_place(tmp_path: Path) -> None:
     assert refused(tmp_path / "a.json") == told
 
 
+def test_values_with_two_readings_name_the_option_of_this_command(tmp_path: Path) -> None:
+    path = csv(tmp_path, "gare;t", "DLA;1.250", "YDE;2.400")
+    with pytest.raises(SourceError) as caught:
+        scaffold(path)
+    assert caught.value.remedy == 'say it: `--option "decimal=."` or `--option "decimal=,"`'
+    assert entry(scaffold(path, options={"decimal": ","}))["options"] == {"delimiter": ";", "decimal": ","}
+
+
 def test_rows_that_are_no_data_are_left_out_of_the_sample(tmp_path: Path) -> None:
     path = csv(tmp_path, "gare;t", "DLA;1", "YDE;3", "TOTAL;4", "2 lignes")
     given = {"skip_rows_where": "[{gare: ^TOTAL}, {gare: lignes$}]"}
