@@ -180,6 +180,12 @@ class ReaderConformance:
         numbers = [row[-1] for row in rows]
         assert numbers == list(range(numbers[0], numbers[0] + 2_500))
 
+    def test_rows_that_are_no_data_are_left_out_and_counted(self, path: Path) -> None:
+        self.write(path, COLUMNS, [station(), station("TOTAL", ""), station("Total Energies"), station("TOTAL 2", "")])
+        _, batches = self.read(path, skip_rows_where={"station_name": "(?i)^total", "station_code": "^$"})
+        assert sum(batch.skipped for batch in batches) == 2
+        assert [row[1] for batch in batches for row in batch.rows.rows()] == ["Edéa", "Total Energies"]
+
     def test_a_huge_cell_arrives_whole(self, path: Path) -> None:
         text = "é" + "x" * (self.longest_text - 1)
         self.write(path, COLUMNS, [station(), station(text), station()])
