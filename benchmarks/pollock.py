@@ -5,8 +5,8 @@
 Each file is a table polluted in one way; the benchmark's ten measures (success; precision, recall and F1 of header,
 records and cells) compare the result with the clean table. A refused file scores 0, and a quarantined row counts as
 not read. Texts are compared without the benchmark's normalisation of numbers and dates, which can only lower the
-score. The reader gets the options that a catalog may set, with the benchmark's values: the columns, the lines above
-them, delimiter, quote and escape.
+score. Empty columns without a header at the end of a table do not count. The reader gets the options that a catalog may
+set, with the benchmark's values: the columns, the lines above them, delimiter, quote and escape.
 """
 
 import argparse
@@ -81,12 +81,18 @@ def _agreement(clean: Iterable[str], read: Iterable[str]) -> float:
 def score_of(folder: Path, name: str) -> tuple[float, str]:
     """Return the score of a file, and the reason if it was refused."""
     with (folder / "clean" / name).open(encoding="utf-8-sig", newline="") as stream:
-        clean = list(csv.reader(stream))
+        clean = _without_empty_end([*csv.reader(stream)])
     parameters = json.loads((folder / "parameters" / f"{name}_parameters.json").read_text(encoding="utf-8"))
     try:
         return score(clean, read_table(folder / "csv" / name, parameters)), ""
     except SourceError as error:
         return (MEASURES if not clean else 0.0), f"{error.fault}: {error.message}"
+
+
+def _without_empty_end(table: Table) -> Table:
+    """Return a table without the columns at its end that are empty, header included: the reader leaves them out."""
+    widths = [max((number for number, cell in enumerate(row, start=1) if cell), default=0) for row in table]
+    return [row[: max(widths, default=0)] for row in table]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -299,6 +299,11 @@ class DayEvidence:
             raise _undecided(self._both.first, "no day of the file proves which")
         return DayOrder(day_first=not self._months.count)
 
+    @property
+    def proven(self) -> bool | None:
+        """Whether the day comes first, if days prove it and none proves the opposite; else None."""
+        return bool(self._days.count) if bool(self._days.count) != bool(self._months.count) else None
+
     def words(self) -> Iterator[str]:
         """Yield the decision in words, if days were written in an order that had to be found."""
         if proof := self._days.first or self._months.first:

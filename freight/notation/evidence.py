@@ -11,7 +11,7 @@ from freight.contracts.contract import Contract, Dtype
 from freight.errors import SourceError
 from freight.frames import NATIVE, ROW_NUMBER, are_native
 from freight.notation.days import DAY_FIRST, SHORT_DAY, DayEvidence, DayOrder
-from freight.notation.forms import Forms
+from freight.notation.forms import DecimalMark, Forms
 from freight.notation.numbers import AS_PROGRAMS_WRITE, NumberEvidence, Reading, are_all_numbers, stated_reading
 
 NUMBERS: frozenset[Dtype] = frozenset({"number"})
@@ -124,6 +124,11 @@ class Evidence:
             SourceError: Some values have two readings and nothing decides, or the evidence contradicts the catalog.
         """
         return Notation(self._numbers.reading(), self._days.order())
+
+    def proven_options(self) -> dict[str, DecimalMark | bool]:
+        """Return the options of a catalog that the cells prove."""
+        proven = {"decimal": self._numbers.proven, "day_first": self._days.proven}
+        return {name: value for name, value in proven.items() if value is not None}
 
     def read_as(self, facts: Mapping[str, str]) -> ReadAs:
         """Return how the file is read, given what its reader found out.

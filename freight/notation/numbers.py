@@ -163,6 +163,12 @@ class NumberEvidence:
             return self._contradicted()
         return self._proven(proven[0]) if proven else self._unproven()
 
+    @property
+    def proven(self) -> DecimalMark | None:
+        """The only mark that numbers prove before decimals; None if they prove none or both."""
+        marks = [mark for mark in MARKS if self._decimals[mark].count]
+        return marks[0] if len(marks) == 1 else None
+
     def words(self) -> Iterator[str]:
         """Yield what the numbers prove, in words."""
         for mark in MARKS:

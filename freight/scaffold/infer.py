@@ -44,7 +44,6 @@ UNITS = {
     "eur": "EUR",
 }
 IN_BRACKETS = re.compile(r"[(\[]([^)\]]+)[)\]]\s*$")
-BY_SLASHES, DAY_FIRST = r"^[0-9]{1,2}/", r"^(?:1[3-9]|2[0-9]|3[01])/"
 
 
 @dataclass(frozen=True)
@@ -199,14 +198,11 @@ def _to_decide(sample: Sample, contract: Contract, *, guessed: bool) -> dict[str
 
 def _open_questions(sample: Sample, position: int, column: Column) -> list[str]:
     texts = _cleaned(sample, position).drop_nulls()
-    is_time = column.dtype in ("date", "instant")
     questions = []
     if column.dtype == "number" and not column.unit:
         questions.append("its unit, and a name with the unit, such as weight_t")
     if column.dtype == "integer":
         questions.append("whether it may have fractions: then its type is number")
-    if texts.str.contains(BY_SLASHES).any() and not texts.str.contains(DAY_FIRST).any() and is_time:
-        questions.append("whether the day comes before the month, as assumed here")
     if column.dtype == "instant" and texts.str.contains(r"[ T]00:00(:00)?$").all():
         questions.append("whether it is a day: all its times are midnight")
     if texts.is_empty():

@@ -1,7 +1,7 @@
 """Samples: files of a source that is not described yet, read as text by the reader for their name."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +12,6 @@ from freight.contracts.headers import match_header
 from freight.errors import ConfigurationError, SourceError
 from freight.frames import NATIVE, ROW_NUMBER
 from freight.notation.evidence import Evidence, Notation, sure_notation
-from freight.notation.forms import DecimalMark
 from freight.readers import FILES_ONLY, READERS, SourceFile, find_stored, reader_for
 from freight.readers.dialect import DelimitedOptions, detect_dialect
 from freight.readers.locations import SHOWN_FILES
@@ -29,7 +28,7 @@ class Sample:
     Attributes:
         file: The file.
         reader: The name of its reader.
-        options: The reader's options, as for the catalog.
+        options: The reader's options as for the catalog: those that are given, and those that the sample proves.
         header: The cells of the header as written.
         rows: `row_number` and text columns named by their position.
         faults: The number of rows that could not be split into cells.
@@ -131,8 +130,9 @@ def read_sample(file: SourceFile, reader: str, options: Mapping[str, Any], known
         reader_for(reader).options.of(options).forms, has_commas_between_cells=table.has_commas_between_cells
     )
     notation = sure_notation(rows, table.header, evidence)
-    sample = Sample(file, reader, options, table.header, rows.drop(NATIVE, strict=False), faults, notation, skipped)
-    return _with_dialect(sample, anything) if reader == "csv" else sample
+    delimiter = _delimiter(file, anything, options) if reader == "csv" else {}
+    stated = {**delimiter, **evidence.proven_options(), **options}
+    return Sample(file, reader, stated, table.header, rows.drop(NATIVE, strict=False), faults, notation, skipped)
 
 
 def _any_of(known: Iterable[Contract]) -> Contract:
@@ -141,18 +141,10 @@ def _any_of(known: Iterable[Contract]) -> Contract:
     return Contract("sample", 1, "sample", (), columns, freshness_s=0, load_order=0)
 
 
-def _with_dialect(sample: Sample, known: Contract) -> Sample:
-    """Return a sample whose options state its dialect, so that a later file with few rows is read the same way."""
-    dialect = detect_dialect(sample.file, known, DelimitedOptions.of(sample.options))
-    detected = {} if dialect.delimiter == "," else {"delimiter": dialect.delimiter}
-    if _has_fractions(sample.rows, sample.notation.numbers.decimal):
-        detected["decimal"] = sample.notation.numbers.decimal
-    return replace(sample, options={**detected, **sample.options})
-
-
-def _has_fractions(rows: pl.DataFrame, mark: DecimalMark) -> bool:
-    fraction = rf"^\s*-?[0-9 ]+[{mark}][0-9]+\s*$"
-    return bool(rows.select(pl.any_horizontal(pl.col(pl.String).str.contains(fraction).any())).item())
+def _delimiter(file: SourceFile, known: Contract, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the option for an unusual delimiter, so that a later file with few rows is read the same way."""
+    dialect = detect_dialect(file, known, DelimitedOptions.of(options))
+    return {} if dialect.delimiter == "," else {"delimiter": dialect.delimiter}
 
 
 def row_numbers(sample: Sample, count: int) -> list[int]:

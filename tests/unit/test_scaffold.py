@@ -117,8 +117,8 @@ def write_lines(path: Path) -> None:
         ("wagons.tsv.gz", write_packed, "csv", {"delimiter": "\t", "decimal": "."}),
         ("wagons.zip", write_zip, "csv", {"decimal": "."}),
         ("wagons.xlsx", write_workbook, "excel", {}),
-        ("wagons.json", write_json, "json", {}),
-        ("wagons.jsonl", write_lines, "jsonl", {}),
+        ("wagons.json", write_json, "json", {"decimal": "."}),
+        ("wagons.jsonl", write_lines, "jsonl", {"decimal": "."}),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value else "",
 )
@@ -205,10 +205,28 @@ def test_long_texts_and_headers_do_not_break_the_style_of_the_project(tmp_path: 
                 assert done.returncode == 0, done.stdout.decode()
 
 
-def test_a_date_by_slashes_is_asked_about_unless_a_day_tells_its_order(tmp_path: Path) -> None:
-    unsure = proposed(csv(tmp_path, "code,le", "A1,01/02/2026", "A2,03/02/2026"))
-    assert unsure.to_decide["le"] == ["whether the day comes before the month, as assumed here"]
-    assert "le" not in proposed(csv(tmp_path, "code,le", "A1,01/02/2026", "A2,13/02/2026")).to_decide
+@pytest.mark.parametrize(
+    ("header", "cells", "proven"),
+    [
+        ("le", ["01/02/2026", "13/02/2026"], {"day_first": True}),
+        ("le", ["01/02/2026", "02/13/2026"], {"day_first": False}),
+        ("le", ["2026-02-01", "2026-02-13"], {}),
+        ("t", ["1.250", "12.5"], {"decimal": "."}),
+        ("t", ["1.250", "1.375"], {}),  # commas between the cells make it likely, and prove nothing
+    ],
+)
+def test_only_what_the_sample_proves_becomes_an_option(
+    tmp_path: Path, header: str, cells: Sequence[str], proven: dict[str, object]
+) -> None:
+    made = scaffold(csv(tmp_path, f"code,{header}", *(f"A{n},{cell}" for n, cell in enumerate(cells))), rows=1)
+    assert entry(made).get("options", {}) == proven
+    assert not any("day comes" in question for question in made.to_decide)
+
+
+def test_text_in_a_workbook_or_in_json_proves_as_much(tmp_path: Path) -> None:
+    records = [{"code": "A1", "t": "1.250,5", "le": "13/02/2026"}, {"code": "A2", "t": "1.375", "le": "01/02/2026"}]
+    (tmp_path / "a.json").write_text(json.dumps(records), encoding="utf-8")
+    assert entry(scaffold(tmp_path / "a.json"))["options"] == {"decimal": ",", "day_first": True}
 
 
 def test_names_are_those_that_a_warehouse_takes_without_quotes(tmp_path: Path) -> None:
@@ -336,6 +354,12 @@ def test_values_with_two_readings_name_the_option_of_this_command(tmp_path: Path
     with pytest.raises(SourceError) as caught:
         scaffold(path)
     assert caught.value.remedy == 'say it: `--option "decimal=."` or `--option "decimal=,"`'
+    days = csv(tmp_path, "code,le", "A1,01/02/2026", "A2,03/02/2026", name="days.csv")
+    with pytest.raises(SourceError) as caught:
+        scaffold(days)
+    assert caught.value.remedy == 'say it: `--option "day_first=true"` or `--option "day_first=false"`'
+    made = scaffold(days, options={"day_first": "false"})
+    assert (entry(made)["options"], made.counts.inserted) == ({"day_first": False}, 2)
     assert entry(scaffold(path, options={"decimal": ","}))["options"] == {"delimiter": ";", "decimal": ","}
 
 
