@@ -1,5 +1,7 @@
 """The words for people about a run, a check or a preview: a line per source, the failures, and the places."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from freight.terminal import cell
 from freight.types import LoadCounts
 
 HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
+LIKE_TOTALS = re.compile(r"\s*((?:sous-|sub-?|grand )?total|totaux|somme|summe|gesamt|nombre de|signature)\b", re.I)
 SHOWN_BAD_ROWS, SHOWN_RAW = 5, 200  # rows of each file; characters of each row
 
 NOTES: dict[UnitState, str] = {
@@ -145,8 +148,24 @@ def _check_state(check: Check) -> str:
 
 
 def bad_row_lines(check: Check) -> list[str]:
-    """Show the first rows of a file that would be quarantined."""
-    return [f"row {row['row']}: {row['fault']} in {row['text']}" for row in bad_row_cells(check)]
+    """Show the first rows of a file that would be quarantined, and the option that leaves out those like totals."""
+    shown = [f"row {row['row']}: {row['fault']} in {row['text']}" for row in bad_row_cells(check)]
+    totals = filter(None, (_of_total(row["raw"]) for row in check.first_bad_rows.iter_rows(named=True)))
+    rule = next((json.dumps(rule, ensure_ascii=False) for rule in totals), "")
+    return (
+        [*shown, f"if such rows are no data, leave them out: `options: {{skip_rows_where: {rule}}}`"] if rule else shown
+    )
+
+
+def _of_total(raw: bytes) -> dict[str, str]:
+    """Return the `skip_rows_where` for a record that looks like a total, else nothing."""
+    try:
+        record = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    cells = record.items() if isinstance(record, dict) else ()
+    found = ((column, LIKE_TOTALS.match(cell)) for column, cell in cells if isinstance(cell, str))
+    return next(({column: f"^{word[1]}"} for column, word in found if word), {})
 
 
 def bad_row_cells(check: Check) -> list[dict[str, object]]:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from freight.console.summary import bad_row_lines
 from freight.errors import ConfigurationError
+from freight.pipeline import check_source
 from freight.readers.options import ReaderOptions
 from tests.conftest import WarehouseUnderTest
-from tests.lib.corridor import Corridor, nightly
+from tests.lib.corridor import NOW, Corridor, nightly
 from tests.lib.workbooks import WRITERS
 
 HEADER = ("id", "machine", "date", "volume", "statut")
@@ -74,12 +77,24 @@ def test_what_is_no_data_is_left_out_and_counted(
     write(corridor.folder / FILE, [HEADER, *ROWS, TOTAL, COUNT, SIGNED])
     found = ends(corridor, reader, [*FOOTERS])
     assert found == ("loaded", 4, 4, 0, "skip_rows_where leaves out 3 rows")
+    kept = [json.loads(read_as) for source, read_as in corridor.rows("batches", "source", "read_as") if source == "erp"]
+    assert [facts["skipped_rows"] for facts in kept] == ["3"]
 
 
 def test_without_the_option_they_are_quarantined(corridor: Corridor) -> None:
     corridor.sources[-1]["quarantine_limit"] = 0.5
     write_csv(corridor.folder / FILE, [HEADER, *ROWS, TOTAL, COUNT, SIGNED])
     assert ends(corridor, "csv", None) == ("loaded", 7, 4, 3, "")
+
+
+def test_a_check_names_the_option_for_a_row_like_a_total(corridor: Corridor) -> None:
+    write_csv(corridor.folder / FILE, [HEADER, *ROWS, TOTAL])
+    (check,) = check_source(corridor.engine, corridor.catalog.named("erp"), NOW)
+    hint = 'if such rows are no data, leave them out: `options: {skip_rows_where: {"machine_id": "^TOTAL"}}`'
+    assert bad_row_lines(check)[-1] == hint
+    found = ends(corridor, "csv", yaml.safe_load(hint.split("`")[1])["options"]["skip_rows_where"])
+    assert found[:4] == ("loaded", 4, 4, 0)
+    assert len(bad_row_lines(check_source(corridor.engine, corridor.catalog.named("erp"), NOW)[0])) == 0
 
 
 def test_a_row_has_to_match_each_pattern_of_a_rule(corridor: Corridor) -> None:

@@ -89,7 +89,7 @@ def test_the_catalog_keeps_its_comments_and_has_the_new_entries_behind_the_other
             "dataset": "wagons",
             "reader": "csv",
             "location": "wagons/wagons_{day:%Y%m%d}.csv",
-            "options": {"delimiter": ";", "decimal": ","},
+            "options": {"delimiter": ";", "decimal": ",", "day_first": True},
         },
         {
             "name": "drivers",
