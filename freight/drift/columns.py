@@ -12,10 +12,12 @@ from freight.contracts.headers import (
     SHOWN_CELLS,
     HeaderMatch,
     is_like_a_name,
+    is_unnamed,
     likeness,
     listed,
     name_in,
     normalise,
+    place_of,
     shown,
 )
 from freight.contracts.rules import cell_rules
@@ -78,7 +80,7 @@ def describe_drift(
             remedy=f"deliver the column, or add its new header to the aliases of {match.missing[0]!r} in {module}, "
             f"then `{command}`",
         )
-    unknown = listed(match.unknown_cells)
+    unknown = listed([place_of(at) if is_unnamed(match.header[at]) else match.header[at] for at in match.unknown])
     return SourceError(
         "unknown_column",
         f"the header has {unknown}, which the contract {match.contract.dataset!r} does not know; {headers}",

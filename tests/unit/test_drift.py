@@ -99,3 +99,7 @@ def test_the_remedy_names_file_column_and_alias_of_each_renamed_column() -> None
 @pytest.mark.parametrize("header", ['a"b', "a\\", "poids_(t)", "重量", "a\u202eb", "a\u2028b", "'''", "a\x00b"])
 def test_a_hostile_header_stays_on_one_printable_line(header: str) -> None:
     assert told(with_header(statut=header), GOOD).isprintable()
+
+
+def test_a_cell_without_a_name_is_told_by_its_place() -> None:
+    assert "the header has 'column 6 (F)', which the contract" in told([*HEADER, " "], [f"{line},x" for line in GOOD])

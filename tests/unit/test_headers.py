@@ -49,7 +49,8 @@ def test_what_reads_like_the_name_of_a_column_is_shown(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", NO_NAMES)
 def test_of_anything_else_a_message_tells_only_how_long_it_is(cell: str) -> None:
-    assert (shown(cell), name_in(cell)) == (f"a cell of {len(cell):,} characters", None)
+    told = f"a cell of {len(cell):,} characters" if cell else "a cell without a name"
+    assert (shown(cell), name_in(cell)) == (told, None)
 
 
 @pytest.mark.parametrize("known", [(), ("transaction_id",)], ids=["of no known column", "of a known column"])

@@ -76,6 +76,15 @@ def test_a_bomb_goes_off_nowhere(suffix: str, monkeypatch: pytest.MonkeyPatch) -
     assert sum(read) <= LIMIT_BYTES
 
 
+@pytest.mark.parametrize("suffix", [".xz", ".gz"])
+def test_rows_that_are_nearly_alike_are_no_bomb(suffix: str) -> None:
+    """Such as those of a sensor that reports no change: they pack to less than a two-hundredth."""
+    rows = b"2026-02-01 10:00:00;MCH-001;0;OK\n" * (1 << 21)
+    stored = PACK[suffix](rows)
+    assert len(rows) > packed.RATIO_LIMIT * len(stored)
+    assert unpacked(stored, suffix) == rows
+
+
 def with_a_window_of(log2_bytes: int) -> bytes:
     """Return a frame of zstd that says how much memory it takes, with one block of five bytes."""
     return b"\x28\xb5\x2f\xfd" + bytes([0, (log2_bytes - 10) << 3, 5 << 3 | 1, 0, 0]) + b"hello"
