@@ -14,7 +14,7 @@ from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
 from freight.pipeline.units import PlannedUnit, RawSpool
-from freight.readers import name_members, reader_for
+from freight.readers import RawBatch, name_members, reader_for
 from freight.retry import patiently
 from freight.spool import SpoolWriter
 
@@ -48,14 +48,12 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table, layout = lay_out(planned, reader_for(source.reader)(planned.content.item, contract, source.options))
-    raw, row_range, skipped = RawSpool(folder, table.header, layout.left_out, layout.drift), _RowRange(), 0
+    raw, seen = RawSpool(folder, table.header, layout.left_out, layout.drift), _Seen()
     bad, evidence = BadRows(), Evidence(source.forms, has_commas_between_cells=table.has_commas_between_cells)
     asked = columns_of(contract, dict(zip(layout.match.columns, layout.match.header, strict=True)))
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in Time(planned).over(ahead(table.batches)):
-            row_range.note(batch.rows)
-            row_range.note(batch.faults)
-            skipped += batch.skipped
+            seen.note(batch)
             named = layout.apply(batch)
             evidence.note(named.rows, asked)
             rows.write(named.rows)
@@ -64,15 +62,9 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
             if table.most_rows is not None and contract.drift != "quarantine":  # it may quarantine any number of rows
                 bad.refuse_if_lost(planned, rows.rows + faults.rows, table.most_rows)
     if rows.rows + faults.rows == 0:
-        raise _no_rows(skipped)
-    return replace(
-        raw,
-        read_as=evidence.read_as({**table.facts, "skipped_rows": str(skipped)} if skipped else table.facts),
-        rows=rows.rows,
-        faults=faults.rows,
-        skipped=skipped,
-        row_range=row_range.ends,
-    )
+        raise _no_rows(seen.skipped)
+    raw = replace(raw, rows=rows.rows, faults=faults.rows, skipped=seen.skipped, row_range=seen.row_range)
+    return replace(raw, read_as=evidence.read_as({**table.facts, **seen.facts}))
 
 
 def _no_rows(skipped: int) -> SourceError:
@@ -85,16 +77,31 @@ def _no_rows(skipped: int) -> SourceError:
     return SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
 
 
-class _RowRange:
-    """The first and the last row number seen; None before the first row."""
+class _Seen:
+    """The rows of a table so far.
+
+    Attributes:
+        row_range: The first and the last row number; None before the first row.
+        skipped: The number of rows that the catalog leaves out.
+    """
 
     def __init__(self) -> None:
-        self.ends: tuple[int, int] | None = None
+        self.row_range: tuple[int, int] | None = None
+        self.skipped = 0
 
-    def note(self, frame: pl.DataFrame) -> None:
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the ledger keeps of them."""
+        return {"skipped_rows": str(self.skipped)} if self.skipped else {}
+
+    def note(self, batch: RawBatch) -> None:
         """Take in some rows."""
-        if frame.is_empty():
-            return
-        first, last = frame.select(pl.col(ROW_NUMBER).min(), last=pl.col(ROW_NUMBER).max()).row(0)
-        low, high = self.ends or (first, last)
-        self.ends = (min(low, first), max(high, last))
+        self.skipped += batch.skipped
+        for frame in (batch.rows, batch.faults):
+            if not frame.is_empty():
+                self._widen(frame[ROW_NUMBER])
+
+    def _widen(self, numbers: pl.Series) -> None:
+        first, last = int(numbers.min()), int(numbers.max())  # type: ignore[arg-type]
+        low, high = self.row_range or (first, last)
+        self.row_range = (min(low, first), max(high, last))

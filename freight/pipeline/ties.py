@@ -1,4 +1,4 @@
-"""Sources of one dataset whose files speak for the same instant: nothing says which of their rows is newer."""
+"""Sources of one dataset whose files stand for the same instant: nothing says which of their rows is newer."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from freight.pipeline.units import UnitOutcome
 
 
 class Tie(NamedTuple):
-    """Two files of different sources that speak for the same instant."""
+    """Two files of different sources that stand for the same instant."""
 
     at: datetime
     one: UnitOutcome
@@ -50,7 +50,7 @@ def _told(ties: list[Tie], dataset: str) -> str:
     at, one, other = ties[0]
     more = f", the first of {len(ties):,} such pairs of files" if len(ties) > 1 else ""
     return (
-        f"TIE {dataset}: {one.source} {one.location} and {other.source} {other.location} both speak for "
+        f"TIE {dataset}: {one.source} {one.location} and {other.source} {other.location} both stand for "
         f"{at:%Y-%m-%d %H:%M} UTC{more}. Of a row that is in both, the one with the higher row number wins, so that "
         "rows of the two mix. If they deliver the same rows, make one a fallback of the other"
     )

@@ -63,9 +63,7 @@ def unpacked_limit(stored_bytes: int) -> int:
 
 def too_much(told: str) -> SourceError:
     """Return the fault of a file that holds too much for its size."""
-    return SourceError(
-        "too_large", f"{told}, more than a packed file of its size may", remedy="deliver it in parts, or unpacked"
-    )
+    return SourceError("too_large", f"{told}, too many for its packed size", remedy="deliver it in parts, or unpacked")
 
 
 def too_much_memory() -> SourceError:

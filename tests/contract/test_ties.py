@@ -1,4 +1,4 @@
-"""Two sources that speak for one instant mix row by row: a check says so before it happens."""
+"""Two sources that stand for one instant mix row by row: a check says so before it happens."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ def told(corridor: Corridor) -> list[str]:
 
 def test_a_check_names_the_files_of_two_sources_that_tie(corridor: Corridor) -> None:
     (tie,) = told(corridor)
-    assert "TIE transactions: douala douala_20260201.csv and yaounde yaounde_20260201.csv both speak for 2026-" in tie
+    assert "TIE transactions: douala douala_20260201.csv and yaounde yaounde_20260201.csv both stand for 2026-" in tie
     assert (
         "UTC, the first of 2 such pairs of files. Of a row that is in both, the one with the higher row number" in tie
     )

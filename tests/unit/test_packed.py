@@ -71,7 +71,7 @@ def test_a_bomb_goes_off_nowhere(suffix: str, monkeypatch: pytest.MonkeyPatch) -
     stored = PACK[suffix](BOMB)
     stream = unpacking(io.BytesIO(stored), f"a{suffix}", len(stored))
     read = [0]
-    with pytest.raises(SourceError, match=r"it holds more than 1,048,576 bytes, more than a packed file"):
+    with pytest.raises(SourceError, match=r"it holds more than 1,048,576 bytes, too many for its packed size"):
         read.extend(map(len, iter(lambda: stream.read(1 << 20), b"")))
     assert sum(read) <= LIMIT_BYTES
 
