@@ -264,7 +264,7 @@ def find_files(
             location=location,
             remedy="deliver the file, or correct the location in the catalog",
         )
-    return sorted((file for file in files if file not in traces), key=lambda file: file.path)
+    return sorted((file for file in files if not is_trace(file.name, location)), key=lambda file: file.path)
 
 
 def _left_out(traces: Sequence[SourceFile]) -> str:

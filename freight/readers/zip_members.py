@@ -51,39 +51,51 @@ def unpacked(file: SourceFile, members: str | None = None) -> list[SourceFile]:
         return [file]
     try:
         found = _directory(file)
-        archive = Archive(*_separated(found, members))
-        _refuse_too_much(file, archive.files)
-        return [_member(file, info, archive) for info in archive.files]
+        chosen = _chosen(found, members)
+        _refuse_too_much(file, chosen)
+        archive = Archive(len(chosen), frozenset(_kind(info.filename) for info in chosen))
+        told = _left_out(found, members)
+        return [_member(file, info, archive, told if info is chosen[0] else "") for info in chosen]
     except SourceError as fault:
         return [RefusedFile.of(file, file.path, fault)]
 
 
 class Archive(NamedTuple):
-    """The files in a `.zip`, and the others, which the catalog leaves out."""
+    """The files in a `.zip` that are read: their number, and the suffixes of their names."""
 
-    files: Sequence[zipfile.ZipInfo]
-    others: Sequence[zipfile.ZipInfo]
+    files: int
+    kinds: frozenset[str]
 
 
-def _separated(
-    found: Sequence[zipfile.ZipInfo], members: str | None
-) -> tuple[list[zipfile.ZipInfo], list[zipfile.ZipInfo]]:
-    """Return the files to read and the others.
+def _chosen(found: Sequence[zipfile.ZipInfo], members: str | None) -> list[zipfile.ZipInfo]:
+    """Return the files to read.
 
     Raises:
-        SourceError: There is no file to read.
+        SourceError: There is none.
     """
-    files = [info for info in found if members is None or _is_member(info.filename, members)]
-    if not files:
+    chosen = [info for info in found if _is_member(info.filename, members)]
+    if not chosen:
         raise SourceError(
             "missing",
             f"none of its files has a name like {members!r}, which `members` in the catalog asks for: {_names(found)}",
             remedy="correct `members`, then `dpa retry`, or deliver the file again",
         )
-    return files, [info for info in found if info not in files]
+    return chosen
 
 
-def _is_member(name: str, members: str) -> bool:
+def _left_out(found: Sequence[zipfile.ZipInfo], members: str | None) -> str:
+    """Name the files that `members` leaves out; return an empty text if there are none."""
+    others = [info for info in found if not _is_member(info.filename, members)]
+    return f"`members` leaves out {_names(others)}" if others else ""
+
+
+def _kind(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _is_member(name: str, members: str | None) -> bool:
+    if members is None:
+        return True
     whole = name if "/" in members else PurePosixPath(name).name
     return fnmatchcase(whole.lower(), members.lower())
 
@@ -102,8 +114,7 @@ def name_members(error: SourceError, file: object, suffixes: Sequence[str]) -> N
         suffixes: The suffixes of the files that the reader is for, most usual first.
     """
     if isinstance(file, ZipMember):
-        kinds = {PurePosixPath(info.filename).suffix.lower() for info in file.archive.files}
-        kind = next((f".{suffix}" for suffix in suffixes if f".{suffix}" in kinds), "")
+        kind = next((f".{suffix}" for suffix in suffixes if f".{suffix}" in file.archive.kinds), "")
         if kind and not file.info.filename.lower().endswith(kind):
             error.remedy += f'; or, if it is no data, leave it out: `options: {{members: "*{kind}"}}`'
 
@@ -115,10 +126,12 @@ class ZipMember(SourceFile):
     Attributes:
         info: The entry in the directory of the archive.
         archive: The files in the archive, including this one.
+        told: A note for people; empty without one.
     """
 
     info: zipfile.ZipInfo = field(repr=False, compare=False)
     archive: Archive = field(repr=False, compare=False)
+    told: str = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -143,13 +156,12 @@ class ZipMember(SourceFile):
     @property
     def packed_with(self) -> int:
         """See `SourceFile`."""
-        return len(self.archive.files)
+        return self.archive.files
 
     @property
     def remark(self) -> str:
         """See `SourceFile`; the first file names those that are left out."""
-        is_first = self.info is self.archive.files[0]
-        return f"`members` leaves out {_names(self.archive.others)}" if self.archive.others and is_first else ""
+        return self.told
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -221,12 +233,12 @@ def _refuse_too_much(file: SourceFile, found: Sequence[zipfile.ZipInfo]) -> None
         raise too_much(f"it has {len(found):,} files with {unpacked_bytes:,} bytes")
 
 
-def _member(file: SourceFile, info: zipfile.ZipInfo, archive: Archive) -> SourceFile:
+def _member(file: SourceFile, info: zipfile.ZipInfo, archive: Archive, told: str) -> SourceFile:
     path = writable(f"{file.path}/{info.filename}")
     if fault := _fault(info):
         return RefusedFile.of(file, path, fault)
     stored = (file.filesystem, file.address, file.size_bytes, file.modified_us, file.etag)
-    return ZipMember(path, *stored, info, archive)
+    return ZipMember(path, *stored, info, archive, told)
 
 
 def _fault(info: zipfile.ZipInfo) -> SourceError | None:
