@@ -17,7 +17,7 @@ from blocks import key_vault
 from freight.demo.local_kafka import fetch_broker, why_not
 from freight.errors import ConfigurationError
 from freight.readers.access_jars import fetch_access
-from freight.settings import PROJECT_ROOT, load_settings
+from freight.settings import load_settings
 from freight.warehouse.connect import Engine, open_engine
 from freight.warehouse.migrate import migrate
 from tests.lib.access import AccessWriter
@@ -27,8 +27,8 @@ from tests.lib.browser import Browser, browsing
 from tests.lib.browser import why_not as why_no_browser
 from tests.lib.examples import register_profiles
 from tests.lib.kafka import OwnKafka
-from tests.lib.kafka_under_test import KafkaUnderTest
-from tests.lib.keeper import TestRun
+from tests.lib.kafka_under_test import KafkaUnderTest, SharedKafka
+from tests.lib.keeper import KAFKA_JARS, TestRun
 from tests.lib.parsing import parsed_here
 from tests.lib.postgres import PostgresServer, server_programs
 from tests.lib.stream_reader import Reader
@@ -87,12 +87,11 @@ def cannot_test(reason: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def kafka_jars() -> Path:
     """The jars of Apache Kafka, which all workers and later runs share."""
-    folder = PROJECT_ROOT / ".kafka"
     try:
-        jars = fetch_broker(folder)
+        jars = fetch_broker(KAFKA_JARS)
     except ConfigurationError as error:
         cannot_test(str(error))
-    return jars or cannot_test(why_not(folder))
+    return jars or cannot_test(why_not(KAFKA_JARS))
 
 
 @pytest.fixture(scope="session")
@@ -105,11 +104,10 @@ def access_writer() -> AccessWriter:
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaUnderTest]:
-    """An Apache Kafka for tests that leave it as it is; each makes topics of its own."""
-    with KafkaUnderTest(kafka_jars, tmp_path_factory.mktemp("kafka") / "données") as broker:
-        yield broker
-        broker.crash()  # nobody needs its data
+def kafka(kafka_jars: Path, this_run: TestRun) -> SharedKafka:
+    """An Apache Kafka for tests that leave it as it is; each makes topics, groups and users of its own."""
+    assert kafka_jars
+    return SharedKafka.at(this_run.server("kafka"))
 
 
 @pytest.fixture
@@ -117,10 +115,8 @@ def own_kafka(kafka_jars: Path, tmp_path: Path) -> Iterator[OwnKafka]:
     """Starts an Apache Kafka for this test alone, which may crash or freeze it."""
     with ExitStack() as at_the_end:
 
-        def start(
-            partitions: int = 4, secure: bool = False, options: Mapping[str, str] | None = None, name: str = "kafka"
-        ) -> KafkaUnderTest:
-            broker = KafkaUnderTest(kafka_jars, tmp_path / name, partitions, secure, options)
+        def start(options: Mapping[str, str] | None = None) -> KafkaUnderTest:
+            broker = KafkaUnderTest(kafka_jars, tmp_path / "kafka", options=options)
             at_the_end.callback(broker.crash)
             broker.start()
             return broker
@@ -260,13 +256,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 SHARING = ("tests/checkouts/", "tests/integration/test_alerts.py", "tests/integration/test_attacking_apis.py")
-SHOWN = ("tests/flows/test_readme.py", "tests/flows/test_add_a_source.py", "tests/flows/test_new_topic.py")
+SHOWN = ("tests/flows/test_readme.py", "tests/flows/test_add_a_source.py")
 
 
 class FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out single tests, but those of the flows to one worker: its Prefect server takes seconds to start.
 
     What the documents show of flows goes to another worker with a server of its own: all in one would last longest.
+    But all listeners of the usual group stay in one worker: those of another one would share their topics.
     Those of some files go together, too, since they share a copy of the repository, a server or a process of their own.
 
     Marks of `xdist_group` do not do it: pytest 9.2 ignores the names that pytest-xdist 3.8 gives to marked tests.

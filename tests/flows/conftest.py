@@ -8,11 +8,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.listen import listen
-from freight.demo.local_kafka import LocalKafka
 from freight.settings import PROJECT_ROOT
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.kafka import new_topic
+from tests.lib.kafka_under_test import SharedKafka
 from tests.lib.streams import send
 
 NewTopic = Callable[[Sequence[bytes]], str]
@@ -45,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def topic_of(home: Path, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> NewTopic:
+def topic_of(home: Path, kafka: SharedKafka, monkeypatch: pytest.MonkeyPatch) -> NewTopic:
     """Makes a topic of messages that this installation, with the product's catalog, has read."""
     monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", kafka.bootstrap)
     (home / "catalog.yaml").write_text((PROJECT_ROOT / "catalog.yaml").read_text(encoding="utf-8"), encoding="utf-8")

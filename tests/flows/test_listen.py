@@ -31,7 +31,6 @@ from blocks.warehouse import Warehouse
 from flows.listen import listen, main
 from freight.care.reconcile import reconcile
 from freight.console.cli import app
-from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded, TransientError
 from freight.settings import PROJECT_ROOT
 from freight.streaming import alive, session
@@ -45,7 +44,8 @@ from tasks import heartbeat, stoppable
 from tasks import load as steps
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.cut import Way
-from tests.lib.kafka import Broker, OwnKafka, delete_records_before, new_topic
+from tests.lib.kafka import Broker, delete_records_before, new_topic
+from tests.lib.kafka_under_test import SharedKafka
 from tests.lib.listening import ListenProcess, Load, count
 from tests.lib.postgres import PostgresServer, own_server
 from tests.lib.runs import logged_within
@@ -65,7 +65,7 @@ def prefect() -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture
-def warehouse_here(home: Path, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> Engine:
+def warehouse_here(home: Path, kafka: SharedKafka, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """The warehouse of an installation that listens to the Kafka of the tests."""
     assert home
     monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", kafka.bootstrap)
@@ -74,7 +74,7 @@ def warehouse_here(home: Path, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def topic(kafka: LocalKafka) -> str:
+def topic(kafka: SharedKafka) -> str:
     topic = new_topic(kafka, PARTITIONS)
     send(kafka, topic, [event(number) for number in range(1_000)])
     return topic
@@ -192,13 +192,12 @@ def store(prefect: SyncPrefectClient, name: str, data: dict[str, Any]) -> None:
 
 def test_secrets_of_blocks_are_nowhere_to_be_seen(
     home: Path,
-    own_kafka: OwnKafka,
+    kafka: SharedKafka,
     postgres_server: PostgresServer,
     prefect: SyncPrefectClient,
     vault: StandInVault,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    kafka = own_kafka(secure=True)
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(1)])
     url, login = postgres_server.new_protected_database(CANARY), kafka.logins["PLAIN"]
@@ -239,7 +238,7 @@ def test_secrets_of_blocks_are_nowhere_to_be_seen(
 
 def test_a_gap_fails_the_run_with_what_to_do_and_without_a_trace(
     warehouse_here: Engine,
-    kafka: LocalKafka,
+    kafka: SharedKafka,
     topic: str,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -262,7 +261,7 @@ def test_a_gap_fails_the_run_with_what_to_do_and_without_a_trace(
 
 
 def test_a_bad_release_of_a_producer_fails_the_run_unless_the_limit_says_to_take_it(
-    warehouse_here: Engine, kafka: LocalKafka
+    warehouse_here: Engine, kafka: SharedKafka
 ) -> None:
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(number, surprise=1) for number in range(1_000)])
@@ -312,7 +311,7 @@ def positions(engine: Engine) -> dict[int, int]:
 
 @pytest.fixture
 def start(
-    tmp_path: Path, postgres_warehouse: WarehouseUnderTest, kafka: LocalKafka, server: dict[str, str]
+    tmp_path: Path, postgres_warehouse: WarehouseUnderTest, kafka: SharedKafka, server: dict[str, str]
 ) -> Iterator[Callable[..., ListenProcess]]:
     """Start listeners of their own process; what a failed test leaves running is killed."""
     started: list[ListenProcess] = []
@@ -372,7 +371,7 @@ def listen_here_as(monkeypatch: pytest.MonkeyPatch, url: str, kafka: Broker) -> 
 )
 def test_a_listener_that_is_told_to_end_under_load_drains_and_completes(
     start: Callable[..., ListenProcess],
-    kafka: LocalKafka,
+    kafka: SharedKafka,
     postgres_warehouse: WarehouseUnderTest,
     prefect: SyncPrefectClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -402,7 +401,7 @@ def own_warehouse() -> Iterator[tuple[PostgresServer, WarehouseUnderTest]]:
 @pytest.mark.chaos
 def test_a_listener_that_is_told_to_end_while_its_warehouse_is_frozen_ends_in_time(
     start: Callable[..., ListenProcess],
-    kafka: LocalKafka,
+    kafka: SharedKafka,
     own_warehouse: tuple[PostgresServer, WarehouseUnderTest],
     prefect: SyncPrefectClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -445,7 +444,7 @@ def deployed_run(prefect: SyncPrefectClient, topic: str) -> UUID:
 @pytest.mark.parametrize(("how", "state"), [("pod", "Completed"), ("cancel", "Cancelled")])
 def test_a_run_of_a_deployment_drains_when_its_pod_goes_or_it_is_cancelled(
     start: Callable[..., ListenProcess],
-    kafka: LocalKafka,
+    kafka: SharedKafka,
     postgres_warehouse: WarehouseUnderTest,
     prefect: SyncPrefectClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -483,7 +482,7 @@ def test_a_run_of_a_deployment_drains_when_its_pod_goes_or_it_is_cancelled(
 )
 def test_the_data_go_on_while_prefect_is_away_and_the_run_can_be_cancelled_afterwards(
     start: Callable[..., ListenProcess],
-    kafka: LocalKafka,
+    kafka: SharedKafka,
     postgres_warehouse: WarehouseUnderTest,
     prefect: SyncPrefectClient,
     server: dict[str, str],
@@ -523,7 +522,7 @@ def test_the_data_go_on_while_prefect_is_away_and_the_run_can_be_cancelled_after
 @pytest.mark.chaos
 def test_a_listener_that_ends_while_prefect_is_away_ends_soon_if_clients_are_told_to_try_less(
     start: Callable[..., ListenProcess],
-    kafka: LocalKafka,
+    kafka: SharedKafka,
     postgres_warehouse: WarehouseUnderTest,
     server: dict[str, str],
     measured: Measured,

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 from flows.listen import listen
-from freight.demo.local_kafka import LocalKafka
 from freight.settings import PROJECT_ROOT
 from tests.conftest import WarehouseUnderTest
 from tests.lib.checkout import Checkout
 from tests.lib.kafka import new_topic
+from tests.lib.kafka_under_test import SharedKafka
 from tests.lib.readme import files_to_write
 from tests.lib.streams import rows, send
 
@@ -23,13 +23,13 @@ def block(language: str, containing: str) -> str:
 
 
 def test_a_new_topic_loads_into_a_warehouse_that_was_there_before(
-    tmp_path: Path, postgres_warehouse: WarehouseUnderTest, kafka: LocalKafka, server: dict[str, str]
+    tmp_path: Path, postgres_warehouse: WarehouseUnderTest, kafka: SharedKafka, server: dict[str, str]
 ) -> None:
     checkout = Checkout(tmp_path / "dpa")
     checkout.write(files_to_write(SECTION))
     message = json.loads(block("json", "DEP-1"))
     sent = [message, {**message, "departure_id": "DEP-2"}, {**message, "departure_id": "DEP-3", "wagons": 0}]
-    send(kafka, new_topic(kafka, 1, again="freight.departures"), [json.dumps(record).encode() for record in sent])
+    send(kafka, new_topic(kafka, 1, name="freight.departures"), [json.dumps(record).encode() for record in sent])
     at = {**server, "DPA_WAREHOUSE_URL": postgres_warehouse.url, "DPA_KAFKA_BOOTSTRAP": kafka.bootstrap}
     done = checkout.run(block("sh", "dpa migrate"), **at)
     assert done.returncode == 0, done.stdout

@@ -31,7 +31,8 @@ from tasks.scaling import ListenDeployment, PrefectRuns, read_deployment
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.flows.test_listen import artifacts_of, events_of
 from tests.lib.alerting import own_prefect
-from tests.lib.kafka import OwnKafka, new_topic
+from tests.lib.kafka import new_topic
+from tests.lib.kafka_under_test import SharedKafka
 from tests.lib.streams import Battery, event, rows, send
 from tests.lib.waiting import wait_until
 
@@ -184,7 +185,7 @@ def runs_of(prefect: SyncPrefectClient, name: str) -> list[FlowRun]:
 
 def test_a_run_starts_the_listener_that_is_missing_shows_it_and_hands_over_to_the_next(
     prefect: SyncPrefectClient,
-    kafka: Any,
+    kafka: SharedKafka,
     postgres_warehouse: WarehouseUnderTest,
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -212,10 +213,10 @@ def worker(
     server: dict[str, str],
     tmp_path: Path,
     postgres_warehouse: WarehouseUnderTest,
-    own_kafka: OwnKafka,
+    kafka: SharedKafka,
 ) -> Iterator[tuple[str, Battery]]:
-    """A work pool with a worker whose runs listen to a Kafka of their own."""
-    battery = Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+    """A work pool with a worker whose runs listen to a topic of their own."""
+    battery = Battery(kafka, postgres_warehouse.engine, postgres_warehouse.url)
     pool = f"pool-{uuid4()}"
     prefect.create_work_pool(WorkPoolCreate(name=pool, type="process"))
     (tmp_path / "home").mkdir()
@@ -250,7 +251,7 @@ def test_runs_of_a_worker_follow_a_burst_and_one_that_is_killed_is_replaced_once
     prefect: SyncPrefectClient, worker: tuple[str, Battery], measured: Measured
 ) -> None:
     pool, battery = worker
-    name = deploy(prefect, listen, "live", pool, topic="freight.transactions", batch_rows=100, quarantine_limit=1)
+    name = deploy(prefect, listen, "live", pool, topic=battery.topic, batch_rows=100, quarantine_limit=1)
     quick: dict[str, Any] = {"period_s": 2.0, "settle_s": 5.0, "cooldown_s": 20.0, "catch_up_s": 5.0}
     limits: dict[str, Any] = {"maximum": 3, "lag_threshold": 5_000, "commit_limit_s": 60.0}
     scaler = deploy(prefect, scale_listeners, "live", pool, deployments=[name], **quick, **limits)
@@ -290,7 +291,7 @@ def test_runs_of_a_worker_follow_a_burst_and_one_that_is_killed_is_replaced_once
     told = [run.state.message or "" for run in runs_of(prefect, name) if run.state and run.state.is_completed()]
     assert len(told) == before - 1
     assert all(message.startswith("told to drain: fewer listeners are enough; read ") for message in told)
-    assert len(events_of(prefect, "dpa.listener.lost", "dpa.stream.dpa.freight.transactions")) == 1
+    assert len(events_of(prefect, "dpa.listener.lost", f"dpa.stream.dpa.{battery.topic}")) == 1
     battery.assert_nothing_is_lost_or_doubled()
     measured(
         f"1 to 3 to 1 runs of a worker in {burst_s:.0f} s, one killed and replaced once after {replaced_s:.0f} s, "
@@ -304,7 +305,7 @@ def test_a_run_that_comes_while_the_last_one_works_waits_for_it_and_goes_on_wher
     prefect: SyncPrefectClient, worker: tuple[str, Battery]
 ) -> None:
     pool, battery = worker
-    name = deploy(prefect, listen, "handed-over", pool, topic="freight.transactions", quarantine_limit=1)
+    name = deploy(prefect, listen, "handed-over", pool, topic=battery.topic, quarantine_limit=1)
     scaler = deploy(
         prefect,
         scale_listeners,
@@ -342,12 +343,12 @@ def test_a_run_that_comes_while_the_last_one_works_waits_for_it_and_goes_on_wher
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("away_s", [60, 900])
 def test_no_listener_is_doubled_while_prefect_is_away_and_one_is_replaced_when_it_is_back(
-    away_s: int, tmp_path: Path, postgres_warehouse: WarehouseUnderTest, own_kafka: OwnKafka, measured: Measured
+    away_s: int, tmp_path: Path, postgres_warehouse: WarehouseUnderTest, kafka: SharedKafka, measured: Measured
 ) -> None:
-    battery = Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+    battery = Battery(kafka, postgres_warehouse.engine, postgres_warehouse.url)
     with own_prefect(tmp_path) as own, own.endpoint.client() as prefect:
         prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-        name = deploy(prefect, listen, "live", POOL, topic="freight.transactions", quarantine_limit=1)
+        name = deploy(prefect, listen, "live", POOL, topic=battery.topic, quarantine_limit=1)
         scaler = deploy(prefect, scale_listeners, "live", POOL, deployments=[name], maximum=3, period_s=2.0)
         own.start_worker(battery.kafka.bootstrap, DPA_WAREHOUSE_URL=battery.url)
         scaling = prefect.create_flow_run_from_deployment(prefect.read_deployment_by_name(scaler).id).id

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from freight.demo.kafka_jars import fetch_broker
 from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT
 from tests.lib.kafka import Broker, OwnKafka, Sent, delete_records_before, delete_topic, new_topic, produce
-from tests.lib.kafka_under_test import KafkaUnderTest, Mechanism
+from tests.lib.kafka_under_test import Mechanism, SharedKafka
 from tests.lib.waiting import LIMIT_S, wait_until
 
 MESSAGES: list[Sent] = [
@@ -64,7 +63,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 class TestMessages:
-    def test_a_message_goes_in_and_comes_out(self, kafka: KafkaUnderTest) -> None:
+    def test_a_message_goes_in_and_comes_out(self, kafka: SharedKafka) -> None:
         topic = new_topic(kafka, partitions=2)
         assert produce(kafka, topic, MESSAGES) == [
             (0, 0, 1_700_000_000_000),
@@ -73,12 +72,12 @@ class TestMessages:
         ]
         assert consume(kafka, topic, len(MESSAGES)) == in_order(MESSAGES)
 
-    def test_a_message_without_a_timestamp_is_of_now(self, kafka: KafkaUnderTest) -> None:
+    def test_a_message_without_a_timestamp_is_of_now(self, kafka: SharedKafka) -> None:
         before = time.time_ns() // 1_000_000
         (delivered,) = produce(kafka, new_topic(kafka), [(3, None, b"x", None)])
         assert before <= delivered.timestamp_ms <= time.time_ns() // 1_000_000
 
-    def test_deleted_records_and_topics_are_gone(self, kafka: KafkaUnderTest) -> None:
+    def test_deleted_records_and_topics_are_gone(self, kafka: SharedKafka) -> None:
         topic = new_topic(kafka, partitions=1)
         produce(kafka, topic, [(0, None, str(number).encode(), None) for number in range(5)])
         delete_records_before(kafka, topic, {0: 3})
@@ -162,18 +161,11 @@ def _broker_of(parent: int) -> int:
     raise AssertionError("the broker was not started")
 
 
-@pytest.fixture(scope="module")
-def secure_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaUnderTest]:
-    with KafkaUnderTest(kafka_jars, tmp_path_factory.mktemp("secure"), secure=True) as broker:
-        yield broker
-        broker.crash()
-
-
 MECHANISMS: list[Mechanism] = ["PLAIN", "SCRAM-SHA-512"]
 
 
 class TestSecureListener:
-    def settings(self, kafka: KafkaUnderTest, mechanism: Mechanism) -> dict[str, Any]:
+    def settings(self, kafka: SharedKafka, mechanism: Mechanism) -> dict[str, Any]:
         return {
             "bootstrap.servers": kafka.secure_bootstrap,
             "security.protocol": "SASL_SSL",
@@ -194,18 +186,18 @@ class TestSecureListener:
         return said[0] if said else ""
 
     @pytest.mark.parametrize("mechanism", MECHANISMS)
-    def test_lets_in_by_the_right_password(self, secure_kafka: KafkaUnderTest, mechanism: Mechanism) -> None:
-        admin = AdminClient(self.settings(secure_kafka, mechanism))
+    def test_lets_in_by_the_right_password(self, kafka: SharedKafka, mechanism: Mechanism) -> None:
+        admin = AdminClient(self.settings(kafka, mechanism))
         brokers = admin.list_topics(timeout=LIMIT_S).brokers.values()
-        assert [f"{broker.host}:{broker.port}" for broker in brokers] == [secure_kafka.secure_bootstrap]
+        assert [f"{broker.host}:{broker.port}" for broker in brokers] == [kafka.secure_bootstrap]
 
     @pytest.mark.parametrize("mechanism", MECHANISMS)
-    def test_refuses_a_wrong_password(self, secure_kafka: KafkaUnderTest, mechanism: Mechanism) -> None:
-        wrong = {**self.settings(secure_kafka, mechanism), "sasl.password": "wrong"}
+    def test_refuses_a_wrong_password(self, kafka: SharedKafka, mechanism: Mechanism) -> None:
+        wrong = {**self.settings(kafka, mechanism), "sasl.password": "wrong"}
         assert "_AUTHENTICATION" in self.complaint(wrong)
 
-    def test_is_not_trusted_without_its_authority(self, secure_kafka: KafkaUnderTest) -> None:
-        settings = self.settings(secure_kafka, "PLAIN")
+    def test_is_not_trusted_without_its_authority(self, kafka: SharedKafka) -> None:
+        settings = self.settings(kafka, "PLAIN")
         del settings["ssl.ca.location"]
         assert "certificate verify failed" in self.complaint(settings)
 

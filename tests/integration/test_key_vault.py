@@ -18,11 +18,12 @@ from freight.streaming.listener import ListenSettings, StopRules
 from freight.warehouse.connect import closing, open_engine, transaction
 from freight.warehouse.migrate import migrate
 from tests.conftest import WarehouseUnderTest
-from tests.lib.kafka import OwnKafka, new_topic
-from tests.lib.kafka_under_test import KafkaUnderTest
+from tests.lib.kafka import new_topic
+from tests.lib.kafka_under_test import SharedKafka
 from tests.lib.postgres import PostgresServer
 from tests.lib.streams import SMALL_BATCHES, Listening, event, rows, send
 from tests.lib.vault import StandInVault
+from tests.lib.waiting import LIMIT_S
 
 NAME = "warehouse-password"
 
@@ -122,33 +123,35 @@ def test_a_password_that_changes_is_used_for_the_next_connection(
 SCRAM: Literal["SCRAM-SHA-512"] = "SCRAM-SHA-512"
 
 
-def change_kafka_password(kafka: KafkaUnderTest, password: str) -> None:
+def set_kafka_password(kafka: SharedKafka, user: str, password: str) -> None:
+    """Give a user another password; make the user if there is none."""
     known: Any = admin  # whose types leave out what it imports
     change = known.UserScramCredentialUpsertion(
-        kafka.logins[SCRAM].user,
+        user,
         known.ScramCredentialInfo(known.ScramMechanism.SCRAM_SHA_512, 4096),
         password.encode(),
     )
     client = admin.AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for done in client.alter_user_scram_credentials([change]).values():
-        done.result(120)
+        done.result(LIMIT_S)
 
 
 def test_a_listener_follows_the_password_of_kafka(
     vault: StandInVault,
-    own_kafka: OwnKafka,
+    kafka: SharedKafka,
     sqlite_warehouse: WarehouseUnderTest,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(password, "ASK_S", 0.5)
-    kafka = own_kafka(secure=True, options={"connections.max.reauth.ms": "2000"})  # who stays has to log in again
     topic = new_topic(kafka, 1)
+    user = f"user of {topic}"
+    set_kafka_password(kafka, user, "canary one")
     cluster = KafkaCluster(
         bootstrap_servers=kafka.secure_bootstrap,
         security_protocol="SASL_SSL",
         sasl_mechanism=SCRAM,
-        username=kafka.logins[SCRAM].user,
+        username=user,
         password_secret=secret_of(vault, "kafka"),
         ca_location=str(kafka.ca_path),
     )
@@ -157,7 +160,7 @@ def test_a_listener_follows_the_password_of_kafka(
     vault.set("kafka", "canary never right")
     with pytest.raises(ConfigurationError, match="Kafka refuses us"):
         listening.run()
-    vault.set("kafka", kafka.logins[SCRAM].password)
+    vault.set("kafka", "canary one")
     secret_of(vault, "kafka").read(fresh=True)
     caplog.clear()
 
@@ -168,7 +171,7 @@ def test_a_listener_follows_the_password_of_kafka(
 
     with caplog.at_level(logging.INFO, "freight"), listening.running():
         wait_for(1)
-        change_kafka_password(kafka, "canary two")
+        set_kafka_password(kafka, user, "canary two")
         listening.wait_until(lambda: "uthentication fail" in caplog.text)  # and the vault knows nothing yet
         vault.set("kafka", "canary two")
         wait_for(2)  # perhaps by a connection that has not had to log in again yet
@@ -177,7 +180,7 @@ def test_a_listener_follows_the_password_of_kafka(
 
 
 def test_a_listener_waits_for_a_vault_that_is_away(
-    vault: StandInVault, postgres_server: PostgresServer, kafka: KafkaUnderTest, monkeypatch: pytest.MonkeyPatch
+    vault: StandInVault, postgres_server: PostgresServer, kafka: SharedKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "BEGIN_WAIT_S", 0.1)
     url = postgres_server.new_protected_database("canary one")

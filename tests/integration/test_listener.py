@@ -13,7 +13,6 @@ from confluent_kafka import Producer
 from blocks.azure_tokens import azure_tokens
 from blocks.kafka_cluster import KafkaCluster
 from freight.care.reconcile import reconcile
-from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError, OffsetGap, QuarantineLimitExceeded
 from freight.streaming.consumer import KafkaReader
 from freight.streaming.listener import ListenSettings, StopRules
@@ -24,9 +23,10 @@ from freight.warehouse.streams import accept_gaps
 from tests.conftest import WarehouseUnderTest
 from tests.lib.certificates import write_certificates
 from tests.lib.corridor import NOW
-from tests.lib.kafka import OwnKafka, add_partitions, delete_records_before, delete_topic, new_topic
+from tests.lib.kafka import add_partitions, delete_records_before, delete_topic, new_topic
+from tests.lib.kafka_under_test import SharedKafka
 from tests.lib.streams import NO_LIMIT, SMALL_BATCHES, Listening, event, rows, send
-from tests.lib.tokens import TAKES_TOKENS, StandInCredential
+from tests.lib.tokens import StandInCredential
 from tests.lib.waiting import wait_until
 
 AT_END = ListenSettings(SMALL_BATCHES, NO_LIMIT, StopRules(at_end=True))
@@ -37,7 +37,7 @@ def listening(warehouse: WarehouseUnderTest, kafka: Any, topic: str, settings: L
 
 
 def test_events_become_facts_once_however_often_the_listener_starts(
-    warehouse: WarehouseUnderTest, kafka: LocalKafka
+    warehouse: WarehouseUnderTest, kafka: SharedKafka
 ) -> None:
     topic = new_topic(kafka, 3)
     for partition in range(3):
@@ -54,7 +54,7 @@ def test_events_become_facts_once_however_often_the_listener_starts(
 
 
 def test_a_bad_message_goes_to_quarantine_and_its_neighbours_load(
-    warehouse: WarehouseUnderTest, kafka: LocalKafka
+    warehouse: WarehouseUnderTest, kafka: SharedKafka
 ) -> None:
     topic = new_topic(kafka, 1)
     poison: list[bytes | None] = [
@@ -97,7 +97,7 @@ def test_a_bad_message_goes_to_quarantine_and_its_neighbours_load(
 
 
 def test_a_bad_release_of_a_producer_does_not_drain_the_topic_into_quarantine(
-    warehouse: WarehouseUnderTest, kafka: LocalKafka
+    warehouse: WarehouseUnderTest, kafka: SharedKafka
 ) -> None:
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(i) for i in range(300)])
@@ -120,7 +120,7 @@ def test_a_bad_release_of_a_producer_does_not_drain_the_topic_into_quarantine(
 
 
 def test_an_older_event_never_overwrites_a_newer_one_and_lateness_is_flagged(
-    warehouse: WarehouseUnderTest, kafka: LocalKafka
+    warehouse: WarehouseUnderTest, kafka: SharedKafka
 ) -> None:
     topic = new_topic(kafka, 1)
     sent = int(NOW.timestamp() * 1000)
@@ -145,7 +145,7 @@ def test_an_older_event_never_overwrites_a_newer_one_and_lateness_is_flagged(
 
 
 def test_what_retention_deleted_before_it_was_read_stops_the_listener_until_somebody_accepts_it(
-    warehouse: WarehouseUnderTest, kafka: LocalKafka
+    warehouse: WarehouseUnderTest, kafka: SharedKafka
 ) -> None:
     topic = new_topic(kafka, 2)
     send(kafka, topic, [event(i) for i in range(100)])
@@ -163,13 +163,13 @@ def test_what_retention_deleted_before_it_was_read_stops_the_listener_until_some
 
 
 def test_a_topic_that_is_made_again_stops_the_listener_until_somebody_accepts_it(
-    warehouse: WarehouseUnderTest, kafka: LocalKafka
+    warehouse: WarehouseUnderTest, kafka: SharedKafka
 ) -> None:
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(i) for i in range(100)])
     listening(warehouse, kafka, topic).run()
     delete_topic(kafka, topic)
-    new_topic(kafka, 1, again=topic)
+    new_topic(kafka, 1, name=topic)
     send(kafka, topic, [event(i) for i in range(100, 300)])
     with pytest.raises(
         OffsetGap, match="the topic was created again; the old one's messages from offset 100 on are gone"
@@ -183,7 +183,7 @@ def test_a_topic_that_is_made_again_stops_the_listener_until_somebody_accepts_it
 
 
 def test_a_topic_that_is_made_again_while_it_is_read_is_noticed(
-    sqlite_warehouse: WarehouseUnderTest, kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch
+    sqlite_warehouse: WarehouseUnderTest, kafka: SharedKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("freight.streaming.listener.IDENTITY_EVERY_S", 1.0)
     topic = new_topic(kafka, 1)
@@ -192,7 +192,7 @@ def test_a_topic_that_is_made_again_while_it_is_read_is_noticed(
     with found.running(raises=OffsetGap):
         found.wait_until(lambda: found.status.now().messages == 100)
         delete_topic(kafka, topic)
-        new_topic(kafka, 1, again=topic)
+        new_topic(kafka, 1, name=topic)
         send(kafka, topic, [event(i) for i in range(100, 300)])
         wait_until(lambda: found.error is not None)
     assert "the topic was created again" in str(found.error)
@@ -203,7 +203,7 @@ def test_a_topic_that_is_made_again_while_it_is_read_is_noticed(
     assert reconcile(sqlite_warehouse.engine) == []
 
 
-def test_partitions_that_are_added_are_read_from_their_start(warehouse: WarehouseUnderTest, kafka: LocalKafka) -> None:
+def test_partitions_that_are_added_are_read_from_their_start(warehouse: WarehouseUnderTest, kafka: SharedKafka) -> None:
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(i) for i in range(10)])
     found = listening(warehouse, kafka, topic, ListenSettings(SMALL_BATCHES, NO_LIMIT))
@@ -216,7 +216,7 @@ def test_partitions_that_are_added_are_read_from_their_start(warehouse: Warehous
     assert reconcile(warehouse.engine) == []
 
 
-def test_a_new_group_may_start_at_the_end(sqlite_warehouse: WarehouseUnderTest, kafka: LocalKafka) -> None:
+def test_a_new_group_may_start_at_the_end(sqlite_warehouse: WarehouseUnderTest, kafka: SharedKafka) -> None:
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(i) for i in range(10)])
     settings = ListenSettings(SMALL_BATCHES, NO_LIMIT, StopRules(at_end=True), from_end=True)
@@ -227,7 +227,7 @@ def test_a_new_group_may_start_at_the_end(sqlite_warehouse: WarehouseUnderTest, 
     assert reconcile(sqlite_warehouse.engine) == []
 
 
-def test_transaction_markers_are_holes_that_are_counted(warehouse: WarehouseUnderTest, kafka: LocalKafka) -> None:
+def test_transaction_markers_are_holes_that_are_counted(warehouse: WarehouseUnderTest, kafka: SharedKafka) -> None:
     topic = new_topic(kafka, 1)
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": topic})
     producer.init_transactions(30)
@@ -249,9 +249,8 @@ def test_transaction_markers_are_holes_that_are_counted(warehouse: WarehouseUnde
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 def test_a_secured_broker_is_read_as_event_hubs_is(
-    sqlite_warehouse: WarehouseUnderTest, own_kafka: OwnKafka, mechanism: Any
+    sqlite_warehouse: WarehouseUnderTest, kafka: SharedKafka, mechanism: Any
 ) -> None:
-    kafka = own_kafka(secure=True)
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(1)])
     login = kafka.logins[mechanism]
@@ -271,8 +270,7 @@ def test_a_secured_broker_is_read_as_event_hubs_is(
         ).run()
 
 
-def test_a_broker_proves_who_it_is_without_a_login(sqlite_warehouse: WarehouseUnderTest, own_kafka: OwnKafka) -> None:
-    kafka = own_kafka(secure=True)
+def test_a_broker_proves_who_it_is_without_a_login(sqlite_warehouse: WarehouseUnderTest, kafka: SharedKafka) -> None:
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(1)])
     place: dict[str, Any] = {"bootstrap_servers": kafka.tls_bootstrap, "security_protocol": "SSL"}
@@ -319,9 +317,8 @@ def poll_often(reader: KafkaReader) -> None:
 
 
 def test_a_secured_broker_takes_the_tokens_of_an_identity(
-    sqlite_warehouse: WarehouseUnderTest, own_kafka: OwnKafka, caplog: pytest.LogCaptureFixture
+    sqlite_warehouse: WarehouseUnderTest, kafka: SharedKafka, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kafka = own_kafka(secure=True, options=TAKES_TOKENS)
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(1)])
     cluster = KafkaCluster(
@@ -345,7 +342,7 @@ def test_a_secured_broker_takes_the_tokens_of_an_identity(
 
 
 def test_a_topic_that_does_not_exist_is_a_wrong_setting(
-    sqlite_warehouse: WarehouseUnderTest, kafka: LocalKafka
+    sqlite_warehouse: WarehouseUnderTest, kafka: SharedKafka
 ) -> None:
     remedy = "there is no topic 'no-such-topic': create it, or correct the parameter topic"
     with pytest.raises(ConfigurationError, match=remedy):
@@ -357,7 +354,7 @@ def test_a_topic_that_does_not_exist_is_a_wrong_setting(
     [(StopRules(max_run_s=2), "the time limit of 2 s is over"), (StopRules(idle_s=2), "no message arrived for 2 s")],
 )
 def test_a_listener_ends_by_its_rules(
-    sqlite_warehouse: WarehouseUnderTest, kafka: LocalKafka, rules: StopRules, why: str
+    sqlite_warehouse: WarehouseUnderTest, kafka: SharedKafka, rules: StopRules, why: str
 ) -> None:
     topic = new_topic(kafka, 1)
     send(kafka, topic, [event(1)])
@@ -369,7 +366,7 @@ def test_a_listener_ends_by_its_rules(
     assert ended
 
 
-def test_statistics_follow_while_the_listener_listens(warehouse: WarehouseUnderTest, kafka: LocalKafka) -> None:
+def test_statistics_follow_while_the_listener_listens(warehouse: WarehouseUnderTest, kafka: SharedKafka) -> None:
     topic = new_topic(kafka, 1)
     found = listening(warehouse, kafka, topic, ListenSettings(SMALL_BATCHES, NO_LIMIT))
     with found.running():

@@ -25,11 +25,11 @@ from freight.warehouse.migrate import migrate
 from freight.warehouse.stream_load import MicroBatch
 from tests.conftest import Measured, NewReader, WarehouseUnderTest
 from tests.lib.kafka import OwnKafka
-from tests.lib.kafka_under_test import KafkaUnderTest
+from tests.lib.kafka_under_test import KafkaUnderTest, SharedKafka
 from tests.lib.kills import remount, small_disk
 from tests.lib.postgres import PostgresServer
 from tests.lib.stream_reader import Reader, terminal_event
-from tests.lib.streams import Battery, Listening, event, reading_the_usual_topic, rows
+from tests.lib.streams import Battery, Listening, event, rows
 
 PROBED_S = 60.0  # a listener whose loop has not turned for so long is started again
 
@@ -233,13 +233,14 @@ def test_a_broker_that_falls_silent_is_waited_for(
     seconds: float,
 ) -> None:
     monkeypatch.setattr(listener, "IDENTITY_EVERY_S", 1.0)
-    battery = Battery(own_kafka(), postgres_warehouse.engine, postgres_warehouse.url)
+    kafka = own_kafka()
+    battery = Battery(kafka, postgres_warehouse.engine, postgres_warehouse.url)
     # It fetches little ahead, so that much is unread when the broker falls silent.
     found = battery.listening(client={"max.partition.fetch.bytes": "10000", "queued.min.messages": "1"})
     with found.running():
         battery.produce(8_000)
         found.wait_until(lambda: battery.read > 0)
-        longest = outlive(found, silent(battery.kafka), "waiting: Kafka", seconds)
+        longest = outlive(found, silent(kafka), "waiting: Kafka", seconds)
         assert not battery.is_read
         figures = read_on(battery, found, longest)
     battery.assert_nothing_is_lost_or_doubled()
@@ -250,21 +251,21 @@ def test_a_broker_that_falls_silent_is_waited_for(
 def test_a_warehouse_that_takes_no_writes_after_a_failover_is_left_for_one_that_does(
     postgres_server: PostgresServer,
     postgres_warehouse: WarehouseUnderTest,
-    kafka: KafkaUnderTest,
+    kafka: SharedKafka,
     measured: Measured,
     seconds: float,
 ) -> None:
     """Connections of the time when it took none keep to that, so whoever stays with them waits for ever."""
-    with reading_the_usual_topic(kafka, postgres_warehouse.engine, postgres_warehouse.url) as battery:
-        found = battery.listening()
-        with found.running():
-            battery.produce(1_000)
-            found.wait_until(lambda: battery.read > 0)
-            standby = postgres_server.read_only(postgres_warehouse.url)
-            battery.produce(2_000)
-            longest = outlive(found, standby, "read-only", seconds)
-            figures = read_on(battery, found, longest)
-        battery.assert_nothing_is_lost_or_doubled()
+    battery = Battery(kafka, postgres_warehouse.engine, postgres_warehouse.url)
+    found = battery.listening()
+    with found.running():
+        battery.produce(1_000)
+        found.wait_until(lambda: battery.read > 0)
+        standby = postgres_server.read_only(postgres_warehouse.url)
+        battery.produce(2_000)
+        longest = outlive(found, standby, "read-only", seconds)
+        figures = read_on(battery, found, longest)
+    battery.assert_nothing_is_lost_or_doubled()
     measured(figures)
 
 
@@ -293,18 +294,18 @@ def full(disk: Path, battery: Battery) -> Iterator[None]:
 
 @lasting(1, 60)
 def test_a_full_disk_of_the_warehouse_is_waited_for(
-    cramped: tuple[str, Path], kafka: KafkaUnderTest, measured: Measured, seconds: float
+    cramped: tuple[str, Path], kafka: SharedKafka, measured: Measured, seconds: float
 ) -> None:
     url, disk = cramped
     with closing(open_engine(url)) as engine:
         migrate(engine)
-        with reading_the_usual_topic(kafka, engine, url) as battery:
-            found = battery.listening()
-            with found.running():
-                battery.produce(500)
-                found.wait_until(lambda: battery.is_read)
-                longest = outlive(found, full(disk, battery), "waiting: ", seconds)
-                assert not battery.is_read
-                figures = read_on(battery, found, longest)
-            battery.assert_nothing_is_lost_or_doubled()
+        battery = Battery(kafka, engine, url)
+        found = battery.listening()
+        with found.running():
+            battery.produce(500)
+            found.wait_until(lambda: battery.is_read)
+            longest = outlive(found, full(disk, battery), "waiting: ", seconds)
+            assert not battery.is_read
+            figures = read_on(battery, found, longest)
+        battery.assert_nothing_is_lost_or_doubled()
     measured(figures)

@@ -14,9 +14,9 @@ from freight.warehouse.connect import open_engine
 from freight.warehouse.migrate import migrate
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.kafka import OwnKafka
-from tests.lib.kafka_under_test import KafkaUnderTest
+from tests.lib.kafka_under_test import SharedKafka
 from tests.lib.postgres import PostgresServer, own_server
-from tests.lib.streams import Battery, reading_the_usual_topic, rows
+from tests.lib.streams import Battery, rows
 from tests.lib.waiting import wait_until
 
 SEED = 7
@@ -26,15 +26,13 @@ COMMITS = (5, 40)  # of a listener that dies around one: before them it takes it
 
 
 @pytest.fixture
-def battery(warehouse: WarehouseUnderTest, kafka: KafkaUnderTest) -> Iterator[Battery]:
-    with reading_the_usual_topic(kafka, warehouse.engine, warehouse.url) as battery:
-        yield battery
+def battery(warehouse: WarehouseUnderTest, kafka: SharedKafka) -> Battery:
+    return Battery(kafka, warehouse.engine, warehouse.url)
 
 
 @pytest.fixture
-def postgres_battery(postgres_warehouse: WarehouseUnderTest, kafka: KafkaUnderTest) -> Iterator[Battery]:
-    with reading_the_usual_topic(kafka, postgres_warehouse.engine, postgres_warehouse.url) as battery:
-        yield battery
+def postgres_battery(postgres_warehouse: WarehouseUnderTest, kafka: SharedKafka) -> Battery:
+    return Battery(kafka, postgres_warehouse.engine, postgres_warehouse.url)
 
 
 def kill_again_and_again(battery: Battery, log: Path, kills: int) -> tuple[int, str]:
@@ -179,21 +177,21 @@ def own_postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
 @pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <function BaseConnection:pytest.PytestUnraisableExceptionWarning"
 )
-def test_a_warehouse_that_restarts_is_waited_for(own_postgres: PostgresServer, kafka: KafkaUnderTest) -> None:
+def test_a_warehouse_that_restarts_is_waited_for(own_postgres: PostgresServer, kafka: SharedKafka) -> None:
     url = own_postgres.new_database()
     engine = open_engine(url)
     migrate(engine)
-    with reading_the_usual_topic(kafka, engine, url) as battery:
-        found = battery.listening()
-        with found.running():
-            for mode in ("fast", "immediate"):
-                with battery.producing(1_500, 3):
-                    wait_for_progress(battery, found)
-                    own_postgres.stop(mode)
-                    time.sleep(0.5)
-                    own_postgres.start()
-            found.wait_until(lambda: battery.is_read)
-        battery.assert_nothing_is_lost_or_doubled()
+    battery = Battery(kafka, engine, url)
+    found = battery.listening()
+    with found.running():
+        for mode in ("fast", "immediate"):
+            with battery.producing(1_500, 3):
+                wait_for_progress(battery, found)
+                own_postgres.stop(mode)
+                time.sleep(0.5)
+                own_postgres.start()
+        found.wait_until(lambda: battery.is_read)
+    battery.assert_nothing_is_lost_or_doubled()
     assert rows(engine, "SELECT COUNT(DISTINCT listener_id) FROM stream_assignments") == [(1,)]
     engine.dispose()
     gc.collect()  # the connections that each restart cut off: elsewhere their warning would fail another test

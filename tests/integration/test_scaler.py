@@ -22,8 +22,8 @@ from freight.streaming.scaling import ScalingLimits
 from freight.types import RunId
 from freight.warehouse.connect import open_engine
 from tests.conftest import Measured, WarehouseUnderTest
-from tests.lib.kafka_under_test import KafkaUnderTest
-from tests.lib.streams import NO_LIMIT, Battery, Listening, reading_the_usual_topic, rows
+from tests.lib.kafka_under_test import SharedKafka
+from tests.lib.streams import NO_LIMIT, Battery, Listening, rows
 
 PERIOD_S = 0.5
 LIMIT_S = 180.0
@@ -92,9 +92,8 @@ class Scaled:
 
 
 @pytest.fixture
-def battery(postgres_warehouse: WarehouseUnderTest, kafka: KafkaUnderTest) -> Iterator[Battery]:
-    with reading_the_usual_topic(kafka, postgres_warehouse.engine, postgres_warehouse.url) as battery:
-        yield battery
+def battery(postgres_warehouse: WarehouseUnderTest, kafka: SharedKafka) -> Battery:
+    return Battery(kafka, postgres_warehouse.engine, postgres_warehouse.url)
 
 
 @pytest.fixture
@@ -143,7 +142,7 @@ def test_the_trouble_of_one_stream_is_not_that_of_the_others(scaled: Scaled, cap
 
     assert scale([lost, scaled.scaler], 3.0) == "its time is over"
     assert len(shown) > 1
-    assert set(shown) == {"freight.transactions"}
+    assert set(shown) == {scaled.battery.topic}
     assert caplog.text.count("no-such-topic: no decision: there is no topic 'no-such-topic'") == 1
     with pytest.raises(ConfigurationError, match="there is no topic 'no-such-topic'"):
         scale([lost], 60.0)

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from freight.care.reconcile import reconcile
 from freight.catalog import Catalog, Source
 from freight.contracts import contracts
-from freight.demo.local_kafka import LocalKafka
 from freight.errors import ConfigurationError
 from freight.quarantine.replay import replay
 from freight.streaming.consumer import KafkaReader
@@ -22,6 +21,7 @@ from freight.warehouse.explain import explain
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW
 from tests.lib.kafka import new_topic
+from tests.lib.kafka_under_test import SharedKafka
 from tests.lib.stream_reader import Reader, terminal_event
 from tests.lib.streams import NO_LIMIT, SMALL_BATCHES, Listening, event, rows, send
 from tests.lib.tables import allow, forbid
@@ -31,7 +31,7 @@ SENT_MS = int(SENT.timestamp() * 1000)
 
 
 @pytest.fixture
-def read(warehouse: WarehouseUnderTest, kafka: LocalKafka) -> Listening:
+def read(warehouse: WarehouseUnderTest, kafka: SharedKafka) -> Listening:
     """A topic whose messages have been read: 100 right ones, of which every tenth has a status nobody knew yet."""
     topic = new_topic(kafka, 2)
     for partition in range(2):
@@ -52,7 +52,7 @@ def statuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def again(read: Listening, wanted: Wanted) -> LoadCounts:
-    reader = KafkaReader({"bootstrap.servers": read.kafka.bootstrap}, read.topic, "dpa-replay")
+    reader = KafkaReader({"bootstrap.servers": read.kafka.bootstrap}, read.topic, f"{read.group} again")
     try:
         return replay_range(engine_of(read), read.stream, RunId("replay"), reader, wanted)
     finally:
@@ -93,7 +93,7 @@ def test_quarantined_messages_come_back_when_the_contract_takes_them(read: Liste
         (found,) = explain(connection, "fact_transactions", "TRX-110")
     lineage = dict(found.lineage)
     told = [lineage[name] for name in ("topic", "partition", "offset", "cause", "group")]
-    assert told == [read.topic, 1, 10, "replay", "dpa"]
+    assert told == [read.topic, 1, 10, "replay", read.group]
     assert lineage["sent_at"] == datetime.fromtimestamp((SENT_MS + 10) / 1000, UTC)
     assert_sound(read)
 

@@ -26,6 +26,7 @@ from freight.warehouse.migrate import migrate
 from tests.lib.aks import AKS, as_applied, template
 from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.kubernetes import NAMESPACE, config_map, found, kubectl, login_as
+from tests.lib.oracle import TRANSACTIONS
 from tests.lib.postgres import PostgresServer, own_server
 from tests.lib.streams import Battery
 from tests.lib.waiting import wait_until
@@ -186,7 +187,7 @@ def battery(
         from_pods = f"{url.replace('127.0.0.1', host)}?sslmode=disable"
         places = {"DPA_WAREHOUSE_URL": from_pods, "DPA_KAFKA_BOOTSTRAP": kafka.bootstrap}
         config_map("dpa-settings", **places, DPA_KAFKA_INSECURE="true")
-        yield Battery(kafka, engine, url)
+        yield Battery(kafka, engine, url, TRANSACTIONS)
         engine.dispose()
         kubectl("-n", NAMESPACE, "delete", "jobs", "--all", "--wait=false")
         wait_until(lambda: found("pods") == [], 120)

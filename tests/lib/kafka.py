@@ -29,29 +29,25 @@ class Delivered(NamedTuple):
 
 
 class Broker(Protocol):
-    """A broker for clients: a `KafkaUnderTest` or an `EmbeddedKafka`."""
+    """A broker for clients: a `SharedKafka`, a `KafkaUnderTest` or an `EmbeddedKafka`."""
 
-    bootstrap: str
+    @property
+    def bootstrap(self) -> str:
+        """The host:port of the listener without TLS or logins."""
 
 
 class OwnKafka(Protocol):
     """The type of the fixture `own_kafka`: a call starts a broker."""
 
-    def __call__(
-        self,
-        partitions: int = ...,
-        secure: bool = ...,
-        options: Mapping[str, str] | None = ...,
-        name: str = ...,
-    ) -> KafkaUnderTest: ...
+    def __call__(self, options: Mapping[str, str] | None = ...) -> KafkaUnderTest: ...
 
 
 _numbers = itertools.count()
 
 
-def new_topic(kafka: Broker, partitions: int = 4, settings: Mapping[str, str] | None = None, *, again: str = "") -> str:
-    """Make a topic and return its name: a unique one, or that of a deleted topic."""
-    topic = again or f"topic-{os.getpid()}-{next(_numbers)}"
+def new_topic(kafka: Broker, partitions: int = 4, settings: Mapping[str, str] | None = None, *, name: str = "") -> str:
+    """Make a topic and return its name, by default a unique one."""
+    topic = name or f"topic-{os.getpid()}-{next(_numbers)}"
     admin = _admin(kafka)
     _wait(admin.create_topics([NewTopic(topic, partitions, 1, config=dict(settings or {}))]).values())
     _until(lambda: _leaders(admin, topic) == [1] * partitions)

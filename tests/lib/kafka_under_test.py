@@ -5,8 +5,9 @@ import os
 import secrets
 import signal
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from freight.demo import local_kafka
 from freight.demo.local_kafka import LocalKafka, free_ports
@@ -20,15 +21,20 @@ QUICK = {
     "broker.session.timeout.ms": "1500",
     "broker.heartbeat.interval.ms": "300",
 }
+MODULES = "org.apache.kafka.common.security"
 SECURE = {
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT",
-    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512,OAUTHBEARER",
+    # It trusts the claims of unsigned tokens.
+    "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config": (
+        f'{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+    ),
+    "listener.name.sasl_ssl.scram-sha-512.connections.max.reauth.ms": "2000",  # who stays has to log in again
     "ssl.keystore.type": "PEM",
     "ssl.keystore.location": "server.pem",
     "ssl.truststore.type": "PEM",
     "ssl.truststore.location": "ca.pem",
 }
-MODULES = "org.apache.kafka.common.security"
 
 
 class Login(NamedTuple):
@@ -38,12 +44,37 @@ class Login(NamedTuple):
     password: str
 
 
+@dataclass(frozen=True)
+class SharedKafka:
+    """The Kafka that all workers of a run use.
+
+    Attributes:
+        bootstrap: The host:port of the listener without TLS or logins.
+        secure_bootstrap: The host:port of the SASL_SSL listener.
+        tls_bootstrap: The host:port of the SSL listener, which requires no login.
+        ca_path: The certificate of the authority of the listeners with TLS.
+        logins: The users that may log in, by SASL mechanism.
+    """
+
+    bootstrap: str
+    secure_bootstrap: str
+    tls_bootstrap: str
+    ca_path: Path
+    logins: Mapping[Mechanism, Login]
+
+    @classmethod
+    def at(cls, place: Mapping[str, Any]) -> Self:
+        """Return the Kafka at the place that `KafkaUnderTest.place` has told another process."""
+        logins = {mechanism: Login(*login) for mechanism, login in place["logins"].items()}
+        return cls(**{**place, "ca_path": Path(place["ca_path"]), "logins": logins})
+
+
 class KafkaUnderTest(LocalKafka):
     """A Kafka for tests; `start` after `crash` finds the same data on the same ports, as after `stop`.
 
     Args:
-        secure: True to listen with TLS too: with a login, PLAIN (like Azure Event Hubs) or SCRAM-SHA-512, and
-            without one. With data from an insecure start, SCRAM has no users.
+        secure: True to listen with TLS too: with a login, PLAIN (like Azure Event Hubs), SCRAM-SHA-512 or OAUTHBEARER,
+            and without one. With data from an insecure start, SCRAM has no users.
 
     Attributes:
         secure_bootstrap: The host:port of the SASL_SSL listener; empty unless secure.
@@ -71,6 +102,17 @@ class KafkaUnderTest(LocalKafka):
             self._ports.update(zip(("SASL_SSL", "SSL"), free_ports(2), strict=True))
         self.secure_bootstrap, self.tls_bootstrap = self._place("SASL_SSL"), self._place("SSL")
         self.ca_path = self._folder / "ca.pem"
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The place of a secure broker as JSON, for `SharedKafka.at`."""
+        return {
+            "bootstrap": self.bootstrap,
+            "secure_bootstrap": self.secure_bootstrap,
+            "tls_bootstrap": self.tls_bootstrap,
+            "ca_path": str(self.ca_path),
+            "logins": self.logins,
+        }
 
     @property
     def pid(self) -> int:

@@ -14,9 +14,12 @@ from typing import Any
 
 import psutil
 
+from freight.demo.local_kafka import fetch_broker
 from freight.settings import PROJECT_ROOT
+from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.postgres import own_server
 
+KAFKA_JARS = PROJECT_ROOT / ".kafka"
 LOOKS_EVERY_S = 0.5
 
 
@@ -65,12 +68,21 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _postgres() -> Iterator[Mapping[str, Any]]:
+def _postgres(_: Path) -> Iterator[Mapping[str, Any]]:
     with own_server() as server:
         yield {"folder": str(server.folder), "port": server.port}
 
 
-KEPT = {"postgres": _postgres}
+@contextmanager
+def _kafka(folder: Path) -> Iterator[Mapping[str, Any]]:
+    jars = fetch_broker(KAFKA_JARS)
+    assert jars
+    with KafkaUnderTest(jars, folder / "données", secure=True) as broker:
+        yield broker.place
+        broker.crash()  # nobody needs its data
+
+
+KEPT = {"postgres": _postgres, "kafka": _kafka}
 
 
 def _keep(server: AbstractContextManager[Mapping[str, Any]], run: psutil.Process, place: Path, ready: int) -> None:
@@ -91,7 +103,7 @@ def main(name: str, run: str, place: str) -> int:
         return 0 if os.read(told, 1) else 1
     os.close(told)
     os.setsid()  # Ctrl-C is for the run, whose workers still use the server
-    _keep(KEPT[name](), process, Path(place), ready)
+    _keep(KEPT[name](Path(place).with_suffix("")), process, Path(place), ready)
     return 0
 
 

@@ -87,11 +87,11 @@ class Produced:
 
     Attributes:
         now: The instant after which dates are in the future; messages should stay clear of the limit.
-        datasets: The dataset of each topic.
+        transactions: The topic of the transactions.
     """
 
     now: datetime
-    datasets: Mapping[str, str] = field(default_factory=lambda: dict(DATASETS))
+    transactions: str = TRANSACTIONS
     _messages: dict[Place, tuple[int, bytes | None]] = field(default_factory=dict)
     _judged: dict[Place, Row | str] = field(default_factory=dict)
 
@@ -121,7 +121,7 @@ class Produced:
             ValueError: Two versions are equally new; only the content hash could decide between them.
         """
         newest: dict[str, tuple[tuple[int, int], Fact]] = {}
-        for place, row in self._rows(TRANSACTIONS):
+        for place, row in self._rows(self.transactions):
             fact = (row["machine_id"], row["transaction_at"], row["volume_transferred_t"], row["status_code"])
             version = (self._messages[place][0], place.offset)
             known = newest.setdefault(row["transaction_id"], (version, fact))
@@ -131,18 +131,18 @@ class Produced:
                 newest[row["transaction_id"]] = (version, fact)
         return {key: fact for key, (_, fact) in newest.items()}
 
-    def quarantined(self, topic: str = TRANSACTIONS) -> Counter[tuple[int, int, bytes]]:
+    def quarantined(self, topic: str = "") -> Counter[tuple[int, int, bytes]]:
         """Return partition, offset and bytes (none for a tombstone) of each bad message of a topic."""
-        bad = (place for place, judged in self._judge(topic) if isinstance(judged, str))
+        bad = (place for place, judged in self._judge(topic or self.transactions) if isinstance(judged, str))
         return Counter((place.partition, place.offset, self._messages[place][1] or b"") for place in bad)
 
-    def reasons(self, topic: str = TRANSACTIONS) -> Counter[str]:
-        """Return the number of bad messages by reason code."""
-        return Counter(judged for _, judged in self._judge(topic) if isinstance(judged, str))
+    def reasons(self) -> Counter[str]:
+        """Return the number of bad transactions by reason code."""
+        return Counter(judged for _, judged in self._judge(self.transactions) if isinstance(judged, str))
 
-    def totals(self, topic: str = TRANSACTIONS) -> Totals:
+    def totals(self, topic: str = "") -> Totals:
         """Return the number of messages of a topic, and their expected outcomes."""
-        judged = self._judge(topic)
+        judged = self._judge(topic or self.transactions)
         bad = sum(isinstance(one, str) for _, one in judged)
         return Totals(len(judged), len(judged) - bad, bad)
 
@@ -155,7 +155,7 @@ class Produced:
         return ((place, judged) for place, judged in self._judge(topic) if not isinstance(judged, str))
 
     def _judge(self, topic: str) -> list[tuple[Place, Row | str]]:
-        contract = contract_for(self.datasets[topic])
+        contract = contract_for("transactions" if topic == self.transactions else DATASETS[topic])
         places = [place for place in list(self._messages) if place.topic == topic]  # others may add some meanwhile
         for place in places:
             if place not in self._judged:

@@ -34,9 +34,8 @@ from freight.warehouse.connect import Engine, reading
 from freight.warehouse.streams import Stream
 from tests.lib.forks import Forked
 from tests.lib.hostile_stream import hostile
-from tests.lib.kafka import Broker, Delivered, delete_topic, new_topic, produce
-from tests.lib.kafka_under_test import KafkaUnderTest
-from tests.lib.oracle import TRANSACTIONS, Produced, compare
+from tests.lib.kafka import Broker, Delivered, new_topic, produce
+from tests.lib.oracle import Produced, compare
 from tests.lib.waiting import LIMIT_S, wait_until
 
 DAY = date(2026, 2, 20)
@@ -74,7 +73,7 @@ class Listening:
     url: str
     kafka: Broker
     topic: str
-    group: str = "dpa"
+    group: str = ""
     settings: ListenSettings = field(default_factory=lambda: ListenSettings(SMALL_BATCHES, NO_LIMIT))
     client: Mapping[str, Any] = field(default_factory=dict)
     password: PasswordSource | None = None
@@ -83,6 +82,9 @@ class Listening:
     status: Status = field(default_factory=Status)
     why: str = ""
     error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.group = self.group or group_of(self.topic)
 
     @property
     def stream(self) -> Stream:
@@ -138,6 +140,11 @@ class Listening:
             raise self.error
 
 
+def group_of(topic: str) -> str:
+    """Return the group of the listeners to a topic: other tests on the same Kafka have groups of their own."""
+    return f"readers of {topic}"
+
+
 def rows(engine: Engine, query: str, **values: Any) -> list[tuple[Any, ...]]:
     """Return the result of a query."""
     with reading(engine) as connection:
@@ -146,16 +153,21 @@ def rows(engine: Engine, query: str, **values: Any) -> list[tuple[Any, ...]]:
 
 @dataclass
 class Battery:
-    """A topic full of difficult messages, the oracle that knows all of them, and the warehouse that they load into."""
+    """A topic full of difficult messages, the oracle that knows all of them, and the warehouse that they load into.
 
-    kafka: KafkaUnderTest
+    Attributes:
+        topic: The name of the topic, by default a unique one.
+    """
+
+    kafka: Broker
     engine: Engine
     url: str
-    produced: Produced = field(default_factory=lambda: Produced(datetime.now(UTC)))
+    topic: str = ""
     sent: int = 0
 
     def __post_init__(self) -> None:
-        new_topic(self.kafka, 4, again=TRANSACTIONS)
+        self.topic = new_topic(self.kafka, 4, name=self.topic)
+        self.produced = Produced(datetime.now(UTC), self.topic)
         self.corridor = Corridor(machines=20)
 
     def produce(self, count: int, poison: float = 0.01) -> None:
@@ -164,9 +176,8 @@ class Battery:
         seed = self.sent
         self.sent += count
         trouble = hostile(poisoned(messages, poison, seed), seed)
-        send_messages(
-            {"bootstrap.servers": self.kafka.bootstrap}, TRANSACTIONS, trouble, on_delivered=self.produced.take
-        )
+        servers = {"bootstrap.servers": self.kafka.bootstrap}
+        send_messages(servers, self.topic, trouble, on_delivered=self.produced.take)
 
     @contextmanager
     def producing(self, count: int, rounds: int | None = None, ahead: int | None = None) -> Iterator[None]:
@@ -195,12 +206,12 @@ class Battery:
 
     def listening(self, **more: Any) -> Listening:
         """Return a listener in this process."""
-        return Listening(self.url, self.kafka, TRANSACTIONS, **more)
+        return Listening(self.url, self.kafka, self.topic, **more)
 
     def process(self, log: Path, **options: object) -> Forked:
         """Start a listener in a process of its own."""
         told = [f"{name}={value}" for name, value in options.items()]
-        return Forked(_listen, self.url, self.kafka.bootstrap, TRANSACTIONS, "dpa", *told, log=log)
+        return Forked(_listen, self.url, self.kafka.bootstrap, self.topic, *told, log=log)
 
     @property
     def read(self) -> int:
@@ -227,21 +238,12 @@ class Battery:
         assert reconcile(self.engine) == []
 
 
-@contextmanager
-def reading_the_usual_topic(kafka: KafkaUnderTest, engine: Engine, url: str) -> Iterator[Battery]:
-    """Yield a battery on the broker that tests share, and delete its topic at the end."""
-    try:
-        yield Battery(kafka, engine, url)
-    finally:
-        delete_topic(kafka, TRANSACTIONS)
-
-
-def _listen(url: str, bootstrap: str, topic: str, group: str, *options: str) -> None:
+def _listen(url: str, bootstrap: str, topic: str, *options: str) -> None:
     """Listen until SIGTERM."""
     told = dict(option.split("=", 1) for option in options)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
     logging.getLogger("librdkafka").setLevel(logging.WARNING)
-    stream = Stream(told.get("dataset", "transactions"), topic, group)
+    stream = Stream(told.get("dataset", "transactions"), topic, group_of(topic))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     engine = open_stream_engine(url, stream)
@@ -249,7 +251,7 @@ def _listen(url: str, bootstrap: str, topic: str, group: str, *options: str) -> 
         _die(engine, when, int(told["at"]))
     session.HEARTBEAT_S = float(told.get("beats", session.HEARTBEAT_S))
     limits = BatchLimits(rows=int(told.get("rows", "500")), age_s=0.05)
-    reader = KafkaReader({"bootstrap.servers": bootstrap, **QUICK}, topic, group)
+    reader = KafkaReader({"bootstrap.servers": bootstrap, **QUICK}, topic, stream.group)
     listen(
         engine,
         stream,

@@ -7,14 +7,6 @@ from typing import Any
 
 from azure.core.credentials import AccessToken
 
-MODULES = "org.apache.kafka.common.security"
-TAKES_TOKENS = {
-    "sasl.enabled.mechanisms": "OAUTHBEARER",
-    "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config": (
-        f'{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
-    ),
-}
-
 
 class StandInCredential:
     """A stand-in for an Azure identity.
