@@ -19,9 +19,9 @@ from freight.errors import ConfigurationError
 __all__ = ["EmbeddedKafka", "LocalKafka", "fetch_broker", "open_broker", "why_not"]
 
 HOST = "127.0.0.1"
-START_LIMIT_S = 120.0
+START_LIMIT_S = 300.0
 STOP_LIMIT_S = 30.0
-FORMAT_LIMIT_S = 60.0
+FORMAT_LIMIT_S = 300.0
 POLL_S = 0.05
 LAST_WORDS = 3  # lines of the broker's log in an error
 

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from threading import Event, Timer
 from typing import Any, BinaryIO, get_args
+from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
@@ -117,8 +118,9 @@ class _Reading:
     ) -> tuple[str, ...]:
         """Start the parser; return the header, which comes first."""
         _remove_abandoned_folders()
-        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        self._folder = Path(tempfile.gettempdir(), f"{FOLDER_PREFIX}{uuid4().hex}")
         self._at_the_end.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._folder.mkdir(mode=0o700)  # after that line, so that no interrupt leaves it behind
         path = _on_this_machine(file, self._folder).absolute()
         size_bytes = min(path.stat().st_size, file.fair_bytes)
         self._parser_time = ParserTime(size_bytes)

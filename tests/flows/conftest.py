@@ -1,11 +1,11 @@
-"""One Prefect server for all flow tests, which one worker runs, and an installation folder for each."""
+"""One Prefect server for all flow tests, and an installation folder for each."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from prefect.context import _temporary_global_settings_context, get_settings_context
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.listen import listen
 from freight.settings import PROJECT_ROOT
@@ -13,16 +13,17 @@ from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.kafka import new_topic
 from tests.lib.kafka_under_test import SharedKafka
+from tests.lib.keeper import TestRun
 from tests.lib.streams import send
 
 NewTopic = Callable[[Sequence[bytes]], str]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _prefect_server() -> Iterator[None]:
+def _prefect_server(this_run: TestRun) -> Iterator[None]:
     # Without heartbeats of its own, which DPA does not use: their thread makes each run of a flow a second longer.
-    without = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with prefect_test_harness(server_startup_timeout=180), temporary_settings(without):
+    ours = {PREFECT_API_URL: this_run.server("prefect")["api"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(ours), _temporary_global_settings_context(get_settings_context()):  # of all threads
         yield
 
 

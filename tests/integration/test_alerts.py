@@ -1,10 +1,12 @@
 """Alerts of a real Prefect server: the thing is made to happen, and the message arrives at a real receiver."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -36,13 +38,13 @@ from tasks import load as steps
 from tasks.overdue import overdue_nightlies
 from tests.lib.alerting import OwnPrefect, Receiver, own_prefect, receiving, run_of
 from tests.lib.corridor import HEADER
-from tests.lib.waiting import wait_until
+from tests.lib.waiting import LIMIT_S, wait_until
 
 # What sends to Slack and the like imports a module that Python 3.13 drops.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 
 SECRET = "canary-of-the-webhook"
-PATIENCE = timedelta(seconds=30)  # longer than a busy server may need for an event that follows another one
+PATIENCE = timedelta(seconds=60)  # far more than a busy server needs for one event
 KILLED, ORDERLY = "freight.transactions", "freight.terminal-events"
 GOOD = "TRX-{},MCH-001,2026-03-14 10:00:00,30,OK"
 BAD = "TRX-{},MCH-001,never,30,OK"
@@ -117,11 +119,23 @@ def tell_of_stream(event: str, reason: str) -> None:
     emit_event(event, resource, payload={"reason": reason})
 
 
-def tell_of_pool(name: str, *states: str) -> None:
-    resource = {"prefect.resource.id": f"prefect.work-pool.{uuid4()}", "prefect.resource.name": name}
-    before = None
+def tell_of_pool(own: OwnPrefect, name: str, *states: str) -> None:
+    """Tell of states in turn, each of which the server has judged before the next one."""
+    place = f"prefect.work-pool.{uuid4()}"
     for state in states:
-        before = emit_event(f"prefect.work-pool.{state}", resource, follows=before)
+        emit_event(f"prefect.work-pool.{state}", {"prefect.resource.id": place, "prefect.resource.name": name})
+        wait_until(partial(is_judged, own, place, state))
+
+
+def is_judged(own: OwnPrefect, pool: str, state: str) -> bool:
+    return is_alarm_due(own, pool) == (state == "not-ready")
+
+
+def is_alarm_due(own: OwnPrefect, resource: str) -> bool:
+    """Whether the server will raise an alarm for a resource, unless another event calls it off."""
+    query = "SELECT 1 FROM automation_bucket WHERE bucketing_key LIKE ? AND count < 1"
+    with closing(sqlite3.connect(own.database, timeout=LIMIT_S)) as connection:
+        return connection.execute(query, [f"%{resource}%"]).fetchone() is not None
 
 
 def beats(prefect: Any, topic: str) -> int:
@@ -141,7 +155,7 @@ def start_a_listener(own: OwnPrefect, prefect: SyncPrefectClient) -> psutil.Proc
 
 def kill_the_listener(own: OwnPrefect, prefect: SyncPrefectClient, worker: psutil.Process) -> None:
     """Kill the listener when it has told of itself."""
-    wait_until(lambda: beats(prefect, KILLED) > 0, 120, own.worker_log)
+    wait_until(lambda: beats(prefect, KILLED) > 0, told=own.worker_log)
     listener = run_of(worker)
     assert listener
     listener.kill()
@@ -164,8 +178,8 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert run(watch, freshness_s={"transactions": 0}).name == "Overdue"
     for _ in range(2):
         tell_of_stream("dpa.listener.lost", "no sign of life for 45 s \x1b[2J\u202e<!channel>")
-    tell_of_pool("restarted", "not-ready", "ready")
-    tell_of_pool("flapping", "not-ready", "ready", "not-ready")
+    tell_of_pool(own, "restarted", "not-ready", "ready")
+    tell_of_pool(own, "flapping", "not-ready", "ready", "not-ready")
     tell_of_stream("dpa.stream.lagging", "120,000 messages wait for 10 minutes")
 
     told = receiver.wait_for("listen Crashed").body
@@ -186,8 +200,10 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert r"Reason: no sign of life for 45 s \x1b[2J\u202e<!channel>" in lost
     assert "120,000 messages wait" in receiver.wait_for(f"{ORDERLY} is lagging").body
     assert receiver.wait_for("work pool flapping is not ready")
-    subjects = [told.subject for told in receiver.messages]
-    assert len(subjects) == 9, "\n".join(subjects)
+    subjects = Counter(told.subject for told in receiver.messages)
+    assert len(subjects) == 9, subjects
+    # On a busy machine the worker may have been silent for a while before.
+    assert [told for told, times in subjects.items() if times > 1 and POOL not in told] == []
     assert SECRET not in own.said
 
 

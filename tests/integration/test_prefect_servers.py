@@ -20,8 +20,7 @@ from tests.lib.alerting import own_prefect
 from tests.lib.certificates import write_certificates
 from tests.lib.ports import free_port
 from tests.lib.serving import HttpHandler, Served
-
-LIMIT_S = 180.0
+from tests.lib.waiting import LIMIT_S
 
 
 def test_a_server_for_others_speaks_tls_alone_to_those_who_know_its_authority(

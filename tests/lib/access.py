@@ -8,6 +8,7 @@ from pathlib import Path
 
 from freight.java import compile_java, fetch_once
 from freight.readers.access_jars import compiler_of
+from tests.lib.waiting import LIMIT_S
 
 SOURCE = Path(__file__).parent / "MakeAccess.java"
 FORMATS = ("V2000", "V2003", "V2007", "V2010", "V2016", "V2019")
@@ -65,7 +66,7 @@ class AccessWriter:
             ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", class_path, "MakeAccess"],
             input=FILE.join(said).encode(),
             check=True,
-            timeout=120,
+            timeout=LIMIT_S,
         )
 
 

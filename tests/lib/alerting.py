@@ -21,11 +21,7 @@ from freight.settings import PROJECT_ROOT, Settings
 from tasks.temporary_server import new_login
 from tests.lib.ports import free_port
 from tests.lib.serving import HttpHandler, Served
-from tests.lib.waiting import wait_until
-
-START_LIMIT_S = 120.0
-ARRIVES_WITHIN_S = 120.0
-EVENTS_SENT_WITHIN_S = 60.0
+from tests.lib.waiting import LIMIT_S, wait_until
 
 # Faster than usual, to keep tests short: a worker's absence is noticed after seconds.
 QUICK = {
@@ -71,7 +67,7 @@ class Receiver(Served):
 
     def wait_for(self, subject: str) -> Message:
         """Return the message with this subject, once it has arrived."""
-        wait_until(lambda: any(subject in told.subject for told in self.messages), ARRIVES_WITHIN_S, self)
+        wait_until(lambda: any(subject in told.subject for told in self.messages), told=self)
         return next(told for told in self.messages if subject in told.subject)
 
     def __str__(self) -> str:
@@ -123,9 +119,7 @@ class OwnPrefect:
         """Start the server and wait until it answers."""
         environment = server_environment(self._home, self._address, self.endpoint) | QUICK
         self._server.start(SERVER, {**environment, "DPA_HOME": str(self._home.home)}, PROJECT_ROOT)
-        wait_until(
-            lambda: bool(self._server.need()) and is_healthy(self.endpoint), START_LIMIT_S, self._server.log_path
-        )
+        wait_until(lambda: bool(self._server.need()) and is_healthy(self.endpoint), told=self._server.log_path)
 
     def stop_server(self) -> None:
         """Stop the server only."""
@@ -174,7 +168,7 @@ def own_prefect(folder: Path, address: Address | None = None, authority: str = "
 
 def _forget_where_events_go() -> None:
     """Make this process choose its event server again: otherwise it keeps to the server of its first event."""
-    EventsWorker.drain_all(EVENTS_SENT_WITHIN_S, at_exit=False)
+    EventsWorker.drain_all(LIMIT_S, at_exit=False)
 
 
 def run_of(worker: psutil.Process) -> psutil.Process | None:

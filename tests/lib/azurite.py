@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,7 @@ from azure.storage.blob import (
 from freight.java import fetch_once
 from tests.lib.certificates import write_certificates
 from tests.lib.ports import free_port
+from tests.lib.waiting import LIMIT_S, wait_until
 
 VERSION = "3.35.0"
 ACCOUNT = "dpa"
@@ -31,9 +31,6 @@ CANARY = "canary: p@ss/word?"
 KEY = base64.b64encode(CANARY.encode() * 4).decode()  # keys are bytes
 MAIN = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
 DOWNLOAD_LIMIT_S = 600.0
-START_LIMIT_S = 120.0
-STOP_LIMIT_S = 60.0
-POLL_S = 0.05
 
 
 def cache_folder() -> Path:
@@ -117,13 +114,10 @@ class Azurite:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + START_LIMIT_S
-        while not self._listens():
-            assert self._process.poll() is None, (self._folder / "log").read_text(encoding="utf-8")
-            assert time.monotonic() < deadline, f"no sign of life within {START_LIMIT_S:.0f} s"
-            time.sleep(POLL_S)
+        wait_until(self._listens, told=self._folder / "log")
 
     def _listens(self) -> bool:
+        assert self._process.poll() is None, (self._folder / "log").read_text(encoding="utf-8")
         try:
             socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
         except OSError:
@@ -133,7 +127,7 @@ class Azurite:
     def stop(self) -> None:
         """Stop the account, as in an outage. `start` brings it back with its data, which a kill would lose."""
         self._process.terminate()
-        self._process.wait(STOP_LIMIT_S)
+        self._process.wait(LIMIT_S)
 
     def new_container(self) -> ContainerClient:
         """Make a container with a unique name."""

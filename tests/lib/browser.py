@@ -15,11 +15,8 @@ from typing import Any
 import httpx
 
 from tests.lib.ports import free_port
-from tests.lib.waiting import wait_until
+from tests.lib.waiting import LIMIT_S, wait_until
 
-START_LIMIT_S = 60.0
-ANSWER_LIMIT_S = 120.0
-SCRIPT_LIMIT_MS = 60_000
 FLAGS = [
     "--headless",
     "--no-sandbox",  # root in a container cannot use the sandbox
@@ -94,8 +91,8 @@ def browsing(folder: Path) -> Iterator[Browser]:
         at_the_end.callback(process.wait)
         at_the_end.callback(process.terminate)
         where = f"http://127.0.0.1:{port}"
-        driver = at_the_end.enter_context(httpx.Client(base_url=where, timeout=ANSWER_LIMIT_S, trust_env=False))
-        wait_until(lambda: _is_ready(driver), START_LIMIT_S, folder / "chromedriver.log")
+        driver = at_the_end.enter_context(httpx.Client(base_url=where, timeout=LIMIT_S, trust_env=False))
+        wait_until(lambda: _is_ready(driver), told=folder / "chromedriver.log")
         session = _open(driver, folder)
         at_the_end.callback(driver.delete, f"/session/{session}")
         yield Browser(driver, session)
@@ -110,7 +107,7 @@ def _is_ready(driver: httpx.Client) -> bool:
 
 def _open(driver: httpx.Client, folder: Path) -> str:
     options = {"binary": shutil.which("chromium"), "args": [*FLAGS, f"--user-data-dir={folder / 'profile'}"]}
-    wanted = {"goog:chromeOptions": options, "timeouts": {"script": SCRIPT_LIMIT_MS}}
+    wanted = {"goog:chromeOptions": options, "timeouts": {name: int(LIMIT_S * 1000) for name in ("script", "pageLoad")}}
     answer = driver.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()["value"]
     assert "sessionId" in answer, answer
     return str(answer["sessionId"])

@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+from tests.lib.waiting import LIMIT_S
+
 HOST = "127.0.0.1"
 
 
@@ -40,7 +42,7 @@ class Way:
         self._do(self._close())
 
     def _do(self, what: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(LIMIT_S)
 
     async def _open(self) -> None:
         self._server = await asyncio.start_server(self._serve, HOST, self.port)

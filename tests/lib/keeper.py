@@ -12,15 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from freight.demo.local_kafka import fetch_broker
 from freight.settings import PROJECT_ROOT
 from tests.lib.kafka_under_test import KafkaUnderTest
+from tests.lib.ports import free_port
 from tests.lib.postgres import own_server
+from tests.lib.waiting import LIMIT_S, wait_until
 
 KAFKA_JARS = PROJECT_ROOT / ".kafka"
 LOOKS_EVERY_S = 0.5
+# What Prefect's own harness for tests sets: no interface, and no services for deployments with schedules.
+TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,31 @@ def _kafka(folder: Path) -> Iterator[Mapping[str, Any]]:
         broker.crash()  # nobody needs its data
 
 
-KEPT = {"postgres": _postgres, "kafka": _kafka}
+@contextmanager
+def _prefect(folder: Path) -> Iterator[Mapping[str, Any]]:
+    folder.mkdir()
+    port, log = free_port(), folder / "server.log"
+    api = f"http://127.0.0.1:{port}/api"
+    argv = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    argv += ["--port", str(port), "--log-level", "error", "--lifespan", "on"]
+    environment = {**os.environ, **TEMPORARY, "PREFECT_HOME": str(folder)}
+    with log.open("wb") as said, subprocess.Popen(argv, env=environment, stdout=said, stderr=said) as server:
+        try:
+            wait_until(lambda: _answers(server, f"{api}/health"), told=log)
+            yield {"api": api}
+        finally:
+            server.kill()  # nobody needs its data
+
+
+def _answers(server: subprocess.Popen[bytes], url: str) -> bool:
+    assert server.poll() is None, f"the server has ended with code {server.returncode}"
+    try:
+        return httpx.get(url, timeout=LIMIT_S, trust_env=False).is_success
+    except httpx.ConnectError:
+        return False
+
+
+KEPT = {"postgres": _postgres, "kafka": _kafka, "prefect": _prefect}
 
 
 def _keep(server: AbstractContextManager[Mapping[str, Any]], run: psutil.Process, place: Path, ready: int) -> None:

@@ -6,7 +6,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,10 +13,9 @@ from typing import Self
 import pymysql
 
 from tests.lib.ports import free_port
+from tests.lib.waiting import wait_until
 
 USER = "erp"
-START_LIMIT_S = 120.0
-POLL_S = 0.1
 SMALL = ("--skip-log-bin", "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve")
 
 
@@ -64,7 +62,7 @@ class MariaDbServer:
                 stdout=log,
                 stderr=log,
             )
-        self._wait()
+        wait_until(self._answers, told=self._folder / "log")
         return self
 
     def __exit__(
@@ -77,14 +75,8 @@ class MariaDbServer:
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "PATH": _PATH}
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + START_LIMIT_S
-        while not self._answers():
-            assert self._process.poll() is None, (self._folder / "log").read_text()
-            assert time.monotonic() < deadline, "the server does not come up"
-            time.sleep(POLL_S)
-
     def _answers(self) -> bool:
+        assert self._process.poll() is None, (self._folder / "log").read_text()
         try:
             self._do("SELECT 1")
         except pymysql.OperationalError:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lib.waiting import LIMIT_S
+
 
 def convert(path: Path, kind: str, folder: Path, *options: str) -> None:
     """Convert a file with LibreOffice; skip the test, with a message, if it is missing.
@@ -21,4 +23,4 @@ def convert(path: Path, kind: str, folder: Path, *options: str) -> None:
         pytest.skip("LibreOffice is NOT INSTALLED: what it makes of a workbook is not tested (apt: libreoffice-calc)")
     profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
     command = [office, profile, "--headless", *options, "--convert-to", kind, "--outdir", str(folder), str(path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT_S)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-LIMIT_S = 180.0
+LIMIT_S = 600.0
 
 
 def wait_until(
