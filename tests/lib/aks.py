@@ -11,7 +11,6 @@ import yaml
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import Flow, FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
 from freight.settings import PROJECT_ROOT
 
@@ -51,6 +50,8 @@ def rendered_job(deployment: str, image: str = IMAGE) -> dict[str, Any]:
 
 def rendered(deployment: str, values: dict[str, Any], image: str = IMAGE) -> dict[str, Any]:
     """Return the job for a run, without asking Prefect's server about its job variables."""
+    from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration  # 900 modules that one test worker needs
+
     nowhere = PrefectClient("http://127.0.0.1:9/api")  # the template names no block, so there is no request
     making = KubernetesWorkerJobConfiguration.from_template_and_values(template(image), values, client=nowhere)
     configuration = asyncio.run(making)

@@ -24,6 +24,7 @@ from tests.lib.waiting import LIMIT_S, wait_until
 
 KAFKA_JARS = PROJECT_ROOT / ".kafka"
 LOOKS_EVERY_S = 0.5
+CALM = {"broker.session.timeout.ms": "9000", "broker.heartbeat.interval.ms": "2000"}  # as usual: nobody kills this one
 # What Prefect's own harness for tests sets: no interface, and no services for deployments with schedules.
 TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
@@ -82,7 +83,7 @@ def _postgres(_: Path) -> Iterator[Mapping[str, Any]]:
 def _kafka(folder: Path) -> Iterator[Mapping[str, Any]]:
     jars = fetch_broker(KAFKA_JARS)
     assert jars
-    with KafkaUnderTest(jars, folder / "données", secure=True) as broker:
+    with KafkaUnderTest(jars, folder / "données", secure=True, options=CALM) as broker:
         yield broker.place
         broker.crash()  # nobody needs its data
 
