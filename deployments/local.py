@@ -48,7 +48,7 @@ from freight.exits import exits_in_words
 from freight.settings import PROJECT_ROOT, Settings, load_settings
 
 POOL = "local"
-START_LIMIT_S = 180.0  # a small, busy machine takes a minute for the server
+START_LIMIT_S = 600.0  # a small, busy machine takes minutes for the server; one that ends is noticed at once
 DRAIN_LIMIT_S = 60.0  # Prefect kills a run 30 s after it was cancelled
 PREFECT = (sys.executable, "-m", "prefect")
 SERVER = (sys.executable, "-m", "deployments.server")

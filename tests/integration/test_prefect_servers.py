@@ -69,7 +69,7 @@ def test_the_server_that_a_flow_starts_for_itself_answers_it_alone(tmp_path: Pat
     """Also where a login for another server is set."""
     environment = {
         "PREFECT_HOME": str(tmp_path),
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(LIMIT_S),
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_API_AUTH_STRING": "ops:of another",
     }

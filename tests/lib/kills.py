@@ -25,7 +25,7 @@ from freight.warehouse.connect import Engine, open_engine, reading
 from tests.lib.connections import kept_connections
 from tests.lib.corridor import NOW
 from tests.lib.forks import Forked
-from tests.lib.waiting import LIMIT_S
+from tests.lib.waiting import LIMIT_S, wait_until
 
 EX_TEMPFAIL = 75  # "try again later" in sysexits.h
 STARTED = "started"
@@ -91,11 +91,12 @@ class ProgramProcess:
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds; the process must not end before."""
-        deadline = time.monotonic() + LIMIT_S
-        while not condition():
+
+        def holds() -> bool:
             assert self._process.poll() is None, self.output
-            assert time.monotonic() < deadline, self.output
-            time.sleep(0.005)
+            return condition()
+
+        wait_until(holds, told=self._output)
 
     def kill_after(self, seconds: float) -> int:
         """Kill the process some time from now, unless it ends before; return its exit code."""
@@ -138,14 +139,13 @@ def wait_until_left_alone(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         return
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    deadline = time.monotonic() + LIMIT_S
     engine.dispose()  # otherwise our own pooled connections would count
-    while time.monotonic() < deadline:
+
+    def alone() -> bool:
         with reading(engine) as connection:
-            if connection.execute(sa.text(others)).scalar_one() == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError("a killed client still has a session")
+            return bool(connection.execute(sa.text(others)).scalar_one() == 0)
+
+    wait_until(alone, told="a killed client still has a session")
 
 
 @contextlib.contextmanager

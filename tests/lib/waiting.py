@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 LIMIT_S = 600.0
+SOON_S, SELDOM_S = 0.02, 0.5  # between looks: the longer it takes, the fewer, since each look costs CPU as well
 
 
 def wait_until(
@@ -17,7 +18,8 @@ def wait_until(
         limit_s: The seconds after which the test fails.
         told: The message of that failure, or a file with it.
     """
-    deadline = time.monotonic() + limit_s
+    started = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, told.read_text() if isinstance(told, Path) else str(told)
-        time.sleep(0.02)
+        waited_s = time.monotonic() - started
+        assert waited_s < limit_s, told.read_text() if isinstance(told, Path) else str(told)
+        time.sleep(min(max(SOON_S, waited_s / 20), SELDOM_S))

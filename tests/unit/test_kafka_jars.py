@@ -16,6 +16,7 @@ from freight.demo.kafka_jars import fetch_broker, why_not
 from freight.demo.local_kafka import LocalKafka, new_cluster_id, open_broker
 from freight.errors import ConfigurationError
 from freight.settings import PROJECT_ROOT
+from tests.lib.waiting import LIMIT_S
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
 
@@ -147,7 +148,7 @@ def test_of_two_processes_at_once_one_downloads(program: Program, cache: Path) -
         subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = {process.communicate(timeout=60)[0] for process in both}
+    said = {process.communicate(timeout=LIMIT_S)[0] for process in both}
     assert len(said) == 1
     assert "kafka-" in said.pop()
     assert (cache / "calls").read_text(encoding="utf-8") == "call\n"
