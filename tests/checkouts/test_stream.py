@@ -15,6 +15,7 @@ from tests.lib.readme import line
 
 TOPICS = ("freight.transactions", "freight.terminal-events")
 OUTCOMES = ("inserted", "updated", "unchanged", "superseded", "quarantined")
+AT_WORK = r"0:(0[2-9]|[1-5]\d) - Ctrl-C"  # a busy machine does not show every second
 AGREE = "The ledger and the tables agree"
 
 
@@ -66,7 +67,7 @@ def test_a_first_session_loads_what_it_produced_and_a_second_one_ends_well_on_ct
     assert (loaded, count(checkout, "quarantine")) == (figures["inserted"], figures["quarantined"])
     assert rows(checkout, "SELECT 1 FROM v_transactions WHERE site_location = 'UNKNOWN'") == []
 
-    code, shown = checkout.run_on_terminal("exec python3 bootstrap.py stream", interrupt_at="0:03 - Ctrl-C")
+    code, shown = checkout.run_on_terminal("exec python3 bootstrap.py stream", interrupt_at=AT_WORK)
     assert code == 0, shown
     assert "reading to the end" in shown
     assert AGREE in shown
@@ -89,7 +90,7 @@ def test_ctrl_c_reaches_the_demo_through_make_too(checkout: Checkout, tmp_path: 
     (tmp_path / "java").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     (tmp_path / "java").chmod(0o755)
     path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    _, shown = checkout.run_on_terminal(line("sh", "make stream"), interrupt_at="0:02 - Ctrl-C", **path)
+    _, shown = checkout.run_on_terminal(line("sh", "make stream"), interrupt_at=AT_WORK, **path)
     assert "because there is no Java" in shown
     assert AGREE in shown
     balanced(shown)

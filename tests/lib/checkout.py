@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,7 @@ class Checkout:
     def run_on_terminal(self, line: str, interrupt_at: str = "", **environment: str) -> tuple[int, str]:
         """Run a shell line on a pseudo-terminal; return its exit code and its output.
 
-        Ctrl-C is sent once, after the terminal has shown `interrupt_at`.
+        Ctrl-C is sent once, after the terminal has shown what the regular expression `interrupt_at` matches.
         """
         ours, theirs = pty.openpty()
         shell = self.environment(TERM="xterm", COLUMNS="100", **environment)
@@ -84,7 +85,7 @@ class Checkout:
             os.close(theirs)
             for part in _read_all(ours):
                 shown += part
-                if interrupt_at and interrupt_at.encode() in shown:
+                if interrupt_at and re.search(interrupt_at.encode(), shown):
                     interrupt_at = ""
                     os.killpg(process.pid, signal.SIGINT)
         os.close(ours)

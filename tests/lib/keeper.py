@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
 from freight.demo.local_kafka import fetch_broker
@@ -20,13 +20,18 @@ from freight.settings import PROJECT_ROOT
 from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.ports import free_port
 from tests.lib.postgres import own_server
-from tests.lib.waiting import LIMIT_S, wait_until
+from tests.lib.waiting import wait_until
 
 KAFKA_JARS = PROJECT_ROOT / ".kafka"
 LOOKS_EVERY_S = 0.5
 CALM = {"broker.session.timeout.ms": "9000", "broker.heartbeat.interval.ms": "2000"}  # as usual: nobody kills this one
-# What Prefect's own harness for tests sets: no interface, and no services for deployments with schedules.
-TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+# What the harness of Prefect for tests sets: no interface, no services for schedules. And no figures for its makers.
+TEMPORARY = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -92,24 +97,22 @@ def _kafka(folder: Path) -> Iterator[Mapping[str, Any]]:
 def _prefect(folder: Path) -> Iterator[Mapping[str, Any]]:
     folder.mkdir()
     port, log = free_port(), folder / "server.log"
-    api = f"http://127.0.0.1:{port}/api"
     argv = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
     argv += ["--port", str(port), "--log-level", "error", "--lifespan", "on"]
     environment = {**os.environ, **TEMPORARY, "PREFECT_HOME": str(folder)}
     with log.open("wb") as said, subprocess.Popen(argv, env=environment, stdout=said, stderr=said) as server:
         try:
-            wait_until(lambda: _answers(server, f"{api}/health"), told=log)
-            yield {"api": api}
+            wait_until(lambda: _listens(server, port), told=log)
+            yield {"api": f"http://127.0.0.1:{port}/api"}
         finally:
             server.kill()  # nobody needs its data
 
 
-def _answers(server: subprocess.Popen[bytes], url: str) -> bool:
+def _listens(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Return True once a server listens, which it does when it is ready."""
     assert server.poll() is None, f"the server has ended with code {server.returncode}"
-    try:
-        return httpx.get(url, timeout=LIMIT_S, trust_env=False).is_success
-    except httpx.ConnectError:
-        return False
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 KEPT = {"postgres": _postgres, "kafka": _kafka, "prefect": _prefect}
