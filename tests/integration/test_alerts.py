@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
@@ -45,6 +45,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 
 SECRET = "canary-of-the-webhook"
 PATIENCE = timedelta(seconds=60)  # far more than a busy server needs for one event
+AGAIN_S = 5.0
 KILLED, ORDERLY = "freight.transactions", "freight.terminal-events"
 GOOD = "TRX-{},MCH-001,2026-03-14 10:00:00,30,OK"
 BAD = "TRX-{},MCH-001,never,30,OK"
@@ -123,8 +124,10 @@ def tell_of_pool(own: OwnPrefect, name: str, *states: str) -> None:
     """Tell of states in turn, each of which the server has judged before the next one."""
     place = f"prefect.work-pool.{uuid4()}"
     for state in states:
-        emit_event(f"prefect.work-pool.{state}", {"prefect.resource.id": place, "prefect.resource.name": name})
-        wait_until(partial(is_judged, own, place, state))
+        while not is_judged(own, place, state):  # Prefect loses an event now and then while its database is busy
+            emit_event(f"prefect.work-pool.{state}", {"prefect.resource.id": place, "prefect.resource.name": name})
+            with suppress(AssertionError):
+                wait_until(partial(is_judged, own, place, state), AGAIN_S)
 
 
 def is_judged(own: OwnPrefect, pool: str, state: str) -> bool:
@@ -201,7 +204,7 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert "120,000 messages wait" in receiver.wait_for(f"{ORDERLY} is lagging").body
     assert receiver.wait_for("work pool flapping is not ready")
     subjects = Counter(told.subject for told in receiver.messages)
-    assert len(subjects) == 9, subjects
+    assert len(subjects) == 9, "\n".join(subjects)
     # On a busy machine the worker may have been silent for a while before.
     assert [told for told, times in subjects.items() if times > 1 and POOL not in told] == []
     assert SECRET not in own.said
