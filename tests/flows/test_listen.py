@@ -412,7 +412,7 @@ def test_a_listener_that_is_told_to_end_while_its_warehouse_is_frozen_ends_in_ti
     engine, topic = warehouse.engine, new_topic(kafka, PARTITIONS)
     load = Load(kafka, topic, PARTITIONS)
     with load.coming(), engine.connect() as other:
-        process = start("--topic", topic, DPA_WAREHOUSE_URL=warehouse.url, DRAIN_S=str(background.DRAIN_S))
+        process = start("--topic", topic, DPA_WAREHOUSE_URL=warehouse.url, DRAIN_S=str(stoppable.DRAIN_S))
         run_id = process.wait_until_it_reads(engine)
         other.execute(sa.text("LOCK TABLE fact_transactions"))
         time.sleep(1)  # so that it is in the middle of a statement

@@ -18,8 +18,8 @@ from tests.lib.waiting import LIMIT_S
 # A drain has as much time as a busy machine needs, unless a test is about its limit.
 QUICK_BEATS = f"""
 import os, sys
-from tasks import background, heartbeat
-background.DRAIN_S = float(os.environ.get("DRAIN_S", "{LIMIT_S}"))
+from tasks import heartbeat, stoppable
+stoppable.DRAIN_S = float(os.environ.get("DRAIN_S", "{LIMIT_S}"))
 heartbeat.BEAT_S = heartbeat.SHOW_S = 1.0
 from flows.listen import main
 sys.exit(main())
