@@ -35,5 +35,6 @@ def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] 
     seen = pipeline.preview_source(entry, datetime.now(UTC), rows, BlockConnections())
     summary = f"{seen.rows.height} rows of {source} {seen.location}; {seen.bad_rows:,} rows of it break the contract"
     summary += f"; read with {seen.read_as}" if seen.read_as else ""
+    summary += f"; stands for {seen.speaks_for}" if seen.speaks_for else ""
     publish_table(seen.rows.select(pl.all().cast(pl.String)).to_dicts(), "preview-source", summary)
     return Completed(message=summary, data=seen.rows)

@@ -2,10 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
@@ -16,13 +17,10 @@ from freight.notation.evidence import Notation, as_stated
 from freight.notation.forms import Forms
 from freight.readers import Reader, reader_for
 from freight.readers.locations import GLOB_SIGN, fixed_part, scheme_of
+from freight.readers.stated import DAY, DAY_PARTS, FileNames, NameTells, with_days
 from freight.validation import Locale
 
 DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is wrong, not the rows
-
-# The day in a location, such as {day:%Y%m%d}, and the number of digits of each part.
-DAY = re.compile(r"\{day:([^{}]*)\}")
-DAY_PARTS = {"%Y": 4, "%m": 2, "%d": 2}
 
 BLOBS = "abfs://"
 OF_AZURE = ("abfs://", "abfss://", "az://")
@@ -53,7 +51,12 @@ class Source(BaseModel):
     max_age_h: float | None = Field(
         default=None, gt=0, description="Hours after which the newest of its files is too old to use."
     )
-    time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset.")
+    time_zone: str = Field(default=LOCAL_ZONE, description="Zone of times that have no offset, and of days in names.")
+    name_tells: NameTells = Field(
+        default="time",
+        description="What a file name says: the day and, if there is one, the time (time), the day alone (day), or "
+        "neither (nothing).",
+    )
     quarantine_limit: float = Field(
         default=DEFAULT_QUARANTINE_LIMIT, ge=0, le=1, description="Largest share of bad rows."
     )
@@ -63,6 +66,7 @@ class Source(BaseModel):
     simulated: bool = Field(default=False, description="Whether the simulator makes these files.")
 
     _folder: Path = PrivateAttr(default=Path())
+    _dated: str = PrivateAttr(default="")  # the location with the day, in a source of the files of one day only
 
     @property
     def folder(self) -> Path:
@@ -95,17 +99,32 @@ class Source(BaseModel):
         return bool(DAY.search(self.location))
 
     @property
+    def file_names(self) -> FileNames:
+        """What the names of its files tell."""
+        return FileNames(self.name, self.time_zone, self.name_tells, self._dated or self.location)
+
+    @property
     def of_all_days(self) -> str:
         """The location as a path, glob or URL of the files of every day."""
-        return DAY.sub(lambda field: _each(field[1], lambda part: "[0-9]" * DAY_PARTS[part]), self.location)
+        return with_days(self.location, lambda part: "[0-9]" * DAY_PARTS[part])
 
     def on_day(self, day: date) -> Self:
         """Return this source with the files of one day only."""
-        location = DAY.sub(lambda field: _each(field[1], lambda part: day.strftime(part)), self.location)
+        location = with_days(self.location, day.strftime)
         # The archive keeps the sub-folders of the location, whichever run moves a file there.
         deeper = fixed_part(location).removeprefix(fixed_part(self.of_all_days)).strip("/")
         archive = f"{self.archive}/{deeper}" if self.archive and deeper else self.archive
-        return self.model_copy(update={"location": location, "archive": archive})
+        of_day = self.model_copy(update={"location": location, "archive": archive})
+        of_day._dated = self.location
+        return of_day
+
+    @field_validator("time_zone")
+    @classmethod
+    def _needs_a_known_zone(cls, zone: str) -> str:
+        try:
+            return ZoneInfo(zone).key
+        except (KeyError, OSError, ValueError):
+            raise ValueError(f"there is no time zone {zone!r}: write one such as {LOCAL_ZONE}") from None
 
     @field_validator("location")
     @classmethod
@@ -114,10 +133,6 @@ class Source(BaseModel):
         if forms and {part for form in forms for part in re.findall("%.?", form)} != DAY_PARTS.keys():
             raise ValueError("a day in a location needs %Y, %m and %d, such as {day:%Y%m%d}")
         return location
-
-
-def _each(form: str, of_part: Callable[[str], str]) -> str:
-    return re.sub("%.", lambda part: of_part(part[0]), form)
 
 
 class Catalog(BaseModel):

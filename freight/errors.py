@@ -40,6 +40,8 @@ SourceFault = Literal[
     "retyped_column",
     "distribution_jump",
     "quarantine_limit",
+    "no_day",
+    "dated_ahead",
 ]
 
 

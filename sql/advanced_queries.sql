@@ -163,7 +163,8 @@ ORDER BY q.quarantined DESC, q.read_rows DESC, q.source, q.dataset;
 -- Business question: which days have no data, and for which days did data arrive late?
 -- How to read it: MISSING is a run of days without any transaction between a site's first day and the newest day of all
 -- sites, days is its length. LATE is a day with rows from a file dated more than one day after it, rows is their number
--- and days the delay of the latest one. A correction that was delivered later counts as late, too.
+-- and days the delay of the latest one. A correction that was delivered later counts as late, too. All days are local to
+-- the corridor, one hour ahead of UTC.
 WITH newest AS (
     SELECT MAX(day_number) AS day_number FROM aggr_daily_site_stats
 ),
@@ -176,7 +177,7 @@ followed AS (
     CROSS JOIN newest AS n
 ),
 delivered AS (
-    SELECT t.site_location, t.day_number, t.origin_us / 86400000000 - t.day_number AS days_after
+    SELECT t.site_location, t.day_number, (t.origin_us + 3600000000) / 86400000000 - t.day_number AS days_after
     FROM fact_transactions AS t
 ),
 findings AS (
@@ -209,7 +210,7 @@ ORDER BY f.first_day DESC, f.finding, f.site_location;
 -- How to read it: one row per move. The figures before it reach back to the previous move (or to the first transaction),
 -- the figures after it reach to the next move (or to today). Compare volumes per active day, since stays differ in length.
 -- change_pct is empty if the machine carried nothing before. A machine whose site became known only later moves from
--- UNKNOWN.
+-- UNKNOWN. moved_at is UTC: a move on the 22nd, at local midnight, shows as 23:00 of the 21st.
 WITH stays AS (
     SELECT
         machine_id,

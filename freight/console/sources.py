@@ -100,7 +100,8 @@ def preview(
     settings = load_settings()
     source = read_catalog(settings.catalog).named(name)
     seen = preview_source(source, datetime.now(UTC), rows)
-    console.print(f"{name} {seen.location}", markup=False)
+    speaks_for = f"; stands for {seen.speaks_for}" if seen.speaks_for else ""
+    console.print(f"{name} {seen.location}{speaks_for}", markup=False)
     if seen.read_as:
         console.print(f"read with {seen.read_as}", markup=False)
     PlainConsole(highlight=False, width=WIDE).print(frame_table(seen.rows))

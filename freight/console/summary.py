@@ -134,12 +134,26 @@ def check_line(check: Check) -> str:
             f"{counts.superseded:,} superseded",
             f"{counts.quarantined:,} to quarantine",
         ]
-        text = "; ".join(filter(None, [", ".join(parts), outcome.message, outcome.drift, _read_with(check)]))
+        text = "; ".join([", ".join(parts), *_notes(check)])
     return f"{_check_state(check)} {outcome.source} {outcome.location}: {text}"
 
 
-def _read_with(check: Check) -> str:
-    return f"read with {check.read_as}" if check.read_as else ""
+def _notes(check: Check) -> list[str]:
+    """Return what a check says beside its counts: remarks, and what was decided about the file."""
+    read_as = f"read with {check.read_as}" if check.read_as else ""
+    speaks_for = f"stands for {check.speaks_for}" if check.speaks_for else ""
+    told = [_without_location(check.outcome), check.outcome.drift, read_as, speaks_for, _tie(check)]
+    return [*filter(None, told)]
+
+
+def _tie(check: Check) -> str:
+    if not check.ties:
+        return ""
+    more = f" and {len(check.ties) - 1:,} more" if len(check.ties) > 1 else ""
+    return (
+        f"TIE with {check.ties[0]}{more}: of rows with the same key, the one with the higher row number wins; write a "
+        "time into the names, such as _0800"
+    )
 
 
 def _check_state(check: Check) -> str:
@@ -195,7 +209,7 @@ def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:
             "unchanged": check.outcome.counts.unchanged,
             "superseded": check.outcome.counts.superseded,
             "to quarantine": check.outcome.counts.quarantined,
-            "note": "; ".join(filter(None, [_without_location(check.outcome), check.outcome.drift, _read_with(check)])),
+            "note": "; ".join(_notes(check)),
         }
         for check in checks
     ]
@@ -218,7 +232,12 @@ def frame_table(frame: pl.DataFrame) -> Table:
 
 
 def print_summary(
-    console: Console, report: RunReport, *, simulated: bool, places: Mapping[str, Path | str], warning: str = ""
+    console: Console,
+    report: RunReport,
+    *,
+    simulated: bool,
+    places: Mapping[str, Path | str],
+    warning: str = "",
 ) -> None:
     """Print the summary of a run: failures first, so that they are seen, and a warning about the machine last."""
     console.print(_table(report))

@@ -113,6 +113,7 @@ def _place_of(source: Source, connections: Connections, now: datetime, scratch: 
         drop=source.drop,
         settle_s=source.settle_s,
         may_be_none=source.archive is not None,
+        file_names=source.file_names,
     )
 
 

@@ -13,6 +13,7 @@ from freight.contracts import Contract
 from freight.databases import Database
 from freight.errors import DpaError, SourceError
 from freight.readers.locations import SourceFile
+from freight.readers.stated import FileNames
 from freight.types import Fingerprint, Position
 
 
@@ -105,6 +106,7 @@ class Place:
         drop: The name of the drop that holds the files, unless the location itself says where they are.
         settle_s: The number of seconds for which a file must not have changed.
         may_be_none: Whether a source without files is allowed.
+        file_names: What the names of its files tell.
     """
 
     location: str
@@ -118,6 +120,7 @@ class Place:
     drop: str | None = None
     settle_s: float = 0.0
     may_be_none: bool = False
+    file_names: FileNames = field(default_factory=FileNames)
 
 
 class Readable(Protocol):
@@ -141,7 +144,8 @@ class NewContent:
         fingerprint: The identity of the content.
         speaks_for: The instant that it stands for.
         remark: A note for people.
-        tells_day: Whether its name contains the day that it stands for.
+        tells_day: Whether its name states the day that it stands for.
+        evidence: What the instant that it stands for follows from; empty if it is no file.
     """
 
     item: Readable
@@ -149,6 +153,7 @@ class NewContent:
     speaks_for: datetime
     remark: str = ""
     tells_day: bool = False
+    evidence: str = ""
 
 
 def new_since(known: Position | None, content: NewContent | None) -> NewContent | None:

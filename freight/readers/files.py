@@ -1,8 +1,6 @@
 """Files as deliveries: a file is unchanged if its size and time of change, or its hash, match the last load."""
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from freight.errors import SourceError
@@ -10,10 +8,9 @@ from freight.readers.deliveries import Connections, NewContent, Place, opened
 from freight.readers.locations import SourceFile, find_files
 from freight.readers.no_data import is_incomplete
 from freight.readers.options import FileOptions
+from freight.readers.stated import spoken_by
 from freight.readers.zip_members import unpacked
 from freight.types import Fingerprint, Position, instant_of
-
-DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -38,13 +35,9 @@ class FileDelivery:
         fingerprint = Fingerprint(file.sha256(), file.size_bytes, file.modified_us)
         if known and known.fingerprint.content_id == fingerprint.content_id:
             return None
-        day = _date_in_name(file)
+        spoken = spoken_by(file, self.place.file_names, self.place.now)
         return NewContent(
-            file,
-            fingerprint,
-            day or instant_of(file.modified_us),
-            file.remark,
-            tells_day=day is not None,
+            file, fingerprint, spoken.instant, file.remark, tells_day=spoken.tells_day, evidence=spoken.evidence
         )
 
     def _refuse_incomplete(self) -> None:
@@ -105,13 +98,3 @@ def looks_loaded(file: SourceFile, known: Position) -> bool:
     """Whether a file has the same size and time of change as when it was loaded."""
     loaded = known.fingerprint
     return (loaded.size_bytes, loaded.modified_us) == (file.size_bytes, file.modified_us)
-
-
-def _date_in_name(file: SourceFile) -> datetime | None:
-    """Return the last date in a file's name as 00:00 UTC."""
-    for year, month, day in reversed(DATE_IN_NAME.findall(file.name)):
-        try:
-            return datetime(int(year), int(month), int(day), tzinfo=UTC)
-        except ValueError:
-            continue  # digits that look like a date but are not one, such as 20260230
-    return None

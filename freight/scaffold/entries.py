@@ -10,7 +10,7 @@ import yaml
 
 from freight.catalog import Source, read_catalog
 from freight.errors import ConfigurationError
-from freight.readers.files import DATE_IN_NAME
+from freight.readers.stated import DATE_IN_NAME
 from freight.scaffold.render import catalog_entry
 from freight.scaffold.sample import Sample
 

@@ -5,7 +5,7 @@ rebuilds it for the machines that it touches, so the order in which snapshots ar
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import batched, groupby, pairwise
 from typing import Any
@@ -17,13 +17,22 @@ from freight.contracts.headers import fold
 from freight.types import BatchId, instant_of
 from freight.warehouse.bulk import insert_missing
 from freight.warehouse.connect import is_postgresql
-from freight.warehouse.schema import dim_machines, history_changes, machine_observations, metadata, station_aliases
+from freight.warehouse.schema import (
+    batches,
+    dim_machines,
+    file_positions,
+    history_changes,
+    machine_observations,
+    metadata,
+    station_aliases,
+)
 from freight.warehouse.upsert import UpsertCounts
 
 # A machine's first version is valid from the beginning of time: freight moved before its first snapshot has a site too.
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 NO_SITE = "UNKNOWN"
 IDS_PER_STATEMENT = 1_000
+MINUTE_US = 60_000_000  # an origin tells the time to the minute; what is below it orders the deliveries of that minute
 
 
 @dataclass(frozen=True, order=True)
@@ -42,13 +51,16 @@ class Observation:
 
 @dataclass(frozen=True)
 class MachineVersion:
-    """A span of time in which a machine did not change; origin columns are those of its newest observation."""
+    """A span of time in which a machine did not change; origin columns are those of its newest observation.
+
+    Whether it is absent follows from the positions, see `_flag_absent`, and is no part of the comparison.
+    """
 
     machine_id: str
     valid_from: datetime
     valid_to: datetime | None
     is_current: bool
-    is_absent: bool
+    is_absent: bool = field(compare=False)
     site_location: str
     installation_year: int | None
     machine_type: str | None
@@ -63,43 +75,42 @@ class MachineVersion:
         return self.site_location, self.installation_year, self.machine_type
 
 
-def history(observations: Iterable[Observation], site_names: Mapping[str, str], newest_us: int) -> list[MachineVersion]:
+def history(observations: Iterable[Observation], site_names: Mapping[str, str]) -> list[MachineVersion]:
     """Return the versions of machines that follow from their observations.
 
     Args:
         observations: All observations of the machines.
         site_names: The names of the stations by folded spelling.
-        newest_us: The origin of the newest snapshot; a machine that it does not contain is absent.
     """
     ordered = sorted(observations)
     return [
         version
         for _, seen in groupby(ordered, key=lambda observation: observation.machine_id)
-        for version in _versions(list(seen), site_names, newest_us)
+        for version in _versions(list(seen), site_names)
     ]
 
 
-def _versions(seen: Sequence[Observation], site_names: Mapping[str, str], newest_us: int) -> list[MachineVersion]:
+def _versions(seen: Sequence[Observation], site_names: Mapping[str, str]) -> list[MachineVersion]:
     versions: list[MachineVersion] = []
-    for observation in _last_of_each_instant(seen):
+    for observation in _last_of_each_minute(seen):
         version = _version(observation, site_names)
         if versions and versions[-1].content == version.content:
             versions[-1] = replace(version, valid_from=versions[-1].valid_from)
         else:
             versions.append(version if versions else replace(version, valid_from=BEGINNING))
     closed = [replace(v, valid_to=after.valid_from) for v, after in pairwise(versions)]
-    return [*closed, replace(versions[-1], is_current=True, is_absent=seen[-1].origin_us < newest_us)]
+    return [*closed, replace(versions[-1], is_current=True)]
 
 
-def _last_of_each_instant(seen: Sequence[Observation]) -> list[Observation]:
-    return [list(same)[-1] for _, same in groupby(seen, key=lambda observation: observation.origin_us)]
+def _last_of_each_minute(seen: Sequence[Observation]) -> list[Observation]:
+    return [list(same)[-1] for _, same in groupby(seen, key=lambda observation: observation.origin_us // MINUTE_US)]
 
 
 def _version(observation: Observation, site_names: Mapping[str, str]) -> MachineVersion:
     site = observation.site_location
     return MachineVersion(
         machine_id=observation.machine_id,
-        valid_from=instant_of(observation.origin_us),
+        valid_from=instant_of(observation.origin_us // MINUTE_US * MINUTE_US),
         valid_to=None,
         is_current=False,
         is_absent=False,
@@ -162,7 +173,7 @@ def refresh(connection: sa.Connection, batch_id: BatchId, machine_ids: Sequence[
     newest = connection.execute(sa.select(sa.func.max(machine_observations.c.origin_us))).scalar_one()
     if newest is None:
         return
-    wanted = history(_observations(connection, machine_ids), _site_names(connection), newest)
+    wanted = history(_observations(connection, machine_ids), _site_names(connection))
     stored = _stored(connection, machine_ids)
     changed = {version.machine_id for version in set(wanted) ^ set(stored)}
     resited = {version.machine_id for version in _sites(wanted) ^ _sites(stored)} if changed else set()
@@ -226,7 +237,17 @@ def _replace(connection: sa.Connection, versions: Sequence[MachineVersion], mach
 
 
 def _flag_absent(connection: sa.Connection, newest_us: int) -> None:
-    absent = dim_machines.c.origin_us < newest_us
+    """Flag machines that the newest snapshot leaves out; all files that stand for its minute make up one snapshot.
+
+    A later delivery to the same location replaces the earlier one, even if both stand for the same minute.
+    """
+    at_its_location = (file_positions.c.source == batches.c.source) & (file_positions.c.location == batches.c.location)
+    replaced = (
+        sa.select(batches.c.batch_id)
+        .join(file_positions, at_its_location)
+        .where(batches.c.batch_id == dim_machines.c.batch_id, file_positions.c.origin_us > dim_machines.c.origin_us)
+    )
+    absent = (dim_machines.c.origin_us < newest_us // MINUTE_US * MINUTE_US) | replaced.exists()
     connection.execute(
         dim_machines.update()
         .where(dim_machines.c.is_current, dim_machines.c.is_absent != absent)

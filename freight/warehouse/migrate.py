@@ -14,9 +14,11 @@ from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError
 
 from freight.errors import ConfigurationError
+from freight.warehouse import machine_history
+from freight.warehouse.aggregates import refresh_aggregates
 from freight.warehouse.connect import Engine, is_postgresql, reading, transaction
 from freight.warehouse.partitions import keep_partitions
-from freight.warehouse.schema import metadata, schema_views
+from freight.warehouse.schema import batches, metadata, schema_views
 
 SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
 MIGRATION_LOCK = 0x44504102
@@ -27,17 +29,29 @@ def migrate(engine: Engine) -> str:
     """Run the missing migrations, recreate the views, and create partitions; return the schema version.
 
     Everything happens in one transaction under a lock, so a failure leaves the old version and two calls do no harm.
+    Statistics that a migration marks are computed after it, or by the next load.
     """
     with transaction(engine) as connection:
         if is_postgresql(connection):
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-        found = _version(connection)
-        if found != newest_version():
+        is_behind = _version(connection) != newest_version()
+        if is_behind:
             _drop_views(connection)  # a table that a view reads cannot be altered
             command.upgrade(alembic_config(connection), "head")
+            _derive_history(connection)
         _make_views(connection)
+    if is_behind:
+        refresh_aggregates(engine)
     keep_partitions(engine, datetime.now(UTC))
     return newest_version()
+
+
+def _derive_history(connection: sa.Connection) -> None:
+    """Derive the machines' history from their observations, which a migration may have changed."""
+    newest = connection.execute(sa.select(sa.func.max(batches.c.batch_id))).scalar_one()
+    if newest is not None:
+        machine_history.lock_history(connection)
+        machine_history.refresh(connection, newest)
 
 
 def require_current(engine: Engine) -> None:

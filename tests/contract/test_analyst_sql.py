@@ -1,6 +1,7 @@
 """The analysts' queries and views say the same on both engines, and what the input rows say."""
 
 import math
+import os
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -118,6 +119,8 @@ def load_many(corridor: Corridor) -> Corridor:
         by_day[fact.day].append(fact.line)
     for day, lines in by_day.items():
         corridor.write_transactions(f"erp_{day + timedelta(days=1):%Y%m%d}.csv", lines)
+    for path in corridor.folder.glob("*_2026*"):
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))  # part of the origin of its rows
     report = corridor.load()
     assert not report.failures
     return corridor
@@ -359,7 +362,7 @@ def expected_moves() -> list[tuple[Any, ...]]:
     return [
         (
             MOVER,
-            f"{MOVE_DAY} 00:00:00.000000",
+            f"{MOVE_DAY - timedelta(days=1)} 23:00:00.000000",  # local midnight
             "Yaoundé",
             NEW_SITE,
             float(before.volume),
@@ -564,7 +567,7 @@ def test_days_that_come_late_are_told_with_their_rows(corridor: Corridor) -> Non
 def test_a_machine_that_carried_nothing_before_its_move_has_no_change(corridor: Corridor) -> None:
     write_sites(corridor, date(2026, 2, 5), {**SITES, "MCH-002": "Edéa"})
     load_few(corridor, [("MCH-002", "2026-02-06", 10.0, "OK"), ("MCH-002", "2026-02-07", 20.0, "OK")])
-    moved_at = "2026-02-05 00:00:00.000000"
+    moved_at = "2026-02-04 23:00:00.000000"  # local midnight
     assert ask(corridor, MOVES) == [("MCH-002", moved_at, "Bélabo", "Edéa", 0, 30, 0, 2, None, 15, None)]
 
 
@@ -575,10 +578,10 @@ def test_data_quality_tells_how_rows_ended_and_what_failed(corridor: Corridor) -
     write_sites(corridor, date(2026, 2, 1), SITES)
     corridor.write("never_20260202.csv", "nothing,known\n1,2\n")
     corridor.load()
-    rows = {row[0]: row[3:] for row in ask(corridor, QUALITY)}
+    rows = {row[0]: (*row[3:10], row[10] and row[10][:16], *row[11:]) for row in ask(corridor, QUALITY)}
     loaded_at = NOW.replace(tzinfo=None).isoformat(" ", "microseconds")
-    assert rows["erp"] == (5, 1, 20, 1, 1, 0, loaded_at, "2026-02-02 00:00:00.000000", 0, 0, None, None)
-    assert rows["machines"] == (6, 0, 0, 0, 0, 0, loaded_at, "2026-02-01 00:00:00.000000", 24, 0, None, None)
+    assert rows["erp"] == (5, 1, 20, 1, 1, 0, loaded_at, "2026-02-01 23:00", 0, 0, None, None)
+    assert rows["machines"] == (6, 0, 0, 0, 0, 0, loaded_at, "2026-01-31 23:00", 24, 0, None, None)
     assert rows["excel"] == (0, 0, None, 0, 0, 0, None, None, None, 1, loaded_at, "missing_column")
 
 

@@ -372,9 +372,11 @@ def test_the_date_of_a_file_within_counts_before_that_of_the_packed_one(corridor
     drop(corridor)
     pack(corridor.folder / "drop" / "erp_20260205.zip", {"a.csv": rows(1), "b_20260203.csv": rows(2)})
     corridor.load()
-    assert [(name, instant[:10]) for name, instant in corridor.rows("batches", "location", "as_of")] == [
-        ("drop/erp_20260205.zip/a.csv", "2026-02-05"),
-        ("drop/erp_20260205.zip/b_20260203.csv", "2026-02-03"),
+    assert [
+        (name, instant[:16].replace(" ", "T")) for name, instant in corridor.rows("batches", "location", "as_of")
+    ] == [
+        ("drop/erp_20260205.zip/a.csv", "2026-02-04T23:00"),  # local midnight
+        ("drop/erp_20260205.zip/b_20260203.csv", "2026-02-02T23:00"),
     ]
 
 

@@ -37,6 +37,14 @@ example_by_example = examples(
 )
 
 
+OF_THE_CHANGE_US = 1_728_000  # what the last change adds to the origin of a file: its day has 50 ms steps
+
+
+def local_midnight_us(day: int) -> int:
+    """Return the instant at which a day of February begins in Douala."""
+    return (datetime(2026, 2, day, tzinfo=UTC) - LOCAL_OFFSET - EPOCH) // timedelta(microseconds=1)
+
+
 @dataclass(frozen=True)
 class Row:
     """One version of a transaction as a source states it; the volume is exact in binary, so sums are exact too."""
@@ -85,16 +93,16 @@ class Delivery:
 
     @property
     def name(self) -> str:
-        return f"erp{self.rank:02}_{f'202603{self.day:02}' if self.dated_by_name else 'undated'}.csv"
+        return f"erp{self.rank:02}_{f'202602{20 + self.day:02}' if self.dated_by_name else 'undated'}.csv"
 
     @property
     def origin_us(self) -> int:
-        return (datetime(2026, 3, self.day, tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+        return local_midnight_us(20 + self.day) + OF_THE_CHANGE_US
 
     def write(self, corridor: Corridor) -> None:
         path = corridor.write("deliveries/" + self.name, "\n".join([HEADER, *(row.line for row in self.rows)]) + "\n")
-        if not self.dated_by_name:
-            os.utime(path, (self.origin_us // 1_000_000, self.origin_us // 1_000_000))
+        changed_us = local_midnight_us(20 + self.day) if self.dated_by_name else self.origin_us
+        os.utime(path, ns=(changed_us * 1_000, changed_us * 1_000))
 
 
 rows = st.builds(
@@ -131,8 +139,13 @@ def fresh(warehouse: WarehouseUnderTest, tmp_path: Path) -> Any:
         corridor = Corridor(Path(folder), warehouse.engine)
         corridor.add_source("machines", "machines", "json", "machines*.json", quarantine_limit=1.0)
         corridor.add_source("erp", "transactions", "csv", "deliveries/*.csv", quarantine_limit=1.0)
-        corridor.write_machines("machines_20260101.json")
+        at_once(corridor.write_machines("machines_20260101.json"))
         yield corridor
+
+
+def at_once(path: Path) -> None:
+    """Let a file have the last change of all others: it is part of the origin of its rows."""
+    os.utime(path, (1_770_000_000, 1_770_000_000))
 
 
 def load(corridor: Corridor, files: Iterable[Delivery]) -> None:
@@ -247,7 +260,7 @@ def test_loading_twice_writes_no_row(warehouse: WarehouseUnderTest, tmp_path: Pa
         with watched_writes(warehouse.engine, BUSINESS_TABLES) as written:
             load(corridor, [])
             load(corridor, [replace(file, rank=50 + position) for position, file in enumerate(files)])  # as copies
-            corridor.write_machines("machines_20260101_copy.json")
+            at_once(corridor.write_machines("machines_20260101_copy.json"))
             assert corridor.load().counts("machines").unchanged == len(MACHINES)
         assert written == []
     assert contradictions(warehouse.engine) == []
@@ -274,14 +287,14 @@ def test_both_engines_hold_the_same_after_the_same_files(
     for warehouse in (sqlite_warehouse, postgres_warehouse):
         with fresh(warehouse, tmp_path) as corridor:
             corridor.write_transactions(
-                "deliveries/erp99_20260301.csv", [BAD_LINE] * bad_lines + [files[0].rows[0].line]
+                "deliveries/erp99_20260221.csv", [BAD_LINE] * bad_lines + [files[0].rows[0].line]
             )
-            os.utime(corridor.folder / "deliveries/erp99_20260301.csv", (0, 0))
+            os.utime(corridor.folder / "deliveries/erp99_20260221.csv", (0, 0))
             for file in ranked(files, range(len(files))):
                 file.write(corridor)
             # The modification time of a file is part of its position, so both loads have to see the same.
             for path in corridor.folder.glob("**/*_2026*"):
-                os.utime(path, (1_770_000_000, 1_770_000_000))
+                at_once(path)
             assert corridor.load().failures == []
         contents.append(content_of(warehouse.engine))
     assert contents[0] == contents[1]
@@ -298,14 +311,15 @@ class Snapshot:
 
     @property
     def origin_us(self) -> int:
-        return (datetime(2026, 2, self.day, tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+        return local_midnight_us(self.day)
 
     def write(self, corridor: Corridor) -> None:
         records = [
             {"machine_id": machine_id, "site_location": site, "installation_year": year}
             for machine_id, site, year in self.machines
         ]
-        corridor.write(f"machines/m{self.rank:02}_202602{self.day:02}.json", json.dumps(records))
+        path = corridor.write(f"machines/m{self.rank:02}_202602{self.day:02}.json", json.dumps(records))
+        os.utime(path, ns=(self.origin_us * 1_000, self.origin_us * 1_000))  # those of one day tie
 
 
 snapshots = st.lists(
@@ -391,8 +405,8 @@ def load_in_two_runs(corridor: Corridor, stated: Sequence[Snapshot], data: st.Da
     """Load stations, facts and snapshots in some order: each comes in the first or the second run."""
     order = data.draw(st.permutations(range(len(stated))))
     writers: list[Callable[[], object]] = [
-        lambda: corridor.write("stations_20260101.csv", STATIONS),
-        lambda: corridor.write_transactions("deliveries/erp_20260301.csv", history_facts()),
+        lambda: at_once(corridor.write("stations_20260101.csv", STATIONS)),
+        lambda: at_once(corridor.write_transactions("deliveries/erp_20260301.csv", history_facts())),
         *(_writer(corridor, replace(s, rank=order.index(position))) for position, s in enumerate(stated)),
     ]
     first = data.draw(st.lists(st.booleans(), min_size=len(writers), max_size=len(writers)))
