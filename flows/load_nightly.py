@@ -25,9 +25,10 @@ from freight.pipeline import RunReport, run_catalog
 from freight.settings import Settings, load_settings, started_by
 from freight.terminal import PlainConsole
 from freight.types import RunId
+from freight.warehouse.whole import leave_whole
 from tasks.artifacts import publish_table
 from tasks.endings import ends_in_words
-from tasks.load import TaskSteps, close_warehouse
+from tasks.load import TaskSteps
 from tasks.log import log_run
 from tasks.report import write_report
 from tasks.run_names import DEGRADED, dated
@@ -81,9 +82,10 @@ def _load_catalog(catalog: Catalog, block: str | None, settings: Settings) -> Ru
         "report": write_report(block, simulated=catalog.simulated),
         "log": log,
     }
-    close_warehouse(block)
-    warning = privacy_warning(open_places(settings, warehouse_url))
-    print_summary(PlainConsole(), report, simulated=catalog.simulated, places=places, warning=warning)
+    warnings = [*leave_whole(), privacy_warning(open_places(settings, warehouse_url))]
+    print_summary(
+        PlainConsole(), report, simulated=catalog.simulated, places=places, warnings=[*filter(None, warnings)]
+    )
     return report
 
 

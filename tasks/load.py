@@ -45,14 +45,6 @@ def warehouse(block: str | None = None) -> Engine:
     return open_warehouse(block, load_settings())
 
 
-def close_warehouse(block: str | None) -> None:
-    """Close the connections to a warehouse: with the last one, SQLite merges its log into the file.
-
-    Without it the log would stay, and a copy of the file alone would have the state before the load.
-    """
-    warehouse(block).dispose()
-
-
 @task(name="begin-run", task_run_name="begin-run", **RETRY)
 def begin_run(block: str | None, catalog: Catalog, run_id: RunId, started_by: str) -> None:
     """Check that the catalog fits the warehouse, and note the run."""

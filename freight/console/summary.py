@@ -237,9 +237,9 @@ def print_summary(
     *,
     simulated: bool,
     places: Mapping[str, Path | str],
-    warning: str = "",
+    warnings: Sequence[str] = (),
 ) -> None:
-    """Print the summary of a run: failures first, so that they are seen, and a warning about the machine last."""
+    """Print the summary of a run: failures first, so that they are seen, and warnings about the machine last."""
     console.print(_table(report))
     for row in summary_rows(report):
         if row["note"]:
@@ -252,7 +252,7 @@ def print_summary(
         console.print("The warehouse holds SIMULATED data. `dpa reset` starts clean.", style="yellow", highlight=False)
     for name, place in places.items():
         console.print(f"  {name:<10} {place}", markup=False, highlight=False, soft_wrap=True)
-    if warning:
+    for warning in warnings:
         console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -16,6 +16,7 @@ from freight.database_urls import over_tls, read_url, shown
 from freight.databases import CONNECT_S, DEAD_PEER, READ_ONLY_SERVER, log_in, sqlstate, translate
 from freight.errors import ConfigurationError
 from freight.types import PasswordSource
+from freight.warehouse.whole import leave_whole_later
 
 __all__ = [
     "BATCH",
@@ -163,6 +164,8 @@ def _sqlite(url: sa.URL, timeouts: LockTimeouts) -> Engine:
     if path := _path(url):
         _make_folder(path.parent)
     engine = sa.create_engine(url, connect_args={"timeout": timeouts.busy_s, "check_same_thread": False})
+    if path:
+        leave_whole_later(engine, path)
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: Any) -> None:

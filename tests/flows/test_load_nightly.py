@@ -4,7 +4,7 @@ import contextlib
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +59,54 @@ def test_the_flow_loads_every_source_and_publishes_a_summary(capsys: pytest.Capt
     assert reconcile(steps.warehouse()) == []
 
 
-def test_who_copies_the_file_of_the_warehouse_after_a_run_has_all_that_it_loaded(
-    corridor: Corridor, home: Path
-) -> None:
-    """The analyst's copy: what SQLite keeps in its log is in the file when the run is over."""
-    corridor.engine.dispose()  # nobody else has it open
-    assert run_flow().is_completed()
+@pytest.fixture
+def other_program(corridor: Corridor, home: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of a program such as DBeaver; as long as it is there, SQLite does not merge its log by itself."""
+    corridor.engine.dispose()
+    path = home / "database" / "supply_chain_dwh.sqlite"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("SELECT COUNT(*) FROM runs").fetchone()
+        yield connection
+
+
+def transactions_in_a_copy(home: Path) -> int:
+    """Count the transactions in a copy of the warehouse's file alone."""
     shutil.copy(home / "database" / "supply_chain_dwh.sqlite", home / "copy.sqlite")
     with contextlib.closing(sqlite3.connect(home / "copy.sqlite")) as copied:
-        assert copied.execute("SELECT COUNT(*) FROM fact_transactions").fetchone() == (1,)
+        return int(copied.execute("SELECT COUNT(*) FROM fact_transactions").fetchone()[0])
+
+
+@pytest.mark.usefixtures("other_program")
+def test_after_a_run_the_file_of_the_warehouse_alone_has_all_rows(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_flow().is_completed()
+    assert transactions_in_a_copy(home) == 1
+    assert "uses the warehouse" not in capsys.readouterr().out
+
+
+def test_while_another_program_reads_the_summary_says_that_the_file_is_not_whole(
+    other_program: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other_program.execute("BEGIN")
+    other_program.execute("SELECT COUNT(*) FROM fact_transactions").fetchone()
+    assert run_flow().is_completed()
+    told = capsys.readouterr().out
+    assert "Another program uses the warehouse, so supply_chain_dwh.sqlite alone is not up to date" in told
+    assert "For a whole copy: dpa backup FILE" in told
+
+
+@pytest.mark.usefixtures("other_program")
+def test_after_an_interrupted_run_the_file_alone_has_what_was_committed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasks.load.aggregates.refresh_aggregates", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_nightly()
+    assert transactions_in_a_copy(home) == 1
 
 
 @pytest.mark.usefixtures("corridor")
