@@ -22,6 +22,7 @@ from freight.outward import plain
 SourceFault = Literal[
     "ambiguous_numbers",
     "ambiguous_dates",
+    "ambiguous_sheets",
     "missing",
     "unreadable",
     "empty",

@@ -41,6 +41,7 @@ FaultCode = Literal[
     "bad_encoding",
     "nested_value",
     "excel_error",
+    "merged_cells",
     "no_text",
     "conflicting_event",
     "refused_by_warehouse",

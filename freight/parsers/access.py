@@ -61,7 +61,13 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         program.stdin.flush()
         header = table.columns or ()
         output.begin(header)
-        _send(program, header, output)
+        _send(program, header, ignored_among(header, wishes), output)
+
+
+def ignored_among(header: Sequence[str], wishes: Mapping[str, Any]) -> frozenset[int]:
+    """Return the positions of the columns that are ignored."""
+    names = {normalise(name) for name in wishes["ignore"]}
+    return frozenset(place for place, cell in enumerate(header) if normalise(cell) in names)
 
 
 def refuse_other_kinds(path: Path) -> None:
@@ -164,11 +170,12 @@ def _died(exit_code: int) -> SourceError:
     )
 
 
-def _send(program: subprocess.Popen[bytes], header: Sequence[str], output: Output) -> None:
+def _send(program: subprocess.Popen[bytes], header: Sequence[str], ignored: frozenset[int], output: Output) -> None:
     number = 0
     while isinstance(cells := _line(program), list):
         number += 1
-        send_row(number, [Number(*cell) if isinstance(cell, list) else cell for cell in cells], header, output)
+        values = [Number(*cell) if isinstance(cell, list) else cell for cell in cells]
+        send_row(number, values, header, ignored, output)
     if number < cells["counted"]:
         raise SourceError(
             "corrupt",
@@ -177,8 +184,17 @@ def _send(program: subprocess.Popen[bytes], header: Sequence[str], output: Outpu
         )
 
 
-def send_row(number: int, cells: Sequence[Any], header: Sequence[str], output: Output) -> None:
-    """Send a row; an object in place of a value says why it is not text, and makes the row a fault."""
+def send_row(number: int, cells: Sequence[Any], header: Sequence[str], ignored: frozenset[int], output: Output) -> None:
+    """Send a row; an object in place of a value says why it is not text, and makes the row a fault.
+
+    Args:
+        number: The number of the row.
+        cells: Its values.
+        header: The names of the columns.
+        ignored: The positions of the columns in which any value counts as empty.
+        output: The output.
+    """
+    cells = ["" if place in ignored else cell for place, cell in enumerate(cells)] if ignored else cells
     odd = next((place for place, cell in enumerate(cells) if isinstance(cell, dict)), None)
     if odd is None:
         output.row(number, cells)

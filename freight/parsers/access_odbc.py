@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from freight.errors import SourceError
-from freight.parsers.access import REMEDIES, AccessTable, best_table, refuse_other_kinds, send_row
+from freight.parsers.access import REMEDIES, AccessTable, best_table, ignored_among, refuse_other_kinds, send_row
 from freight.parsers.output import Output
 from freight.types import Number
 
@@ -36,13 +36,14 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         cursor = connection.cursor()
         table = best_table([*_tables(cursor)], wishes)
         header = table.columns or ()
+        ignored = ignored_among(header, wishes)
         output.begin(header)
         cursor.execute(f"SELECT * FROM [{table.name.replace(']', ']]')}]")
         number = 0
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             output.progress(len(rows) * len(header))
             for number, row in enumerate(rows, start=number + 1):  # noqa: B020 - goes on counting
-                send_row(number, [_text(value) for value in row], header, output)
+                send_row(number, [_text(value) for value in row], header, ignored, output)
     except pyodbc.Error as error:
         raise _fault(error) from None
 

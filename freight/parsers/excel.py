@@ -1,129 +1,144 @@
-"""Workbooks as people export them: with title rows, merged headers, dates as cells or as text, a totals line."""
+"""Workbooks as people export them: with title rows, merged cells, several sheets, dates as cells or as text."""
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import takewhile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from openpyxl.utils import get_column_letter
 
-from freight.contracts.headers import listed, normalise, shown
+from freight.contracts.headers import normalise, shown
 from freight.errors import SourceError
-from freight.parsers.output import Output, open_counted
+from freight.parsers.merged import Merged
+from freight.parsers.output import ROWS_OF_A_SHEET, Output, open_counted
+from freight.parsers.sheets import SheetTable, Tables, find_tables
 from freight.parsers.workbooks import Row, Workbook, open_workbook
 from freight.parsers.workbooks.cells import LAST_ROW, within
 
-HEADER_SEARCH_ROWS = 30
-LONGEST_HEADER_CHARS = 1_000  # no contract has a longer one
-
-
-class SheetTable(NamedTuple):
-    """The place of the rows: the sheet, the row of the header, and its cells by column; columns count from 1."""
-
-    sheet: str
-    header_row: int
-    header: dict[int, str]
+ENDS_EARLY = "the workbook is damaged: its parts do not fit together, or it ends too early"
 
 
 def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
-    """Send the rows of the sheet with the best-matching header; row numbers are those that Excel shows.
+    """Send the rows of all sheets with the best-matching header.
+
+    Row numbers are those that Excel shows; from the second sheet on, they count from a multiple of `ROWS_OF_A_SHEET`.
 
     Args:
         path: The workbook, of any kind and name.
-        wishes: The known `headers`, and the options `sheet` and `header_row` or None.
-        output: The output for rows, and for faults: rows with an unusable cell or with cells beyond the header.
+        wishes: The known `columns` by header, the `needed` ones, and the options of the reader.
+        output: The output for rows, and for faults: rows with an unusable cell, with merged cells that may belong to
+            several columns, or with cells beyond the header.
 
     Raises:
-        SourceError: The file is not a workbook, is protected by a password, too large or empty, does not match the
-            options, or has a column without a header. A damaged file can raise any other error.
+        SourceError: The file is not a workbook, is protected by a password, damaged, too large or empty, does not match
+            the options, has a column without a header, or it is unclear which of its sheets are the table.
     """
     with open_counted(path, output) as content:
-        workbook = open_workbook(content)
-        table = _find_table(workbook, wishes)
-        output.begin([*table.header.values()])
-        _send(workbook.rows(table.sheet), table, output)
+        try:
+            _parse(open_workbook(content, wishes["encoding"]), wishes, output)
+        except (SourceError, MemoryError, OSError):
+            raise
+        except Exception:  # a library over a damaged file may raise anything
+            raise SourceError("corrupt", ENDS_EARLY, remedy="deliver the whole file again") from None
 
 
-def _find_table(workbook: Workbook, wishes: Mapping[str, Any]) -> SheetTable:
-    """Return the table whose header has the most known cells; of equals the first; if none is known, the widest row."""
-    known = set(wishes["headers"])
-    found = [
-        SheetTable(sheet, row.number, row.texts)
-        for sheet in _sheets(workbook, wishes["sheet"])
-        for row in _header_candidates(workbook.rows(sheet), wishes["header_row"])
-    ]
-    if not found:
-        raise _nothing_there(wishes["header_row"])
-    return max(found, key=lambda table: _fit(table, known))
+def _parse(workbook: Workbook, wishes: Mapping[str, Any], output: Output) -> None:
+    tables = find_tables(workbook, wishes)
+    ignored = {normalise(name) for name in wishes["ignore"]}
+    output.begin([*tables.header.values()], [table.sheet for table in tables.sheets])
+    remarks = [workbook.remark, *tables.remarks]
+    for place, table in enumerate(tables.sheets):
+        try:
+            remarks += _Sheet(workbook, table, tables, ignored).send(output, place * ROWS_OF_A_SHEET)
+        except SourceError as error:
+            raise _in_sheet(error, table, tables) from None
+    for remark in filter(None, remarks):
+        output.remark(remark)
 
 
-def _fit(table: SheetTable, known: set[str]) -> tuple[int, int]:
-    """Return the number of known cells in a header, and as a tie-breaker its width if none is known."""
-    hits = sum(len(text) <= LONGEST_HEADER_CHARS and normalise(text) in known for text in table.header.values())
-    return hits, 0 if hits else len(table.header)
+def _in_sheet(error: SourceError, table: SheetTable, tables: Tables) -> SourceError:
+    """Return an error that names its sheet, if there are several."""
+    told = f"in the sheet {shown(table.sheet)}, {error.message}" if len(tables.sheets) > 1 else error.message
+    return SourceError(error.fault, told, remedy=error.remedy, row=error.row, column=error.column)
 
 
-def _sheets(workbook: Workbook, wanted: str | None) -> list[str]:
-    if wanted is None or wanted in workbook.sheets:
-        return [wanted] if wanted else workbook.sheets
-    there_are = listed(workbook.sheets)
-    raise SourceError(
-        "missing_column", f"there is no sheet {wanted!r}", remedy=f"name one of these in the option sheet: {there_are}"
-    )
+class _Sheet:
+    """Sends the rows of one sheet."""
 
+    def __init__(self, workbook: Workbook, table: SheetTable, tables: Tables, ignored: set[str]) -> None:
+        self._rows = workbook.rows(table.sheet)
+        self._hidden_columns = workbook.hidden_columns(table.sheet)
+        self._merged = Merged(workbook.blocks(table.sheet), table)
+        self._table, self._header = table, tables.header
+        self._places = [table.keys.get(key) for key in tables.header]
+        self._ignored = {column for column, text in table.header.items() if normalise(text) in ignored}
+        self._is_one_of_several = len(tables.sheets) > 1
 
-def _header_candidates(rows: Iterator[Row], header_row: int | None) -> Iterator[Row]:
-    """Yield the rows that may be the header: the named one, or the first ones with content."""
-    last = header_row or HEADER_SEARCH_ROWS
-    for row in takewhile(lambda row: row.number <= last, rows):
-        if row.texts and header_row in (None, row.number):
-            yield row
+    def send(self, output: Output, before: int) -> list[str]:
+        """Send the rows below the header, and return remarks on them; `before` is added to their numbers."""
+        hidden: list[int] = []
+        for row in self._rows:
+            if row.number <= self._table.header_row:
+                continue
+            within(row.number, LAST_ROW)
+            filled, unclear = self._merged.fill(self._without_ignored(row))
+            if filled.hidden and filled.texts:
+                hidden.append(row.number)
+            self._send_row(filled, unclear, output, before)
+        return [*self._remarks(hidden)]
 
+    def _without_ignored(self, row: Row) -> Row:
+        if self._ignored.isdisjoint(row.errors):
+            return row
+        return row._replace(errors={c: told for c, told in row.errors.items() if c not in self._ignored})
 
-def _nothing_there(header_row: int | None) -> SourceError:
-    if header_row is None:
-        return SourceError(
-            "empty",
-            f"no sheet has any cell in its first {HEADER_SEARCH_ROWS} rows",
-            remedy="deliver the rows; where they start further down, name their header in the option header_row",
-        )
-    return SourceError(
-        "missing_column",
-        "the row that the option header_row names is empty",
-        row=header_row,
-        remedy="correct header_row in the catalog: it is the row's number as Excel shows it",
-    )
-
-
-def _send(rows: Iterator[Row], table: SheetTable, output: Output) -> None:
-    for row in rows:
-        if row.number <= table.header_row:
-            continue
-        within(row.number, LAST_ROW)
-        if row.errors or not row.texts.keys() <= table.header.keys():
-            _send_fault(row, table.header, output)
+    def _send_row(self, row: Row, unclear: str, output: Output, before: int) -> None:
+        if unclear or row.errors or not row.texts.keys() <= self._table.header.keys():
+            self._send_fault(row, unclear, output, before)
         elif row.texts:
-            output.row(row.number, [row.texts.get(column, "") for column in table.header])
+            output.row(before + row.number, self._cells(row))
+
+    def _cells(self, row: Row) -> list[str]:
+        return [row.texts.get(column, "") if column else "" for column in self._places]
+
+    def _send_fault(self, row: Row, unclear: str, output: Output, before: int) -> None:
+        """Send a row that does not fit the header's cells, with the reason.
+
+        Raises:
+            SourceError: The row has a cell in a column within the table that has no header.
+        """
+        header = self._table.header
+        stray = sorted((row.texts.keys() | row.errors.keys()) - header.keys())
+        if stray and stray[0] < max(header):
+            raise _without_header(stray[0], row)
+        named = dict(zip(self._header.values(), self._cells(row), strict=True))
+        number, unusable = before + row.number, next((column for column in row.errors if column in header), None)
+        if unclear:
+            output.fault(number, None, "merged_cells", unclear, _raw(named))
+        elif unusable is not None:
+            output.fault(number, header[unusable], "excel_error", row.errors[unusable], _raw(named))
+        else:
+            beyond = {get_column_letter(column): row.texts.get(column, "") for column in stray}
+            detail = "cells to the right of the header"
+            output.fault(number, None, "ragged_row", detail, _raw([*named.values(), beyond]))
+
+    def _remarks(self, hidden: Sequence[int]) -> Iterator[str]:
+        of_sheet = f" of the sheet {shown(self._table.sheet)}" if self._is_one_of_several else ""
+        if hidden:
+            yield f"read like the others: {len(hidden):,} hidden or filtered rows{of_sheet}, rows {_spans(hidden)}"
+        columns = [c for c in self._table.header if any(c in found for found in self._hidden_columns)]
+        if columns:
+            yield f"read like the others: hidden columns{of_sheet}, {', '.join(map(get_column_letter, columns))}"
+        if self._merged.filled:
+            yield f"filled down in merged cells{of_sheet}: {self._merged.filled:,} cells"
 
 
-def _send_fault(row: Row, header: dict[int, str], output: Output) -> None:
-    """Return why a row does not fit the header's cells.
-
-    Raises:
-        SourceError: The row has a cell in a column within the table that has no header.
-    """
-    stray = sorted((row.texts.keys() | row.errors.keys()) - header.keys())
-    if stray and stray[0] < max(header):
-        raise _without_header(stray[0], row)
-    named = {name: row.texts.get(column, "") for column, name in header.items()}
-    unusable = next((column for column in row.errors if column in header), None)
-    if unusable is not None:
-        output.fault(row.number, header[unusable], "excel_error", row.errors[unusable], _raw(named))
-        return
-    beyond = {get_column_letter(column): row.texts.get(column, "") for column in stray}
-    detail = "cells to the right of the header"
-    output.fault(row.number, None, "ragged_row", detail, _raw([*named.values(), beyond]))
+def _spans(numbers: Sequence[int], most: int = 5) -> str:
+    """Return sorted numbers for a message, such as 2-4, 7."""
+    runs = [[*run] for _, run in groupby(enumerate(numbers), key=lambda numbered: numbered[1] - numbered[0])]
+    told = [f"{run[0][1]}-{run[-1][1]}" if len(run) > 1 else str(run[0][1]) for run in runs[:most]]
+    return ", ".join(told) + (" and others" if len(runs) > most else "")
 
 
 def _raw(cells: object) -> bytes:

@@ -7,7 +7,7 @@ Both are read piece by piece and may be of any size.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Never
@@ -56,7 +56,7 @@ def parse_list(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: The file.
-        wishes: None.
+        wishes: The keys to `ignore`.
         output: The output for rows, and for faults: elements that are not flat objects.
 
     Raises:
@@ -64,7 +64,7 @@ def parse_list(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
             not in the first ones.
     """
     with open_counted(path, output) as stream:
-        _send(enumerate(_listed(stream), start=1), output)
+        _send(enumerate(map(_emptying(wishes.get("ignore", ())), _listed(stream)), start=1), output)
 
 
 def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
@@ -72,14 +72,15 @@ def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: The file.
-        wishes: None.
+        wishes: The keys to `ignore`.
         output: The output for rows, and for faults: lines that are not flat JSON objects.
 
     Raises:
         SourceError: The file is empty, a line is too large, or has a key that is not in the first ones.
     """
     with open_counted(path, output) as stream:
-        _send(_numbered_lines(stream), output)
+        empty = _emptying(wishes.get("ignore", ()))
+        _send(((number, empty(record)) for number, record in _numbered_lines(stream)), output)
 
 
 def parse_known(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
@@ -97,6 +98,19 @@ def parse_known(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     is_known = lru_cache(KEYS_REMEMBERED)(lambda key: normalise(key) in known)
     with open_counted(path, output) as stream:
         _send(((number, _with_keys(record, is_known)) for number, record in _numbered_lines(stream)), output)
+
+
+def _emptying(ignored: Sequence[str]) -> Callable[[object], object]:
+    """Return a function that empties the values of ignored keys."""
+    names = {normalise(name) for name in ignored}
+    is_ignored = lru_cache(KEYS_REMEMBERED)(lambda key: normalise(key) in names)
+    return partial(_emptied, is_ignored) if names else lambda record: record
+
+
+def _emptied(is_ignored: Callable[[str], bool], record: object) -> object:
+    if not isinstance(record, dict):
+        return record
+    return type(record)({key: None if is_ignored(key) else value for key, value in record.items()})
 
 
 def _with_keys(record: object, is_known: Callable[[str], bool]) -> object:

@@ -18,6 +18,7 @@ BATCH_ROWS, BATCH_CHARS = 20_000, 16 << 20
 ROW_LIMIT_CHARS = 64 << 20
 OUT_OF_TIME = -24  # exit code of a process that has used up its CPU time (SIGXCPU)
 MESSAGE_CHARS = 2_000  # of the reason why a file cannot be used
+ROWS_OF_A_SHEET = 10_000_000  # more than a sheet can have: the numbers of its rows differ from those of other sheets
 PROGRESS_BYTES = 1 << 16  # read from the file between two progress messages
 # Equal to `BAD_ROWS_SCHEMA` in freight.frames, which would import polars, but for the rules of the contract: no parser
 # checks them. A test compares the two.
@@ -60,8 +61,13 @@ class Output:
             self._send("progress", str(self._unread_bytes).encode())
             self._unread_bytes = 0
 
-    def begin(self, header: Sequence[str]) -> None:
+    def begin(self, header: Sequence[str], sheets: Sequence[str] = ()) -> None:
         """Name the columns.
+
+        Args:
+            header: The cells of the header.
+            sheets: The sheets with the rows; those of the first are numbered as they are, those of the next ones from
+                a multiple of `ROWS_OF_A_SHEET`.
 
         Raises:
             SourceError: The header is longer than that of any table.
@@ -69,7 +75,11 @@ class Output:
         if sum(map(len, header)) > HEADER_LIMIT_CHARS:
             raise SourceError("too_large", "the header is longer than a megabyte", remedy="shorten it")
         self._rows = _Batch(rows_schema(len(header)))
-        self._send("header", json.dumps(list(header)).encode())
+        self._send("header", json.dumps({"cells": [*header], "sheets": [*sheets]}).encode())
+
+    def remark(self, told: str) -> None:
+        """Tell people how the file is read."""
+        self._send("remark", json.dumps(told[:MESSAGE_CHARS]).encode())
 
     def row(self, number: int, cells: Sequence[str]) -> None:
         """Add a row with as many cells as the header; a cell that is a number in the file is a `Number`.

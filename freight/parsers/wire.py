@@ -3,9 +3,9 @@
 import struct
 from typing import IO, Literal, NamedTuple
 
-Kind = Literal["progress", "header", "rows", "faults", "failed", "done"]
+Kind = Literal["progress", "header", "remark", "rows", "faults", "failed", "done"]
 
-KINDS: tuple[Kind, ...] = ("progress", "header", "rows", "faults", "failed", "done")
+KINDS: tuple[Kind, ...] = ("progress", "header", "remark", "rows", "faults", "failed", "done")
 START = struct.Struct(">BQ")
 FRAME_LIMIT_BYTES = 384 << 20  # a full batch plus the longest row, in characters of four bytes each
 
@@ -14,8 +14,8 @@ class Frame(NamedTuple):
     """One message of a parser.
 
     Attributes:
-        kind: The kind: `progress` (number of bytes read), `header` (JSON list), `rows` and `faults` (Arrow stream),
-            `failed` (JSON: fault, message, remedy, row, column), `done` (the end).
+        kind: The kind: `progress` (number of bytes read), `header` (JSON: cells, sheets), `remark` (JSON text),
+            `rows` and `faults` (Arrow stream), `failed` (JSON: fault, message, remedy, row, column), `done` (the end).
         payload: The content, in the format of the kind.
     """
 

@@ -13,6 +13,7 @@ from freight.notation.evidence import Evidence, columns_of
 from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
+from freight.pipeline.remarks import Remarks, with_sheets
 from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import RawBatch, name_members, reader_for
 from freight.retry import patiently
@@ -48,13 +49,15 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
     table, layout = lay_out(planned, reader_for(source.reader)(planned.content.item, contract, source.options))
-    raw, seen = RawSpool(folder, table.header, layout.left_out, layout.drift), _Seen()
+    raw = RawSpool(folder, table.header, layout.left_out, table.sheets, drift=layout.drift)
+    seen, remarks = _Seen(), Remarks(table)
     bad, evidence = BadRows(), Evidence(source.forms, has_commas_between_cells=table.has_commas_between_cells)
     asked = columns_of(contract, dict(zip(layout.match.columns, layout.match.header, strict=True)))
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in Time(planned).over(ahead(table.batches)):
             seen.note(batch)
-            named = layout.apply(batch)
+            remarks.note(batch)
+            named = with_sheets(layout.apply(batch), table.sheets)
             evidence.note(named.rows, asked)
             rows.write(named.rows)
             faults.write(named.faults)
@@ -64,7 +67,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     if rows.rows + faults.rows == 0:
         raise _no_rows(seen.skipped)
     raw = replace(raw, rows=rows.rows, faults=faults.rows, skipped=seen.skipped, row_range=seen.row_range)
-    return replace(raw, read_as=evidence.read_as({**table.facts, **seen.facts}))
+    return replace(raw, read_as=evidence.read_as({**table.facts, **seen.facts}), remarks=remarks.words)
 
 
 def _no_rows(skipped: int) -> SourceError:

@@ -81,6 +81,7 @@ def _remarks(planned: PlannedUnit, spool: ConformedSpool) -> Iterator[str]:
         yield f"columns left out, unknown to the contract: {listed(spool.raw.left_out)}"
     if spool.normalised:
         yield f"{spool.normalised:,} texts got plain spaces and whole accents"
+    yield from spool.raw.remarks
 
 
 def _counted(rows: int) -> str:

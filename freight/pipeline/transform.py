@@ -13,6 +13,7 @@ from freight.contracts import Contract
 from freight.drift import Profile, Profiler, retyped_column
 from freight.frames import ROW_NUMBER
 from freight.pipeline.bounds import BadRows, Time
+from freight.pipeline.remarks import in_sheets
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool
 from freight.spool import SpoolWriter, read_spool, write_spool
 from freight.transforms import derive
@@ -31,9 +32,10 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
     with SpoolWriter(spool.conformed_path) as conformed, SpoolWriter(spool.quarantined_path) as quarantined:
         for half in Time(planned).over(ahead(halves)):
             conformed.write(with_content_hash(derive(half.valid, contract), contract))
-            quarantined.write(half.quarantined)
+            bad_rows = in_sheets(half.quarantined, raw.sheets)
+            quarantined.write(bad_rows)
             keys.note(half.valid)
-            bad.note(half.quarantined)
+            bad.note(bad_rows)
             look.note(half)
     outdated = keys.outdated(lambda: read_spool(spool.conformed_path))
     return replace(

@@ -79,12 +79,16 @@ class RawSpool:
         row_range: The first and last row number.
         header: The header as the source wrote it.
         left_out: The headers of columns that the contract does not know, and ignores.
+        sheets: The sheets with the rows, if they are numbered by sheet.
+        remarks: How the file was read, for people.
         drift: The reason why all rows go to quarantine, if they do.
     """
 
     folder: Path
     header: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    sheets: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     drift: str = ""
     read_as: ReadAs = READ_AS_USUAL
     rows: int = 0

@@ -21,6 +21,7 @@ FAULTS: dict[str, str] = {
     "bad_encoding": "the text is damaged: its encoding is wrong",
     "nested_value": "a list or an object stands where a value belongs",
     "excel_error": "the cell holds an error, or a formula without a result",
+    "merged_cells": "the value of merged cells may belong to several columns",
     "no_text": "the cell holds a value that is not text",
     "conflicting_event": "an event with this key is stored with different content, and events never change",
     "schema_drift": "its file has other columns than the contract",

@@ -14,6 +14,7 @@ from freight.readers.excel import ExcelOptions, read_excel
 from freight.readers.files import deliver_files, find_stored, looks_loaded
 from freight.readers.http_api import deliver_answers
 from freight.readers.http_pages import ApiOptions
+from freight.readers.ignored import without_ignored
 from freight.readers.json_records import read_json, read_jsonl, read_known_keys
 from freight.readers.locations import SourceFile, below, find_files, put_file
 from freight.readers.options import FileOptions, ReaderOptions
@@ -70,7 +71,8 @@ class Reader:
             SourceAway: The connection to the source failed.
         """
         chosen = self.options.of(options)
-        return without_skipped(self.read(item, contract, chosen), contract, chosen.skip_rows_where)
+        table = without_skipped(self.read(item, contract, chosen), contract, chosen.skip_rows_where)
+        return without_ignored(table, chosen.ignore)
 
     def find(self, place: Place, options: Mapping[str, Any]) -> Sequence[Delivery]:
         """Return all deliveries of a source, new or not.

@@ -13,20 +13,28 @@ from freight.readers.raw import RawTable
 class ExcelOptions(FileOptions):
     """Where the table is, to override detection."""
 
-    sheet: str | None = Field(default=None, description="Name of the sheet.")
-    header_row: int | None = Field(default=None, ge=1, description="Row of the header, as Excel shows it.")
+    sheet: str | list[str] | None = Field(
+        default=None, description="Names of the sheets to read, with * and ? in the place of any text."
+    )
+    skip_sheets: list[str] = Field(default=[], description="Names of the sheets to leave out, with * and ?.")
+    header_row: int | None = Field(default=None, ge=1, description="First row of the header, as Excel shows it.")
+    header_rows: int = Field(default=1, ge=1, le=5, description="Rows of the header; their texts are joined.")
+    encoding: str | None = Field(default=None, description="Of a page of HTML that does not name it, such as cp1252.")
 
 
 def read_excel(file: SourceFile, contract: Contract, options: ExcelOptions) -> RawTable:
-    """Read the sheet whose header fits the contract best; row numbers are the ones that Excel shows.
+    """Read the sheets whose header fits the contract best; row numbers are the ones that Excel shows.
 
     Args:
-        file: An .xlsx, .xlsm, .xlsb, .xls or .ods workbook, regardless of its suffix.
+        file: An .xlsx, .xlsm, .xlsb, .xls or .ods workbook, an XML spreadsheet of 2003 or a page of HTML, regardless of
+            its suffix.
         contract: The contract, which lists the headers to look for.
         options: Where the table is, to override detection.
 
     Raises:
-        SourceError: The file is not a workbook, has a password, is too large or damaged, or has no rows.
+        SourceError: The file is not a workbook, has a password, is too large or damaged, or has no rows; or it is
+            unclear which of its sheets to read.
     """
-    wishes = {"headers": sorted(known_headers(contract)), **options.model_dump()}
+    needed = [column.name for column in contract.columns if not column.optional]
+    wishes = {"columns": known_headers(contract), "needed": needed, **options.model_dump()}
     return read_isolated(file, "freight.parsers.excel.parse", wishes)

@@ -69,11 +69,11 @@ def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any], star
     """
     reading = _Reading(file.path)
     try:
-        header = reading.start(file, parser, wishes, starts)
+        header, sheets = reading.start(file, parser, wishes, starts)
     except BaseException as error:
         reading.end()
         raise error.at(file.path) if isinstance(error, SourceError) else error from None
-    return RawTable(header, reading.batches(len(header)))
+    return RawTable(header, reading.batches(len(header)), sheets=sheets)
 
 
 class ParserTime:
@@ -115,8 +115,8 @@ class _Reading:
 
     def start(
         self, file: SourceFile, parser: str, wishes: Mapping[str, Any], starts: Sequence[Path]
-    ) -> tuple[str, ...]:
-        """Start the parser; return the header, which comes first."""
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Start the parser; return the header, which comes first, and the sheets."""
         _remove_abandoned_folders()
         self._folder = Path(tempfile.gettempdir(), f"{FOLDER_PREFIX}{uuid4().hex}")
         self._at_the_end.callback(shutil.rmtree, self._folder, ignore_errors=True)
@@ -133,14 +133,10 @@ class _Reading:
         return _header(self._next())
 
     def batches(self, width: int) -> Iterator[RawBatch]:
-        """Yield the rows and the faults as they arrive; end the process after the last."""
+        """Yield the rows, the faults and the remarks as they arrive; end the process after the last."""
         try:
             while (frame := self._next()).kind != "done":
-                if frame.kind == "rows":
-                    yield RawBatch(_table(frame, rows_schema(width)), bad_rows())
-                else:
-                    faults = _table(frame, FAULTS).with_columns(broken_rules=pl.lit(None, pl.String))
-                    yield RawBatch(no_rows(width), faults)
+                yield _batch(frame, width)
         except SourceError as error:
             raise error.at(self._location) from None
         finally:
@@ -192,11 +188,27 @@ class _Reading:
         )
 
 
-def _header(frame: Frame) -> tuple[str, ...]:
-    header = _json(frame) if frame.kind == "header" else None
-    if not isinstance(header, list) or not all(isinstance(name, str) for name in header):
+def _batch(frame: Frame, width: int) -> RawBatch:
+    match frame.kind:
+        case "rows":
+            return RawBatch(_table(frame, rows_schema(width)), bad_rows())
+        case "remark":
+            return RawBatch(no_rows(width), bad_rows(), remark=_words(_json(frame)).replace("\0", ""))
+    faults = _table(frame, FAULTS).with_columns(broken_rules=pl.lit(None, pl.String))
+    return RawBatch(no_rows(width), faults)
+
+
+def _header(frame: Frame) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    told = _json(frame) if frame.kind == "header" else None
+    if not isinstance(told, dict):
         raise _no_table()
-    return tuple(header)
+    return _texts(told.get("cells")), _texts(told.get("sheets"))
+
+
+def _texts(told: object) -> tuple[str, ...]:
+    if not isinstance(told, list) or not all(isinstance(text, str) for text in told):
+        raise _no_table()
+    return tuple(told)
 
 
 def _failure(frame: Frame) -> SourceError:

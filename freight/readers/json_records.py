@@ -17,7 +17,7 @@ def read_json(file: SourceFile, contract: Contract, options: ReaderOptions) -> R
         SourceError: The file is not JSON, not a list of objects or empty, or an object has a key that the first ones
             lack.
     """
-    return read_isolated(file, "freight.parsers.json_records.parse_list", {})
+    return read_isolated(file, "freight.parsers.json_records.parse_list", {"ignore": options.ignore})
 
 
 def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
@@ -26,7 +26,7 @@ def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> 
     Raises:
         SourceError: The file is empty, or a later line has a key that the first ones lack.
     """
-    return read_isolated(file, "freight.parsers.json_records.parse_lines", {})
+    return read_isolated(file, "freight.parsers.json_records.parse_lines", {"ignore": options.ignore})
 
 
 def read_known_keys(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:

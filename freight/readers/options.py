@@ -13,7 +13,7 @@ from freight.notation.forms import DecimalMark, Forms, GroupSign
 
 
 class ReaderOptions(BaseModel):
-    """Options of every reader: how the source writes values. Readers add fields with defaults."""
+    """Options of every reader: how the source writes values, and what of it to leave out. Readers add fields with defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -36,6 +36,7 @@ class ReaderOptions(BaseModel):
         description="Rows that are no data, such as totals: a regular expression for each of some columns, such as "
         "{machine: ^TOTAL}, all of which a row has to match; or a list of these, of which one has to match.",
     )
+    ignore: list[str] = Field(default=[], description="Columns to leave out, by their headers.")
 
     @property
     def forms(self) -> Forms:

@@ -18,11 +18,13 @@ class RawBatch:
             `native_numbers` if the source tells numbers from text.
         faults: Rows that could not be cut into cells, as `BAD_ROWS_SCHEMA`; they are not in `rows`.
         skipped: The number of rows that the catalog leaves out.
+        remark: How the source is read, for people; empty if there is nothing to say.
     """
 
     rows: pl.DataFrame
     faults: pl.DataFrame
     skipped: int = 0
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class RawTable:
         facts: What the reader found out about the source, such as its encoding and its delimiter.
         most_rows: The maximum number of good rows, if known; each takes some bytes.
         cut: Cuts the raw text of a row that cannot be used into cells; by default that of a parser.
+        sheets: The sheets with the rows, if they are numbered by sheet: see `ROWS_OF_A_SHEET`.
+        ignored: The header cells of the columns that the catalog leaves out.
         passed_over: The other columns of the source, if known; they are not read, as the contract does not know them.
     """
 
@@ -44,6 +48,8 @@ class RawTable:
     passed_over: tuple[str, ...] = ()
     most_rows: int | None = None
     cut: Callable[[bytes], Sequence[str]] | None = None
+    sheets: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def has_commas_between_cells(self) -> bool:

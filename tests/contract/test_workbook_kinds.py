@@ -59,7 +59,7 @@ CELLS: Mapping[str, tuple[object, str]] = {
     "the day before the one that Excel made up": (datetime(1900, 2, 28), "1900-02-28 00:00:00"),
     "the day after it": (datetime(1900, 3, 1), "1900-03-01 00:00:00"),
     "a time": (time(9, 30), "09:30:00"),
-    "more hours than a day has": (timedelta(hours=36), "1 day, 12:00:00"),
+    "more hours than a day has": (timedelta(hours=36), "36:00"),
     "accents and emoji": ("Ngaoundéré 😀", "Ngaoundéré 😀"),
     "spaces": ("  two,  two\t", "  two,  two\t"),
     "lines": ("a\nb", "a\nb"),
@@ -87,7 +87,7 @@ def test_days_count_from_1904_where_the_workbook_says_so(kind: str, tmp_path: Pa
 def test_a_day_that_never_was_is_no_value(kind: str, day: float, tmp_path: Path) -> None:
     path = tmp_path / f"a{kind}"
     WRITERS[kind](path, {"Sheet": [[Shown(day, "yyyy-mm-dd hh:mm:ss")]]})
-    ((_, texts, errors),) = rows_of(path)
+    ((_, texts, errors, _),) = rows_of(path)
     assert float(texts[1]) == day
     assert "which its format cannot show" in errors[1]
 
@@ -96,7 +96,7 @@ def test_a_day_that_never_was_is_no_value(kind: str, day: float, tmp_path: Path)
 def test_an_error_is_no_value(kind: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{kind}"
     WRITERS[kind](path, {"Sheet": [["#N/A is a word here", Error(name)]]})
-    ((_, texts, errors),) = rows_of(path)
+    ((_, texts, errors, _),) = rows_of(path)
     assert texts == {1: "#N/A is a word here", 2: name}
     assert errors == {2: f"the cell holds the error {name}"}
 
@@ -209,7 +209,7 @@ def test_a_result_of_a_formula_is_read_from_an_xlsb(tmp_path: Path) -> None:
     row = record(0, struct.pack("<I", 0) + bytes(13))
     written = b"".join(record(kind, struct.pack("<II", at, 0) + held) for at, (kind, held) in enumerate(cells))
     replace_sheet(tmp_path / "a.xlsb", record(145) + row + written + record(146))
-    ((_, texts, errors),) = rows_of(tmp_path / "a.xlsb")
+    ((_, texts, errors, _),) = rows_of(tmp_path / "a.xlsb")
     assert [*texts.values()] == ["given", "2.5", "true", "#N/A", "rich", "apart", "12.34", "0.5"]
     assert [*errors] == [4]
 
@@ -253,7 +253,7 @@ ODS_CELLS: Mapping[str, tuple[str, str]] = {
     "a percentage": (ods_cell('office:value-type="percentage" office:value="0.125"', "12.5%"), "0.125"),
     "a currency": (ods_cell('office:value-type="currency" office:value="1500"', "1 500 FCFA"), "1500"),
     "a day": (ods_cell('office:value-type="date" office:date-value="2026-02-01"', "1/2"), "2026-02-01 00:00:00"),
-    "a negative duration": (ods_cell('office:value-type="time" office:time-value="-PT01H00M00S"'), "-1 day, 23:00:00"),
+    "a negative duration": (ods_cell('office:value-type="time" office:time-value="-PT01H00M00S"'), "-1:00"),
     "a text of an attribute": (ods_cell('office:value-type="string" office:string-value="a  b"', "shown"), "a  b"),
     "a text without a type": (ods_cell("", "a"), "a"),
     "an empty text that a formula gave": (ods_cell('table:formula="of:=A1"', "") + ods_cell("", "a"), "a"),

@@ -3,16 +3,18 @@
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
 
 import openpyxl
 import xlwt
 from openpyxl.cell import WriteOnlyCell
+from openpyxl.utils import get_column_letter
 from openpyxl.utils.datetime import CALENDAR_MAC_1904, CALENDAR_WINDOWS_1900, to_excel
 
 DATE, TIME, DURATION = "yyyy-mm-dd hh:mm:ss", "hh:mm:ss", "[h]:mm:ss"
@@ -35,18 +37,50 @@ class Error:
     text: str
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a sheet hides and merges.
+
+    Attributes:
+        state: Whether the sheet is shown; veryHidden is hidden in an .ods.
+        rows, columns: The hidden rows and columns, from 1.
+        merged: The merged cells: first row, last row, first column and last column, from 1.
+    """
+
+    state: Literal["visible", "hidden", "veryHidden"] = "visible"
+    rows: Sequence[int] = ()
+    columns: Sequence[int] = ()
+    merged: Sequence[tuple[int, int, int, int]] = ()
+
+
+PLAIN = Look()
 Sheets = Mapping[str, Sequence[Sequence[object]]]
+Looks = Mapping[str, Look]
 
 
-def write_xlsx(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
+def write_xlsx(path: Path, sheets: Sheets, *, since_1904: bool = False, looks: Looks = MappingProxyType({})) -> None:
     """Write with openpyxl."""
-    book = openpyxl.Workbook(write_only=True)
+    book = openpyxl.Workbook(write_only=not looks)
     book.epoch = _epoch(since_1904)
+    for sheet in book.worksheets:
+        book.remove(sheet)
     for name, rows in sheets.items():
         sheet = book.create_sheet(name)
         for row in rows:
             sheet.append([_xlsx_cell(sheet, value, since_1904) for value in row])
+        if name in looks:
+            _look_xlsx(sheet, looks[name])
     book.save(path)
+
+
+def _look_xlsx(sheet: Any, look: Look) -> None:
+    sheet.sheet_state = look.state
+    for row in look.rows:
+        sheet.row_dimensions[row].hidden = True
+    for column in look.columns:
+        sheet.column_dimensions[get_column_letter(column)].hidden = True
+    for first_row, last_row, first_column, last_column in look.merged:
+        sheet.merge_cells(None, first_row, first_column, last_row, last_column)
 
 
 def _xlsx_cell(sheet: Any, value: object, since_1904: bool) -> Any:
@@ -62,7 +96,7 @@ def _xlsx_cell(sheet: Any, value: object, since_1904: bool) -> Any:
     return cell
 
 
-def write_xls(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
+def write_xls(path: Path, sheets: Sheets, *, since_1904: bool = False, looks: Looks = MappingProxyType({})) -> None:
     """Write with xlwt, in the format of Excel 97 to 2003."""
     book = xlwt.Workbook(encoding="utf-8")
     book.dates_1904 = since_1904
@@ -78,7 +112,18 @@ def write_xls(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
                 elif value is not None:
                     number, number_format = _number(value, since_1904)
                     sheet.write(place, column, number, styles[number_format])
+        _look_xls(sheet, looks.get(name, PLAIN))
     book.save(str(path))
+
+
+def _look_xls(sheet: Any, look: Look) -> None:
+    sheet.visibility = ("visible", "hidden", "veryHidden").index(look.state)
+    for row in look.rows:
+        sheet.row(row - 1).hidden = True
+    for column in look.columns:
+        sheet.col(column - 1).hidden = True
+    for first_row, last_row, first_column, last_column in look.merged:
+        sheet.merge(first_row - 1, last_row - 1, first_column - 1, last_column - 1)
 
 
 def _epoch(since_1904: bool) -> Any:
@@ -99,7 +144,7 @@ def _number(value: Any, since_1904: bool) -> tuple[Any, str]:
     return value, "General"
 
 
-def write_xlsb(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
+def write_xlsb(path: Path, sheets: Sheets, *, since_1904: bool = False, looks: Looks = MappingProxyType({})) -> None:
     """Write record by record according to [MS-XLSB]; all texts are shared, and every second cell is in short form."""
     formats, strings = ["General", DATE, TIME, DURATION, "00000", "@"], list[str]()
     parts = {
@@ -112,13 +157,16 @@ def write_xlsb(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
         "xl/workbook.bin": record(131)
         + record(153, struct.pack("<II", since_1904, 0) + text(""))
         + record(143)
-        + b"".join(record(156, struct.pack("<II", 0, n) + text(f"rId{n}") + text(s)) for n, s in enumerate(sheets, 1))
+        + b"".join(
+            record(156, struct.pack("<II", _state(looks, s), n) + text(f"rId{n}") + text(s))
+            for n, s in enumerate(sheets, 1)
+        )
         + record(144)
         + record(132),
         "xl/styles.bin": _styles(formats),
     }
-    for place, rows in enumerate(sheets.values(), 1):
-        parts[f"xl/worksheets/sheet{place}.bin"] = _sheet(rows, formats, strings, since_1904)
+    for place, (name, rows) in enumerate(sheets.items(), 1):
+        parts[f"xl/worksheets/sheet{place}.bin"] = _sheet(rows, formats, strings, since_1904, looks.get(name, PLAIN))
     items = b"".join(record(19, b"\0" + text(string)) for string in strings)
     parts["xl/sharedStrings.bin"] = record(159, struct.pack("<II", len(strings), len(strings))) + items + record(160)
     write_parts(path, parts)
@@ -176,10 +224,18 @@ def _styles(formats: Sequence[str]) -> bytes:
     )
 
 
-def _sheet(rows: Iterable[Sequence[object]], formats: list[str], strings: list[str], since_1904: bool) -> bytes:
-    pieces = [record(129), record(145)]
+def _state(looks: Looks, sheet: str) -> int:
+    return ("visible", "hidden", "veryHidden").index(looks.get(sheet, PLAIN).state)
+
+
+def _sheet(
+    rows: Iterable[Sequence[object]], formats: list[str], strings: list[str], since_1904: bool, look: Look
+) -> bytes:
+    columns = [record(60, struct.pack("<IIIIH", c - 1, c - 1, 2_000, 0, 1)) for c in look.columns]
+    pieces = [record(129), *([record(390), *columns, record(391)] if columns else []), record(145)]
     for place, row in enumerate(rows):
-        pieces.append(record(0, struct.pack("<IIHHBI", place, 0, 300, 0, 0, 0)))
+        hidden = 0x10 if place + 1 in look.rows else 0
+        pieces.append(record(0, struct.pack("<IIHBBBI", place, 0, 300, 0, hidden, 0, 0)))
         previous = -2
         for column, value in enumerate(row):
             if value is not None:
@@ -188,7 +244,9 @@ def _sheet(rows: Iterable[Sequence[object]], formats: list[str], strings: list[s
                 start = b"" if short else struct.pack("<I", column)
                 pieces.append(record(kind + 11 if short else kind, start + struct.pack("<I", style) + held))
                 previous = column
-    return b"".join([*pieces, record(146), record(130)])
+    corners = [record(176, struct.pack("<4I", *(corner - 1 for corner in block))) for block in look.merged]
+    merged = [record(177, struct.pack("<I", len(corners))), *corners, record(178)] if corners else []
+    return b"".join([*pieces, record(146), *merged, record(130)])
 
 
 def _xlsb_cell(value: object, formats: list[str], strings: list[str], since_1904: bool) -> tuple[int, int, bytes]:
@@ -207,16 +265,40 @@ def _xlsb_cell(value: object, formats: list[str], strings: list[str], since_1904
     return 5, style, struct.pack("<d", number)
 
 
-def write_ods(path: Path, sheets: Sheets, *, since_1904: bool = False) -> None:
+def write_ods(path: Path, sheets: Sheets, *, since_1904: bool = False, looks: Looks = MappingProxyType({})) -> None:
     """Write like LibreOffice."""
     assert not since_1904, "an .ods holds dates, and counts no days"
-    tables = "".join(
-        f"<table:table table:name={quoteattr(name)}>{''.join(map(_ods_row, rows))}</table:table>"
-        for name, rows in sheets.items()
-    )
+    tables = "".join(_ods_table(name, rows, looks.get(name, PLAIN)) for name, rows in sheets.items())
     write_parts(
         path, {"mimetype": ODS_TYPE, "META-INF/manifest.xml": _ods_manifest(), "content.xml": ods_content(tables)}
     )
+
+
+def _ods_table(name: str, rows: Sequence[Sequence[object]], look: Look) -> str:
+    style = "shown" if look.state == "visible" else "hidden"
+    hidden = 'table:visibility="collapse"'
+    width = max(map(len, rows), default=1)
+    columns = [f"<table:table-column {hidden if c in look.columns else ''}/>" for c in range(1, width + 1)]
+    starts = [f"<table:table-row {hidden if number in look.rows else ''}>" for number in range(1, len(rows) + 1)]
+    written = [
+        f"{start}{''.join(_ods_cells(row, number, look))}</table:table-row>"
+        for number, (start, row) in enumerate(zip(starts, rows, strict=True), start=1)
+    ]
+    table = f"<table:table table:name={quoteattr(name)} table:style-name={quoteattr(style)}>"
+    return f"{table}{''.join(columns)}{''.join(written)}</table:table>"
+
+
+def _ods_cells(row: Sequence[object], number: int, look: Look) -> Iterator[str]:
+    for column, value in enumerate(row, start=1):
+        written = _ods_cell(value)
+        for first_row, last_row, first_column, last_column in look.merged:
+            if (number, column) == (first_row, first_column):
+                spans = f'table:number-rows-spanned="{last_row - first_row + 1}" '
+                spans += f'table:number-columns-spanned="{last_column - first_column + 1}"'
+                written = written.replace("<table:table-cell", f"<table:table-cell {spans}", 1)
+            elif first_row <= number <= last_row and first_column <= column <= last_column:
+                written = written.replace("table:table-cell", "table:covered-table-cell")
+        yield written
 
 
 ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
@@ -224,10 +306,16 @@ ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
 
 def ods_content(tables: str) -> bytes:
     """Return the XML content of an .ods with these tables."""
-    names = {name: f"urn:oasis:names:tc:opendocument:xmlns:{name}:1.0" for name in ("office", "table", "text")}
+    names = {name: f"urn:oasis:names:tc:opendocument:xmlns:{name}:1.0" for name in ("office", "table", "text", "style")}
     names["calcext"] = "urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0"
     declared = " ".join(f'xmlns:{prefix}="{name}"' for prefix, name in names.items())
-    body = f"<office:body><office:spreadsheet>{tables}</office:spreadsheet></office:body>"
+    styles = "".join(
+        f'<style:style style:name="{name}" style:family="table"><style:table-properties table:display="{shown}"/>'
+        "</style:style>"
+        for name, shown in {"shown": "true", "hidden": "false"}.items()
+    )
+    body = f"<office:automatic-styles>{styles}</office:automatic-styles>"
+    body += f"<office:body><office:spreadsheet>{tables}</office:spreadsheet></office:body>"
     return f'<office:document-content {declared} office:version="1.3">{body}</office:document-content>'.encode()
 
 
@@ -240,10 +328,6 @@ def _ods_manifest() -> bytes:
     return (
         f'<manifest:manifest xmlns:manifest="{namespace}" manifest:version="1.3">{entries}</manifest:manifest>'.encode()
     )
-
-
-def _ods_row(row: Sequence[object]) -> str:
-    return f"<table:table-row>{''.join(map(_ods_cell, row))}</table:table-row>"
 
 
 def _ods_cell(value: object) -> str:

@@ -1,12 +1,13 @@
 """Common parts of all kinds of workbooks: rows of text, cells without a usable value, and the text of numbers."""
 
 import re
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from openpyxl.styles.numbers import BUILTIN_FORMATS, is_date_format, is_timedelta_format
+from openpyxl.utils import range_boundaries
 from openpyxl.utils.datetime import CALENDAR_WINDOWS_1900, from_excel
 
 from freight.errors import SourceError
@@ -48,11 +49,13 @@ class Row(NamedTuple):
         number: The row number that Excel shows.
         texts: The texts of the cells with content, by column.
         errors: The reasons why cells hold no value, by column.
+        hidden: Whether the program does not show it, because it is hidden or filtered out.
     """
 
     number: int
     texts: dict[int, str]
     errors: dict[int, str]
+    hidden: bool = False
 
     def put[**P](self, column: int, read: Callable[P, str], *args: P.args, **kwargs: P.kwargs) -> None:
         """Keep the text that a function reads from a cell, or the reason why it has none."""
@@ -64,13 +67,41 @@ class Row(NamedTuple):
             self.texts[column] = text
 
 
+class Block(NamedTuple):
+    """Merged cells, of which the first one holds the value; rows and columns count from 1."""
+
+    first_row: int
+    last_row: int
+    first_column: int
+    last_column: int
+
+    @property
+    def is_one_cell(self) -> bool:
+        """Whether nothing is merged."""
+        return self.first_row == self.last_row and self.first_column == self.last_column
+
+
 class Workbook(Protocol):
-    """A workbook of any kind; its sheets are read row by row."""
+    """A workbook of any kind; its sheets are read row by row.
+
+    Attributes:
+        sheets: The names of the sheets, in order.
+        hidden: The names of those that the program does not show.
+        remark: The unusual way in which the workbook was read, for people; empty if there is none.
+    """
 
     sheets: list[str]
+    hidden: frozenset[str]
+    remark: str
 
     def rows(self, sheet: str) -> Iterator[Row]:
         """Yield the rows of a sheet in order; empty rows may be left out."""
+
+    def blocks(self, sheet: str) -> Sequence[Block]:
+        """Return the merged cells of a sheet."""
+
+    def hidden_columns(self, sheet: str) -> Sequence[range]:
+        """Return the columns of a sheet that the program does not show."""
 
 
 def after(previous: int, position: int, kind: str, written: object) -> int:
@@ -86,6 +117,12 @@ def after(previous: int, position: int, kind: str, written: object) -> int:
             remedy="open it in Excel, let Excel repair it, check it and save it",
         )
     return position
+
+
+def cells_within(reference: str) -> Block:
+    """Return the block of a reference such as B2:C4."""
+    first_column, first_row, last_column, last_row = range_boundaries(reference)
+    return Block(first_row, last_row, first_column, last_column)
 
 
 def within(position: int, limit: int) -> int:
@@ -148,6 +185,15 @@ def plain_number(value: str) -> str:
     return str(int(as_float)) if is_whole else str(as_float)
 
 
+def duration_text(length: timedelta) -> str:
+    """Return a duration in hours, such as 26:30, to the millisecond; seconds only if there are any."""
+    whole = abs(length)
+    minutes, seconds = divmod(whole.days * 86_400 + whole.seconds, 60)
+    fraction = f".{whole.microseconds // 1_000:03}" if whole.microseconds else ""
+    below = f":{seconds:02}{fraction}" if seconds or fraction else ""
+    return f"{'-' if length < timedelta() else ''}{minutes // 60}:{minutes % 60:02}{below}"
+
+
 def instant(when: datetime) -> str:
     """Return an instant to the millisecond, in the format of all dates here."""
     return when.isoformat(" ", "milliseconds" if when.microsecond else "seconds")
@@ -164,4 +210,6 @@ def _date(value: str, epoch: datetime, *, duration: bool) -> str:
     if not duration and (days < 0 or (int(days) == NO_DAY and epoch == CALENDAR_WINDOWS_1900)):
         raise ValueError("there is no such day")
     when = from_excel(days, epoch, timedelta=duration)
+    if isinstance(when, timedelta):
+        return duration_text(when)
     return instant(when) if isinstance(when, datetime) else str(when)

@@ -1,18 +1,38 @@
-"""Workbooks of Excel 2 to 2003 (.xls), read with xlrd."""
+"""Workbooks of Excel 2 to 2003 (.xls), read with xlrd.
+
+xlrd also evaluates the formulas of names and reads comments, links and drawings, and gives up where it does not expect
+what it finds there. None of them is a cell, so they are passed over.
+"""
 
 import io
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
 
 import xlrd
+import xlrd.book
+import xlrd.sheet
 from openpyxl.utils.datetime import CALENDAR_MAC_1904, CALENDAR_WINDOWS_1900
 
 from freight.errors import SourceError
-from freight.parsers.workbooks.cells import ERRORS, Row, WriteNumber, error_cell, format_codes, number_text, written_as
+from freight.parsers.workbooks.cells import (
+    ERRORS,
+    Block,
+    Row,
+    WriteNumber,
+    error_cell,
+    format_codes,
+    number_text,
+    written_as,
+)
 from freight.parsers.workbooks.package import behind_a_password
 
 FIRST_UNICODE_VERSION = 80  # of the format; texts of older ones are bytes in a code page
 USUAL_ENCODING = "cp1252"  # of a workbook that names no code page
+
+
+NO_CELLS = ("handle_note", "handle_obj", "handle_hlink", "handle_quicktip", "handle_feat11")
+for handler in NO_CELLS:
+    setattr(xlrd.sheet.Sheet, handler, lambda *_: None)
+xlrd.book.evaluate_name_formula = lambda *_, **__: None
 
 
 class XlsWorkbook:
@@ -20,25 +40,48 @@ class XlsWorkbook:
 
     Attributes:
         sheets: The names of the sheets, in order.
+        hidden: The names of those that are hidden.
+        remark: Empty.
 
     Raises:
-        SourceError: The file is protected by a password, or not a workbook. A damaged file can raise any other error.
+        SourceError: The file is protected by a password, or not a workbook. A damaged file raises any other error here,
+            and not later.
     """
 
-    def __init__(self, content: BinaryIO) -> None:
-        self._book = _open(content.read())
+    remark = ""
+
+    def __init__(self, content: bytes) -> None:
+        self._book = _open(content)
         self.sheets: list[str] = self._book.sheet_names()
+        states = zip(self.sheets, self._book._sheet_visibility, strict=False)
+        self.hidden = frozenset(sheet for sheet, state in states if state)
         self._styled = _styled_numbers(self._book)
+        for sheet in self.sheets:
+            self._cells(sheet)
 
     def rows(self, sheet: str) -> Iterator[Row]:
         """Yield the rows of a sheet."""
-        self._forget_other_sheets(sheet)
-        cells = self._book.sheet_by_name(sheet)
+        cells = self._cells(sheet)
         for place in range(cells.nrows):
-            row = Row(place + 1, {}, {})
+            look = cells.rowinfo_map.get(place)
+            row = Row(place + 1, {}, {}, bool(look and look.hidden))
             for column, cell in enumerate(cells.row(place), start=1):
                 row.put(column, self._text, cell)
             yield row
+
+    def blocks(self, sheet: str) -> Sequence[Block]:
+        """Return the merged cells of a sheet."""
+        merged = self._cells(sheet).merged_cells  # after the last row and column
+        return [Block(row + 1, end_row, column + 1, end_column) for row, end_row, column, end_column in merged]
+
+    def hidden_columns(self, sheet: str) -> Sequence[range]:
+        """Return the hidden columns of a sheet."""
+        looks = self._cells(sheet).colinfo_map
+        return [range(column + 1, column + 2) for column, look in looks.items() if look.hidden]
+
+    def _cells(self, sheet: str) -> xlrd.sheet.Sheet:
+        self._forget_other_sheets(sheet)
+        return self._book.sheet_by_name(sheet)
 
     def _forget_other_sheets(self, sheet: str) -> None:
         for other in self.sheets if self._book.on_demand else ():

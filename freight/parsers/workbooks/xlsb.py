@@ -4,7 +4,8 @@ Written here because the libraries for it lose content: python-calamine returns 
 does not know which numbers are dates.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import dropwhile, takewhile
 from struct import pack, unpack, unpack_from
@@ -15,6 +16,7 @@ from openpyxl.utils.datetime import CALENDAR_MAC_1904, CALENDAR_WINDOWS_1900
 
 from freight.parsers.workbooks.cells import (
     ERRORS,
+    Block,
     Row,
     WriteNumber,
     after,
@@ -34,12 +36,18 @@ class Kind(IntEnum):
     ROW, BLANK, RK, ERROR, BOOL, REAL, TEXT, SHARED_TEXT = range(8)
     FORMULA_TEXT, FORMULA_REAL, FORMULA_BOOL, FORMULA_ERROR = range(8, 12)
     SHORT_BLANK, SHORT_SHARED_TEXT = 12, 18  # the same as BLANK to SHARED_TEXT, to the right of the previous cell
-    SHARED_ITEM, FORMAT, STYLE, RICH_TEXT = 19, 44, 47, 62
+    SHARED_ITEM, FORMAT, STYLE, COLUMN, RICH_TEXT = 19, 44, 47, 60, 62
     SHEET_DATA, SHEET_DATA_END, WORKBOOK_PROPERTIES, SHEET = 145, 146, 153, 156
+    MERGED = 176
     CELL_STYLES, CELL_STYLES_END = 617, 618
 
 
 CELLS = {*range(Kind.BLANK, Kind.SHORT_BLANK), Kind.RICH_TEXT}
+HIDDEN_ROW = 1 << 4  # in the 12th byte of a row
+# The record that begins merged cells, and the first of them. They come after all rows, and to cut these into records
+# twice would take too long.
+MERGED = re.compile(rb"\xb1\x01\x04.{4}\xb0\x01\x10", re.DOTALL)
+LOOK_BYTES, MERGED_BYTES = 1 << 20, 16
 SHORT_CELLS = range(Kind.SHORT_BLANK, Kind.SHORT_SHARED_TEXT + 1)
 
 
@@ -48,10 +56,14 @@ class XlsbWorkbook:
 
     Attributes:
         sheets: The names of the sheets, in order.
+        hidden: The names of those that are hidden.
+        remark: Empty.
 
     Raises:
         Exception: The file is damaged.
     """
+
+    remark = ""
 
     def __init__(self, content: BinaryIO) -> None:
         self._archive = Package(content)
@@ -60,6 +72,7 @@ class XlsbWorkbook:
         parts, records = _targets(relations), [*self._records(workbook)]
         self._parts = _worksheets(records, relations)
         self.sheets = list(self._parts)
+        self.hidden = frozenset(_hidden_sheets(records))
         self._strings = [_string(data[1:]) for kind, data in self._shared_items(parts) if kind == Kind.SHARED_ITEM]
         since_1904 = any(kind == Kind.WORKBOOK_PROPERTIES and data[0] & 1 for kind, data in records)
         styles = [*self._records(parts["styles"])] if "styles" in parts else []
@@ -76,7 +89,7 @@ class XlsbWorkbook:
             if kind == Kind.ROW:
                 yield row
                 place = _integer(data) + 1
-                row, column = Row(after(row.number, place, "row", place), {}, {}), 0
+                row, column = Row(after(row.number, place, "row", place), {}, {}, _is_hidden_row(data)), 0
             elif kind in CELLS:
                 place = _integer(data) + 1
                 column = after(column, place, "cell of column", place)
@@ -85,6 +98,20 @@ class XlsbWorkbook:
                 column += 1
                 row.put(column, self._text, kind - Kind.SHORT_BLANK + Kind.BLANK, data)
         yield row
+
+    def blocks(self, sheet: str) -> Sequence[Block]:
+        """Return the merged cells of a sheet."""
+        part = self._parts[sheet]
+        with self._archive.open(part) as stream:
+            if not _has_merged_cells(stream):
+                return []
+        return [_block(data) for kind, data in self._records(part) if kind == Kind.MERGED]
+
+    def hidden_columns(self, sheet: str) -> Sequence[range]:
+        """Return the hidden columns of a sheet, which are declared before its rows."""
+        before_rows = takewhile(lambda record: record[0] != Kind.SHEET_DATA, self._records(self._parts[sheet]))
+        columns = [data for kind, data in before_rows if kind == Kind.COLUMN]
+        return [range(_integer(data) + 1, _integer(data[4:]) + 2) for data in columns if _integer16(data[16:]) & 1]
 
     def _shared_items(self, parts: dict[str, str]) -> Iterable[Record]:
         return self._records(parts["sharedStrings"]) if "sharedStrings" in parts else ()
@@ -153,6 +180,30 @@ def _worksheets(records: Iterable[Record], relations: Iterable[object]) -> dict[
     sheets = [data[8:] for kind, data in records if kind == Kind.SHEET]  # after visibility and number
     named = [(_string(data), _string(data[4 + 2 * _integer(data) :])) for data in sheets]
     return {name: worksheets[relation] for relation, name in named if relation in worksheets}
+
+
+def _hidden_sheets(records: Iterable[Record]) -> Iterator[str]:
+    for kind, data in records:
+        if kind == Kind.SHEET and _integer(data):
+            yield _string(data[12 + 2 * _integer(data[8:]) :])
+
+
+def _has_merged_cells(stream: IO[bytes]) -> bool:
+    rest = b""
+    while block := stream.read(LOOK_BYTES):
+        if MERGED.search(rest + block):
+            return True
+        rest = block[-MERGED_BYTES:]
+    return False
+
+
+def _is_hidden_row(data: bytes) -> bool:
+    return len(data) > 11 and bool(data[11] & HIDDEN_ROW)
+
+
+def _block(data: bytes) -> Block:
+    first_row, last_row, first_column, last_column = unpack_from("<4I", data)
+    return Block(first_row + 1, last_row + 1, first_column + 1, last_column + 1)
 
 
 def _styled_numbers(records: Iterable[Record], *, since_1904: bool) -> dict[int, WriteNumber]:

@@ -5,8 +5,9 @@ formula that was never calculated, fails on charts and styles that are not neede
 memory, and takes twice as long. Faster engines are no choice: they turn error cells into empty ones.
 """
 
+import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, BinaryIO
 from xml.etree.ElementTree import Element, fromstring, iterparse
 
@@ -16,10 +17,12 @@ from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS, STYLES_TYPE
 
 from freight.parsers.workbooks.cells import (
     BOOLEANS,
+    Block,
     Row,
     UnusableCell,
     WriteNumber,
     after,
+    cells_within,
     error_cell,
     format_codes,
     formula_without_result,
@@ -29,6 +32,10 @@ from freight.parsers.workbooks.cells import (
 from freight.parsers.workbooks.package import Package
 
 DIGITS = "0123456789"
+BLOCK_BYTES = 1 << 20
+LONGEST_TAG_BYTES = 1 << 12
+# Merged cells come after all rows, so they are looked up in the bytes: to parse these twice would take too long.
+MERGED = re.compile(rb"""<(?:\w+:)?mergeCell\s[^<>]*?\bref\s*=\s*["']([A-Za-z]+[0-9]+:[A-Za-z]+[0-9]+)["']""")
 ESCAPED = re.compile(r"_x((?![Dd][89A-Fa-f])[0-9A-Fa-f]{4})_")  # any character but half of a surrogate pair
 
 
@@ -37,6 +44,7 @@ def _tag(name: str) -> str:
 
 
 SHEET_DATA, ROW, CELL, VALUE, FORMULA, INLINE = map(_tag, ("sheetData", "row", "c", "v", "f", "is"))
+COLUMN = _tag("col")
 STRING_TABLE, STRING, TEXT, RUN = map(_tag, ("sst", "si", "t", "r"))
 
 
@@ -45,10 +53,14 @@ class XlsxWorkbook:
 
     Attributes:
         sheets: The names of the sheets, in order.
+        hidden: The names of those that are hidden.
+        remark: Empty.
 
     Raises:
         Exception: The file is damaged.
     """
+
+    remark = ""
 
     def __init__(self, content: BinaryIO) -> None:
         reader = ExcelReader(content, read_only=True, keep_links=False)
@@ -56,12 +68,10 @@ class XlsxWorkbook:
         reader.read_manifest()
         reader.read_workbook()
         self._archive = reader.archive
-        self._parts = {
-            sheet.name: relation.target
-            for sheet, relation in reader.parser.find_sheets()
-            if relation.Type.endswith("/worksheet")
-        }
+        found = [(s, relation.target) for s, relation in reader.parser.find_sheets() if _is_worksheet(relation)]
+        self._parts = {sheet.name: part for sheet, part in found}
         self.sheets = list(self._parts)
+        self.hidden = frozenset(sheet.name for sheet, _ in found if sheet.state != "visible")
         self._strings = _shared_strings(reader)
         self._styled = _styled_numbers(reader)
         self._is_uncalculated = _is_uncalculated(reader)
@@ -78,8 +88,24 @@ class XlsxWorkbook:
                 number = _row_number(element, number)
                 yield self._row(element, number)
 
+    def blocks(self, sheet: str) -> Sequence[Block]:
+        """Return the merged cells of a sheet."""
+        with self._archive.open(self._parts[sheet]) as part:
+            return [cells_within(reference.upper()) for reference in _merged(part)]
+
+    def hidden_columns(self, sheet: str) -> Sequence[range]:
+        """Return the hidden columns of a sheet, which are declared before its rows."""
+        hidden = []
+        with self._archive.open(self._parts[sheet]) as part:
+            for _, element in iterparse(part, events=("start",)):
+                if element.tag == SHEET_DATA:
+                    break
+                if element.tag == COLUMN and _is_hidden(element):
+                    hidden.append(range(int(element.get("min", 0)), int(element.get("max", 0)) + 1))
+        return hidden
+
     def _row(self, element: Element, number: int) -> Row:
-        row, column = Row(number, {}, {}), 0
+        row, column = Row(number, {}, {}, _is_hidden(element)), 0
         for cell in element:
             if cell.tag != CELL:
                 continue
@@ -107,6 +133,36 @@ class XlsxWorkbook:
             case "e":
                 raise error_cell(value)
         raise UnusableCell(value, f"the cell holds {value!r}, which is not a value of the type {kind!r}")
+
+
+def _is_worksheet(relation: object) -> bool:
+    return str(relation.Type).endswith("/worksheet")  # type: ignore[attr-defined]
+
+
+def _is_hidden(element: Element) -> bool:
+    return BOOLEANS.get(element.get("hidden", "")) == "true"
+
+
+def _merged(part: IO[bytes]) -> dict[str, None]:
+    """Return the references of the merged cells."""
+    found: dict[str, None] = {}
+    rest = b""
+    for block in _blocks_of_bytes(part):
+        held = rest + block
+        if b"mergeCell" in held:
+            found |= dict.fromkeys(reference.decode() for reference in MERGED.findall(held))
+        rest = held[max(held.rfind(b"<"), len(held) - LONGEST_TAG_BYTES) :]
+    return found
+
+
+def _blocks_of_bytes(part: IO[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a part; those of a UTF-16 one as UTF-8."""
+    first = part.read(BLOCK_BYTES)
+    is_wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    decode = codecs.getincrementaldecoder("utf-16" if is_wide else "latin-1")().decode
+    while first:
+        yield decode(first).encode() if is_wide else first
+        first = part.read(BLOCK_BYTES)
 
 
 def _children(part: IO[bytes], parent_tag: str, tag: str) -> Iterator[Element]:

@@ -1,0 +1,50 @@
+"""What a reader says about a file: remarks for people, and the sheets of its rows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from freight.contracts.headers import listed, shown
+from freight.frames import ROW_NUMBER
+from freight.parsers.output import ROWS_OF_A_SHEET
+from freight.readers import RawBatch, RawTable
+
+MOST_REMARKS = 20  # a hostile parser may send any number
+
+
+class Remarks:
+    """Collects the remarks on a table.
+
+    Attributes:
+        words: The remarks, each once.
+    """
+
+    def __init__(self, table: RawTable) -> None:
+        ignored = f"left out, as the catalog says: {listed(table.ignored)}" if table.ignored else ""
+        self.words: tuple[str, ...] = (ignored,) if ignored else ()
+
+    def note(self, batch: RawBatch) -> None:
+        """Take in the remark of a batch."""
+        if batch.remark and batch.remark not in self.words and len(self.words) < MOST_REMARKS:
+            self.words += (batch.remark,)
+
+
+def in_sheets(bad_rows: pl.DataFrame, sheets: Sequence[str]) -> pl.DataFrame:
+    """Add the sheet, and the row as Excel shows it, to the details of bad rows of several sheets.
+
+    Args:
+        bad_rows: The bad rows, as `BAD_ROWS_SCHEMA`.
+        sheets: The sheets by which their numbers count.
+    """
+    if len(sheets) < 2:
+        return bad_rows
+    names = dict(enumerate(map(shown, sheets)))
+    sheet = (pl.col(ROW_NUMBER) // ROWS_OF_A_SHEET).replace_strict(names, default="?", return_dtype=pl.String)
+    place = pl.format("sheet {} row {}: {}", sheet, pl.col(ROW_NUMBER) % ROWS_OF_A_SHEET, pl.col("detail"))
+    return bad_rows.with_columns(detail=place)
+
+
+def with_sheets(batch: RawBatch, sheets: Sequence[str]) -> RawBatch:
+    """Add the sheets to the faults of a batch; see `in_sheets`."""
+    return replace(batch, faults=in_sheets(batch.faults, sheets))
