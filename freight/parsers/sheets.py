@@ -172,7 +172,7 @@ class _Finder:
             raise SourceError(
                 "ambiguous_sheets",
                 f"only hidden sheets have known headers: {listed(fitting)}",
-                remedy=f"deliver them unhidden, or name them in the options of the source, `sheet: [{listed(fitting)}]`",
+                remedy=f"unhide them, or name them in the options of the source: `sheet: [{listed(fitting)}]`",
             )
 
 
