@@ -34,7 +34,7 @@ class Source(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the source in reports and in the ledger.")
     dataset: str = Field(description="Dataset whose contract its rows must keep.")
-    reader: str = Field(description="csv, excel, json, jsonl, access, http_api or sql.")
+    reader: str = Field(description="csv, excel, json, jsonl, fixed_width, access, http_api or sql.")
     location: str = Field(
         default="",
         description="Path, glob or URL, with {day:%Y%m%d} for a day; a relative path starts at the catalog's folder. "

@@ -12,6 +12,7 @@ from freight.readers.deliveries import FILES_ONLY, Connections, Delivery, NewCon
 from freight.readers.dialect import DelimitedOptions
 from freight.readers.excel import ExcelOptions, read_excel
 from freight.readers.files import deliver_files, find_stored, looks_loaded
+from freight.readers.fixed_width import FixedWidthOptions, read_fixed_width
 from freight.readers.http_api import deliver_answers
 from freight.readers.http_pages import ApiOptions
 from freight.readers.ignored import without_ignored
@@ -89,6 +90,7 @@ READERS: dict[str, Reader] = {
     "excel": Reader(read_excel, ExcelOptions, suffixes=("xlsx", "xlsm", "xls", "xlsb", "ods")),
     "json": Reader(read_json, FileOptions, suffixes=("json",)),
     "jsonl": Reader(read_jsonl, FileOptions, suffixes=("jsonl", "ndjson")),
+    "fixed_width": Reader(read_fixed_width, FixedWidthOptions),
     "access": Reader(read_access, AccessOptions, suffixes=("mdb", "accdb")),
     "http_api": Reader(read_known_keys, ApiOptions, deliver_answers, needs=("location", "connection")),
     "sql": Reader(read_table, SqlOptions, deliver_table, needs=("connection",)),

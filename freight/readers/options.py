@@ -120,7 +120,7 @@ class ReaderOptions(BaseModel):
         except ValidationError as error:
             fault = error.errors()[0]
         name = fault["loc"][0]
-        if fault["type"] == "extra_forbidden":
+        if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
             known = ", ".join(sorted(cls.model_fields)) or "none"
             raise ConfigurationError(f"options > {name}: unknown to this reader, which knows {known}")
         raise ConfigurationError(f"options > {name}: {fault['msg']}, not {fault['input']!r}")

@@ -5,11 +5,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from freight.readers import READERS
-from tests.contract.reader_conformance import ReaderConformance, Record
+from freight.readers import READERS, RawTable
+from tests.contract.reader_conformance import COLUMNS, TEXTS, ReaderConformance, Record
 from tests.lib.access import AccessTable, AccessWriter
 from tests.lib.workbooks import WRITERS
 
@@ -23,6 +24,23 @@ class TestCsv(ReaderConformance):
             writer = csv.DictWriter(stream, columns, quoting=csv.QUOTE_ALL)
             writer.writeheader()
             writer.writerows(records)
+
+
+class TestFixedWidth(ReaderConformance):
+    reader, suffix = "fixed_width", ".txt"
+    tells_truncation = False
+    texts: ClassVar[Sequence[str]] = [text for text in TEXTS if not {"\n", "\t"} & set(text)]
+
+    def write(self, path: Path, columns: Sequence[str], records: Sequence[Record]) -> None:
+        texts = {name: [record.get(name, "") for record in records] for name in columns}
+        self.widths = {name: max(map(len, of_column), default=1) + 1 for name, of_column in texts.items()}
+        padded = ([record.get(name, "").ljust(width) for name, width in self.widths.items()] for record in records)
+        path.write_text("".join(f"{''.join(cells)}\n" for cells in padded), encoding="utf-8")
+
+    def open(self, path: Path, **options: object) -> RawTable:
+        widths = getattr(self, "widths", dict.fromkeys(COLUMNS, 200))
+        columns = [{"name": name, "width": width} for name, width in widths.items()]
+        return super().open(path, columns=columns, **options)
 
 
 class TestXlsx(ReaderConformance):
