@@ -21,6 +21,7 @@ def native_numbers(kinds: tuple[type, ...]) -> str:
     return "".join("1" if kind is Number else "0" for kind in kinds)
 
 
+ROWS_OF_A_SHEET = 10_000_000  # more than a sheet can have: the numbers of its rows differ from those of other sheets
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Cause = Literal["load", "replay", "import"]

@@ -13,12 +13,14 @@ from freight.frames import NATIVE, ROW_NUMBER, are_native
 from freight.notation.days import DAY_FIRST, SHORT_DAY, DayEvidence, DayOrder
 from freight.notation.forms import DecimalMark, Forms
 from freight.notation.numbers import AS_PROGRAMS_WRITE, NumberEvidence, Reading, are_all_numbers, stated_reading
+from freight.types import ROWS_OF_A_SHEET
 
 NUMBERS: frozenset[Dtype] = frozenset({"number"})
 DAYS: frozenset[Dtype] = frozenset({"date", "instant"})
 
 
 PROOF = "proof"  # the fact that says why values are read the way they are
+REMARKS, SHEETS = "remarks", "sheets"  # facts that a run tells by itself; the sheets, one a line, number the rows
 
 
 class Notation(NamedTuple):
@@ -54,7 +56,14 @@ class ReadAs(NamedTuple):
     facts: Mapping[str, str] = MappingProxyType({})
 
     def __str__(self) -> str:
-        return "; ".join(f"{name} {text!r}" if name != PROOF else text for name, text in self.facts.items())
+        told = {name: text for name, text in self.facts.items() if name not in (REMARKS, SHEETS)}
+        return "; ".join(f"{name} {text!r}" if name != PROOF else text for name, text in told.items())
+
+    def place(self, row_number: int) -> int | str:
+        """Return the number of a row as its program shows it, with the sheet if there are several."""
+        sheets = self.facts.get(SHEETS, "").splitlines()
+        sheet, row = divmod(row_number, ROWS_OF_A_SHEET)
+        return f"{row} of sheet {sheets[sheet]!r}" if sheet < len(sheets) else row_number
 
     def as_json(self) -> str:
         """Return it as the ledger stores it."""

@@ -66,7 +66,7 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
 def ignored_among(header: Sequence[str], wishes: Mapping[str, Any]) -> frozenset[int]:
     """Return the positions of the columns that are ignored."""
-    names = {normalise(name) for name in wishes["ignore"]}
+    names = {normalise(name) for name in wishes.get("ignore", ())}
     return frozenset(place for place, cell in enumerate(header) if normalise(cell) in names)
 
 

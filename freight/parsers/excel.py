@@ -11,10 +11,11 @@ from openpyxl.utils import get_column_letter
 from freight.contracts.headers import normalise, shown
 from freight.errors import SourceError
 from freight.parsers.merged import Merged
-from freight.parsers.output import ROWS_OF_A_SHEET, Output, open_counted
+from freight.parsers.output import Output, open_counted
 from freight.parsers.sheets import SheetTable, Tables, find_tables
 from freight.parsers.workbooks import Row, Workbook, open_workbook
 from freight.parsers.workbooks.cells import LAST_ROW, within
+from freight.types import ROWS_OF_A_SHEET
 
 ENDS_EARLY = "the workbook is damaged: its parts do not fit together, or it ends too early"
 

@@ -18,7 +18,6 @@ BATCH_ROWS, BATCH_CHARS = 20_000, 16 << 20
 ROW_LIMIT_CHARS = 64 << 20
 OUT_OF_TIME = -24  # exit code of a process that has used up its CPU time (SIGXCPU)
 MESSAGE_CHARS = 2_000  # of the reason why a file cannot be used
-ROWS_OF_A_SHEET = 10_000_000  # more than a sheet can have: the numbers of its rows differ from those of other sheets
 PROGRESS_BYTES = 1 << 16  # read from the file between two progress messages
 # Equal to `BAD_ROWS_SCHEMA` in freight.frames, which would import polars, but for the rules of the contract: no parser
 # checks them. A test compares the two.

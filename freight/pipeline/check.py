@@ -132,7 +132,8 @@ def preview_source(source: Source, now: datetime, rows: int, connections: Connec
         columns = [column.name for column in source.contract.columns]
         first = next(iter(read_spool(spool.conformed_path)), pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
         shown = first.select(columns).head(rows)
-        return Preview(planned.unit.location, shown, spool.quarantined, str(spool.raw.read_as), _speaks_for(planned))
+        read_as = "; ".join(filter(None, [str(spool.raw.read_as), *spool.raw.remarks]))
+        return Preview(planned.unit.location, shown, spool.quarantined, read_as, _speaks_for(planned))
 
 
 def _check_unit(run: Run, planned: PlannedUnit) -> Check:

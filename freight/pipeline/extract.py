@@ -67,7 +67,8 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     if rows.rows + faults.rows == 0:
         raise _no_rows(seen.skipped)
     raw = replace(raw, rows=rows.rows, faults=faults.rows, skipped=seen.skipped, row_range=seen.row_range)
-    return replace(raw, read_as=evidence.read_as({**table.facts, **seen.facts}), remarks=remarks.words)
+    facts = {**table.facts, **seen.facts, **remarks.facts(table.sheets)}
+    return replace(raw, read_as=evidence.read_as(facts), remarks=remarks.words)
 
 
 def _no_rows(skipped: int) -> SourceError:

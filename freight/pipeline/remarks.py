@@ -7,8 +7,9 @@ import polars as pl
 
 from freight.contracts.headers import listed, shown
 from freight.frames import ROW_NUMBER
-from freight.parsers.output import ROWS_OF_A_SHEET
+from freight.notation.evidence import REMARKS, SHEETS
 from freight.readers import RawBatch, RawTable
+from freight.types import ROWS_OF_A_SHEET
 
 MOST_REMARKS = 20  # a hostile parser may send any number
 
@@ -23,6 +24,11 @@ class Remarks:
     def __init__(self, table: RawTable) -> None:
         ignored = f"left out, as the catalog says: {listed(table.ignored)}" if table.ignored else ""
         self.words: tuple[str, ...] = (ignored,) if ignored else ()
+
+    def facts(self, sheets: Sequence[str]) -> dict[str, str]:
+        """Return the remarks, and the sheets if there are several, as facts for the ledger."""
+        names = [" ".join(sheet.split()) for sheet in sheets] if len(sheets) > 1 else []
+        return {name: text for name, text in ((REMARKS, "; ".join(self.words)), (SHEETS, "\n".join(names))) if text}
 
     def note(self, batch: RawBatch) -> None:
         """Take in the remark of a batch."""

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from freight.contracts import Contract
 from freight.errors import SourceError
 from freight.frames import BadRow, bad_rows
-from freight.numbers import Evidence
 from freight.readers.allowance import Allowance
 from freight.readers.encodings import START_BYTES, detect_encoding
 from freight.readers.locations import SourceFile, text_stream
@@ -106,7 +105,7 @@ def read_fixed_width(file: SourceFile, contract: Contract, options: FixedWidthOp
         raise error.at(file.path) from None
     header = tuple(column.name for column in options.columns)
     batches = _batches(file, encoding, options, stray_bytes=stray_bytes)
-    return RawTable(header, batches, evidence=Evidence(has_commas_between_cells=False))
+    return RawTable(header, batches, facts={"encoding": encoding})
 
 
 def _encoding(file: SourceFile, options: FixedWidthOptions) -> tuple[str, bool]:

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import polars as pl
+
 from freight.contracts.headers import normalise
-from freight.frames import ROW_NUMBER
+from freight.frames import NATIVE, ROW_NUMBER
 from freight.readers.raw import RawBatch, RawTable
 
 
@@ -24,5 +26,7 @@ def without_ignored(table: RawTable, names: Sequence[str]) -> RawTable:
 
 def _kept(batches: Iterator[RawBatch], positions: Sequence[int]) -> Iterator[RawBatch]:
     new = {str(old): str(position) for position, old in enumerate(positions)}
+    native = pl.concat_str(pl.col(NATIVE).str.slice(old, 1) for old in positions)
     for batch in batches:
-        yield replace(batch, rows=batch.rows.select(*new, ROW_NUMBER).rename(new))
+        signs = [native.alias(NATIVE)] if NATIVE in batch.rows.columns else []
+        yield replace(batch, rows=batch.rows.select(*new, *signs, ROW_NUMBER).rename(new))

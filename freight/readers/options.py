@@ -13,7 +13,7 @@ from freight.notation.forms import DecimalMark, Forms, GroupSign
 
 
 class ReaderOptions(BaseModel):
-    """Options of every reader: how the source writes values, and what of it to leave out. Readers add fields with defaults."""
+    """Options of every reader: how the source writes values, and what to leave out. Readers add fields to them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from freight.contracts import Contract, contracts
 from freight.errors import ConfigurationError
+from freight.notation.evidence import ReadAs
 from freight.types import instant_of
 from freight.warehouse.schema import UtcInstant, batches, corrections, metadata, runs, stream_batches
 
@@ -65,6 +66,7 @@ def _lineage(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, o
         sa.select(
             batches.c.location,
             batches.c.source,
+            batches.c.read_as,
             batches.c.as_of,
             batches.c.content_id,
             batches.c.contract_version,
@@ -103,7 +105,7 @@ def _origin(found: sa.RowMapping, row: sa.RowMapping) -> list[tuple[str, object]
     """Return the file and row, or the partition and message, that a row came from."""
     if found["topic"] is None:
         return [
-            ("row", row["origin_seq"]),
+            ("row", ReadAs.of("", found["read_as"]).place(row["origin_seq"])),
             ("file", found["location"]),
             ("source", found["source"]),
             ("as_of", found["as_of"]),

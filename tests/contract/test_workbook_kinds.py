@@ -130,12 +130,12 @@ def test_a_table_is_found_and_cut_alike_whatever_the_file_is_called(kind: str, t
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"<html><table><tr><td>id</td></tr></table></html>", "an HTML page"),
-        (b'<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet">', "XML spreadsheet"),
+        (b"<html><body>Please sign in</body></html>", "a page of HTML without a table"),
+        (b'<?xml version="1.0"?><office:document xmlns:x="urn:oasis:names:tc:opendocument">', "a flat OpenDocument"),
         (b"ID;Produit;Date\nTRX-1;MCH-001;2026-02-01\n", "reader: csv"),
         (b"%PDF-1.7\n", "a PDF"),
     ],
-    ids=["HTML", "XML of 2003", "CSV", "PDF"],
+    ids=["HTML", "flat OpenDocument", "CSV", "PDF"],
 )
 def test_another_file_by_the_name_of_a_workbook_is_told_by_what_it_is(
     tmp_path: Path, content: bytes, says: str

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from freight.errors import SourceError
+from freight.frames import NATIVE
 from freight.parsers import json_records
 from freight.parsers.output import Output
 from freight.parsers.wire import read_frame
@@ -39,9 +40,10 @@ def parsed(path: Path, parse: Any) -> tuple[list[str], list[tuple[Any, ...]], li
     faults: list[tuple[Any, ...]] = []
     while frame := read_frame(stream):
         if frame.kind == "header":
-            header = json.loads(frame.payload)
+            header = json.loads(frame.payload)["cells"]
         elif frame.kind in ("rows", "faults"):
             table = ipc.open_stream(frame.payload).read_all()
+            table = table.select([name for name in table.column_names if name != NATIVE])
             found = zip(*(column.to_pylist() for column in table.columns), strict=True)
             (rows if frame.kind == "rows" else faults).extend(found)
     return header, rows, faults

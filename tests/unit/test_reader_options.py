@@ -17,10 +17,12 @@ def catalog_with(folder: Path, **changes: Any) -> Path:
     return path
 
 
-EVERY = "day_first, decimal, false_values, formats, members, null_values, skip_rows_where, thousands, true_values"
+EVERY = (
+    "day_first, decimal, false_values, formats, ignore, members, null_values, skip_rows_where, thousands, true_values"
+)
 WITH_SHEET = (
-    "day_first, decimal, false_values, formats, header_row, members, null_values, sheet, skip_rows_where, thousands, "
-    "true_values"
+    "day_first, decimal, encoding, false_values, formats, header_row, header_rows, ignore, members, null_values, sheet, "
+    "skip_rows_where, skip_sheets, thousands, true_values"
 )
 
 
@@ -31,7 +33,8 @@ WITH_SHEET = (
             "csv",
             {"delimeter": ";"},
             "delimeter: unknown to this reader, which knows columns, day_first, decimal, delimiter, encoding, escape, "
-            "false_values, formats, members, null_values, quote, skip_lines, skip_rows_where, thousands, true_values",
+            "false_values, formats, ignore, members, null_values, quote, skip_lines, skip_rows_where, thousands, "
+            "true_values",
         ),
         ("csv", {"delimiter": 5}, "delimiter: Input should be a valid string, not 5"),
         ("csv", {"delimiter": ";;"}, "delimiter: String should have at most 1 character, not ';;'"),
