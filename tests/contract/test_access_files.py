@@ -155,6 +155,8 @@ def test_a_value_that_is_no_text_makes_its_row_a_fault(access_writer: AccessWrit
     assert (fault.row_number, fault.column_name, fault.reason) == (1, "site", "no_text")
     assert "OLE" in fault.detail
     assert b"MCH-001" in fault.raw
+    ignored = read(path, ignore=["Site"])
+    assert ([row[0] for row in ignored.rows], ignored.faults) == (["MCH-001", "MCH-002"], [])
 
 
 def test_a_link_is_named_and_never_followed(files: dict[str, Path]) -> None:

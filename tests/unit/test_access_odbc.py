@@ -69,12 +69,12 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def parsed(path: Path, driver: object, monkeypatch: pytest.MonkeyPatch, table: str | None = None) -> list[Any]:
+def parsed(path: Path, driver: object, monkeypatch: pytest.MonkeyPatch, **wishes: object) -> list[Any]:
     """Return the rows and the faults that are sent, after the header."""
     monkeypatch.setitem(sys.modules, "pyodbc", driver)
     stream = io.BytesIO()
     output = Output(stream)
-    access_odbc.parse(path, {**WISHES, "table": table}, output)
+    access_odbc.parse(path, {**WISHES, **wishes}, output)
     output.end()
     stream.seek(0)
     found: list[Any] = []
@@ -92,7 +92,7 @@ def test_values_read_as_the_other_way_reads_them(path: Path, monkeypatch: pytest
     ]
     driver = AccessDriverStandIn(rows)
     header, found, faults = parsed(path, driver, monkeypatch)
-    assert header == COLUMNS["Machines"]
+    assert header["cells"] == COLUMNS["Machines"]
     assert [[*row.values()] for row in found] == [
         ["MCH-001", "", "1899-12-29 06:00:01", "12.5", "0001", 1],
         ["MCH-002", "true", "2026-02-01 00:00:00", "100000000000000000000", "0001", 2],
@@ -101,6 +101,12 @@ def test_values_read_as_the_other_way_reads_them(path: Path, monkeypatch: pytest
         (3, "site", "no_text")
     ]
     assert driver.asked == ["SELECT * FROM [Machines]"]
+
+
+def test_a_picture_in_an_ignored_column_makes_no_row_a_fault(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = AccessDriverStandIn([("MCH-003", b"picture", None, 1.5)])
+    _, found = parsed(path, driver, monkeypatch, ignore=["Site"])
+    assert [row["1"] for row in found] == [""]
 
 
 @pytest.mark.parametrize(
@@ -119,5 +125,5 @@ def test_what_cannot_be_read_is_told(
     path: Path, monkeypatch: pytest.MonkeyPatch, driver: object, table: str | None, fault: str, says: str
 ) -> None:
     with pytest.raises(SourceError) as caught:
-        parsed(path, driver, monkeypatch, table)
+        parsed(path, driver, monkeypatch, table=table)
     assert (caught.value.fault, says in caught.value.remedy) == (fault, True)
