@@ -198,9 +198,8 @@ def joined(lines: Sequence[Row], blocks: Sequence[Block]) -> dict[int, str]:
 
 def _wanted(workbook: Workbook, wishes: Mapping[str, Any]) -> list[str]:
     """Return the sheets that may be read: those that the options name, or all that are not hidden."""
-    skipped, named = wishes["skip_sheets"], wishes["sheet"]
-    patterns = [named] if isinstance(named, str) else named
-    for pattern in patterns or ():
+    patterns, skipped = (_listed_in(wishes[option]) for option in ("sheet", "skip_sheets"))
+    for pattern in patterns:
         if not any(_is_named(sheet, pattern, workbook) for sheet in workbook.sheets):
             raise SourceError(
                 "missing_column",
@@ -213,6 +212,10 @@ def _wanted(workbook: Workbook, wishes: Mapping[str, Any]) -> list[str]:
         if any(_is_named(sheet, pattern, workbook) for pattern in patterns or ["*"])
         and not any(sheet == pattern or fnmatchcase(sheet, pattern) for pattern in skipped)
     ]
+
+
+def _listed_in(option: str | list[str] | None) -> list[str]:
+    return [option] if isinstance(option, str) else option or []
 
 
 def _is_named(sheet: str, pattern: str, workbook: Workbook) -> bool:

@@ -16,7 +16,7 @@ class ExcelOptions(FileOptions):
     sheet: str | list[str] | None = Field(
         default=None, description="Names of the sheets to read, with * and ? in the place of any text."
     )
-    skip_sheets: list[str] = Field(default=[], description="Names of the sheets to leave out, with * and ?.")
+    skip_sheets: str | list[str] = Field(default=[], description="Names of the sheets to leave out, with * and ?.")
     header_row: int | None = Field(default=None, ge=1, description="First row of the header, as Excel shows it.")
     header_rows: int = Field(default=1, ge=1, le=5, description="Rows of the header; their texts are joined.")
     encoding: str | None = Field(default=None, description="Of a page of HTML that does not name it, such as cp1252.")

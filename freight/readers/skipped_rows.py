@@ -57,7 +57,7 @@ def _kept(table: RawTable, is_skipped: pl.Expr) -> Iterator[RawBatch]:
         rows = batch.rows.filter(~is_skipped)
         faults = batch.faults.filter(~_of_faults(batch.faults, table, is_skipped))
         skipped = batch.rows.height - rows.height + batch.faults.height - faults.height
-        yield RawBatch(rows, faults, skipped)
+        yield replace(batch, rows=rows, faults=faults, skipped=skipped)
 
 
 def _of_faults(faults: pl.DataFrame, table: RawTable, is_skipped: pl.Expr) -> pl.Series:
