@@ -17,6 +17,7 @@ from freight.parsers.workbooks import Row, Workbook, open_workbook
 from freight.parsers.workbooks.cells import LAST_ROW, within
 from freight.types import ROWS_OF_A_SHEET
 
+NO_COLUMN = 0  # columns count from 1
 ENDS_EARLY = "the workbook is damaged: its parts do not fit together, or it ends too early"
 
 
@@ -72,7 +73,7 @@ class _Sheet:
         self._hidden_columns = workbook.hidden_columns(table.sheet)
         self._merged = Merged(workbook.blocks(table.sheet), table)
         self._table, self._header = table, tables.header
-        self._places = [table.keys.get(key) for key in tables.header]
+        self._places = [table.keys.get(key, NO_COLUMN) for key in tables.header]
         self._ignored = {column for column, text in table.header.items() if normalise(text) in ignored}
         self._is_one_of_several = len(tables.sheets) > 1
 
@@ -80,28 +81,26 @@ class _Sheet:
         """Send the rows below the header, and return remarks on them; `before` is added to their numbers."""
         hidden: list[int] = []
         for row in self._rows:
-            if row.number <= self._table.header_row:
-                continue
-            within(row.number, LAST_ROW)
-            filled, unclear = self._merged.fill(self._without_ignored(row))
-            if filled.hidden and filled.texts:
-                hidden.append(row.number)
-            self._send_row(filled, unclear, output, before)
+            if row.number > self._table.header_row:
+                within(row.number, LAST_ROW)
+                if row.hidden and row.texts:
+                    hidden.append(row.number)
+                self._send_row(row, output, before)
         return [*self._remarks(hidden)]
 
-    def _without_ignored(self, row: Row) -> Row:
-        if self._ignored.isdisjoint(row.errors):
-            return row
-        return row._replace(errors={c: told for c, told in row.errors.items() if c not in self._ignored})
-
-    def _send_row(self, row: Row, unclear: str, output: Output, before: int) -> None:
+    def _send_row(self, row: Row, output: Output, before: int) -> None:
+        unclear = ""
+        if self._merged.is_needed:
+            row, unclear = self._merged.fill(row)
+        if row.errors and self._ignored:
+            row = row._replace(errors={c: told for c, told in row.errors.items() if c not in self._ignored})
         if unclear or row.errors or not row.texts.keys() <= self._table.header.keys():
             self._send_fault(row, unclear, output, before)
         elif row.texts:
             output.row(before + row.number, self._cells(row))
 
     def _cells(self, row: Row) -> list[str]:
-        return [row.texts.get(column, "") if column else "" for column in self._places]
+        return [row.texts.get(column, "") for column in self._places]
 
     def _send_fault(self, row: Row, unclear: str, output: Output, before: int) -> None:
         """Send a row that does not fit the header's cells, with the reason.

@@ -34,6 +34,11 @@ class Merged:
             if block.first_row > table.header_row and columns:
                 self._starting[block.first_row].append((block, columns))
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether there are merged cells at all."""
+        return bool(self._starting)
+
     def fill(self, row: Row) -> tuple[Row, str]:
         """Return a row with the values of merged cells that began above it.
 
@@ -43,8 +48,6 @@ class Merged:
         Returns:
             The row, and why the value of one of its cells may belong to several columns; empty if it does not.
         """
-        if not self._starting:
-            return row, ""
         self._open = [merged for merged in self._open if merged.block.last_row >= row.number]
         begun = self._starting.get(row.number, ())
         self._open += [_Open(block, columns, row) for block, columns in begun]

@@ -92,7 +92,7 @@ def _first_with_all_keys[T](items: Iterable[T], rows: int, parse: Callable[[T], 
 def _cut_workbook(content: bytes, sample: Sample, rows: int) -> bytes:
     """Return a workbook without the rows after the first ones, and without the sheets that lack the header."""
     book = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
-    last = row_numbers(sample, rows)[-1]
+    last = min(row_numbers(sample, rows)[-1], max(sheet.max_row for sheet in book.worksheets))
     sheets = [sheet for sheet in book.worksheets if _has_header(sheet, sample, last)]
     if not sheets:
         return content
