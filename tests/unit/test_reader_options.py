@@ -21,8 +21,8 @@ EVERY = (
     "day_first, decimal, false_values, formats, ignore, members, null_values, skip_rows_where, thousands, true_values"
 )
 WITH_SHEET = (
-    "day_first, decimal, encoding, false_values, formats, header_row, header_rows, ignore, members, null_values, sheet, "
-    "skip_rows_where, skip_sheets, thousands, true_values"
+    "day_first, decimal, encoding, false_values, formats, header_row, header_rows, ignore, members, null_values, "
+    "sheet, skip_rows_where, skip_sheets, thousands, true_values"
 )
 
 
