@@ -110,8 +110,9 @@ def read_fixed_width(file: SourceFile, contract: Contract, options: FixedWidthOp
 
 def _encoding(file: SourceFile, options: FixedWidthOptions) -> tuple[str, bool]:
     with file.open() as stream:
-        refuse_no_text(stream.read(START_BYTES))
-    return detect_encoding(file, options.encoding)
+        start = stream.read(START_BYTES)
+        refuse_no_text(start)
+        return detect_encoding(start, stream, options.encoding)
 
 
 def _refuse_other_tables(file: SourceFile, encoding: str, options: FixedWidthOptions) -> None:
