@@ -8,7 +8,7 @@ from prefect import State, flow
 from prefect.states import Completed
 from pydantic import Field
 
-from blocks.places import BlockConnections
+from blocks.places import BlockConnections, open_warehouse
 from freight import pipeline
 from freight.catalog import read_catalog
 from freight.settings import load_settings
@@ -32,7 +32,8 @@ def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] 
         Completed, with the rows in the artifact preview-source; or Failed with the reason.
     """
     entry = read_catalog(load_settings().catalog).named(source)
-    seen = pipeline.preview_source(entry, datetime.now(UTC), rows, BlockConnections())
+    engine = open_warehouse(None, load_settings()) if entry.lookups else None
+    seen = pipeline.preview_source(entry, datetime.now(UTC), rows, BlockConnections(), engine)
     summary = f"{seen.rows.height} rows of {source} {seen.location}; {seen.bad_rows:,} rows of it break the contract"
     summary += f"; read with {seen.read_as}" if seen.read_as else ""
     summary += f"; stands for {seen.speaks_for}" if seen.speaks_for else ""

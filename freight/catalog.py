@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
-from freight.contracts import LOCAL_ZONE, Contract, contract_for
+from freight.contracts import LOCAL_ZONE, Contract, contract_for, contracts
 from freight.errors import ConfigurationError
 from freight.notation.evidence import Notation, as_stated
 from freight.notation.forms import Forms
@@ -21,6 +21,9 @@ from freight.readers.stated import DAY, DAY_PARTS, FileNames, NameTells, with_da
 from freight.validation import Locale
 
 DEFAULT_QUARANTINE_LIMIT = 0.3  # share of a file's rows; above it the file is wrong, not the rows
+
+# A function of a module beside the catalog; its name leads to no other folder.
+FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*")
 
 BLOBS = "abfs://"
 OF_AZURE = ("abfs://", "abfss://", "az://")
@@ -43,6 +46,12 @@ class Source(BaseModel):
     connection: str = Field(default="", description="Name of the block that connects to a database or an API.")
     drop: str | None = Field(default=None, description="Block of the storage account that holds abfs://container/….")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the reader.")
+    transform: str | None = Field(
+        default=None, description="Function of pandas that reshapes the rows, as module.function of transforms/."
+    )
+    lookups: tuple[str, ...] = Field(
+        default=(), description="Datasets whose rows the function gets, as frames by their names."
+    )
     settle_s: float = Field(default=0, ge=0, description="Seconds that a file must stay unchanged before it loads.")
     archive: str | None = Field(default=None, description="Folder in the same storage to which loaded files move.")
     fallbacks: tuple[str, ...] = Field(
@@ -125,6 +134,15 @@ class Source(BaseModel):
             return ZoneInfo(zone).key
         except (KeyError, OSError, ValueError):
             raise ValueError(f"there is no time zone {zone!r}: write one such as {LOCAL_ZONE}") from None
+
+    @field_validator("transform")
+    @classmethod
+    def _names_a_function(cls, transform: str | None) -> str | None:
+        if transform is not None and not FUNCTION.fullmatch(transform):
+            raise ValueError(
+                "write module.function, such as erp.by_month for the function by_month of transforms/erp.py"
+            )
+        return transform
 
     @field_validator("location")
     @classmethod
@@ -228,6 +246,7 @@ def _checked(catalog: Catalog, path: Path) -> Catalog:
         raise ConfigurationError(f"{path.name}: the source {doubled!r} is listed twice")
     for source in catalog.sources:
         _check_reader(source, path)
+        _check_transform(source, path)
         _check_archive(source, path)
         _check_fallbacks(source, catalog, path)
         if source.contract.immutable:
@@ -258,6 +277,22 @@ def _check_formats(forms: Forms, contract: Contract) -> None:
     if unknown := next((name for name in forms.formats if name not in times), None):
         known = ", ".join(times) or "none"
         raise ConfigurationError(f"options > formats > {unknown}: {contract.dataset} have no such time: {known}")
+
+
+def _check_transform(source: Source, path: Path) -> None:
+    if fault := _fault_of_transform(source):
+        raise ConfigurationError(f"{path.name}: sources > {source.name} > {fault}")
+
+
+def _fault_of_transform(source: Source) -> str | None:
+    if source.transform is None:
+        return "lookups: only a function gets them: name it in transform" if source.lookups else None
+    known = [name for name, contract in contracts().items() if contract.table.startswith("dim_")]
+    if unknown := next((name for name in source.lookups if name not in known), None):
+        return f"lookups: {unknown!r} is no dataset of reference data, which are {', '.join(known)}"
+    if source.reader == "sql" and not source.options.get("columns"):
+        return "options > columns: name the columns that the function needs, as the contract does not know them"
+    return None
 
 
 def _check_place(source: Source, reader: Reader) -> None:

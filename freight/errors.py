@@ -43,6 +43,7 @@ SourceFault = Literal[
     "quarantine_limit",
     "no_day",
     "dated_ahead",
+    "transform_failed",
 ]
 
 

@@ -1,13 +1,14 @@
 """Names and shapes of frames that pass between readers, validation and the warehouse."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 import polars as pl
 
 ROW_NUMBER = "row_number"
+SOURCE_ROW = "source_row"  # of a row that a source's own function has made: the row of the file that it came from
 PARTITION = "partition_number"  # of a topic
 # One sign for each column of text, in their order: "1" for a `Number`, "0" for text. A source that stores everything as
 # text lacks the column.
@@ -77,6 +78,11 @@ def as_json(rows: pl.DataFrame, names: Sequence[str], signed: Sequence[str]) -> 
 
 def _as_stored(text: str | None, sign: str) -> orjson.Fragment | str | None:
     return orjson.Fragment(text) if sign == "1" and text and JSON_NUMBER.fullmatch(text) else text
+
+
+def row_in_file(row: Mapping[str, Any]) -> object:
+    """Return the number by which people find a row in its file; a function may have made several rows of it."""
+    return row.get(SOURCE_ROW) or row[ROW_NUMBER]
 
 
 def bad_rows(rows: Iterable[BadRow] = ()) -> pl.DataFrame:

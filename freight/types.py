@@ -94,12 +94,41 @@ class Position:
         contract_version: The version of the contract that validated it.
         origin_us: The instant it spoke for, in microseconds since 1970 UTC.
         batch_id: The batch that brought it.
+        function_version: The version of the function that reshaped it; None without one.
     """
 
     fingerprint: Fingerprint
     contract_version: int
     origin_us: int
     batch_id: BatchId
+    function_version: str | None = None
+
+
+@dataclass(frozen=True)
+class Reshaped:
+    """What a source's function did with the rows of a file: rows_in = rows_out + dropped - added.
+
+    Attributes:
+        function: The name, as `module.function`.
+        version: The version of the function.
+        rows_in, rows_out: The numbers of rows that it got and returned.
+        dropped: The number of rows that it got and of which it returned none.
+        added: The number of rows that it returned beyond one for each row.
+        numbers_per_row: How many numbers a row of the file has: the number of a row, divided by this, is that of the
+            row of the file from which it came. 1 if the function returned at most one row for each.
+    """
+
+    function: str
+    version: str
+    rows_in: int
+    rows_out: int
+    dropped: int
+    added: int
+    numbers_per_row: int
+
+    def __str__(self) -> str:
+        told = f"{self.rows_in:,} rows in, {self.rows_out:,} out, {self.dropped:,} dropped, {self.added:,} added"
+        return f"{self.function} ({self.version}): {told}"
 
 
 @dataclass(frozen=True)

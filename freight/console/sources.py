@@ -96,10 +96,12 @@ def preview(
     from freight.catalog import read_catalog
     from freight.console.summary import frame_table
     from freight.pipeline import preview_source
+    from freight.warehouse.connect import open_engine
 
     settings = load_settings()
     source = read_catalog(settings.catalog).named(name)
-    seen = preview_source(source, datetime.now(UTC), rows)
+    engine = open_engine(settings.warehouse_url) if source.lookups else None
+    seen = preview_source(source, datetime.now(UTC), rows, engine=engine)
     speaks_for = f"; stands for {seen.speaks_for}" if seen.speaks_for else ""
     console.print(f"{name} {seen.location}{speaks_for}", markup=False)
     if seen.read_as:

@@ -9,7 +9,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from freight.frames import ROW_NUMBER
+from freight.frames import row_in_file
 from freight.pipeline import Check, RunReport, UnitOutcome, UnitState
 from freight.terminal import cell
 from freight.types import LoadCounts
@@ -188,7 +188,7 @@ def bad_row_cells(check: Check) -> list[dict[str, object]]:
         {
             "source": check.outcome.source,
             "file": check.outcome.location,
-            "row": row[ROW_NUMBER],
+            "row": row_in_file(row),
             "fault": row["detail"] or row["reason"],
             "text": row["raw"].decode("utf-8", "backslashreplace")[:SHOWN_RAW],
         }

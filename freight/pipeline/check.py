@@ -114,20 +114,23 @@ def _speaks_for(planned: PlannedUnit) -> str:
     )
 
 
-def preview_source(source: Source, now: datetime, rows: int, connections: Connections = FILES_ONLY) -> Preview:
-    """Return the first rows of a source as the warehouse would store them, without a connection to it.
+def preview_source(
+    source: Source, now: datetime, rows: int, connections: Connections = FILES_ONLY, engine: Engine | None = None
+) -> Preview:
+    """Return the first rows of a source as the warehouse would store them, without a connection to it if possible.
 
     Args:
         source: The source to look at.
         now: The instant of the load.
         rows: The number of rows.
         connections: Opens the places that the source names.
+        engine: The engine of the warehouse, which only the lookups of a function need.
 
     Raises:
         SourceError: The source cannot be read.
     """
     with TemporaryDirectory(prefix="dpa-preview-") as scratch:
-        planned = first_unit(source, now, connections, Path(scratch))
+        planned = first_unit(source, now, connections, Path(scratch), engine)
         spool = transform_unit(planned, extract_unit(planned, Path(scratch) / "unit"), now)
         columns = [column.name for column in source.contract.columns]
         first = next(iter(read_spool(spool.conformed_path)), pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))

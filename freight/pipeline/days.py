@@ -1,11 +1,13 @@
 """Plan a span of days for sources whose locations contain the day."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from freight.catalog import Catalog, Source
 from freight.errors import SourceError
+from freight.pipeline.plan import is_read_alike, reshaping_of
 from freight.readers import FILES_ONLY, Connections, SourceFile, find_stored, looks_loaded
 from freight.types import Position
 from freight.warehouse import ledger
@@ -51,6 +53,7 @@ def plan_days(
 def _plan_day(engine: Engine, source: Source, day: date, connections: Connections) -> DayPlan:
     location, may_be_none = source.on_day(day).location, source.archive is not None
     try:
+        alike = partial(is_read_alike, source=source, reshaping=reshaping_of(source, engine))
         files = find_stored(
             location,
             source.folder,
@@ -62,11 +65,9 @@ def _plan_day(engine: Engine, source: Source, day: date, connections: Connection
     except SourceError as error:
         return DayPlan(day, source.name, 0, 0, "" if error.fault == "missing" else str(error))
     with reading(engine) as connection:
-        loaded = [_is_loaded(source, f, ledger.position_of(connection, source.name, f.path)) for f in files]
+        loaded = [_is_loaded(file, ledger.position_of(connection, source.name, file.path), alike) for file in files]
     return DayPlan(day, source.name, len(files), loaded.count(False))
 
 
-def _is_loaded(source: Source, file: SourceFile, position: Position | None) -> bool:
-    if position is None or position.contract_version != source.contract.version:
-        return False
-    return looks_loaded(file, position)
+def _is_loaded(file: SourceFile, position: Position | None, alike: Callable[[Position], bool]) -> bool:
+    return position is not None and alike(position) and looks_loaded(file, position)

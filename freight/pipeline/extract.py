@@ -14,8 +14,9 @@ from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
 from freight.pipeline.remarks import Remarks, with_sheets
+from freight.pipeline.reshape import read_unit
 from freight.pipeline.units import PlannedUnit, RawSpool
-from freight.readers import RawBatch, name_members, reader_for
+from freight.readers import RawBatch, name_members
 from freight.retry import patiently
 from freight.spool import SpoolWriter
 
@@ -48,8 +49,9 @@ def extract_unit(planned: PlannedUnit, folder: Path) -> RawSpool:
 
 def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     contract, source = planned.source.contract, planned.source
-    table, layout = lay_out(planned, reader_for(source.reader)(planned.content.item, contract, source.options))
-    raw = RawSpool(folder, table.header, layout.left_out, table.sheets, drift=layout.drift)
+    table, reshaped = read_unit(planned, folder)
+    table, layout = lay_out(planned, table)
+    raw = RawSpool(folder, table.header, layout.left_out, table.sheets, drift=layout.drift, reshaped=reshaped)
     seen, remarks = _Seen(), Remarks(table)
     bad, evidence = BadRows(), Evidence(source.forms, has_commas_between_cells=table.has_commas_between_cells)
     asked = columns_of(contract, dict(zip(layout.match.columns, layout.match.header, strict=True)))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from freight.contracts.headers import listed
 from freight.drift import written
 from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
-from freight.frames import ROW_NUMBER
+from freight.frames import row_in_file
 from freight.pipeline.drifted import drift_of, is_set_aside
 from freight.pipeline.run import Run
 from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome, UnitState
@@ -82,6 +82,8 @@ def _remarks(planned: PlannedUnit, spool: ConformedSpool) -> Iterator[str]:
     if spool.normalised:
         yield f"{spool.normalised:,} texts got plain spaces and whole accents"
     yield from spool.raw.remarks
+    if (reshaped := spool.raw.reshaped) and (reshaped.dropped or reshaped.added):
+        yield f"reshaped by {reshaped}"
 
 
 def _counted(rows: int) -> str:
@@ -97,13 +99,14 @@ def _content(spool: ConformedSpool) -> UnitContent:
         superseded=spool.superseded,
         row_range=spool.raw.row_range,
         read_as=spool.raw.read_as,
+        reshaped=spool.raw.reshaped,
     )
 
 
 def _log_bad_rows(unit: LoadUnit, spool: ConformedSpool) -> None:
     """Log the first bad rows without values; those stay in the warehouse, with its access rights and retention."""
     for row in spool.first_bad_rows.head(LOGGED_BAD_ROWS).iter_rows(named=True):
-        cell = (unit.location, row[ROW_NUMBER], row["column_name"])
+        cell = (unit.location, row_in_file(row), row["column_name"])
         log.warning("quarantined %s row %s column %s: %s", *cell, row["detail"] or row["reason"])
     if spool.quarantined > LOGGED_BAD_ROWS:
         log.warning("quarantined %s: %d rows in all, %s", unit.location, spool.quarantined, dict(spool.reason_counts))

@@ -13,13 +13,14 @@ from freight.errors import SourceError
 from freight.pipeline.contained import contained
 from freight.pipeline.load import fail_unit
 from freight.pipeline.run import Run
-from freight.pipeline.units import PlannedUnit, SourcePlan, UnitOutcome
-from freight.readers import Connections, Delivery, NewContent, Place, reader_for
+from freight.pipeline.units import PlannedUnit, Reshaping, SourcePlan, UnitOutcome
+from freight.readers import Connections, Delivery, NewContent, Place, read_function, reader_for
 from freight.retry import patiently
 from freight.types import Fingerprint, Position, RunId, instant_of
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
+from freight.warehouse.lookups import read_lookups
 
 log = logging.getLogger("freight")
 
@@ -37,6 +38,7 @@ def plan_source(
     now = run.clock()
     place = _place_of(source, run.connections, now, run.spool / run.run_id / f"{source.name}-fetched")
     try:
+        reshaping = reshaping_of(source, run.engine)
         with contained(source.reader, source.location):  # folders may be nested a thousand deep
             deliveries = reader_for(source.reader).find(place, source.options)
     except SourceError as error:
@@ -45,7 +47,7 @@ def plan_source(
     last_header = cache(partial(_last_header, run.engine, source))
     for delivery in deliveries:
         try:
-            planned = _plan_delivery(run, source, delivery, last_header)
+            planned = _plan_delivery(run, source, delivery, last_header, reshaping)
         except SourceError as error:
             planned = fail(run, _unseen(source, delivery, run.run_id, now), error.at(delivery.path))
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
@@ -64,7 +66,9 @@ def _unless_too_old(source: Source, plan: SourcePlan, now: datetime) -> SourcePl
     return SourcePlan([], [UnitOutcome(source.name, source.location, "failed", message=message)])
 
 
-def first_unit(source: Source, now: datetime, connections: Connections, scratch: Path) -> PlannedUnit:
+def first_unit(
+    source: Source, now: datetime, connections: Connections, scratch: Path, engine: Engine | None = None
+) -> PlannedUnit:
     """Return the first unit of a source, as if nothing had been loaded from it.
 
     Args:
@@ -72,16 +76,18 @@ def first_unit(source: Source, now: datetime, connections: Connections, scratch:
         now: The instant of the run.
         connections: Opens the places that the source names.
         scratch: The folder for data that has to be kept until it is read.
+        engine: The engine of the warehouse, for the lookups of a function.
 
     Raises:
         SourceError: The source has no delivery, or cannot be inspected.
     """
-    place = _place_of(source, connections, now, scratch)
+    place, reshaping = _place_of(source, connections, now, scratch), reshaping_of(source, engine)
     found = _first_content(reader_for(source.reader).find(place, source.options))
     if found is None:
         raise SourceError("missing", "nothing has been delivered", location=source.location, remedy="deliver it first")
     delivery, content = found
-    return PlannedUnit(source, content, _unit(source, delivery, content, RunId("preview"), None), None)
+    unit = _unit(source, delivery, content, RunId("preview"), None, reshaping)
+    return PlannedUnit(source, content, unit, None, reshaping=reshaping)
 
 
 def _first_content(deliveries: Sequence[Delivery]) -> tuple[Delivery, NewContent] | None:
@@ -118,24 +124,50 @@ def _place_of(source: Source, connections: Connections, now: datetime, scratch: 
 
 
 def _plan_delivery(
-    run: Run, source: Source, delivery: Delivery, last_header: Callable[[], tuple[str, ...]]
+    run: Run,
+    source: Source,
+    delivery: Delivery,
+    last_header: Callable[[], tuple[str, ...]],
+    reshaping: Reshaping | None,
 ) -> PlannedUnit | UnitOutcome:
     with reading(run.engine) as connection:
         position = ledger.position_of(connection, source.name, delivery.path)
-    is_known = position is not None and position.contract_version == source.contract.version
+    is_known = position is not None and is_read_alike(position, source, reshaping)
     with contained(source.reader, delivery.path):
         content = patiently(lambda: delivery.changed_since(position if is_known else None))
     if content is None:
         as_of = instant_of(position.origin_us) if position else None
         return UnitOutcome(source.name, delivery.path, "unchanged", message="loaded before", as_of=as_of)
-    unit = _unit(source, delivery, content, run.run_id, position)
+    unit = _unit(source, delivery, content, run.run_id, position, reshaping)
     with reading(run.engine) as connection:
         if ledger.is_parked(connection, unit):
             message = f"{delivery.path}: failed before with the same content; `dpa retry` allows another try"
             return UnitOutcome(source.name, delivery.path, "parked", message=message)
     if content.remark:
         log.warning("%s %s: %s", source.name, delivery.path, content.remark)
-    return PlannedUnit(source, content, unit, position, last_header())
+    return PlannedUnit(source, content, unit, position, last_header(), reshaping)
+
+
+def is_read_alike(position: Position, source: Source, reshaping: Reshaping | None) -> bool:
+    """Whether content was loaded under the contract and the function that its source has now."""
+    version = reshaping.function.version if reshaping else None
+    return (position.contract_version, position.function_version) == (source.contract.version, version)
+
+
+def reshaping_of(source: Source, engine: Engine | None) -> Reshaping | None:
+    """Return how the rows of a source are reshaped; None if it has no function.
+
+    Args:
+        source: The source.
+        engine: The engine of the warehouse with the lookups; None if nothing can be looked up.
+
+    Raises:
+        SourceError: The function is not there.
+    """
+    if source.transform is None:
+        return None
+    function = read_function(source.transform, source.lookups, source.folder)
+    return Reshaping(function, partial(read_lookups, engine, source.lookups))
 
 
 def _last_header(engine: Engine, source: Source) -> tuple[str, ...]:
@@ -145,9 +177,16 @@ def _last_header(engine: Engine, source: Source) -> tuple[str, ...]:
 
 
 def _unit(
-    source: Source, delivery: Delivery, content: NewContent, run_id: RunId, position: Position | None
+    source: Source,
+    delivery: Delivery,
+    content: NewContent,
+    run_id: RunId,
+    position: Position | None,
+    reshaping: Reshaping | None,
 ) -> LoadUnit:
-    return replace(_unseen(source, delivery, run_id, _as_of(content, position)), fingerprint=content.fingerprint)
+    version = reshaping.function.version if reshaping else None
+    unseen = _unseen(source, delivery, run_id, _as_of(content, position, version))
+    return replace(unseen, fingerprint=content.fingerprint, function_version=version)
 
 
 def _unseen(source: Source, delivery: Delivery, run_id: RunId, as_of: datetime) -> LoadUnit:
@@ -164,15 +203,16 @@ def _unseen(source: Source, delivery: Delivery, run_id: RunId, as_of: datetime) 
     )
 
 
-def _as_of(content: NewContent, position: Position | None) -> datetime:
+def _as_of(content: NewContent, position: Position | None, function_version: str | None) -> datetime:
     """Return the instant that content stands for.
 
     A later delivery at the same location corrects the earlier one, so it has to count as newer even if both name the
-    same day.
+    same day; so do the rows that another version of a function makes of the same content.
     """
     if position is None:
         return content.speaks_for
     before = instant_of(position.origin_us)
-    if position.fingerprint.content_id == content.fingerprint.content_id:
+    known = (position.fingerprint.content_id, position.function_version)
+    if known == (content.fingerprint.content_id, function_version):
         return before
     return max(content.speaks_for, before + timedelta(microseconds=1))

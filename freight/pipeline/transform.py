@@ -44,7 +44,7 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
         superseded=outdated.len(),
         quarantined=raw.faults + quarantined.rows,
         reason_counts=bad.reason_counts,
-        first_bad_rows=bad.first,
+        first_bad_rows=raw.with_source_rows(bad.first),
         profile=look.profile(raw),
         normalised=look.normalised,
         retyped=look.retyped,

@@ -1,6 +1,6 @@
 """The data passed between the steps of a load: small descriptions; the rows themselves are in spool files."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -11,13 +11,27 @@ import polars as pl
 
 from freight.catalog import Source
 from freight.drift import Profile
+from freight.frames import ROW_NUMBER, SOURCE_ROW
 from freight.notation.evidence import READ_AS_USUAL, ReadAs
-from freight.readers import NewContent, SourceFile
+from freight.readers import Function, Lookups, NewContent, SourceFile
 from freight.spool import read_spool
-from freight.types import LoadCounts, Position
+from freight.types import LoadCounts, Position, Reshaped
 from freight.warehouse.ledger import LoadUnit
 
 UnitState = Literal["loaded", "unchanged", "waiting", "parked", "replaced", "failed"]
+
+
+@dataclass(frozen=True)
+class Reshaping:
+    """How the rows of a source are reshaped.
+
+    Attributes:
+        function: The function, as it was when the source was planned.
+        lookups: Reads the rows of its lookups.
+    """
+
+    function: Function = field(repr=False)
+    lookups: Callable[[], Lookups] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,7 @@ class PlannedUnit:
     Attributes:
         expected: The position of its location.
         last_header: The header of the last load from the source; empty if it is not known.
+        reshaping: How the source's own function reshapes the rows; None without one.
     """
 
     source: Source
@@ -34,6 +49,7 @@ class PlannedUnit:
     unit: LoadUnit
     expected: Position | None
     last_header: tuple[str, ...] = ()
+    reshaping: Reshaping | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,7 @@ class RawSpool:
         rows, faults: The number of rows of each kind.
         skipped: The number of rows that the catalog leaves out; they are not read.
         row_range: The first and last row number.
+        reshaped: What the source's own function did with the rows; None without one.
         header: The header as the source wrote it.
         left_out: The headers of columns that the contract does not know, and ignores.
         sheets: The sheets with the rows, if they are numbered by sheet.
@@ -95,6 +112,13 @@ class RawSpool:
     faults: int = 0
     skipped: int = 0
     row_range: tuple[int, int] | None = None
+    reshaped: Reshaped | None = None
+
+    def with_source_rows(self, bad: pl.DataFrame) -> pl.DataFrame:
+        """Add to bad rows the rows of the file that they came from, if a function has reshaped them."""
+        if self.reshaped is None:
+            return bad
+        return bad.with_columns((pl.col(ROW_NUMBER) // self.reshaped.numbers_per_row).alias(SOURCE_ROW))
 
     @property
     def rows_path(self) -> Path:
@@ -117,7 +141,8 @@ class ConformedSpool:
         superseded: The number of rows left out because a later row of the file has the same key.
         quarantined: The number of bad rows.
         reason_counts: The number of bad rows by reason code.
-        first_bad_rows: The first bad rows of the file, for people; `BAD_ROWS_SCHEMA`.
+        first_bad_rows: The first bad rows of the file, for people: `BAD_ROWS_SCHEMA`, and `source_row` if a function
+            has reshaped them.
         profile: The profile of its columns.
         normalised: The number of texts whose spaces or accents were written in another way than usual.
         retyped: The column that has almost no value of the contract's type; empty without one.
@@ -150,4 +175,5 @@ class ConformedSpool:
 
     def bad_rows(self) -> Iterator[pl.DataFrame]:
         """Read all bad rows: those that could not be cut, and those that break the contract."""
-        return chain(read_spool(self.raw.faults_path), read_spool(self.quarantined_path))
+        bad = chain(read_spool(self.raw.faults_path), read_spool(self.quarantined_path))
+        return map(self.raw.with_source_rows, bad)

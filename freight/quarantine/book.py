@@ -153,7 +153,7 @@ def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, contract: Contract) -> 
         _quiet(sheet, key_of(row)),
         _plain(sheet, wrong),
         _quiet(sheet, row.source),
-        _number(sheet, row.row_number),
+        _number(sheet, row.row_in_file),
         *(_editable(sheet, column, texts, bad) for column in contract.columns),
         _quiet(sheet, row.raw.decode("utf-8", "backslashreplace")),
         _quiet(sheet, row.location),

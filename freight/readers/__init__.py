@@ -13,6 +13,7 @@ from freight.readers.dialect import DelimitedOptions
 from freight.readers.excel import ExcelOptions, read_excel
 from freight.readers.files import deliver_files, find_stored, looks_loaded
 from freight.readers.fixed_width import FixedWidthOptions, read_fixed_width
+from freight.readers.functions import Function, Lookups, read_function
 from freight.readers.http_api import deliver_answers
 from freight.readers.http_pages import ApiOptions
 from freight.readers.ignored import without_ignored
@@ -29,6 +30,8 @@ __all__ = [
     "READERS",
     "Connections",
     "Delivery",
+    "Function",
+    "Lookups",
     "NewContent",
     "Place",
     "RawBatch",
@@ -41,6 +44,7 @@ __all__ = [
     "looks_loaded",
     "name_members",
     "put_file",
+    "read_function",
     "reader_for",
 ]
 
@@ -55,6 +59,8 @@ class Reader:
         deliver: Lists the deliveries of a place, given the options.
         needs: The catalog keys that say where the source is.
         suffixes: The suffixes of the files that it is for, most usual first.
+        read_all: Reads a delivered item with all its columns, if `read` leaves out those that the contract does not
+            know.
     """
 
     read: Callable[[Any, Contract, Any], RawTable]
@@ -62,6 +68,7 @@ class Reader:
     deliver: Callable[[Place, Any], Sequence[Delivery]] = deliver_files
     needs: tuple[str, ...] = ("location",)
     suffixes: tuple[str, ...] = ()
+    read_all: Callable[[Any, Contract, Any], RawTable] | None = None
 
     def __call__(self, item: Any, contract: Contract, options: Mapping[str, Any]) -> RawTable:
         """Read a delivered item, such as a file, with the options of its catalog entry.
@@ -71,8 +78,21 @@ class Reader:
             SourceError: The item cannot be used.
             SourceAway: The connection to the source failed.
         """
+        return self._read(self.read, item, contract, options)
+
+    def whole(self, item: Any, contract: Contract, options: Mapping[str, Any]) -> RawTable:
+        """Read a delivered item with all its columns, for a function that reshapes it; otherwise as a call does."""
+        return self._read(self.read_all or self.read, item, contract, options)
+
+    def _read(
+        self,
+        read: Callable[[Any, Contract, Any], RawTable],
+        item: Any,
+        contract: Contract,
+        options: Mapping[str, Any],
+    ) -> RawTable:
         chosen = self.options.of(options)
-        table = without_skipped(self.read(item, contract, chosen), contract, chosen.skip_rows_where)
+        table = without_skipped(read(item, contract, chosen), contract, chosen.skip_rows_where)
         return without_ignored(table, chosen.ignore)
 
     def find(self, place: Place, options: Mapping[str, Any]) -> Sequence[Delivery]:
@@ -92,7 +112,9 @@ READERS: dict[str, Reader] = {
     "jsonl": Reader(read_jsonl, FileOptions, suffixes=("jsonl", "ndjson")),
     "fixed_width": Reader(read_fixed_width, FixedWidthOptions),
     "access": Reader(read_access, AccessOptions, suffixes=("mdb", "accdb")),
-    "http_api": Reader(read_known_keys, ApiOptions, deliver_answers, needs=("location", "connection")),
+    "http_api": Reader(
+        read_known_keys, ApiOptions, deliver_answers, needs=("location", "connection"), read_all=read_jsonl
+    ),
     "sql": Reader(read_table, SqlOptions, deliver_table, needs=("connection",)),
 }
 

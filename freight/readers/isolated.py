@@ -51,7 +51,13 @@ LAST_WORDS_BYTES = 4_096  # of a crashed parser's stderr
 INTERPRETER_VARIABLES = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH")
 
 
-def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any], starts: Sequence[Path] = ()) -> RawTable:
+def read_isolated(
+    file: SourceFile,
+    parser: str,
+    wishes: Mapping[str, Any],
+    starts: Sequence[Path] = (),
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+) -> RawTable:
     """Parse a file in a separate process.
 
     Args:
@@ -59,6 +65,7 @@ def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any], star
         parser: The `module.function` that parses.
         wishes: The arguments of the parser, which gets them as JSON.
         starts: The folders of the programs that the parser may start; it can start no others.
+        memory_limit_bytes: The memory that the parser may use.
 
     Returns:
         The table; its batches are parsed as they are read.
@@ -67,7 +74,7 @@ def read_isolated(file: SourceFile, parser: str, wishes: Mapping[str, Any], star
         SourceError: The parser refuses the file, takes too much memory or time, or crashes. The batches raise a fault
             of a later row.
     """
-    reading = _Reading(file.path)
+    reading = _Reading(file.path, memory_limit_bytes)
     try:
         header, sheets = reading.start(file, parser, wishes, starts)
     except BaseException as error:
@@ -107,8 +114,9 @@ def cpu_limit_s(size_bytes: int) -> int:
 class _Reading:
     """A file being parsed; its process and its temporary folder never outlive this object."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, memory_limit_bytes: int) -> None:
         self._location = location
+        self._memory_limit_bytes = memory_limit_bytes
         self._at_the_end = ExitStack()
         self.end = weakref.finalize(self, self._at_the_end.close)
         self._gave_up = Event()
@@ -127,7 +135,7 @@ class _Reading:
         self._output_limit_bytes = OUTPUT_FROM_BYTES + OUTPUT_PER_BYTE * size_bytes
         self._worker = _start(self._folder)
         self._at_the_end.callback(_end, self._worker)
-        limits = {"memory_limit_bytes": MEMORY_LIMIT_BYTES, "cpu_limit_s": cpu_limit_s(size_bytes)}
+        limits = {"memory_limit_bytes": self._memory_limit_bytes, "cpu_limit_s": cpu_limit_s(size_bytes)}
         task = {"parser": parser, "path": str(path), "wishes": dict(wishes)}
         _give(self._worker, {**task, **limits, "reach": _reach(path, starts, self._folder)})
         return _header(self._next())
@@ -182,7 +190,7 @@ class _Reading:
             return out_of_memory()
         return SourceError(
             "corrupt",
-            f"the file is damaged, or needs more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory: "
+            f"the file is damaged, or needs more than {self._memory_limit_bytes >> 20} MiB of memory: "
             f"its parser died with code {exit_code}",
             remedy="deliver the whole file again, or in parts",
         )
@@ -303,7 +311,8 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
 
 def _environment() -> dict[str, str]:
     passed = {name: os.environ[name] for name in INTERPRETER_VARIABLES if name in os.environ}
-    return {**passed, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    # A thread of OpenBLAS for each processor would use up the memory of a parser.
+    return {**passed, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
 def _reach(path: Path, starts: Sequence[Path], folder: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Explain the origin of a stored row: file and row, or partition and offset; run and contract version."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from freight.contracts import Contract, contracts
 from freight.errors import ConfigurationError
 from freight.notation.evidence import ReadAs
-from freight.types import instant_of
-from freight.warehouse.schema import UtcInstant, batches, corrections, metadata, runs, stream_batches
+from freight.types import Reshaped, instant_of
+from freight.warehouse.schema import UtcInstant, batches, corrections, metadata, reshapes, runs, stream_batches
+
+RESHAPED = tuple(field.name for field in fields(Reshaped))
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,11 @@ def _lineage(connection: sa.Connection, row: sa.RowMapping) -> list[tuple[str, o
             stream_batches.c.topic,
             stream_batches.c.partition_number,
             stream_batches.c.consumer_group,
+            *(reshapes.c[name] for name in RESHAPED),
         )
         .join(runs, runs.c.run_id == batches.c.run_id, isouter=True)
         .join(stream_batches, stream_batches.c.batch_id == batches.c.batch_id, isouter=True)
+        .join(reshapes, reshapes.c.batch_id == batches.c.batch_id, isouter=True)
         .where(batches.c.batch_id == row["batch_id"])
     )
     found = connection.execute(query).mappings().first()
@@ -105,7 +109,7 @@ def _origin(found: sa.RowMapping, row: sa.RowMapping) -> list[tuple[str, object]
     """Return the file and row, or the partition and message, that a row came from."""
     if found["topic"] is None:
         return [
-            ("row", ReadAs.of("", found["read_as"]).place(row["origin_seq"])),
+            *_row(found, row["origin_seq"]),
             ("file", found["location"]),
             ("source", found["source"]),
             ("as_of", found["as_of"]),
@@ -118,3 +122,13 @@ def _origin(found: sa.RowMapping, row: sa.RowMapping) -> list[tuple[str, object]
         ("sent_at", instant_of(row["origin_us"])),
         ("group", found["consumer_group"]),
     ]
+
+
+def _row(found: sa.RowMapping, number: int) -> list[tuple[str, object]]:
+    """Return the row of the file; for a row that a function has made, also which of its rows, and the function."""
+    place = ReadAs.of("", found["read_as"]).place
+    if found["function"] is None:
+        return [("row", place(number))]
+    reshaped = Reshaped(**{name: found[name] for name in RESHAPED})
+    row, nth = divmod(number, reshaped.numbers_per_row)
+    return [("row", place(row)), *([("made_of_it", f"row {nth}")] if nth else []), ("reshaped_by", reshaped)]

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from freight.contracts import Contract, contract_for
 from freight.errors import ConfigurationError, PositionFenced
 from freight.notation.evidence import ReadAs
-from freight.types import BatchId, Cause, Fingerprint, LoadCounts, Position, RunId, origin_us_of
+from freight.types import BatchId, Cause, Fingerprint, LoadCounts, Position, Reshaped, RunId, origin_us_of
 from freight.warehouse.bulk import append, insert_missing
 from freight.warehouse.schema import (
     COUNT_NAMES,
@@ -24,6 +24,7 @@ from freight.warehouse.schema import (
     load_attempts,
     purges,
     quarantine,
+    reshapes,
     runs,
     stream_batches,
 )
@@ -47,6 +48,7 @@ class LoadUnit:
         simulated: Whether the simulator made it.
         cause: The reason for the load.
         profile: The profile of its columns, as text; None if they were not profiled.
+        function_version: The version of the function that reshapes it; None without one.
     """
 
     run_id: RunId
@@ -59,6 +61,7 @@ class LoadUnit:
     simulated: bool = False
     cause: Cause = "load"
     profile: str | None = None
+    function_version: str | None = None
 
     @property
     def contract(self) -> Contract:
@@ -85,10 +88,11 @@ def end_run(connection: sa.Connection, run_id: RunId, outcome: str, now: datetim
 def position_of(connection: sa.Connection, source: str, location: str) -> Position | None:
     """Return the position of a location, or None if nothing was loaded from it yet."""
     names = [field.name for field in fields(Fingerprint)]
-    columns = [file_positions.c[name] for name in ("contract_version", "origin_us", "batch_id", *names)]
+    others = ("contract_version", "origin_us", "batch_id", "function_version")
+    columns = [file_positions.c[name] for name in (*others, *names)]
     here = (file_positions.c.source == source) & (file_positions.c.location == location)
     row = connection.execute(sa.select(*columns).where(here)).first()
-    return Position(Fingerprint(*row[3:]), *row[:3]) if row else None
+    return Position(Fingerprint(*row[len(others) :]), *row[: len(others)]) if row else None
 
 
 def open_batch(connection: sa.Connection, unit: LoadUnit, read_as: ReadAs, now: datetime) -> BatchId:
@@ -115,9 +119,23 @@ def open_batch(connection: sa.Connection, unit: LoadUnit, read_as: ReadAs, now: 
 
 def copy_partition(connection: sa.Connection, from_batch: BatchId, to_batch: BatchId) -> None:
     """Assign a batch to the partition of another batch, if that one belongs to a stream."""
-    names = [column for column in stream_batches.c if column.name != "batch_id"]
-    same = sa.select(sa.literal(to_batch), *names).where(stream_batches.c.batch_id == from_batch)
-    connection.execute(stream_batches.insert().from_select(["batch_id", *names], same))
+    _copy(connection, stream_batches, from_batch, to_batch)
+
+
+def note_reshaped(connection: sa.Connection, batch_id: BatchId, reshaped: Reshaped) -> None:
+    """Record what a source's own function did with the rows of a batch."""
+    connection.execute(reshapes.insert().values(batch_id=batch_id, **asdict(reshaped)))
+
+
+def copy_reshaped(connection: sa.Connection, from_batch: BatchId, to_batch: BatchId) -> None:
+    """Record for rows that come from another batch what a function did when it made them, if one did."""
+    _copy(connection, reshapes, from_batch, to_batch)
+
+
+def _copy(connection: sa.Connection, table: sa.Table, from_batch: BatchId, to_batch: BatchId) -> None:
+    names = [column for column in table.c if column.name != "batch_id"]
+    same = sa.select(sa.literal(to_batch), *names).where(table.c.batch_id == from_batch)
+    connection.execute(table.insert().from_select(["batch_id", *names], same))
 
 
 def advance(connection: sa.Connection, unit: LoadUnit, expected: Position | None, batch_id: BatchId) -> None:
@@ -129,6 +147,7 @@ def advance(connection: sa.Connection, unit: LoadUnit, expected: Position | None
     values = {
         **asdict(unit.fingerprint),
         "contract_version": unit.contract_version,
+        "function_version": unit.function_version,
         "origin_us": unit.origin_us,
         "batch_id": batch_id,
     }
@@ -222,6 +241,7 @@ def record_attempt(
         location=unit.location,
         content_id=unit.fingerprint.content_id,
         contract_version=unit.contract_version,
+        function_version=unit.function_version,
         fault=fault,
         message=message,
         read_rows=read_rows,
@@ -239,10 +259,11 @@ def record_attempt(
 
 
 def is_parked(connection: sa.Connection, unit: LoadUnit) -> bool:
-    """Whether the same content failed before under the same contract and nobody has released it."""
+    """Whether the same content failed before under the same contract and function, and nobody has released it."""
     found = sa.select(load_attempts.c.attempt_id).where(
         _is_of_content(unit),
         load_attempts.c.contract_version == unit.contract_version,
+        load_attempts.c.function_version.is_not_distinct_from(unit.function_version),
         load_attempts.c.released_at.is_(None),
         load_attempts.c.fault.not_in(PASSING_FAULTS),
     )

@@ -8,7 +8,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from freight.notation.evidence import READ_AS_USUAL, ReadAs
-from freight.types import BatchId, LoadCounts, Position
+from freight.types import BatchId, LoadCounts, Position, Reshaped
 from freight.warehouse.connect import Engine, taken_back, transaction
 from freight.warehouse.datasets import RowWriter
 from freight.warehouse.ledger import (
@@ -16,6 +16,8 @@ from freight.warehouse.ledger import (
     advance,
     close_batch,
     copy_partition,
+    copy_reshaped,
+    note_reshaped,
     open_batch,
     start_run,
     write_quarantine,
@@ -37,6 +39,7 @@ class UnitContent:
         superseded: The number of rows left out because the unit itself holds a newer version of their key.
         row_range: The first and last row number; None without rows.
         read_as: The way in which the source was read; a replay reads it the same way.
+        reshaped: What the source's own function did with the rows; None without one.
     """
 
     frames: Callable[[], Iterable[pl.DataFrame]]
@@ -46,6 +49,7 @@ class UnitContent:
     superseded: int
     row_range: tuple[int, int] | None
     read_as: ReadAs = READ_AS_USUAL
+    reshaped: Reshaped | None = None
 
 
 def load_unit(
@@ -76,6 +80,8 @@ def load_unit(
             start_run(connection, unit.run_id, "", now)  # the lineage refers to it
         batch_id = open_batch(connection, unit, content.read_as, now)
         advance(connection, unit, expected, batch_id)
+        if content.reshaped:
+            note_reshaped(connection, batch_id, content.reshaped)
         counts, _ = _write(connection, unit, content, batch_id)
         close_batch(connection, batch_id, counts, content.row_range)
     return counts
@@ -113,6 +119,7 @@ def load_replay(
     with transaction(engine) as connection:
         batch_id = open_batch(connection, unit, content.read_as, now)
         copy_partition(connection, replayed_batch, batch_id)
+        copy_reshaped(connection, replayed_batch, batch_id)
         counts, conflicts = _write(connection, unit, content, batch_id)
         ids = [number for row, number in quarantine_ids.items() if row not in conflicts]
         mark_replayed(connection, ids, batch_id)

@@ -17,6 +17,7 @@ from freight.warehouse.schema import (
     load_attempt_rows,
     load_attempts,
     quarantine,
+    reshapes,
     runs,
     stream_assignments,
     stream_batches,
@@ -76,6 +77,7 @@ def _purge_batches(connection: sa.Connection, before: datetime, now: datetime) -
     groups = connection.execute(sa.select(*names, sa.func.count(), *sums).where(old).group_by(*names)).all()
     for source, dataset, cause, rows, *counts in groups:
         record_purge(connection, "batches", source, dataset, cause, rows, LoadCounts(*map(int, counts)), now)
+    connection.execute(reshapes.delete().where(reshapes.c.batch_id.in_(sa.select(batches.c.batch_id).where(old))))
     return connection.execute(batches.delete().where(old)).rowcount
 
 

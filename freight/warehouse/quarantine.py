@@ -21,6 +21,7 @@ class QuarantinedRow:
     """A bad row: its location, its fault, and its text as JSON bytes (or as bytes that could not be cut).
 
     For a stream, `row_number` is the offset, `origin_us` the instant when the message was sent, and `raw` the message.
+    `source_row` is the row of the file from which a source's own function has made the row.
     """
 
     quarantine_id: int
@@ -35,7 +36,13 @@ class QuarantinedRow:
     detail: str | None
     raw: bytes
     broken_rules: str | None
+    source_row: int | None
     replayed_batch_id: BatchId | None
+
+    @property
+    def row_in_file(self) -> int:
+        """The number by which people find the row in its file."""
+        return self.source_row or self.row_number
 
     @property
     def record(self) -> dict[str, object]:

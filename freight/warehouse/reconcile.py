@@ -31,6 +31,7 @@ def check_ledger(connection: sa.Connection) -> list[Discrepancy]:
     """Return the discrepancies between ledger, tables, positions and statistics; an empty list is the proof."""
     return [
         *_unbalanced_batches(connection),
+        *_unbalanced_reshapes(connection),
         *_row_totals(connection),
         *_quarantine_totals(connection),
         *_positions(connection),
@@ -69,6 +70,20 @@ def _unbalanced_batches(connection: sa.Connection) -> list[Discrepancy]:
     return [
         Discrepancy("a batch accounts for every row read", f"batch {batch} ({source} {location})", read, accounted)
         for batch, source, location, read, accounted in connection.execute(sa.text(query))
+    ]
+
+
+def _unbalanced_reshapes(connection: sa.Connection) -> list[Discrepancy]:
+    """The rows that a source's own function got are those that it returned, plus the dropped, less the added ones."""
+    query = (
+        "SELECT r.batch_id, r.function, r.rows_in, r.rows_out + r.dropped - r.added, r.rows_out, b.read_rows "
+        "FROM reshapes AS r JOIN batches AS b ON b.batch_id = r.batch_id "
+        "WHERE r.rows_in <> r.rows_out + r.dropped - r.added OR (b.cause = 'load' AND r.rows_out > b.read_rows)"
+    )
+    return [
+        Discrepancy("a function accounts for every row", f"batch {batch} ({function})", expected, found)
+        for batch, function, *counts in connection.execute(sa.text(query))
+        for expected, found in [counts[:2] if counts[0] != counts[1] else counts[2:]]
     ]
 
 

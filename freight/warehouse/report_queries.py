@@ -179,8 +179,10 @@ def _data_quality(connection: sa.Connection) -> ReportTable:
 
 
 def _newest_quarantined(connection: sa.Connection) -> ReportTable:
-    names = ("source", "location", "row_number", "column_name", "reason", "detail", "raw", "replayed_batch_id")
-    query = sa.select(*(quarantine.c[name] for name in names)).order_by(quarantine.c.quarantine_id.desc())
+    names = ("source", "location", "row_in_file", "column_name", "reason", "detail", "raw", "replayed_batch_id")
+    row_in_file = sa.func.coalesce(quarantine.c.source_row, quarantine.c.row_number)
+    columns = [row_in_file if name == "row_in_file" else quarantine.c[name] for name in names]
+    query = sa.select(*columns).order_by(quarantine.c.quarantine_id.desc())
     return _table(connection, names, query.limit(QUARANTINE_ROWS))
 
 

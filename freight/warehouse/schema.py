@@ -83,7 +83,8 @@ def bad_row_columns() -> list[sa.Column[Any]]:
     """Return the columns for a bad row's fault and its text, as bytes: PostgreSQL refuses NUL in text.
 
     `broken_rules` has, as a list in JSON, the columns and the reason of each rule of the contract that the row breaks;
-    null if the row was not checked by rules.
+    null if the row was not checked by rules. `source_row` is the row of the file from which a source's own function has
+    made the row; null without a function, as `row_number` is that row.
     """
     return [
         sa.Column("column_name", sa.Text),
@@ -91,6 +92,7 @@ def bad_row_columns() -> list[sa.Column[Any]]:
         sa.Column("detail", sa.Text),
         sa.Column("raw", sa.LargeBinary, nullable=False),
         sa.Column("broken_rules", sa.Text),
+        sa.Column("source_row", BigInt),
     ]
 
 
@@ -160,6 +162,21 @@ batches = sa.Table(
     sa.Column("read_as", sa.Text),
 )
 
+# What the own function of a source did with the rows of a batch, see `Reshaped`; no row for a batch without a function.
+# Of a replay or an import, it is what the function did when it made the rows.
+reshapes = sa.Table(
+    "reshapes",
+    metadata,
+    sa.Column("batch_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("function", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("rows_in", BigInt, nullable=False),
+    sa.Column("rows_out", BigInt, nullable=False),
+    sa.Column("dropped", BigInt, nullable=False),
+    sa.Column("added", BigInt, nullable=False),
+    sa.Column("numbers_per_row", BigInt, nullable=False),
+)
+
 # The last load from each file, table or path of an API. `watermark` is the point up to which a table or a path was
 # read, as its reader records it.
 file_positions = sa.Table(
@@ -174,6 +191,7 @@ file_positions = sa.Table(
     sa.Column("origin_us", BigInt, nullable=False),
     sa.Column("batch_id", BigInt, nullable=False),
     sa.Column("watermark", sa.Text),
+    sa.Column("function_version", sa.Text),
 )
 
 # The offset up to which a consumer group has read a partition. A topic recreated under the same name has another
@@ -331,6 +349,7 @@ load_attempts = sa.Table(
     sa.Column("quarantined", BigInt, nullable=False),
     sa.Column("attempted_at", UtcInstant, nullable=False),
     sa.Column("released_at", UtcInstant),
+    sa.Column("function_version", sa.Text),
 )
 
 load_attempt_reasons = sa.Table(

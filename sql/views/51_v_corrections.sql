@@ -6,7 +6,7 @@ SELECT
     b.source,
     b.dataset,
     b.location,
-    c.row_number,
+    c.row_number / COALESCE(r.numbers_per_row, 1) AS row_number,
     c.column_name,
     c.old_value,
     c.new_value,
@@ -16,3 +16,4 @@ SELECT
     c.batch_id
 FROM corrections AS c
 INNER JOIN batches AS b ON b.batch_id = c.batch_id
+LEFT JOIN reshapes AS r ON r.batch_id = c.batch_id

@@ -26,6 +26,7 @@ from freight.frames import BAD_ROWS_SCHEMA, NATIVE, ROW_NUMBER
 from freight.readers import RawTable, find_files, reader_for
 from freight.readers.raw import RawBatch
 from freight.validation import Locale
+from tests.lib.reshaping import read_through
 from tests.lib.waiting import wait_until
 
 CONTRACT = contract_for("stations")
@@ -45,6 +46,17 @@ def numbered(count: int) -> list[dict[str, str]]:
     codes = [a + b + c for a in letters for b in letters for c in letters]
     return [station(f"Gare {number}", codes[number]) for number in range(count)]
 
+
+# A function that returns each row twice, and refuses what is neither text nor missing.
+EACH_TWICE = """
+    import pandas as pd
+
+    def reshape(frame):
+        odd = frame.map(lambda cell: not isinstance(cell, str) and not pd.isna(cell))
+        assert not odd.to_numpy().any(), frame[odd.any(axis=1)]
+        assert frame["region"].isna().sum() == len(frame) - 1
+        return frame.loc[frame.index.repeat(2)]
+"""
 
 # A text that breaks programs which take it for something else.
 TEXTS = [
@@ -168,6 +180,18 @@ class ReaderConformance:
         without = {name: value for name, value in station().items() if name != "region"}
         self.write(path, COLUMNS, [station(region=""), without, station()])
         assert [record["region"] for record in self.records(path)] == ["", "", "Littoral"]
+
+    def test_a_function_gets_all_as_text_and_its_rows_keep_their_numbers(self, path: Path) -> None:
+        records = [station(text, region="") for text in TEXTS]
+        self.write(path, COLUMNS, [*records, station("Edéa", "EDE")])
+        plain = pl.concat([batch.rows for batch in self.read(path)[1]])
+        found = read_through(EACH_TWICE, path, self.reader)
+        assert found.header == COLUMNS
+        assert found.rows["1"].to_list() == [text for text in plain["1"] for _ in range(2)]
+        assert found.rows[ROW_NUMBER].to_list() == [10 * row + nth for row in plain[ROW_NUMBER] for nth in (1, 2)]
+        assert found.reshaped is not None
+        count = len(TEXTS) + 1
+        assert (found.reshaped.rows_in, found.reshaped.rows_out, found.reshaped.added) == (count, 2 * count, count)
 
     def test_a_header_may_be_any_alias_in_any_case(self, path: Path) -> None:
         self.write(path, self.aliases, [dict(zip(self.aliases, station().values(), strict=True))])

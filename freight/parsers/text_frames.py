@@ -1,0 +1,155 @@
+"""Frames of text for a source's own function: from Arrow to pandas, and back to rows with a check of each promise."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from operator import index
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc as ipc
+
+from freight.parsers.json_records import Number
+
+ROW_NUMBER, NATIVE = "row_number", "native_numbers"  # as in freight.frames, which would import polars
+TEXT = pd.StringDtype(na_value=np.nan)  # what pandas 3 calls "str"
+SHOWN_NUMBERS = 5
+
+
+class BrokenPromise(Exception):
+    """A function returns something else than a frame of text with row numbers; the message follows its name."""
+
+
+class TextRows(NamedTuple):
+    """The rows that a function returns: row numbers of the file, and the text by column."""
+
+    header: Sequence[str]
+    numbers: Sequence[int]
+    columns: Sequence[Sequence[str]]
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[str]]]:  # type: ignore[override]
+        """Yield the number and the cells of each row."""
+        cells = zip(*self.columns, strict=True) if self.columns else ((),) * len(self.numbers)
+        return zip(self.numbers, cells, strict=True)
+
+
+def read_frame(path: Path, header: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of an Arrow file as text columns under the header; an empty cell is missing.
+
+    The index `row_number` has the number of each row. A cell that is a number in its file is a `Number`: a text, too.
+    """
+    with pa.OSFile(str(path)) as source, ipc.open_file(source) as reader:
+        table = reader.read_all()
+    native = table[NATIVE].to_pylist() if NATIVE in table.column_names else None
+    columns = {position: _column(table[str(position)], position, native) for position in range(len(header))}
+    frame = pd.DataFrame(columns, index=pd.Index(table[ROW_NUMBER].to_numpy(), name=ROW_NUMBER))
+    return frame.set_axis(list(header), axis="columns")
+
+
+def _column(text: pa.ChunkedArray, position: int, native: Sequence[str] | None) -> Any:
+    filled = pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
+    if native is None or not any(signs[position] == "1" for signs in native):
+        return TEXT.__from_arrow__(filled)
+    cells = zip(filled.to_pylist(), native, strict=True)
+    texts = [Number(text) if text is not None and signs[position] == "1" else text for text, signs in cells]
+    return np.array(texts, dtype=object)
+
+
+def lookup_frames(lookups: Mapping[str, Mapping[str, Sequence[object]]]) -> dict[str, pd.DataFrame]:
+    """Return reference tables, which are given as columns, as frames."""
+    return {name: pd.DataFrame(columns) for name, columns in lookups.items()}
+
+
+def text_rows(result: object, known: Sequence[int]) -> TextRows:
+    """Return the rows of a function's result.
+
+    Args:
+        result: The result.
+        known: The row numbers that the function was given.
+
+    Raises:
+        BrokenPromise: It is not a frame, has lost or invented row numbers, or holds something else than text and
+            numbers.
+    """
+    if not isinstance(result, pd.DataFrame):
+        raise BrokenPromise(f"returns {_kind(result)} instead of a DataFrame")
+    numbers, cells = _apart(result)
+    rows = _row_numbers(numbers, known)
+    odd = next((name for name in cells.columns if not isinstance(name, str)), None)
+    if odd is not None:
+        raise BrokenPromise(f"returns a column that is named {odd!r}: the names of columns must be text")
+    return TextRows([*cells.columns], rows, [_texts(cells.iloc[:, n], rows) for n in range(cells.shape[1])])
+
+
+def _apart(result: pd.DataFrame) -> tuple[pd.Index, pd.DataFrame]:
+    """Return the row numbers, from the index or a column, and the other columns; a named index is one, too."""
+    levels = list(result.index.names)
+    if ROW_NUMBER in levels:
+        others = [level for level, name in enumerate(levels) if name != ROW_NUMBER]
+        rest = result.reset_index(level=others) if others else result
+        return rest.index, rest.reset_index(drop=True)
+    rest = result.reset_index(drop=all(name is None for name in levels))
+    if list(rest.columns).count(ROW_NUMBER) != 1:
+        raise BrokenPromise(
+            f"loses the row numbers: keep the index {ROW_NUMBER!r}, or return it as a column (a merge and a groupby "
+            f"drop the index: call reset_index() before; melt keeps it with ignore_index=False)"
+        )
+    return pd.Index(rest.pop(ROW_NUMBER)), rest
+
+
+def _row_numbers(numbers: pd.Index, known: Sequence[int]) -> list[int]:
+    if missing := int(numbers.isna().sum()):
+        raise BrokenPromise(f"returns {missing:,} rows without a row number")
+    try:
+        whole = [index(number) for number in numbers]
+    except TypeError:
+        raise BrokenPromise(f"returns row numbers of the type {numbers.dtype}: they must stay whole numbers") from None
+    if invented := sorted(set(whole).difference(known)):
+        told = ", ".join(map(str, invented[:SHOWN_NUMBERS]))
+        raise BrokenPromise(f"invents row numbers, which the file does not have: {told}")
+    return whole
+
+
+def _texts(column: pd.Series, rows: Sequence[int]) -> list[str]:
+    if isinstance(column.dtype, pd.StringDtype):
+        return column.fillna("").tolist()  # type: ignore[no-any-return]
+    texts = [_text(value) for value in column]
+    odd = next((place for place, text in enumerate(texts) if text is None), None)
+    if odd is None:
+        return texts  # type: ignore[return-value]
+    raise BrokenPromise(
+        f"returns {_kind(column.iloc[odd])} in the column {column.name!r} of row {rows[odd]}: return text or numbers"
+    )
+
+
+def _text(value: object) -> str | None:
+    """Return a value as text, a number with all its digits; None if it is something else."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    match value:
+        case str():
+            return value
+        case bool() | np.bool_():
+            return "true" if value else "false"
+        case int() | np.integer():
+            return Number(int(value))
+        case float() | np.floating():
+            return "" if np.isnan(value) else Number(_plain(float(value)))
+        case Decimal():
+            return Number(f"{value:f}")
+        case date():  # an instant is one, too
+            return value.isoformat() if type(value) is date else value.isoformat(" ")  # type: ignore[call-arg]
+    return None
+
+
+def _plain(value: float) -> str:
+    """Return the shortest text that reads as this number, without exponent; `42.0` as `42`."""
+    return f"{Decimal(repr(value)).normalize():f}" if np.isfinite(value) else str(value)
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a value of the type {type(value).__name__}"
