@@ -8,10 +8,8 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from typer.testing import CliRunner
 
 from freight.care.reconcile import reconcile
-from freight.console import cli
 from freight.errors import ConfigurationError
 from freight.pipeline import check_source
 from freight.pipeline.days import plan_days
@@ -25,6 +23,7 @@ from freight.warehouse.ledger import start_run
 from freight.warehouse.purge import purge
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor
+from tests.lib.dpa import Dpa
 from tests.lib.quarantine_books import correct, shown
 from tests.lib.reshaping import read_through
 
@@ -412,22 +411,20 @@ def test_two_headers_alike_and_a_header_named_as_the_row_number_reach_the_functi
 # --- For people ----------------------------------------------------------------------------------------------------
 
 
-def test_check_and_preview_run_the_function(corridor: Corridor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_and_preview_run_the_function(corridor: Corridor) -> None:
     by_month(corridor)
     (check,) = check_source(corridor.engine, corridor.catalog.sources[0], corridor.now)
     assert check.outcome.counts == LoadCounts(read=5, inserted=4, quarantined=1)
     assert corridor.rows("reshapes") == []
-    monkeypatch.setenv("DPA_CATALOG", str(corridor.folder / "catalog.yaml"))
-    monkeypatch.setenv("DPA_WAREHOUSE_URL", corridor.engine.url.render_as_string(hide_password=False))
-    checked = CliRunner().invoke(cli.app, ["sources", "check", "here"])
+    dpa = Dpa(corridor.folder, corridor.engine.url.render_as_string(hide_password=False))
+    checked = dpa("sources", "check", "here")
     assert "shapes.by_month" in checked.stdout
     assert "3 rows in, 5 out, 1 dropped, 3 added" in checked.stdout
     assert "row 3: corridor_km: wrong_type" in checked.stdout
-    preview = CliRunner().invoke(cli.app, ["sources", "preview", "here"])
-    assert "EDC" in preview.stdout
+    assert "EDC" in dpa("sources", "preview", "here").stdout
     write_function(corridor, BY_MONTH.replace("frame[frame", "frame[frames"))
-    failed = CliRunner().invoke(cli.app, ["sources", "check", "here"])
-    assert failed.exit_code == 1
+    failed = dpa("sources", "check", "here")
+    assert failed.returncode == 1
     assert "raises NameError: name 'frames' is not defined (transforms/shapes.py, line 5)" in failed.stdout
 
 
@@ -443,10 +440,10 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # The last one never lets go of the interpreter, so only its reader can end it, and knows no line.
 STUCK = {
-    "asleep": ("time.sleep(600)", "takes longer than a function may", "timed_out"),
-    "busy": ("while True: pass", "takes longer than a function may", "timed_out"),
+    "asleep": ("time.sleep(600)", "takes longer than a function may for a file of this size", "timed_out"),
+    "busy": ("while True: pass", "takes longer than a function may for a file of this size", "timed_out"),
     "greedy": ("big = [frame.to_csv() * 1_000_000 for _ in range(1_000)]", "MiB of memory", "too_large"),
-    "busy in C": ("sum(range(10**15))", "takes longer than a function may", "timed_out"),
+    "busy in C": ("sum(range(10**15))", "takes longer than a function may for a file of this size", "timed_out"),
 }
 
 

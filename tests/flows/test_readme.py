@@ -111,7 +111,7 @@ def test_make_test_runs_the_tests(checkout: Checkout) -> None:
 def test_every_dpa_command_works_on_the_first_run(checkout: Checkout, tmp_path: Path) -> None:
     home = tmp_path / "home"  # `dpa reset` must not harm the other tests
     home.mkdir()
-    for name in ("database", "landing"):
+    for name in ("database", "landing", "transforms"):
         shutil.copytree(checkout.folder / name, home / name)
     shutil.copy(checkout.folder / "catalog.yaml", home)
     commands = re.findall(r"^\| `(dpa [^`]+)` \|", README, re.MULTILINE)

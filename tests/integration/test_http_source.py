@@ -510,3 +510,19 @@ def test_a_catalog_that_cannot_work_is_refused_at_once(tmp_path: Path, entry: di
     corridor.sources[0] |= entry
     with pytest.raises(ConfigurationError, match=told):
         _ = corridor.catalog
+
+
+def test_a_function_gets_the_keys_that_the_contract_does_not_know(corridor: Corridor, api: OddApi) -> None:
+    api.reply = lambda _: Reply({"data": [{"id": "MCH-001", "ville": "Douala", "mise_en_service": "2010-05-01"}]})
+    corridor.write(
+        "transforms/machines.py",
+        "def named(frame):\n"
+        "    frame['year'] = frame.pop('mise_en_service').str[:4]\n"
+        "    return frame.rename(columns={'ville': 'site'})\n",
+    )
+    corridor.sources[0]["transform"] = "machines.named"
+    assert load(corridor).counts == LoadCounts(read=1, inserted=1)
+    assert corridor.rows("dim_machines", "machine_id", "site_location", "installation_year") == [
+        ("MCH-001", "Douala", 2010)
+    ]
+    assert load(corridor).state == "unchanged"

@@ -641,3 +641,20 @@ def test_a_password_goes_to_an_sql_server_where_it_belongs_and_is_asked_for_agai
     assert translate(raised.value, "the database").__class__ is TransientError
     raised.value.orig = OdbcError("28000", "Login failed")
     assert translate(raised.value, "the database").__class__ is ConfigurationError
+
+
+def test_a_function_reshapes_the_new_rows_of_a_table_and_all_of_them_if_it_changes(
+    corridor: Corridor, erp: Erp
+) -> None:
+    code = "def by_clerk(frame):\n    frame['status_code'] = frame.pop('clerk').fillna('WARN')\n    return frame\n"
+    corridor.write("transforms/erp.py", code)
+    columns = ["transaction_id", "machine_id", "date", "volume_transferred", "clerk"]
+    corridor.sources[0]["transform"] = "erp.by_clerk"
+    corridor.sources[0]["options"] |= {"columns": columns, "overlap_s": 0}
+    assert only(corridor.load()).counts == LoadCounts(read=2, inserted=2)
+    erp.put(3, "11:30:00")
+    assert only(corridor.load()).counts == LoadCounts(read=2, inserted=1, unchanged=1)
+    corridor.write("transforms/erp.py", code.replace("WARN", "ERR"))
+    assert only(corridor.load()).counts == LoadCounts(read=3, updated=3)
+    assert set(corridor.rows("fact_transactions", "status_code", order_by="1")) == {("ERR",)}
+    assert reconcile(corridor.engine) == []
