@@ -84,8 +84,8 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: The rows as an Arrow file: text by position, and `row_number`.
-        wishes: The `function`, the `code` of its module, the `header`, the `lookups`, `limit_s` for the clock and
-            `cpu_limit_s` for the processor, and `memory_mib`.
+        wishes: The `function`, the `code` of its module, the `header`, the `lookups`, `until` when by the clock that
+            all processes share and `cpu_limit_s` for the processor, and `memory_mib`.
         output: The output for the rows, which have the row numbers of the file; some may have the same one.
 
     Raises:
@@ -96,11 +96,12 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     function = Function(wishes["function"], wishes["code"])
     with _in_words(function, wishes["memory_mib"]), _watched(function, wishes, output):
         frame = read_frame(path, wishes["header"])
-        known = frame.index.tolist()
-        rows = text_rows(function.load()(frame, **lookup_frames(wishes["lookups"])), known)
-    output.begin(rows.header)
-    for number, cells in rows:
-        output.row(number, cells)
+        known = frame.index.copy(deep=True)  # the function may change that of its frame
+        found = text_rows(function.load()(frame, **lookup_frames(wishes["lookups"])), known)
+        del frame
+        output.begin(found.header)
+        for number, cells in found.rows():
+            output.row(number, cells)
 
 
 @contextmanager
@@ -121,12 +122,12 @@ def _in_words(function: Function, memory_mib: int) -> Iterator[None]:
 def _watched(function: Function, wishes: Mapping[str, Any], output: Output) -> Iterator[None]:
     """Show the reader that the process lives; end it with the line that it runs if it takes too long."""
     ended, caller = threading.Event(), threading.get_ident()
-    until, cpu_until = time.monotonic() + wishes["limit_s"], time.process_time() + wishes["cpu_limit_s"]
+    cpu_until = time.process_time() + wishes["cpu_limit_s"]
 
     def watch() -> None:
         while not ended.wait(LOOK_EVERY_S):
             output.alive()
-            if time.monotonic() > until or time.process_time() > cpu_until:
+            if time.monotonic() > wishes["until"] or time.process_time() > cpu_until:
                 words = "takes longer than a function may for a file of this size"
                 output.fail(function.fault(words, function.line_now(caller), "timed_out"))
                 os._exit(0)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from freight.parsers.json_records import Number
 ROW_NUMBER, NATIVE = "row_number", "native_numbers"  # as in freight.frames, which would import polars
 TEXT = pd.StringDtype(na_value=np.nan)  # what pandas 3 calls "str"
 SHOWN_NUMBERS = 5
+SLICE_ROWS = 20_000
 
 
 class BrokenPromise(Exception):
@@ -25,16 +25,29 @@ class BrokenPromise(Exception):
 
 
 class TextRows(NamedTuple):
-    """The rows that a function returns: row numbers of the file, and the text by column."""
+    """The rows that a function returns; they become text as they are read, as all at once would take much memory.
+
+    Attributes:
+        header: The names of the columns.
+        numbers: The row numbers, which the file has.
+        cells: The cells.
+    """
 
     header: Sequence[str]
-    numbers: Sequence[int]
-    columns: Sequence[Sequence[str]]
+    numbers: pd.Index
+    cells: pd.DataFrame
 
-    def __iter__(self) -> Iterator[tuple[int, Sequence[str]]]:  # type: ignore[override]
-        """Yield the number and the cells of each row."""
-        cells = zip(*self.columns, strict=True) if self.columns else ((),) * len(self.numbers)
-        return zip(self.numbers, cells, strict=True)
+    def rows(self) -> Iterator[tuple[int, Sequence[str]]]:
+        """Yield the number and the text of each row.
+
+        Raises:
+            BrokenPromise: A cell holds something else than text or a number.
+        """
+        for first in range(0, len(self.numbers), SLICE_ROWS):
+            numbers = self.numbers[first : first + SLICE_ROWS].tolist()
+            part = self.cells.iloc[first : first + SLICE_ROWS]
+            columns = [_texts(part.iloc[:, n], numbers) for n in range(len(self.header))]
+            yield from zip(numbers, zip(*columns, strict=True) if columns else [()] * len(numbers), strict=True)
 
 
 def read_frame(path: Path, header: Sequence[str]) -> pd.DataFrame:
@@ -64,7 +77,7 @@ def lookup_frames(lookups: Mapping[str, Mapping[str, Sequence[object]]]) -> dict
     return {name: pd.DataFrame(columns) for name, columns in lookups.items()}
 
 
-def text_rows(result: object, known: Sequence[int]) -> TextRows:
+def text_rows(result: object, known: pd.Index) -> TextRows:
     """Return the rows of a function's result.
 
     Args:
@@ -72,17 +85,16 @@ def text_rows(result: object, known: Sequence[int]) -> TextRows:
         known: The row numbers that the function was given.
 
     Raises:
-        BrokenPromise: It is not a frame, has lost or invented row numbers, or holds something else than text and
-            numbers.
+        BrokenPromise: It is not a frame, has lost or invented row numbers, or has columns without a name.
     """
     if not isinstance(result, pd.DataFrame):
         raise BrokenPromise(f"returns {_kind(result)} instead of a DataFrame")
     numbers, cells = _apart(result)
-    rows = _row_numbers(numbers, known)
+    _refuse_odd_numbers(numbers, known)
     odd = next((name for name in cells.columns if not isinstance(name, str)), None)
     if odd is not None:
         raise BrokenPromise(f"returns a column that is named {odd!r}: the names of columns must be text")
-    return TextRows([*cells.columns], rows, [_texts(cells.iloc[:, n], rows) for n in range(cells.shape[1])])
+    return TextRows([*cells.columns], numbers, cells)
 
 
 def _apart(result: pd.DataFrame) -> tuple[pd.Index, pd.DataFrame]:
@@ -101,17 +113,14 @@ def _apart(result: pd.DataFrame) -> tuple[pd.Index, pd.DataFrame]:
     return pd.Index(rest.pop(ROW_NUMBER)), rest
 
 
-def _row_numbers(numbers: pd.Index, known: Sequence[int]) -> list[int]:
+def _refuse_odd_numbers(numbers: pd.Index, known: pd.Index) -> None:
     if missing := int(numbers.isna().sum()):
         raise BrokenPromise(f"returns {missing:,} rows without a row number")
-    try:
-        whole = [index(number) for number in numbers]
-    except TypeError:
-        raise BrokenPromise(f"returns row numbers of the type {numbers.dtype}: they must stay whole numbers") from None
-    if invented := sorted(set(whole).difference(known)):
-        told = ", ".join(map(str, invented[:SHOWN_NUMBERS]))
+    if not pd.api.types.is_integer_dtype(numbers.infer_objects().dtype):
+        raise BrokenPromise(f"returns row numbers of the type {numbers.dtype}: they must stay whole numbers")
+    if len(invented := numbers[~numbers.isin(known)].unique()):
+        told = ", ".join(str(number) for number in invented[:SHOWN_NUMBERS])
         raise BrokenPromise(f"invents row numbers, which the file does not have: {told}")
-    return whole
 
 
 def _texts(column: pd.Series, rows: Sequence[int]) -> list[str]:

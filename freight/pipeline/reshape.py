@@ -1,6 +1,7 @@
 """Reshape: let a source's own function make other rows of the rows of a file, and count what it drops and adds."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -47,12 +48,13 @@ def _reshaped(
             faults.write(batch.faults)
     if rows.rows == 0:  # nothing to call it with; the faults, or that there are none, say the rest
         header = planned.source.contract.column_names
-        return RawTable(header, _uncut_batches(uncut, len(header), 1)), None
+        uncut_batches = _uncut_batches(uncut, len(header), 1)
+        return replace(table, header=header, batches=uncut_batches, passed_over=(), most_rows=None), None
     header, numbers = _call(planned, reshaping, table.header, before, after)
     numbered, numbers_per_row = _numbered(numbers)
     reshaped = _counted(reshaping, rows.rows, numbers, numbers_per_row)
     batches = _batches(after, uncut, numbered, len(header), numbers_per_row)
-    return RawTable(header, batches, table.numbers, table.evidence), reshaped
+    return replace(table, header=header, batches=batches, passed_over=(), most_rows=None), reshaped
 
 
 def _call(

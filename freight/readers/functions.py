@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -21,7 +22,7 @@ from freight.readers.raw import RawTable
 FOLDER = "transforms"  # beside the catalog
 CODE_LIMIT_BYTES = 1 << 20
 MEMORY_LIMIT_BYTES = 1 << 30  # pandas holds all rows of a file, more than once
-LESS_S, LESS_CPU_S = 3, 2  # the function is told to stop before its process is ended
+LESS_S, LESS_CPU_S = 3, 4  # the process tells where the function is before its reader or the system ends it
 
 Lookups = Mapping[str, Mapping[str, Sequence[object]]]  # columns by dataset
 
@@ -63,7 +64,7 @@ class Function:
             "code": self.code,
             "header": header,
             "lookups": lookups,
-            "limit_s": isolated.PATIENCE_S + file.size_bytes / isolated.BYTES_PER_SECOND - LESS_S,
+            "until": monotonic() + isolated.PATIENCE_S + file.size_bytes / isolated.BYTES_PER_SECOND - LESS_S,
             "cpu_limit_s": cpu_limit_s(file.size_bytes) - LESS_CPU_S,
             "memory_mib": MEMORY_LIMIT_BYTES >> 20,
         }
