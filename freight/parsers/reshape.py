@@ -84,7 +84,8 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: The rows as an Arrow file: text by position, and `row_number`.
-        wishes: The `function`, the `code` of its module, the `header`, the `lookups`, `until` when by the clock that
+        wishes: The `function`, the `code` of its module, the `header`, the `lookups`, the stated
+            `decimal` mark or None, `until` when by the clock that
             all processes share and `cpu_limit_s` for the processor, and `memory_mib`.
         output: The output for the rows, which have the row numbers of the file; some may have the same one.
 
@@ -95,7 +96,7 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     gc.enable()  # pandas makes cycles
     function = Function(wishes["function"], wishes["code"])
     with _in_words(function, wishes["memory_mib"]), _watched(function, wishes, output):
-        frame = read_frame(path, wishes["header"])
+        frame = read_frame(path, wishes["header"], wishes["decimal"])
         known = frame.index.copy(deep=True)  # the function may change that of its frame
         found = text_rows(function.load()(frame, **lookup_frames(wishes["lookups"])), known)
         del frame

@@ -1,5 +1,6 @@
 """Frames of text for a source's own function: from Arrow to pandas, and back to rows with a check of each promise."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -12,12 +13,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
-from freight.parsers.json_records import Number
+from freight.types import Number
 
 ROW_NUMBER, NATIVE = "row_number", "native_numbers"  # as in freight.frames, which would import polars
 TEXT = pd.StringDtype(na_value=np.nan)  # what pandas 3 calls "str"
+TWO_READINGS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 SHOWN_NUMBERS = 5
 SLICE_ROWS = 20_000
+
+
+class Native(Number):
+    """A number of the file, as a text that has one reading, even if the function makes other text of it.
+
+    It has the decimal mark of its source. If the catalog does not state one, a point before three digits could also be
+    between thousands: then the text has one more zero.
+    """
+
+    plain: str
+
+    @classmethod
+    def of(cls, plain: str, decimal: str | None) -> "Native":
+        """Return a number, given its usual text and the decimal mark that the catalog states."""
+        shown = f"{plain}0" if decimal is None and TWO_READINGS.fullmatch(plain) else plain
+        native = cls(shown.replace(".", decimal or "."))
+        native.plain = plain
+        return native
 
 
 class BrokenPromise(Exception):
@@ -50,26 +70,34 @@ class TextRows(NamedTuple):
             yield from zip(numbers, zip(*columns, strict=True) if columns else [()] * len(numbers), strict=True)
 
 
-def read_frame(path: Path, header: Sequence[str]) -> pd.DataFrame:
+def read_frame(path: Path, header: Sequence[str], decimal: str | None) -> pd.DataFrame:
     """Return the rows of an Arrow file as text columns under the header; an empty cell is missing.
 
-    The index `row_number` has the number of each row. A cell that is a number in its file is a `Number`: a text, too.
+    Args:
+        path: The Arrow file.
+        header: The header of the rows.
+        decimal: The decimal mark that the catalog states; None if it does not.
+
+    Returns:
+        The rows, with their numbers as the index `row_number`; a number of the file is a text, too, a `Native`.
     """
     with pa.OSFile(str(path)) as source, ipc.open_file(source) as reader:
         table = reader.read_all()
-    native = table[NATIVE].to_pylist() if NATIVE in table.column_names else None
-    columns = {position: _column(table[str(position)], position, native) for position in range(len(header))}
-    frame = pd.DataFrame(columns, index=pd.Index(table[ROW_NUMBER].to_numpy(), name=ROW_NUMBER))
-    return frame.set_axis(list(header), axis="columns")
+    numbers = pd.Index(table[ROW_NUMBER].to_numpy(), name=ROW_NUMBER)
+    columns = {n: pd.Series(_cells(table, n, decimal), numbers) for n in range(len(header))}
+    return pd.DataFrame(columns, index=numbers).set_axis(list(header), axis="columns")
 
 
-def _column(text: pa.ChunkedArray, position: int, native: Sequence[str] | None) -> Any:
+def _cells(table: pa.Table, position: int, decimal: str | None) -> Any:
+    text = table[str(position)]
     filled = pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
-    if native is None or not any(signs[position] == "1" for signs in native):
+    signs = pc.utf8_slice_codeunits(table[NATIVE], position, position + 1) if NATIVE in table.column_names else None
+    if signs is None or not pc.any(pc.equal(signs, "1")).as_py():
         return TEXT.__from_arrow__(filled)
-    cells = zip(filled.to_pylist(), native, strict=True)
-    texts = [Number(text) if text is not None and signs[position] == "1" else text for text, signs in cells]
-    return np.array(texts, dtype=object)
+    cells = zip(filled.to_pylist(), signs.to_pylist(), strict=True)
+    texts = [Native.of(text, decimal) if text and sign == "1" else text for text, sign in cells]
+    # pandas' own type for text would forget what is a number
+    return pd.Series(texts, dtype=object).array
 
 
 def lookup_frames(lookups: Mapping[str, Mapping[str, Sequence[object]]]) -> dict[str, pd.DataFrame]:
@@ -140,6 +168,8 @@ def _text(value: object) -> str | None:
     if value is None or value is pd.NA or value is pd.NaT:
         return ""
     match value:
+        case Native():
+            return Number(value.plain)
         case str():
             return value
         case bool() | np.bool_():

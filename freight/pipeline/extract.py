@@ -60,7 +60,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
             seen.note(batch)
             remarks.note(batch)
             named = with_sheets(layout.apply(batch), table.sheets)
-            evidence.note(named.rows, asked)
+            evidence.note(raw.with_rows_of_the_file(named.rows), asked)
             rows.write(named.rows)
             faults.write(named.faults)
             bad.note(named.faults)

@@ -9,6 +9,7 @@ import polars as pl
 from freight.ahead import ahead
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER, bad_rows
+from freight.notation.numbers import stated_reading
 from freight.pipeline.bounds import Time
 from freight.pipeline.units import PlannedUnit, Reshaping
 from freight.readers import RawBatch, RawTable, reader_for
@@ -64,7 +65,8 @@ def _call(
     function, location = reshaping.function, planned.unit.location
     numbers = [pl.Series(ROW_NUMBER, [], pl.Int64)]
     try:
-        table = function(before, header, reshaping.lookups(), location)
+        stated = stated_reading(planned.source.forms)
+        table = function(before, header, reshaping.lookups(), stated.decimal if stated else None, location)
         with SpoolWriter(after) as rows:
             for batch in table.batches:
                 rows.write(batch.rows)

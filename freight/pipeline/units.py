@@ -114,6 +114,12 @@ class RawSpool:
     row_range: tuple[int, int] | None = None
     reshaped: Reshaped | None = None
 
+    def with_rows_of_the_file(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows with the numbers by which people find them in the file, for messages."""
+        if self.reshaped is None:
+            return rows
+        return rows.with_columns(pl.col(ROW_NUMBER) // self.reshaped.numbers_per_row)
+
     def with_source_rows(self, bad: pl.DataFrame) -> pl.DataFrame:
         """Add to bad rows the rows of the file that they came from, if a function has reshaped them."""
         if self.reshaped is None:

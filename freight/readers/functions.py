@@ -46,13 +46,16 @@ class Function:
         """The identity of what it does: files are read again under another one."""
         return sha256(json.dumps([self.name, sorted(self.lookups), self.code]).encode()).hexdigest()[:16]
 
-    def __call__(self, rows: Path, header: Sequence[str], lookups: Lookups, location: str) -> RawTable:
+    def __call__(
+        self, rows: Path, header: Sequence[str], lookups: Lookups, decimal: str | None, location: str
+    ) -> RawTable:
         """Return the rows that the function makes of the rows of a file, with their row numbers.
 
         Args:
             rows: The rows, as an Arrow file.
             header: The header of the file.
             lookups: The rows of its lookups.
+            decimal: The decimal mark that the catalog states; None if it does not.
             location: The location of the file, for messages.
 
         Raises:
@@ -64,6 +67,7 @@ class Function:
             "code": self.code,
             "header": header,
             "lookups": lookups,
+            "decimal": decimal,
             "until": monotonic() + isolated.PATIENCE_S + file.size_bytes / isolated.BYTES_PER_SECOND - LESS_S,
             "cpu_limit_s": cpu_limit_s(file.size_bytes) - LESS_CPU_S,
             "memory_mib": MEMORY_LIMIT_BYTES >> 20,

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
 
+import openpyxl
 import pytest
 
 from freight.care.reconcile import reconcile
@@ -405,7 +406,50 @@ def test_two_headers_alike_and_a_header_named_as_the_row_number_reach_the_functi
     path = tmp_path / "stations.csv"
     path.write_text("code;row_number;km;km\nDLA;a;1;2\n")
     read = read_through("def reshape(frame):\n    return frame.iloc[:, [3, 1]]\n", path, "csv")
-    assert (read.header, read.rows.rows()) == (("km", "row_number"), [("2", "a", 2)])
+    assert (read.header, read.rows.select("0", "1", "row_number").rows()) == (("km", "row_number"), [("2", "a", 2)])
+
+
+def test_a_number_that_a_function_returns_is_never_read_in_another_way(corridor: Corridor) -> None:
+    code = """
+        def keep(frame):
+            return frame.assign(km=frame["km"].str.replace(",", ".").astype(float) / 1000)
+    """
+    with_function(corridor, code, "keep", options={"decimal": ","})
+    corridor.write("here_20260201.csv", "code;nom;region;lat;lon;km\nDLA;Douala;Littoral;4,05;9,7;1125\n")
+    assert [outcome.message for outcome in corridor.load().failures] == []
+    assert corridor.rows("dim_stations", "latitude_deg", "corridor_km") == [(4.05, 1.125)]
+
+
+# What a function may do with the numbers of a workbook.
+DEEDS = {
+    "keep": 'frame[frame["code"] != "TOTAL"]',
+    "melt": """frame.dropna().melt(["code", "nom", "region"], ignore_index=False).pivot_table(
+        index=["row_number", "code", "nom", "region"], columns="variable", values="value", aggfunc="first"
+    ).reset_index()""",
+    "as text": 'frame.dropna().assign(**{name: frame[name].str.replace(" ", "") for name in ("lat", "lon", "km")})',
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"decimal": "."}, {"decimal": ","}, {"thousands": "."}], ids=str)
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_a_number_of_a_workbook_is_never_read_in_another_way(
+    corridor: Corridor, deed: str, options: dict[str, str]
+) -> None:
+    corridor.write("transforms/shapes.py", f"def keep(frame):\n    return {deed}\n")
+    corridor.add_source("x", "stations", "excel", "x*.xlsx", transform="shapes.keep", options=options)
+    book = openpyxl.Workbook()
+    for row in (STATIONS.split()[0].split(";"), ("DLA", "Douala", "Littoral", 4.125, 9.75, 1.125), ("TOTAL",)):
+        book.active.append(row)
+    book.save(corridor.folder / "x_20260201.xlsx")
+    assert [outcome.message for outcome in corridor.load().failures] == []
+    assert corridor.rows("dim_stations", "latitude_deg", "longitude_deg", "corridor_km") == [(4.125, 9.75, 1.125)]
+
+
+def test_a_text_with_two_readings_is_told_with_its_row_of_the_file(corridor: Corridor) -> None:
+    by_month(corridor).write("here_20260201.csv", MONTHS.replace(";x;", ";1.250;"))
+    told = failure(corridor)
+    assert "row 3" in told
+    assert "[ambiguous_numbers]" in told
 
 
 # --- For people ----------------------------------------------------------------------------------------------------
