@@ -16,7 +16,7 @@ from freight.pipeline.layout import lay_out
 from freight.pipeline.remarks import Remarks, with_sheets
 from freight.pipeline.reshape import read_unit
 from freight.pipeline.units import PlannedUnit, RawSpool
-from freight.readers import RawBatch, name_members
+from freight.readers import RawBatch, name_members, reader_for
 from freight.retry import patiently
 from freight.spool import SpoolWriter
 
