@@ -59,7 +59,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
         for batch in Time(planned).over(ahead(table.batches)):
             seen.note(batch)
             remarks.note(batch)
-            named = with_sheets(layout.apply(batch), table.sheets)
+            named = with_sheets(layout.apply(batch), table.sheets, raw.numbers_per_row)
             evidence.note(raw.with_rows_of_the_file(named.rows), asked)
             rows.write(named.rows)
             faults.write(named.faults)

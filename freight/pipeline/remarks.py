@@ -36,21 +36,23 @@ class Remarks:
             self.words += (batch.remark,)
 
 
-def in_sheets(bad_rows: pl.DataFrame, sheets: Sequence[str]) -> pl.DataFrame:
+def in_sheets(bad_rows: pl.DataFrame, sheets: Sequence[str], numbers_per_row: int = 1) -> pl.DataFrame:
     """Add the sheet, and the row as Excel shows it, to the details of bad rows of several sheets.
 
     Args:
         bad_rows: The bad rows, as `BAD_ROWS_SCHEMA`.
         sheets: The sheets by which their numbers count.
+        numbers_per_row: How many numbers each row of the sheets has.
     """
     if len(sheets) < 2:
         return bad_rows
     names = dict(enumerate(map(shown, sheets)))
-    sheet = (pl.col(ROW_NUMBER) // ROWS_OF_A_SHEET).replace_strict(names, default="?", return_dtype=pl.String)
-    place = pl.format("sheet {} row {}: {}", sheet, pl.col(ROW_NUMBER) % ROWS_OF_A_SHEET, pl.col("detail"))
+    row = pl.col(ROW_NUMBER) // numbers_per_row
+    sheet = (row // ROWS_OF_A_SHEET).replace_strict(names, default="?", return_dtype=pl.String)
+    place = pl.format("sheet {} row {}: {}", sheet, row % ROWS_OF_A_SHEET, pl.col("detail"))
     return bad_rows.with_columns(detail=place)
 
 
-def with_sheets(batch: RawBatch, sheets: Sequence[str]) -> RawBatch:
+def with_sheets(batch: RawBatch, sheets: Sequence[str], numbers_per_row: int) -> RawBatch:
     """Add the sheets to the faults of a batch; see `in_sheets`."""
-    return replace(batch, faults=in_sheets(batch.faults, sheets))
+    return replace(batch, faults=in_sheets(batch.faults, sheets, numbers_per_row))

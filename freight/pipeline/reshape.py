@@ -1,7 +1,8 @@
 """Reshape: let a source's own function make other rows of the rows of a file, and count what it drops and adds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -43,18 +44,21 @@ def _reshaped(
     planned: PlannedUnit, reshaping: Reshaping, table: RawTable, folder: Path
 ) -> tuple[RawTable, Reshaped | None]:
     before, uncut, after = (folder / f"{name}.arrow" for name in ("before", "uncut", "after"))
+    notes = list[tuple[int, str]]()
     with SpoolWriter(before) as rows, SpoolWriter(uncut) as faults:
         for batch in Time(planned).over(ahead(table.batches)):
             rows.write(batch.rows)
             faults.write(batch.faults)
+            if batch.skipped or batch.remark:
+                notes.append((batch.skipped, batch.remark))
     if rows.rows == 0:  # nothing to call it with; the faults, or that there are none, say the rest
         header = planned.source.contract.column_names
-        uncut_batches = _uncut_batches(uncut, len(header), 1)
-        return replace(table, header=header, batches=uncut_batches, passed_over=(), most_rows=None), None
+        batches = chain(_uncut_batches(uncut, len(header), 1), _noted(notes, len(header)))
+        return replace(table, header=header, batches=batches, passed_over=(), most_rows=None), None
     header, numbers = _call(planned, reshaping, table.header, before, after)
     numbered, numbers_per_row = _numbered(numbers)
     reshaped = _counted(reshaping, rows.rows, numbers, numbers_per_row)
-    batches = _batches(after, uncut, numbered, len(header), numbers_per_row)
+    batches = chain(_batches(after, uncut, numbered, len(header), numbers_per_row), _noted(notes, len(header)))
     return replace(table, header=header, batches=batches, passed_over=(), most_rows=None), reshaped
 
 
@@ -117,6 +121,12 @@ def _batches(after: Path, uncut: Path, numbered: pl.Series, width: int, numbers_
     for rows in read_spool(after):
         yield RawBatch(rows.with_columns(numbered.slice(first, rows.height)), bad_rows())
         first += rows.height
+
+
+def _noted(notes: Sequence[tuple[int, str]], width: int) -> Iterator[RawBatch]:
+    """Yield batches without rows: what was skipped, and what the reader says of the file."""
+    for skipped, remark in notes:
+        yield RawBatch(no_rows(width), bad_rows(), skipped, remark)
 
 
 def _uncut_batches(uncut: Path, width: int, numbers_per_row: int) -> Iterator[RawBatch]:

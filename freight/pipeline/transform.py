@@ -32,7 +32,7 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
     with SpoolWriter(spool.conformed_path) as conformed, SpoolWriter(spool.quarantined_path) as quarantined:
         for half in Time(planned).over(ahead(halves)):
             conformed.write(with_content_hash(derive(half.valid, contract), contract))
-            bad_rows = in_sheets(half.quarantined, raw.sheets)
+            bad_rows = in_sheets(half.quarantined, raw.sheets, raw.numbers_per_row)
             quarantined.write(bad_rows)
             keys.note(half.valid)
             bad.note(bad_rows)

@@ -114,17 +114,19 @@ class RawSpool:
     row_range: tuple[int, int] | None = None
     reshaped: Reshaped | None = None
 
+    @property
+    def numbers_per_row(self) -> int:
+        """How many row numbers each row of the file has."""
+        return self.reshaped.numbers_per_row if self.reshaped else 1
+
     def with_rows_of_the_file(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows with the numbers by which people find them in the file, for messages."""
-        if self.reshaped is None:
-            return rows
-        return rows.with_columns(pl.col(ROW_NUMBER) // self.reshaped.numbers_per_row)
+        return rows.with_columns(pl.col(ROW_NUMBER) // self.numbers_per_row) if self.reshaped else rows
 
     def with_source_rows(self, bad: pl.DataFrame) -> pl.DataFrame:
         """Add to bad rows the rows of the file that they came from, if a function has reshaped them."""
-        if self.reshaped is None:
-            return bad
-        return bad.with_columns((pl.col(ROW_NUMBER) // self.reshaped.numbers_per_row).alias(SOURCE_ROW))
+        source_row = (pl.col(ROW_NUMBER) // self.numbers_per_row).alias(SOURCE_ROW)
+        return bad.with_columns(source_row) if self.reshaped else bad
 
     @property
     def rows_path(self) -> Path:

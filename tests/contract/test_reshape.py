@@ -107,6 +107,18 @@ def test_reconcile_finds_a_function_that_does_not_account_for_its_rows(corridor:
     assert "a function accounts for every row" in str(found)
 
 
+def test_what_the_catalog_and_the_reader_leave_out_before_a_function_is_told(corridor: Corridor) -> None:
+    options = {"skip_rows_where": {"Nom": "^TOTAL"}, "ignore": ["Note"]}
+    lines = [f"{line};x" for line in MONTHS.splitlines()]
+    with_function(corridor, BY_MONTH, "by_month", options=options)
+    corridor.write("here_20260201.csv", "\n".join([lines[0].replace(";x", ";Note"), *lines[1:]]))
+    (outcome,) = corridor.load().outcomes
+    assert corridor.rows("reshapes", "rows_in", "rows_out", "dropped", "added") == [(2, 5, 0, 3)]
+    assert "left out, as the catalog says: 'Note'" in outcome.message
+    ((read_as,),) = corridor.rows("batches", "read_as", order_by="1")
+    assert json.loads(read_as)["skipped_rows"] == "1"
+
+
 def test_explain_leads_to_the_row_of_the_file_and_to_the_function(corridor: Corridor) -> None:
     by_month(corridor).load()
     with reading(corridor.engine) as connection:
