@@ -5,7 +5,7 @@ that the reference does not know yet, a row that is sent a second time.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -51,8 +51,12 @@ FAULTS = (
     Fault(RESENT, "volume_transferred", "42.42", quarantined=False),
 )
 
-# A decimal comma is not a fault in a file that uses decimal commas.
+# A decimal comma is not a fault in a file that uses decimal commas. In a workbook, whose other volumes are numbers and
+# not text, it is a text with one reading.
 FAULTS_OF_COMMA_FILES = tuple(fault for fault in FAULTS if fault.kind != "decimal_comma")
+FAULTS_OF_WORKBOOKS = tuple(
+    replace(fault, quarantined=False) if fault.kind == "decimal_comma" else fault for fault in FAULTS
+)
 
 
 def as_text(rows: pl.DataFrame) -> pl.DataFrame:

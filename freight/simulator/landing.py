@@ -10,7 +10,7 @@ import polars as pl
 from freight.errors import ConfigurationError
 from freight.simulator.corridor import stations
 from freight.simulator.events import Corridor
-from freight.simulator.faults import FAULTS, FAULTS_OF_COMMA_FILES, ORACLE_SCHEMA, break_rows
+from freight.simulator.faults import FAULTS, FAULTS_OF_COMMA_FILES, FAULTS_OF_WORKBOOKS, ORACLE_SCHEMA, break_rows
 from freight.simulator.writers import COMMA, FRENCH, write_csv, write_erp_excel, write_json
 
 LAST_DAY = date(2026, 2, 28)
@@ -131,12 +131,12 @@ def _write_references(root: Path, corridor: Corridor, erp_days: list[date]) -> i
 
 
 def _write_day(root: Path, corridor: Corridor, day: date, rows_per_day: int, fault_share: float) -> _Delivery:
-    french = day.weekday() in _FRENCH_WEEKDAYS
-    faults = FAULTS_OF_COMMA_FILES if french else FAULTS
+    french, in_workbook = day.weekday() in _FRENCH_WEEKDAYS, day.weekday() in _EXCEL_WEEKDAYS
+    faults = FAULTS_OF_COMMA_FILES if french else FAULTS_OF_WORKBOOKS if in_workbook else FAULTS
     clean = corridor.transactions(day, rows_per_day)
     rows, oracle = break_rows(clean, fault_share, seed=(corridor.seed, day), faults=faults)
     export_day = day + timedelta(days=1)
-    if day.weekday() in _EXCEL_WEEKDAYS:
+    if in_workbook:
         return _write_workbook(root / "erp_excel" / f"erp_export_{export_day:%Y%m%d}.xlsx", rows, oracle, day)
     path = root / "erp_csv" / f"erp_daily_transactions_{export_day:%Y%m%d}.csv"
     return _Delivery(path, write_csv(rows, path, FRENCH if french else COMMA), oracle)
