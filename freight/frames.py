@@ -1,11 +1,11 @@
 """Names and shapes of frames that pass between readers, validation and the warehouse."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-import orjson
 import polars as pl
+
+from freight.types import Number, row_as_json
 
 ROW_NUMBER = "row_number"
 SOURCE_ROW = "source_row"  # of a row that a source's own function has made: the row of the file that it came from
@@ -13,7 +13,6 @@ PARTITION = "partition_number"  # of a topic
 # One sign for each column of text, in their order: "1" for a `Number`, "0" for text. A source that stores everything as
 # text lacks the column.
 NATIVE = "native_numbers"
-JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 BAD_ROWS_SCHEMA = pl.Schema(
     {
@@ -68,16 +67,15 @@ def as_json(rows: pl.DataFrame, names: Sequence[str], signed: Sequence[str]) -> 
     if NATIVE not in rows.columns or not rows[NATIVE].str.contains("1", literal=True).any():
         return rows.select(pl.struct(names).struct.json_encode().cast(pl.Binary)).to_series()
     positions = [signed.index(name) for name in names]
-    cells = rows.select(*names, NATIVE).iter_rows()
     written = [
-        orjson.dumps(dict(zip(names, map(_as_stored, texts, (signs[at] for at in positions)), strict=True)))
-        for *texts, signs in cells
+        row_as_json(dict(zip(names, map(_as_stored, texts, (signs[at] for at in positions)), strict=True)))
+        for *texts, signs in rows.select(*names, NATIVE).iter_rows()
     ]
     return pl.Series(written, dtype=pl.Binary)
 
 
-def _as_stored(text: str | None, sign: str) -> orjson.Fragment | str | None:
-    return orjson.Fragment(text) if sign == "1" and text and JSON_NUMBER.fullmatch(text) else text
+def _as_stored(text: str | None, sign: str) -> str | None:
+    return Number(text) if sign == "1" and text else text
 
 
 def row_in_file(row: Mapping[str, Any]) -> object:

@@ -1,9 +1,13 @@
 """Small types that cross module borders."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Literal, NewType, Protocol, Self
+
+import orjson
 
 RunId = NewType("RunId", str)
 BatchId = NewType("BatchId", int)
@@ -13,6 +17,20 @@ class Number(str):
     """A number as its source stores it, with all its digits; a number that a source writes as text is a plain text."""
 
     __slots__ = ()
+
+
+JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+def row_as_json(row: Mapping[str, object] | Sequence[object]) -> bytes:
+    """Return the cells of a row as JSON; a `Number` is a number with all its digits."""
+    cells = {name: _stored(cell) for name, cell in row.items()} if isinstance(row, Mapping) else [*map(_stored, row)]
+    return bytes(memoryview(orjson.dumps(cells)))  # a copy: the original holds a buffer of kilobytes
+
+
+def _stored(cell: object) -> object:
+    is_number = isinstance(cell, Number) and JSON_NUMBER.fullmatch(cell)
+    return orjson.Fragment(str(cell)) if is_number else cell
 
 
 @lru_cache(maxsize=1_000)

@@ -1,6 +1,5 @@
 """MS Access through Jackcess, which reads all formats and types correctly; `java/AccessTables.java` prints the rows."""
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ import orjson
 from freight.contracts.headers import listed, normalise, shown
 from freight.errors import SourceError, SourceFault
 from freight.parsers.output import OUT_OF_TIME, Output, out_of_memory, out_of_time
-from freight.types import Number
+from freight.types import Number, row_as_json
 
 KINDS_OF_FILE = (b"Standard Jet DB\0", b"Standard ACE DB\0")
 JAVA_OPTIONS = (
@@ -199,5 +198,5 @@ def send_row(number: int, cells: Sequence[Any], header: Sequence[str], ignored: 
     if odd is None:
         output.row(number, cells)
         return
-    raw = json.dumps(dict(zip(header, cells, strict=True)), ensure_ascii=False).encode()
+    raw = row_as_json(dict(zip(header, cells, strict=True)))
     output.fault(number, header[odd], "no_text", cells[odd]["reason"], raw)

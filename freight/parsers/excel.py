@@ -1,6 +1,5 @@
 """Workbooks as people export them: with title rows, merged cells, several sheets, dates as cells or as text."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +14,7 @@ from freight.parsers.output import Output, open_counted
 from freight.parsers.sheets import SheetTable, Tables, find_tables
 from freight.parsers.workbooks import Row, Workbook, open_workbook
 from freight.parsers.workbooks.cells import LAST_ROW, within
-from freight.types import ROWS_OF_A_SHEET
+from freight.types import ROWS_OF_A_SHEET, row_as_json
 
 NO_COLUMN = 0  # columns count from 1
 ENDS_EARLY = "the workbook is damaged: its parts do not fit together, or it ends too early"
@@ -115,13 +114,13 @@ class _Sheet:
         named = dict(zip(self._header.values(), self._cells(row), strict=True))
         number, unusable = before + row.number, next((column for column in row.errors if column in header), None)
         if unclear:
-            output.fault(number, None, "merged_cells", unclear, _raw(named))
+            output.fault(number, None, "merged_cells", unclear, row_as_json(named))
         elif unusable is not None:
-            output.fault(number, header[unusable], "excel_error", row.errors[unusable], _raw(named))
+            output.fault(number, header[unusable], "excel_error", row.errors[unusable], row_as_json(named))
         else:
             beyond = {get_column_letter(column): row.texts.get(column, "") for column in stray}
             detail = "cells to the right of the header"
-            output.fault(number, None, "ragged_row", detail, _raw([*named.values(), beyond]))
+            output.fault(number, None, "ragged_row", detail, row_as_json([*named.values(), beyond]))
 
     def _remarks(self, hidden: Sequence[int]) -> Iterator[str]:
         of_sheet = f" of the sheet {shown(self._table.sheet)}" if self._is_one_of_several else ""
@@ -139,10 +138,6 @@ def _spans(numbers: Sequence[int], most: int = 5) -> str:
     runs = [[*run] for _, run in groupby(enumerate(numbers), key=lambda numbered: numbered[1] - numbered[0])]
     told = [f"{run[0][1]}-{run[-1][1]}" if len(run) > 1 else str(run[0][1]) for run in runs[:most]]
     return ", ".join(told) + (" and others" if len(runs) > most else "")
-
-
-def _raw(cells: object) -> bytes:
-    return json.dumps(cells, ensure_ascii=False).encode()
 
 
 def _without_header(column: int, row: Row) -> SourceError:

@@ -56,7 +56,7 @@ def read_isolated(
     parser: str,
     wishes: Mapping[str, Any],
     starts: Sequence[Path] = (),
-    memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+    memory_limit_bytes: int | None = None,
 ) -> RawTable:
     """Parse a file in a separate process.
 
@@ -65,7 +65,7 @@ def read_isolated(
         parser: The `module.function` that parses.
         wishes: The arguments of the parser, which gets them as JSON.
         starts: The folders of the programs that the parser may start; it can start no others.
-        memory_limit_bytes: The memory that the parser may use.
+        memory_limit_bytes: The memory that the parser may use; None for the usual limit.
 
     Returns:
         The table; its batches are parsed as they are read.
@@ -74,7 +74,7 @@ def read_isolated(
         SourceError: The parser refuses the file, takes too much memory or time, or crashes. The batches raise a fault
             of a later row.
     """
-    reading = _Reading(file.path, memory_limit_bytes)
+    reading = _Reading(file.path, memory_limit_bytes or MEMORY_LIMIT_BYTES)
     try:
         header, sheets = reading.start(file, parser, wishes, starts)
     except BaseException as error:

@@ -1,6 +1,7 @@
 """Options of readers in the catalog: a mistyped name or value is reported, never ignored."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Self
 
 import polars as pl
@@ -51,6 +52,16 @@ class ReaderOptions(BaseModel):
             null_values=(*self.null_values,),
         )
 
+    @field_validator("true_values", "false_values", "null_values", mode="before")
+    @classmethod
+    def _are_texts(cls, given: Any) -> Any:
+        """Accept what YAML takes for a day or a number; it takes `yes` for true, so that needs quotes."""
+        if not isinstance(given, list):
+            return given
+        if any(isinstance(value, bool) for value in given):
+            raise ValueError('put yes, no, on, off, true and false in quotes, such as "yes"')
+        return [str(value) if isinstance(value, int | float | date) else value for value in given]
+
     @field_validator("thousands")
     @classmethod
     def _differs_from_decimal(cls, thousands: str | None, others: ValidationInfo) -> str | None:
@@ -64,7 +75,7 @@ class ReaderOptions(BaseModel):
         for texts in formats.values():
             for text in [texts] if isinstance(texts, str) else texts:
                 if not reads_back(text):
-                    raise ValueError(f"{text!r} is no format of a day or an instant")
+                    raise ValueError(f"{text!r} is no format of a day or an instant: write one such as %d/%m/%Y %H:%M")
         return formats
 
     @field_validator("false_values")

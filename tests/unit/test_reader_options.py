@@ -1,5 +1,6 @@
 """A reader or an option that does not exist is told when the catalog is read, never ignored."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,31 @@ def test_a_wrong_option_names_the_entry_and_what_is_right(
 def test_right_options_are_taken(tmp_path: Path) -> None:
     options = {"delimiter": "\t", "encoding": "latin-1", "decimal": ","}
     assert read_catalog(catalog_with(tmp_path, options=options)).sources[0].options == options
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"formats": {"transaction_at": "dd/mm/yyyy"}}, "'dd/mm/yyyy' is no format of a day or an instant: write one"),
+        ({"formats": {"transaction_at": ["%d/%m/%Y", "%d"]}}, "'%d' is no format"),
+        ({"formats": {"volume": "%Y%m%d"}}, "formats > volume: transactions have no such time: transaction_at"),
+        ({"decimal": ",", "thousands": ","}, "thousands: Value error, the decimal mark cannot separate thousands"),
+        ({"true_values": ["o"], "false_values": ["O"]}, "'o' cannot mean true and false"),
+        ({"true_values": [True]}, 'put yes, no, on, off, true and false in quotes, such as "yes"'),
+    ],
+)
+def test_options_of_values_that_mean_nothing_are_refused(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_catalog(catalog_with(tmp_path, options=options))
+    assert words in str(caught.value)
+
+
+def test_a_day_and_a_number_of_yaml_are_texts(tmp_path: Path) -> None:
+    options = {"null_values": [date(9999, 12, 31), 0, "n/a"]}
+    (source,) = read_catalog(catalog_with(tmp_path, options=options)).sources
+    assert source.forms.null_values == ("9999-12-31", "0", "n/a")
 
 
 def test_a_reader_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path) -> None:
