@@ -1,7 +1,7 @@
 """Names and shapes of frames that pass between readers, validation and the warehouse."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 

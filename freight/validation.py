@@ -19,6 +19,7 @@ from freight.notation.days import MIDNIGHT
 from freight.notation.evidence import USUAL, Notation
 from freight.notation.forms import UNSTATED, Forms
 
+WHOLE = r"\.0(?:0|0{3,})?$"  # of 2010.0; 1.000 may be a thousand
 A_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 ODD_SPACES = r"[\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000]"
 
@@ -72,9 +73,10 @@ def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime)
     cleaned, normalised = _cleaned(rows, contract)
     cleaned = _without_empty(cleaned, contract, locale.forms.null_values)
     texts = [_Texts(column, cleaned[column.name], are_native(rows, at)) for at, column in enumerate(contract.columns)]
-    typed = cleaned.select(ROW_NUMBER, *(each.typed(locale) for each in texts))
+    read = {each.column.name: each.read(locale) for each in texts}
+    typed = cleaned.select(ROW_NUMBER, *(column.values.alias(name) for name, column in read.items()))
     rules = rules_of(contract)
-    cells = {each.column.name: each.cells(locale, now) for each in texts}
+    cells = {each.column.name: _cells(each, read[each.column.name].disputed, now) for each in texts}
     marked = typed.select(rule.broken(cells).fill_null(value=False).alias(str(i)) for i, rule in enumerate(rules))
     failing = marked.select(pl.any_horizontal(pl.all())).to_series()
     filled = {name: cleaned.height - cleaned[name].null_count() for name in contract.column_names}
@@ -143,51 +145,44 @@ class _Texts(NamedTuple):
     text: pl.Series
     native: pl.Series | None
 
-    def cells(self, locale: Locale, now: datetime) -> Cells:
-        """Return the cells as rules see them."""
-        disputed = self._disputed(locale.notation)
-        return Cells(
-            self.column,
-            filled=pl.lit(self.text.is_not_null()),
-            has_two_readings=pl.lit(value=False) if disputed is None else pl.lit(disputed),
-            now=now,
-        )
-
-    def _disputed(self, notation: Notation) -> pl.Series | None:
-        match self.column.dtype:
-            case "number":
-                disputed = numbers.are_disputed(self.text, notation.numbers)
-                return disputed if disputed is None or self.native is None else disputed & ~self.native
-            case "date" | "instant":
-                return days.are_disputed(self.text, notation.days)
-            case _:
-                return None
-
-    def typed(self, locale: Locale) -> pl.Series:
+    def read(self, locale: Locale) -> days.Read:
         """Return the values; null where the text does not have the column's type."""
         notation, forms = locale.notation, locale.forms
         formats = forms.formats.get(self.column.name, ())
         match self.column.dtype:
             case "integer":
-                return self._plain(notation).cast(pl.Int64, strict=False)
+                return days.Read(self._plain(notation).str.replace(WHOLE, "").cast(pl.Int64, strict=False))
             case "number":
-                return self._plain(notation).cast(pl.Float64, strict=False)
+                return days.Read(self._plain(notation).cast(pl.Float64, strict=False), self._disputed(notation))
             case "instant":
-                return days.without(
-                    days.instants(self.text, locale.zone, notation.days, formats), self._disputed(notation)
-                )
+                return days.instants(self.text, locale.zone, notation.days, formats)
             case "date":
-                return days.without(days.days(self.text, notation.days, formats), self._disputed(notation))
+                return days.days(self.text, notation.days, formats)
             case "boolean":
                 values = {**dict.fromkeys(forms.true_values, True), **dict.fromkeys(forms.false_values, False)}
-                return self.text.str.to_lowercase().replace_strict(values, default=None, return_dtype=pl.Boolean)
+                return days.Read(
+                    self.text.str.to_lowercase().replace_strict(values, default=None, return_dtype=pl.Boolean)
+                )
             case "text":
-                return self.text
+                return days.Read(self.text)
+
+    def _disputed(self, notation: Notation) -> pl.Series | None:
+        disputed = numbers.are_disputed(self.text, notation.numbers)
+        return disputed if disputed is None or self.native is None else disputed & ~self.native
 
     def _plain(self, notation: Notation) -> pl.Series:
         """Return numbers as programs write them, which is how a source stores its own."""
         plain = numbers.plain_numbers(self.text, notation.numbers)
         return plain if self.native is None else self.text.zip_with(self.native, plain)
+
+
+def _cells(texts: _Texts, disputed: pl.Series | None, now: datetime) -> Cells:
+    return Cells(
+        texts.column,
+        filled=pl.lit(texts.text.is_not_null()),
+        has_two_readings=pl.lit(value=False) if disputed is None else pl.lit(disputed),
+        now=now,
+    )
 
 
 def _quarantined(

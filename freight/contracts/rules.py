@@ -23,12 +23,14 @@ UNSEEN_CHARACTERS = (
     r"\uFEFF\uFFF9-\uFFFD]"
 )
 CAN_BE_READ_TWICE = {"number": "`decimal`", "instant": "`day_first`", "date": "`day_first`"}
+NUMBER_OPTIONS = "`decimal`, `thousands`, `null_values`"
+TIME_OPTIONS = "`formats`, `day_first`, `null_values`"
 UNREADABLE = {
-    "integer": "is not a whole number",
-    "number": "is not a number in the notation of its file",
-    "instant": "is not a date and time such as 2026-03-14 10:30:00",
-    "date": "is not a day such as 2026-03-14",
-    "boolean": "is neither true nor false",
+    "integer": f"is not a whole number (options of the source: {NUMBER_OPTIONS})",
+    "number": f"is not a number in the notation of its file (options of the source: {NUMBER_OPTIONS})",
+    "instant": f"is not a date and time such as 2026-03-14 10:30:00 (options of the source: {TIME_OPTIONS})",
+    "date": f"is not a day such as 2026-03-14 (options of the source: {TIME_OPTIONS})",
+    "boolean": "is neither true nor false (options of the source: `true_values`, `false_values`, `null_values`)",
 }
 
 

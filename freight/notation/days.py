@@ -4,8 +4,10 @@
 of its days can be read in one way only, such as `13/02/2026`. Otherwise nothing is guessed: the catalog must say it.
 """
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from typing import NamedTuple
 
 import polars as pl
@@ -17,7 +19,7 @@ from freight.notation.cells import Cells, Place
 UTC_TIME = pl.Datetime("us", "UTC")
 LOCAL_TIME = pl.Datetime("us")
 
-ISO_DAYS = ("%Y-%m-%d", "%Y/%m/%d")
+ISO_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d")
 TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p", "%Hh%M")
 LOCAL_FORMATS = (
     "%Y-%m-%d %H:%M:%S",
@@ -50,6 +52,7 @@ FIRST_LONG_YEAR = 1_000
 # Formats of the catalog that are no text patterns.
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "excel_days": 86_400_000_000}  # to microseconds each
 SOME_DAY = datetime(2026, 3, 14, 13, 45, 30, tzinfo=UTC)
+MS_PER_DAY = 86_400_000
 EXCEL_EPOCH_DAYS = 25_569  # from 1899-12-30, where the days of workbooks begin, to 1970-01-01
 
 FRENCH_MONTHS = {
@@ -84,56 +87,72 @@ class DayOrder(NamedTuple):
 DAY_FIRST = DayOrder()
 
 
-def are_disputed(text: pl.Series, order: DayOrder) -> pl.Series | None:
-    """Return which cells are a day in both orders; None if the order is undisputed."""
-    return _have_two_readings(text) if order.is_disputed else None
+class Read(NamedTuple):
+    """What cells say.
+
+    Attributes:
+        values: The values; null where a cell is empty, has none, or is disputed.
+        disputed: Which cells have two readings that are both proved or stated; None if there are none.
+    """
+
+    values: pl.Series
+    disputed: pl.Series | None = None
 
 
 def _have_two_readings(text: pl.Series) -> pl.Series:
     return text.str.contains(IN_BOTH_ORDERS) & ~text.str.contains(SAME_IN_BOTH)
 
 
-def without(values: pl.Series, disputed: pl.Series | None) -> pl.Series:
-    """Return the values that are undisputed; the others become null."""
-    return values if disputed is None else values.set(disputed.fill_null(value=False), None)
+def instants(text: pl.Series, zone: str, order: DayOrder, formats: Sequence[str]) -> Read:
+    """Read instants, in UTC.
 
-
-def instants(text: pl.Series, zone: str, order: DayOrder, formats: Sequence[str]) -> pl.Series:
-    """Read instants.
+    A local time that does not exist or exists twice is none, and neither is the 60th second of a minute.
 
     Args:
         text: Cells without outer space.
         zone: The zone of times without an offset.
         order: The order of day and month.
-        formats: The only formats to accept, as the catalog states them; empty for those that have one reading.
-
-    Returns:
-        Instants in UTC; null where a cell is none, or names a local time that does not exist or exists twice.
+        formats: The formats that the catalog states; empty for those that have one reading.
     """
+    text = text.set(text.str.contains(":60", literal=True).fill_null(value=False), None)
     if formats:
         return _stated_instants(text, zone, formats)
-    if _has_offset(text):  # then most likely all have one, and trying the other formats first is a waste
-        parsed = text.str.strptime(UTC_TIME, OFFSET_FORMATS[0], strict=False)
-        left = parsed.is_null() & text.is_not_null()
-        return parsed.scatter(left.arg_true(), _any_instants(text.filter(left), zone, order)) if left.any() else parsed
-    return _any_instants(text, zone, order)
+    if not _has_offset(text):
+        return _undisputed(_any_instants(text, zone, order), text, order)
+    # Most likely all have an offset, and trying the other formats first is a waste.
+    parsed = text.str.strptime(UTC_TIME, OFFSET_FORMATS[0], strict=False)
+    left = parsed.is_null() & text.is_not_null()
+    if left.any():
+        parsed = parsed.scatter(left.arg_true(), _any_instants(text.filter(left), zone, order))
+    return _undisputed(parsed, text, order)
 
 
-def days(text: pl.Series, order: DayOrder, formats: Sequence[str]) -> pl.Series:
+def days(text: pl.Series, order: DayOrder, formats: Sequence[str]) -> Read:
     """Read days; a time is accepted if it is midnight, which is how workbooks and databases store a day.
 
     Args:
         text: Cells without outer space.
         order: The order of day and month.
-        formats: The only formats to accept, as the catalog states them; empty for those that have one reading.
+        formats: The formats that the catalog states; empty for those that have one reading.
     """
     if formats:
         return _stated_days(text, formats)
-    parsed = _first_parsed(text, ISO_DAYS, pl.Date())
+    parsed = _iso_days(text)
     if not (parsed.is_null() & text.is_not_null()).any():
-        return parsed
+        return Read(parsed)
     bare = text.str.replace(MIDNIGHT, "")
-    return _first_parsed(bare, [*ISO_DAYS, *_short_days(bare, order)], pl.Date())
+    return _undisputed(_first_parsed(bare, [*ISO_DAYS, *_short_days(bare, order)], pl.Date()), text, order)
+
+
+def _undisputed(values: pl.Series, text: pl.Series, order: DayOrder) -> Read:
+    if not order.is_disputed:
+        return Read(values)
+    disputed = _have_two_readings(text).fill_null(value=False)
+    return Read(values.set(disputed, None), disputed)
+
+
+def _iso_days(text: pl.Series) -> pl.Series:
+    return _first_parsed(text, ISO_DAYS, pl.Date())
 
 
 def _has_offset(text: pl.Series) -> bool:
@@ -142,8 +161,8 @@ def _has_offset(text: pl.Series) -> bool:
     return bool(first.str.contains(r"T.*(?:[Zz]|[+-]\d\d:?\d\d)$").any())
 
 
-def _any_instants(text: pl.Series, zone: str, order: DayOrder) -> pl.Series:
-    local = _local(text, order)
+def _any_instants(text: pl.Series, zone: str, order: DayOrder, *, short: bool = True) -> pl.Series:
+    local = _local(text, order) if short else _first_parsed(text, LOCAL_FORMATS, LOCAL_TIME)
     utc = _in_utc(local, zone)
     missing = local.is_null() & text.is_not_null()
     if not missing.any():
@@ -167,8 +186,8 @@ def _in_utc(local: pl.Series, zone: str) -> pl.Series:
 
 def _short_instants(text: pl.Series, order: DayOrder) -> pl.Series:
     formats = [f"{day} {time}" for day in _short_days(text, order) for time in TIMES]
-    formats += [f"{day} {time}" for day in ISO_DAYS for time in TIMES[3:]]
-    plain = text.str.replace(r"(?i)\s*([ap])\.?m\.?$", " ${1}m")
+    formats += [f"{day} {time}" for day in ISO_DAYS for time in TIMES]
+    plain = text.str.replace(", ", " ", literal=True).str.replace(r"(?i)\s*([ap])\.?m\.?$", " ${1}m")
     return _first_parsed(plain, formats, LOCAL_TIME)
 
 
@@ -205,6 +224,8 @@ def reads_back(pattern: str) -> bool:
     """Return whether a text is a format that keeps the day: a day that it writes can be read again."""
     if pattern in EPOCHS:
         return True
+    if "%Z" in pattern:  # the parser passes over the name of a zone
+        return False
     has_time = any(part in pattern for part in ("%H", "%I", "%T", "%R"))
     dtype = UTC_TIME if "z" in pattern else LOCAL_TIME if has_time else pl.Date()
     try:
@@ -214,13 +235,25 @@ def reads_back(pattern: str) -> bool:
         return False
 
 
-def _stated_instants(text: pl.Series, zone: str, formats: Sequence[str]) -> pl.Series:
-    parsed = pl.Series(text.name, [None] * text.len(), dtype=UTC_TIME)
-    for pattern in formats:
-        left = parsed.is_null() & text.is_not_null()
-        if left.any():
-            parsed = parsed.scatter(left.arg_true(), _stated_instant(text.filter(left), zone, pattern))
-    return parsed
+def _of_parser(pattern: str) -> str:
+    """Return a format of Python as the parser writes it; it takes `Z` for an offset only in its own form."""
+    return pattern.replace(".%f", "%.f").replace("%z", "%#z")
+
+
+def _agreed(readings: Sequence[pl.Series]) -> Read:
+    """Return what the formats of a column read; a cell that two of them read differently is disputed."""
+    first, *others = readings
+    values = first
+    for other in others:
+        values = other.zip_with(values.is_null(), values)
+    differs = [(reading != values).fill_null(value=False) for reading in readings]
+    disputed = reduce(operator.or_, differs)
+    return Read(values.set(disputed, None), disputed if disputed.any() else None)
+
+
+def _stated_instants(text: pl.Series, zone: str, formats: Sequence[str]) -> Read:
+    read = _agreed([_stated_instant(text, zone, pattern) for pattern in formats])
+    return _with_iso(text, read, lambda left: _any_instants(left, zone, DAY_FIRST, short=False))
 
 
 def _stated_instant(text: pl.Series, zone: str, pattern: str) -> pl.Series:
@@ -229,30 +262,38 @@ def _stated_instant(text: pl.Series, zone: str, pattern: str) -> pl.Series:
         return _in_utc(at, zone) if pattern == "excel_days" else at.dt.replace_time_zone("UTC")
     if "z" in pattern:
         return _parsed(text, pattern, UTC_TIME)
-    return _in_utc(_parsed(text, pattern, LOCAL_TIME), zone)
+    local = _parsed(text, pattern, LOCAL_TIME)
+    return local.dt.replace_time_zone("UTC") if pattern.endswith("Z") else _in_utc(local, zone)
 
 
-def _stated_days(text: pl.Series, formats: Sequence[str]) -> pl.Series:
-    parsed = pl.Series(text.name, [None] * text.len(), dtype=pl.Date)
-    for pattern in formats:
-        left = parsed.is_null() & text.is_not_null()
-        if left.any():
-            some = text.filter(left)
-            found = _since_epoch(some, pattern).dt.date() if pattern in EPOCHS else _parsed(some, pattern, pl.Date())
-            parsed = parsed.scatter(left.arg_true(), found)
-    return parsed
+def _stated_days(text: pl.Series, formats: Sequence[str]) -> Read:
+    readings = [
+        _since_epoch(text, pattern).dt.date() if pattern in EPOCHS else _parsed(text, pattern, pl.Date())
+        for pattern in formats
+    ]
+    return _with_iso(text, _agreed(readings), lambda left: _iso_days(left.str.replace(MIDNIGHT, "")))
+
+
+def _with_iso(text: pl.Series, read: Read, iso: Callable[[pl.Series], pl.Series]) -> Read:
+    """Read what no format reads, but has one reading: native times of a workbook stand beside its texts."""
+    left = read.values.is_null() & text.is_not_null()
+    if read.disputed is not None:
+        left &= ~read.disputed
+    return read._replace(values=read.values.scatter(left.arg_true(), iso(text.filter(left)))) if left.any() else read
 
 
 def _parsed(text: pl.Series, pattern: str, dtype: pl.Date | pl.Datetime) -> pl.Series:
     if "%b" in pattern or "%B" in pattern:
         for french, english in FRENCH_MONTHS.items():
             text = text.str.replace(f"(?i){french}", english)
-    parsed = text.str.strptime(dtype, pattern.replace(".%f", "%.f"), strict=False)
+    parsed = text.str.strptime(dtype, _of_parser(pattern), strict=False)
     return parsed if "%y" in pattern else _without_short_years(parsed, text)
 
 
 def _since_epoch(text: pl.Series, pattern: str) -> pl.Series:
     numbers = text.cast(pl.Float64, strict=False) - (EXCEL_EPOCH_DAYS if pattern == "excel_days" else 0)
+    if pattern == "excel_days":  # a float of days is exact to the millisecond
+        numbers = (numbers * MS_PER_DAY).round() / MS_PER_DAY
     return (numbers * EPOCHS[pattern]).round().cast(pl.Int64, strict=False).cast(LOCAL_TIME)
 
 

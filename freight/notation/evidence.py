@@ -39,9 +39,13 @@ USUAL = Notation()
 
 
 def as_stated(notation: Notation, forms: Forms) -> Notation:
-    """Return the notation of a file, as far as the catalog says nothing else by now."""
-    numbers = stated_reading(forms) or notation.numbers
-    return Notation(numbers, notation.days if forms.day_first is None else DayOrder(forms.day_first))
+    """Return the notation of a file with what the catalog says by now, unless the file has proved the opposite."""
+    numbers, days, stated = *notation, stated_reading(forms)
+    if stated and (numbers.is_disputed or stated.decimal == numbers.decimal):
+        numbers = stated
+    if forms.day_first is not None and days.is_disputed:
+        days = DayOrder(forms.day_first)
+    return Notation(numbers, days)
 
 
 class ReadAs(NamedTuple):
@@ -109,6 +113,7 @@ class Evidence:
 
     def __init__(self, forms: Forms, *, has_commas_between_cells: bool = False) -> None:
         self._forms = forms
+        self._null_values = [value.strip().lower() for value in forms.null_values]
         self._numbers = NumberEvidence(forms, has_commas_between_cells=has_commas_between_cells)
         self._days = DayEvidence(forms.day_first)
 
@@ -122,9 +127,9 @@ class Evidence:
         for column in columns:
             if column.name in rows.columns and column.name not in self._forms.formats:
                 if column.dtype in NUMBERS:
-                    self._numbers.note(_written(rows, column), column.known_as)
+                    self._numbers.note(_written(rows, column, self._null_values), column.known_as)
                 elif column.dtype in DAYS:
-                    self._days.note(_written(rows, column), column.known_as)
+                    self._days.note(_written(rows, column, self._null_values), column.known_as)
 
     def notation(self) -> Notation:
         """Return the notation that the catalog states, or that the evidence proves.
@@ -149,11 +154,12 @@ class Evidence:
         return ReadAs(self.notation(), {**facts, **({PROOF: proof} if proof else {})})
 
 
-def _written(rows: pl.DataFrame, column: Asked) -> pl.DataFrame:
-    """Return the cells that the source has written as text."""
+def _written(rows: pl.DataFrame, column: Asked, null_values: Sequence[str]) -> pl.DataFrame:
+    """Return the cells that the source has written as text, but for those that mean nothing."""
     cells = rows.select(ROW_NUMBER, text=pl.col(column.name).str.strip_chars())
     native = are_native(rows, column.position)
-    return (cells if native is None else cells.filter(~native)).drop_nulls()
+    written = (cells if native is None else cells.filter(~native)).drop_nulls()
+    return written.filter(~pl.col("text").str.to_lowercase().is_in(null_values)) if null_values else written
 
 
 def columns_of(contract: Contract, known_as: Mapping[str, str]) -> list[Asked]:

@@ -19,7 +19,7 @@ OTHER: Mapping[DecimalMark, DecimalMark] = {".": ",", ",": "."}
 NAMES: Mapping[DecimalMark, str] = {".": "point", ",": "comma"}
 
 SIGN, EXPONENT = r"^[+-]?", r"(?:[eE][+-]?[0-9]+)?$"
-SPACES = r" \u00A0\u202F"
+SPACES = r" \u00A0\u2009\u202F"
 APOSTROPHES = "'\u2019"
 ONLY_GROUPS = f"[{SPACES}{APOSTROPHES}]"  # signs that never mark decimals
 GROUPS, DISPUTED = " groups", " disputed"  # follow the mark in the ledger
@@ -192,7 +192,7 @@ class NumberEvidence:
             return Reading(mark, groups=bool(self._groups[","].count))
         unclear = max(self._unclear.values(), key=lambda cells: cells.count)
         if unclear.first and unclear.count > self._decimals[mark].count:
-            raise _undecided(unclear.first)
+            raise _undecided(unclear.first, "prove both")
         return Reading(mark, is_disputed=True)
 
     def _proven(self, mark: DecimalMark) -> Reading:
@@ -221,11 +221,11 @@ def stated_reading(forms: Forms) -> Reading | None:
     return Reading(mark, groups=forms.thousands in (None, OTHER[mark])) if mark else None
 
 
-def _undecided(cell: Place) -> SourceError:
+def _undecided(cell: Place, what: str = "do not prove which") -> SourceError:
     with_decimals, whole = re.sub("[.,]", ".", cell.text), re.sub("[.,]", "", cell.text)
     return SourceError(
         "ambiguous_numbers",
-        f"{cell.text!r} can be {with_decimals} or {whole}, and the other numbers of the file do not prove which",
+        f"{cell.text!r} can be {with_decimals} or {whole}, and the other numbers of the file {what}",
         row=cell.row,
         column=cell.column,
         remedy='say it in the catalog: `options: {decimal: "."}` or `options: {decimal: ","}`, then `dpa retry`',

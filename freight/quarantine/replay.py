@@ -238,7 +238,10 @@ def _record(row: QuarantinedRow, contract: Contract) -> dict[str, str]:
     record = row.record
     if row.reason == DRIFTED:
         record = dict(zip(_columns(tuple(record), contract), record.values(), strict=False))
-    return {key: value for key, value in record.items() if isinstance(value, str)}
+    if any(isinstance(value, list | dict) for value in record.values()):
+        return {}  # no text stands for it, and leaving it out would make an empty cell of it
+    texts = {key: str(value).lower() if isinstance(value, bool) else value for key, value in record.items()}
+    return {key: text for key, text in texts.items() if isinstance(text, str)}
 
 
 @lru_cache

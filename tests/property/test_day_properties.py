@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
-from freight.notation.days import DayEvidence, are_disputed, instants
-from freight.notation.days import without as without_disputed
+from freight.notation.days import DayEvidence, instants
 from tests.lib.examples import examples
 
 drawn = examples(10_000, quick=300)
@@ -53,8 +52,9 @@ def read(cells: list[str], stated: bool | None = None) -> list[datetime | None] 
         order = evidence.order()
     except SourceError:
         return None
-    text = pl.Series(cells)
-    return without_disputed(instants(text, "UTC", order, ()), are_disputed(text, order)).to_list()
+    found = instants(pl.Series(cells), "UTC", order, ()).values.to_list()
+    assert isinstance(found, list)
+    return found
 
 
 def truth(instants: list[datetime]) -> list[datetime]:

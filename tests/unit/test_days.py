@@ -20,13 +20,13 @@ def order_of(*cells: str, stated: bool | None = None) -> DayOrder:
 
 
 def instant(text: str, order: DayOrder = DayOrder(), *formats: str) -> datetime | None:  # noqa: B008 - is immutable
-    (found,) = instants(pl.Series([text]), DOUALA, order, formats).to_list()
+    (found,) = instants(pl.Series([text]), DOUALA, order, formats).values.to_list()
     assert found is None or isinstance(found, datetime)
     return found
 
 
 def day(text: str, order: DayOrder = DayOrder(), *formats: str) -> date | None:  # noqa: B008 - is immutable
-    (found,) = days(pl.Series([text]), order, formats).to_list()
+    (found,) = days(pl.Series([text]), order, formats).values.to_list()
     assert found is None or isinstance(found, date)
     return found
 
@@ -72,6 +72,8 @@ def test_a_file_that_contradicts_the_catalog_is_refused_but_for_single_slips() -
         "2026-02-03 08:05:00.000",
         "2026-02-03 08:05",
         "2026/02/03 8:05",
+        "2026.02.03 08:05",
+        "3/2/2026, 8:05:00 AM",
         "03/02/2026 08:05:00",
         "3/2/2026 8:05",
         "03.02.2026 08:05",
@@ -98,6 +100,7 @@ def test_forms_with_one_reading_need_no_option(text: str) -> None:
         "20260203",
         "2026-02-03",
         "03/02/2026 25:00",
+        "2026-02-03 23:59:60",
         "30/02/2026 08:00",
     ],
 )
@@ -137,7 +140,11 @@ def test_a_day_loses_no_time_and_no_century(text: str) -> None:
         ("1769990400", ["epoch_s"], date(2026, 2, 2)),
         ("46055", ["excel_days"], date(2026, 2, 2)),
         ("20260201", ["%d/%m/%Y", "%Y%m%d"], date(2026, 2, 1)),
-        ("2026-02-01", ["%Y%m%d"], None),
+        ("2026-02-01", ["%Y%m%d"], date(2026, 2, 1)),
+        ("2026-02-01 00:00:00", ["%d.%m.%y"], date(2026, 2, 1)),
+        ("03/02/2026", ["%m/%d/%Y", "%d/%m/%Y"], None),
+        ("03/03/2026", ["%m/%d/%Y", "%d/%m/%Y"], date(2026, 3, 3)),
+        ("13/02/2026", ["%m/%d/%Y", "%d/%m/%Y"], date(2026, 2, 13)),
     ],
 )
 def test_the_catalog_states_other_formats_of_a_day(text: str, formats: list[str], expected: date | None) -> None:
@@ -154,13 +161,20 @@ def test_the_catalog_states_other_formats_of_a_day(text: str, formats: list[str]
         ("03.02.26 08:05", "%d.%m.%y %H:%M", datetime(2026, 2, 3, 7, 5, tzinfo=UTC)),
         ("20260203T080500+0000", "%Y%m%dT%H%M%S%z", datetime(2026, 2, 3, 8, 5, tzinfo=UTC)),
         ("soon", "epoch_s", None),
+        ("46056.336805555555", "excel_days", datetime(2026, 2, 3, 7, 5, tzinfo=UTC)),
+        ("46056.3368055556", "excel_days", datetime(2026, 2, 3, 7, 5, tzinfo=UTC)),
+        ("2026-02-03T08:05:00Z", "%Y-%m-%dT%H:%M:%SZ", datetime(2026, 2, 3, 8, 5, tzinfo=UTC)),
+        ("03/02/2026 08:05 Z", "%d/%m/%Y %H:%M %z", datetime(2026, 2, 3, 8, 5, tzinfo=UTC)),
+        ("03/02/2026 08:05 +01:00", "%d/%m/%Y %H:%M %z", datetime(2026, 2, 3, 7, 5, tzinfo=UTC)),
+        ("2026-02-03 08:05:00", "%d.%m.%y %H:%M", datetime(2026, 2, 3, 7, 5, tzinfo=UTC)),
+        ("03/02/2026 08:05", "%d.%m.%y %H:%M", None),
     ],
 )
 def test_the_catalog_states_other_formats_of_an_instant(text: str, pattern: str, expected: datetime | None) -> None:
     assert instant(text, DayOrder(), pattern) == expected
 
 
-@pytest.mark.parametrize("pattern", ["hello", "%Y-%m", "%H:%M", "%Q", "", "dd/mm/yyyy"])
+@pytest.mark.parametrize("pattern", ["hello", "%Y-%m", "%H:%M", "%Q", "", "dd/mm/yyyy", "%d/%m/%Y %H:%M %Z"])
 def test_a_format_that_loses_the_day_is_none(pattern: str) -> None:
     assert not reads_back(pattern)
 
