@@ -4,13 +4,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from freight.contracts import Contract
+from freight.contracts.rules import OPTIONS, BrokenRule, read_broken_rules
 from freight.frames import row_in_file
 from freight.pipeline import Check, RunReport, UnitOutcome, UnitState
+from freight.quarantine.words import in_words
 from freight.terminal import cell
 from freight.types import LoadCounts
 
@@ -173,11 +177,7 @@ def bad_row_lines(check: Check) -> list[str]:
 
 def _of_total(raw: bytes) -> dict[str, str]:
     """Return the `skip_rows_where` for a record that looks like a total, else nothing."""
-    try:
-        record = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    cells = record.items() if isinstance(record, dict) else ()
+    cells = _record(raw).items()
     found = ((column, LIKE_TOTALS.match(cell)) for column, cell in cells if isinstance(cell, str))
     return next(({column: f"^{word[1]}"} for column, word in found if word), {})
 
@@ -189,11 +189,35 @@ def bad_row_cells(check: Check) -> list[dict[str, object]]:
             "source": check.outcome.source,
             "file": check.outcome.location,
             "row": row_in_file(row),
-            "fault": row["detail"] or row["reason"],
+            "fault": _fault(row, check.contract),
             "text": row["raw"].decode("utf-8", "backslashreplace")[:SHOWN_RAW],
         }
         for row in check.first_bad_rows.head(SHOWN_BAD_ROWS).iter_rows(named=True)
     ]
+
+
+def _fault(row: Mapping[str, Any], contract: Contract | None) -> str:
+    """Return the fault of a bad row: its code, and what is wrong in words."""
+    code = str(row["detail"] or row["reason"])
+    rules = read_broken_rules(row["broken_rules"])
+    if contract is None or not rules:
+        return code
+    texts = {name: str(text) for name, text in _record(row["raw"]).items() if text is not None}
+    words = [in_words(contract, rule, texts) for rule in rules]
+    words += [_options(contract, rule) for rule in rules if rule.reason == "wrong_type"]
+    return f"{code} ({'; '.join(words)})"
+
+
+def _options(contract: Contract, rule: BrokenRule) -> str:
+    return f"options of the source that may help: {OPTIONS[contract.by_name[rule.columns[0]].dtype]}"
+
+
+def _record(raw: bytes) -> dict[str, object]:
+    try:
+        record = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:

@@ -22,15 +22,22 @@ UNSEEN_CHARACTERS = (
     r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F\u00AD\u061C\u180E\u200B-\u200F\u2028-\u202E\u2060-\u206F\uFE00-\uFE0F"
     r"\uFEFF\uFFF9-\uFFFD]"
 )
+# Options of a source that may help to read what has not the type of its column.
+OPTIONS: Mapping[str, str] = {
+    "text": "`null_values`",
+    "integer": "`decimal`, `thousands`, `null_values`",
+    "number": "`decimal`, `thousands`, `null_values`",
+    "instant": "`formats`, `day_first`, `null_values`",
+    "date": "`formats`, `day_first`, `null_values`",
+    "boolean": "`true_values`, `false_values`, `null_values`",
+}
 CAN_BE_READ_TWICE = {"number": "`decimal`", "instant": "`day_first`", "date": "`day_first`"}
-NUMBER_OPTIONS = "`decimal`, `thousands`, `null_values`"
-TIME_OPTIONS = "`formats`, `day_first`, `null_values`"
 UNREADABLE = {
-    "integer": f"is not a whole number (options of the source: {NUMBER_OPTIONS})",
-    "number": f"is not a number in the notation of its file (options of the source: {NUMBER_OPTIONS})",
-    "instant": f"is not a date and time such as 2026-03-14 10:30:00 (options of the source: {TIME_OPTIONS})",
-    "date": f"is not a day such as 2026-03-14 (options of the source: {TIME_OPTIONS})",
-    "boolean": "is neither true nor false (options of the source: `true_values`, `false_values`, `null_values`)",
+    "integer": "is not a whole number",
+    "number": "is not a number in the notation of its file",
+    "instant": "is not a date and time such as 2026-03-14 10:30:00",
+    "date": "is not a day such as 2026-03-14",
+    "boolean": "is neither true nor false",
 }
 
 

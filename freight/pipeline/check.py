@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from freight.catalog import Source
+from freight.contracts import Contract
 from freight.errors import QuarantineLimitExceeded, SourceError
 from freight.frames import bad_rows
 from freight.pipeline.extract import extract_unit, spool_folder
@@ -39,6 +40,7 @@ class Check:
         read_as: How the file is read, in words; empty if it is not read.
         speaks_for: The instant that the file stands for, and what it follows from; empty if it is no file.
         ties: The other files of the source that stand for the same instant.
+        contract: The contract of its rows; None if it is not read.
     """
 
     outcome: UnitOutcome
@@ -46,6 +48,7 @@ class Check:
     read_as: str = ""
     speaks_for: str = ""
     ties: tuple[str, ...] = ()
+    contract: Contract | None = None
 
 
 class Preview(NamedTuple):
@@ -143,8 +146,8 @@ def _check_unit(run: Run, planned: PlannedUnit) -> Check:
     try:
         spool = transform_unit(planned, extract_unit(planned, spool_folder(run.spool, planned)), run.clock())
         outcome = with_retries(partial(try_conformed, run, planned, spool))
-        return Check(outcome, spool.first_bad_rows, str(spool.raw.read_as))
+        return Check(outcome, spool.first_bad_rows, str(spool.raw.read_as), contract=planned.source.contract)
     except QuarantineLimitExceeded as error:
-        return Check(ended_by(planned.unit, error), error.first_bad_rows)
+        return Check(ended_by(planned.unit, error), error.first_bad_rows, contract=planned.source.contract)
     except SourceError as error:
         return Check(ended_by(planned.unit, error.at(planned.unit.location)))

@@ -1,5 +1,6 @@
 """Report or refuse the drift of a transformed unit, by the policies of its contract and of its source."""
 
+from freight.contracts.rules import OPTIONS
 from freight.drift import FROM_ROWS, LATELY_UNITS, expectation, jumps, read_profile
 from freight.errors import QuarantineLimitExceeded, SourceError
 from freight.pipeline.units import ConformedSpool, PlannedUnit
@@ -39,7 +40,8 @@ def _retyped(planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
         reason_counts=spool.reason_counts,
         first_bad_rows=spool.first_bad_rows,
         remedy="have the source corrected: load_attempt_rows has its first bad rows; or, if the change is permanent, "
-        f"adapt the reader's options in the catalog or freight/contracts/{contract.dataset}.py; then `dpa retry`",
+        f"state in the options of the source how it is written ({OPTIONS[column.dtype]}), or change "
+        f"freight/contracts/{contract.dataset}.py; then `dpa retry`",
     )
 
 

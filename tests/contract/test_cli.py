@@ -67,7 +67,8 @@ def test_a_check_tells_what_a_load_would_change_and_changes_nothing(dpa: Dpa, co
     ok = "OK erp erp_20260203.csv: 5 rows: 3 new, 1 changed, 0 unchanged, 0 superseded, 1 to quarantine"
     speaks_for = "stands for 2026-02-03 00:00 in Africa/Douala, by the day in its name"
     assert told[1] == f"{ok}; read with encoding 'utf-8'; delimiter ','; {speaks_for}"
-    assert told[2].startswith("  row 5: transaction_at: wrong_type in ")
+    assert told[2].startswith("  row 5: transaction_at: wrong_type (transaction_at is not a date and time such as ")
+    assert "options of the source that may help: `formats`, `day_first`, `null_values`" in told[2]
     assert "TRX-9" in told[2]
     assert told[3].startswith("FAILED erp erp_20260204.csv: ")
     assert "1 of 1 rows break the contract" in told[3]

@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from freight.contracts import Contract
 from freight.frames import BAD_ROWS_SCHEMA, ROW_NUMBER
-from freight.pipeline import UnitOutcome, extract
+from freight.pipeline import UnitOutcome, reshape
 from freight.readers import RawTable, SourceFile, json_records, reader_for
 from freight.readers.raw import RawBatch
 from freight.types import LoadCounts
@@ -419,7 +419,7 @@ def while_being_read(monkeypatch: pytest.MonkeyPatch, meddle: Any) -> Iterator[N
         return read
 
     with monkeypatch.context() as patched:
-        patched.setattr(extract, "reader_for", meddling_reader_for)
+        patched.setattr(reshape, "reader_for", meddling_reader_for)
         yield
 
 

@@ -80,7 +80,10 @@ def test_it_tells_the_difference_of_sources_with_blocks_and_writes_nothing(corri
     assert rows["api"] | {"file": "", "note": ""} == difference("api", read=1, new=1)
     assert rows["table"] | {"file": "", "note": ""} == difference("table", read=4, new=1, changed=1, unchanged=1, bad=1)
     (bad,) = shown("check-sources-bad-rows")
-    assert (bad["source"], bad["fault"]) == ("table", "volume_transferred_t: out_of_range")
+    assert (bad["source"], bad["fault"]) == (
+        "table",
+        "volume_transferred_t: out_of_range (volume_transferred_t is not between 0 and 5000 tonnes)",
+    )
     assert "TRX-8" in bad["text"]
 
 
