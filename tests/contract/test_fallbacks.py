@@ -91,7 +91,7 @@ def test_a_fallback_that_is_too_old_is_passed_over(corridor: Corridor, api: OddA
     corridor.write("machines_20260201.csv", "machine_id,site,year\nMCH-001,Bélabo,2010\n")
     report = load(corridor)
     assert states(report) == {"api": "replaced", "json": "replaced", "csv": "loaded"}
-    assert "stands for 2026-02-01 00:00 UTC, more than 48 h ago [too_old]" in report.outcomes[1].message
+    assert "stands for 2026-01-31 23:00 UTC, more than 48 h ago [too_old]" in report.outcomes[1].message
     assert current_site(corridor) == "Bélabo"
 
 

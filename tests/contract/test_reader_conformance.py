@@ -37,10 +37,12 @@ class TestFixedWidth(ReaderConformance):
         padded = ([record.get(name, "").ljust(width) for name, width in self.widths.items()] for record in records)
         path.write_text("".join(f"{''.join(cells)}\n" for cells in padded), encoding="utf-8")
 
-    def open(self, path: Path, **options: object) -> RawTable:
+    def options(self) -> dict[str, object]:
         widths = getattr(self, "widths", dict.fromkeys(COLUMNS, 200))
-        columns = [{"name": name, "width": width} for name, width in widths.items()]
-        return super().open(path, columns=columns, **options)
+        return {"columns": [{"name": name, "width": width} for name, width in widths.items()]}
+
+    def open(self, path: Path, **options: object) -> RawTable:
+        return super().open(path, **self.options(), **options)
 
 
 class TestXlsx(ReaderConformance):

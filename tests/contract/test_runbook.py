@@ -14,6 +14,7 @@ from freight.settings import PROJECT_ROOT
 from freight.types import RunId
 from freight.warehouse.connect import reading, transaction
 from freight.warehouse.ledger import start_run
+from freight.warehouse.schema import reshapes
 from freight.warehouse.streams import ListenerRef, ListenerSign, Stream, note_listener
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import MACHINES, NOW, Corridor, nightly
@@ -42,6 +43,8 @@ def corridor(tmp_path: Path, warehouse: WarehouseUnderTest) -> Corridor:
     assert len(corridor.load().failures) == 1
     with transaction(corridor.engine) as connection:
         start_run(connection, RunId("killed"), "tester@here", NOW)
+        counts = dict.fromkeys(("rows_in", "rows_out", "dropped", "added", "numbers_per_row"), 1)
+        connection.execute(reshapes.insert().values(batch_id=1, function="erp.rows", version="1", **counts))
     leave_a_listener_behind(corridor)
     return corridor
 

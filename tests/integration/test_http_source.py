@@ -362,7 +362,7 @@ def test_pages_with_long_addresses_do_not_fill_the_memory(monkeypatch: pytest.Mo
         return httpx.Response(200, content=b"[]", headers=more)
 
     def read(*_: Any) -> RawTable:
-        told = pl.DataFrame({"record": ["[null,null,null,null,null]"], "mark": ["null"], "row_number": [0]})
+        told = pl.DataFrame({"0": ["[null,null,null,null,null]"], "1": ["null"], "row_number": [0]})
         return RawTable(("record", "mark"), iter([RawBatch(told, pl.DataFrame())]))
 
     monkeypatch.setattr(http_pages, "read_isolated", read)

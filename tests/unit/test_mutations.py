@@ -1,5 +1,6 @@
 """The battery bites: with a fault put into the load on purpose, a named check has to find it."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from freight.warehouse.ledger import LoadUnit, advance
 from freight.warehouse.schema import file_positions
 from freight.warehouse.upsert import Batch, CountsByBatch
 from tests.conftest import WarehouseUnderTest
-from tests.lib.corridor import Corridor, nightly
+from tests.lib.corridor import NOW, Corridor, nightly
 from tests.lib.tables import content_of, contradictions
 
 LINES = [f"TRX-{number},MCH-001,2026-02-01 10:00:00,{number},OK" for number in range(5)]
@@ -146,7 +147,8 @@ def test_a_quarantine_that_loses_rows_and_their_count_never_commits(
 def tables_after(corridor: Corridor, *names: str) -> Any:
     """Load two versions of the same rows in the order of the names; return the facts."""
     for name in names:
-        corridor.write_transactions(name, [line.replace(",OK", f",{versions[name]}") for line in LINES])
+        path = corridor.write_transactions(name, [line.replace(",OK", f",{versions[name]}") for line in LINES])
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))  # part of the origin of its rows
         corridor.load()
     return content_of(corridor.engine)["fact_transactions"]
 
