@@ -131,7 +131,7 @@ def test_a_rule_over_two_columns_is_added_as_the_page_says(checkout: Checkout) -
         f"OK wagons {NEXT_SAMPLE}: 4 rows: 3 new, 0 changed, 0 unchanged, 0 superseded, 1 to quarantine"
         in looked.stdout
     )
-    assert "row 3: prochaine_visite, derniere_visite: out_of_order in " in looked.stdout
+    assert "row 3: prochaine_visite, derniere_visite: out_of_order (prochaine_visite (" in looked.stdout
     dictionary = (checkout.folder / "docs" / "data-dictionary.md").read_text(encoding="utf-8")
     assert "- `prochaine_visite` must be after `derniere_visite` (`out_of_order`)\n" in dictionary
 
