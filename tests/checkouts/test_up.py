@@ -298,8 +298,9 @@ def said_to_websocket(installation: Installation, path: str, host: str, login: s
     """Connect as a page of another origin would, whose host name leads here; log in if there is a login."""
     with socket.create_connection(("127.0.0.1", installation.port)) as way:
         where, protocols = f"ws://{host}:{installation.port}/api/{path}", ["prefect"] if login else None
+        opening = {"origin": "https://evil.example", "open_timeout": LIMIT_S}
         try:
-            with connect(where, sock=way, subprotocols=protocols, origin="https://evil.example") as socket_:  # type: ignore[arg-type]
+            with connect(where, sock=way, subprotocols=protocols, **opening) as socket_:  # type: ignore[arg-type]
                 socket_.send(json.dumps({"type": "auth", "token": login}))
                 return str(json.loads(socket_.recv(timeout=LIMIT_S))["type"])
         except InvalidHandshake:

@@ -39,7 +39,7 @@ def test_a_server_for_others_speaks_tls_alone_to_those_who_know_its_authority(
             assert client.read_flow_runs() == []
         trusted, login = ssl.create_default_context(cafile=str(ca)), own.endpoint.login
         where = f"wss://localhost:{port}/api/events/out"
-        with connect(where, ssl=trusted, subprotocols=["prefect"]) as socket:  # type: ignore[list-item]
+        with connect(where, ssl=trusted, subprotocols=["prefect"], open_timeout=LIMIT_S) as socket:  # type: ignore[list-item]
             socket.send(json.dumps({"type": "auth", "token": login}))
             assert json.loads(socket.recv(timeout=LIMIT_S))["type"] == "auth_success"
         with pytest.raises(httpx.TransportError):
