@@ -95,12 +95,14 @@ class Asked(NamedTuple):
         position: Its position in the signs of `native_numbers`.
         known_as: The name that people know.
         dtype: The type of its values.
+        maximum: The largest number that it may have.
     """
 
     name: str
     position: int
     known_as: str
     dtype: Dtype
+    maximum: float | None = None
 
 
 class Evidence:
@@ -127,7 +129,7 @@ class Evidence:
         for column in columns:
             if column.name in rows.columns and column.name not in self._forms.formats:
                 if column.dtype in NUMBERS:
-                    self._numbers.note(_written(rows, column, self._null_values), column.known_as)
+                    self._numbers.note(_written(rows, column, self._null_values), column.known_as, column.maximum)
                 elif column.dtype in DAYS:
                     self._days.note(_written(rows, column, self._null_values), column.known_as)
 
@@ -170,7 +172,7 @@ def columns_of(contract: Contract, known_as: Mapping[str, str]) -> list[Asked]:
         known_as: The headers of the columns.
     """
     return [
-        Asked(column.name, position, known_as.get(column.name, column.name), column.dtype)
+        Asked(column.name, position, known_as.get(column.name, column.name), column.dtype, column.maximum)
         for position, column in enumerate(contract.columns)
         if column.dtype in NUMBERS | DAYS
     ]

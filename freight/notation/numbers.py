@@ -121,7 +121,7 @@ class NumberEvidence:
     Args:
         forms: What the catalog says about numbers.
         has_commas_between_cells: Whether commas delimit the cells. Programs that write a decimal comma choose
-            another delimiter, so the point is before decimals unless a number proves the opposite.
+            another delimiter. So a number that would be too large if its point grouped thousands proves the point.
     """
 
     def __init__(self, forms: Forms, *, has_commas_between_cells: bool) -> None:
@@ -131,14 +131,15 @@ class NumberEvidence:
         self._decimals = {mark: Cells() for mark in MARKS}  # the numbers that prove the mark before decimals
         self._groups = {mark: Cells() for mark in MARKS}  # those that prove it between thousands
         self._unclear = {mark: Cells() for mark in MARKS}  # those that are numbers in both ways
-        self._is_ungrouped = False
+        self._is_ungrouped = self._is_too_large_in_groups = False
 
-    def note(self, cells: pl.DataFrame, column: str) -> None:
+    def note(self, cells: pl.DataFrame, column: str, maximum: float | None = None) -> None:
         """Examine some cells.
 
         Args:
             cells: `row_number` and `text`.
             column: The name of their column that people know.
+            maximum: The largest number that the column may have.
         """
         text = cells["text"]
         self._is_ungrouped = self._is_ungrouped or bool(text.str.contains(UNGROUPED).any())
@@ -148,7 +149,11 @@ class NumberEvidence:
         for mark in MARKS if marked.height else ():
             self._decimals[mark].note(marked.filter(_proves_decimals(marked["text"], mark)), column)
             self._groups[mark].note(marked.filter(_proves_groups(marked["text"], mark)), column)
-            self._unclear[mark].note(marked.filter(_two_readings(marked["text"], re.escape(mark))), column)
+            unclear = marked.filter(_two_readings(marked["text"], re.escape(mark)))
+            self._unclear[mark].note(unclear, column)
+            if mark == "." and maximum is not None and not self._is_too_large_in_groups:
+                grouped = unclear["text"].str.replace(".", "", literal=True).cast(pl.Int64)
+                self._is_too_large_in_groups = bool((grouped > maximum).any())
 
     def reading(self) -> Reading:
         """Return the reading that the catalog states, or that the evidence proves.
@@ -205,10 +210,10 @@ class NumberEvidence:
     def _unproven(self) -> Reading:
         """Read the only mark in the file before decimals, if the file shows in another way that it does not group."""
         marks = [mark for mark in MARKS if self._unclear[mark].first]
-        is_point_by_delimiter = self._has_commas_between_cells and marks == ["."]
+        is_point = marks == ["."] and self._has_commas_between_cells and self._is_too_large_in_groups
         is_sure = len(marks) == 1 and (self._is_ungrouped or self._thousands is not None)
         unclear = self._unclear[marks[0]].first if marks else None
-        if unclear and not is_point_by_delimiter and not is_sure:
+        if unclear and not is_point and not is_sure:
             raise _undecided(unclear)
         return Reading(marks[0] if marks else ".")
 

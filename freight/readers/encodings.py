@@ -16,8 +16,10 @@ from freight.readers.packed import READ_BLOCK_BYTES
 
 START_BYTES = 4096
 HIGH = bytes(range(0x80, 0x100))
+HIGH_BYTE = re.compile(rb"[\x80-\xff]")
 UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-LONGEST_SEQUENCE = 4
+LONGEST_LINE_BYTES = 65_536
+BETWEEN_CELLS = bytes.maketrans(b"\r\t,;|", b"\n" * 5)
 
 # A French letter and a sign that may follow it in cp1252, such as a no-break space or a closing quote: valid UTF-8 too.
 LETTER = rb"[\xc7-\xcb\xce\xcf\xd4\xd9\xdb\xdc\xe0\xe7-\xeb\xee\xef\xf4]"
@@ -25,15 +27,31 @@ FOLLOWER = rb"[\x85\x92\x94\x96\x97\x99\xa0\xb0\xbb]"
 EITHER = re.compile(LETTER + FOLLOWER + rb"{1,3}")
 
 # Sequences that do not occur in cp1252 text, but in text of MS-DOS, of a Mac or in Chinese if it is read as cp1252: a
-# byte that is no character, a sign within a word or right after one, an upper-case letter after a lower-case one, two
-# signs in a row.
+# byte that is no character, a sign within a word or right after one, an upper-case letter after a lower-case one or
+# between both, a lower-case one among upper-case ones, two signs in a row.
 SIGNS = rb"\xa1-\xa9\xac-\xaf\xb1\xb4\xb6\xb8\xbc-\xbf"
+UPPER, LOWER = rb"\x8a\x8c\x8e\x9f\xc0-\xd6\xd8-\xde", rb"\x9a\x9c\x9e\xe0-\xf6\xf8-\xff"
 NO_CP1252 = re.compile(
     rb"[\x81\x8d\x8f\x90\x9d]"
     rb"|[A-Za-z][\x80\x82-\x89\x8b\x91\x93-\x95\x98\x99\x9b" + SIGNS + rb"][A-Za-z]"
     rb"|[A-Za-z][\x82-\x84\x88\x89\x8b\x98]"
-    rb"|[a-z][\x8a\x8c\x8e\x9f\xc0-\xd6\xd8-\xde](?![A-Z])"
+    rb"|[a-z][" + UPPER + rb"](?![A-Z])|[A-Z][" + UPPER + rb"][a-z]"
+    rb"|[A-Z]{2}[" + LOWER + rb"]|(?<![a-z" + LOWER + rb"])[" + LOWER + rb"][A-Z]"
     rb"|[" + SIGNS + rb"]{2}"
+)
+# Other encodings in which people write French and German, and what does not occur in such a text: another character, an
+# accent next to a digit, a case as above, a letter or sign where no word has it.
+RIVALS = ("cp850", "mac_roman")
+SMALL, LARGE = "éèêëàâäçôöûùüîïœ", "ÉÈÊËÀÂÄÇÔÖÛÙÜÎÏŒ"
+ANY = f"a-zA-Z{SMALL}{LARGE}ß"
+NO_FRENCH = re.compile(
+    rf"[^\x00-\x7f{SMALL}{LARGE}ß«»’°€]"
+    rf"|[{SMALL}{LARGE}ß](?=[0-9])|(?<=[0-9])[{SMALL}{LARGE}ß]"
+    rf"|(?<=[a-z{SMALL}])[{LARGE}]|(?<=[A-Z{LARGE}])[{LARGE}](?=[a-z])"
+    rf"|(?<=[A-Z{LARGE}][A-Z{LARGE}])[{SMALL}]|(?<![a-z{SMALL}])[{SMALL}](?=[A-Z])"
+    rf"|(?<![{ANY}])[ÈËÏÙÛÔ](?=[a-z])|(?<![{ANY}’'])[{SMALL}{LARGE}](?<![àÀ])(?![{ANY}’'.])"
+    rf"|[œŒ](?![uUiI])|À(?=[A-Z])|(?<=[a-z])(?<![lj])à|[ôö](?![{ANY}])|(?<![aeiouäöüAEIOU])ß"
+    rf"|«(?! )|(?<! )»|(?<![{ANY}])’|(?<=[{ANY}][{ANY}])’|’(?![{ANY}])|°(?=[a-zA-Z])(?!°[CF])|(?<![ 0-9])€|€(?=[{ANY}])"
 )
 SHOWN_BYTES = 12  # on each side of the bytes that rule out an encoding
 # Encodings that sources are likely to use.
@@ -95,6 +113,7 @@ class _Evidence:
         self._is_proven = False  # whether there is UTF-8 that cp1252 does not explain
         self._high_bytes = self._explained_bytes = 0
         self._either = self._no_cp1252 = b""  # the first text of each kind
+        self._rivals = dict.fromkeys(RIVALS, b"")  # the encodings that explain all bytes as well, with the first text
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     @classmethod
@@ -103,9 +122,12 @@ class _Evidence:
         evidence, block, carried = cls(), start, b""
         while block:
             evidence._decode(block, final=False)
-            if not (block.isascii() and carried.isascii()):
-                evidence._look(carried + block)
-            carried, block = block[-LONGEST_SEQUENCE:], rest.read(READ_BLOCK_BYTES)
+            lines, end, carried = (carried + block).rpartition(b"\n")
+            if len(carried) > LONGEST_LINE_BYTES:
+                lines, carried = lines + end + carried, b""
+            evidence._look(lines)
+            block = rest.read(READ_BLOCK_BYTES)
+        evidence._look(carried)
         evidence._decode(b"", final=True)
         return evidence
 
@@ -116,10 +138,12 @@ class _Evidence:
             SourceError: Both UTF-8 and cp1252 explain the bytes, or neither does.
         """
         if self.is_utf8 and self._either and not self._is_proven:
-            raise self._undecided()
+            raise _undecided(self._either, "utf-8")
         if self.is_utf8:
             return "utf-8", False
         if not self._is_proven and not self._no_cp1252:
+            for name, text in self._rivals.items():
+                raise _undecided(text, name)
             return "cp1252", False
         if self._is_proven and 2 * self._explained_bytes >= self._high_bytes:
             return "utf-8", True
@@ -133,29 +157,29 @@ class _Evidence:
                 self.is_utf8 = False
 
     def _look(self, block: bytes) -> None:
+        if block.isascii():
+            return
         high_bytes = len(block) - len(block.translate(None, HIGH))
         self._high_bytes += high_bytes
         self._explained_bytes += high_bytes if self.is_utf8 else sum(map(len, UTF8.findall(block)))
         if not self._is_proven:
-            self._note_sequences(block)
-        if not self._no_cp1252 and (found := NO_CP1252.search(block)):
-            self._no_cp1252 = _around(block, found)
+            cells = _cells_beyond_ascii(block)
+            self._note_sequences(cells)
+            self._note_text(cells)
 
-    def _note_sequences(self, block: bytes) -> None:
-        for found in UTF8.finditer(block):
+    def _note_sequences(self, cells: bytes) -> None:
+        for found in UTF8.finditer(cells):
             if not EITHER.fullmatch(found[0]):
                 self._is_proven = True
                 return
-            self._either = self._either or _around(block, found)
+            self._either = self._either or _around(cells, found)
 
-    def _undecided(self) -> SourceError:
-        as_utf8, as_cp1252 = (self._either.decode(name, "replace") for name in ("utf-8", "cp1252"))
-        return SourceError(
-            "unknown_encoding",
-            f"the bytes can be UTF-8 ({as_utf8!r}) or cp1252 ({as_cp1252!r})",
-            remedy="name the right one in the catalog: `options: {encoding: cp1252}` or "
-            "`options: {encoding: utf-8}`, then `dpa retry`",
-        )
+    def _note_text(self, cells: bytes) -> None:
+        if not self._no_cp1252 and (found := NO_CP1252.search(cells)):
+            self._no_cp1252 = _around(cells, found)
+        if first := HIGH_BYTE.search(cells):
+            explained = {name for name in self._rivals if not NO_FRENCH.search(cells.decode(name))}
+            self._rivals = {name: self._rivals[name] or _around(cells, first) for name in explained}
 
     def _unknown(self) -> SourceError:
         shown = f": in cp1252 they contain {self._no_cp1252.decode('cp1252', 'replace')!r}" if self._no_cp1252 else ""
@@ -165,8 +189,26 @@ class _Evidence:
             "unknown_encoding",
             f"the bytes are neither UTF-8 nor cp1252{shown}",
             remedy=f"name the encoding in the catalog, such as `options: {{encoding: {next(iter(readings), 'cp850')}}}`"
-            ", then `dpa retry`" + (f". Other readings: {likely}" if likely else ""),
+            ", then `dpa retry`; if the text above is right, `options: {encoding: cp1252}`"
+            + (f". Other readings: {likely}" if likely else ""),
         )
+
+
+def _cells_beyond_ascii(block: bytes) -> bytes:
+    """Return the cells that have other letters than ASCII, one a line, each once: a file has many rows of each."""
+    cells = set(block.translate(BETWEEN_CELLS).split(b"\n"))
+    return b"\n".join(sorted(cell for cell in cells if not cell.isascii()))
+
+
+def _undecided(sample: bytes, other: str) -> SourceError:
+    as_other, as_cp1252 = (sample.decode(name, "replace") for name in (other, "cp1252"))
+    shown = other.upper() if other == "utf-8" else other
+    return SourceError(
+        "unknown_encoding",
+        f"the bytes can be {shown} ({as_other!r}) or cp1252 ({as_cp1252!r})",
+        remedy="name the right one in the catalog: `options: {encoding: cp1252}` or "
+        f"`options: {{encoding: {other}}}`, then `dpa retry`",
+    )
 
 
 def _around(block: bytes, found: re.Match[bytes]) -> bytes:

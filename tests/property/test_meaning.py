@@ -2,29 +2,18 @@
 
 import io
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import openpyxl
-import polars as pl
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from freight.catalog import Source
-from freight.errors import SourceError
-from freight.frames import ROW_NUMBER
-from freight.pipeline.extract import extract_unit
-from freight.pipeline.plan import first_unit
-from freight.pipeline.transform import transform_unit
-from freight.readers import FILES_ONLY
-from freight.spool import read_spool
 from tests.lib.examples import examples
+from tests.lib.outcomes import outcome_of
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
 OLDEST, NEWEST = datetime(2000, 1, 2), datetime(2026, 5, 30)
 HEADER = ("id", "machine", "date", "volume", "statut")
 AHEAD = timedelta(hours=1)  # of local time in Douala before UTC
@@ -103,7 +92,6 @@ KINDS = {
     "book.xlsx": excel,
     "list.json": json_list,
 }
-READERS = {"csv": "csv", "xlsx": "excel", "json": "json"}
 
 styles = st.builds(
     lambda marks, places, time, native: Style(marks[0], marks[1], places, time, native),
@@ -124,20 +112,11 @@ def in_kind(style: Style, name: str) -> Style:
     return replace(style, native=style.native and not name.endswith("csv"))
 
 
-def load(name: str, content: bytes, options: Mapping[str, object]) -> dict[int, tuple[datetime, float]] | None:
-    """Return the rows of a file that load, by their numbers; None if the file is refused."""
-    reader = READERS[name.rpartition(".")[2]]
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / name).write_bytes(content)
-        source = Source(name="erp", dataset="transactions", reader=reader, location=name, options=dict(options))
-        try:
-            planned = first_unit(source.in_folder(Path(folder)), NOW, FILES_ONLY, Path(folder))
-            spool = transform_unit(planned, extract_unit(planned, Path(folder) / "unit"), NOW)
-        except SourceError:
-            return None
-        frames = [pl.DataFrame(), *read_spool(spool.conformed_path)]
-    rows = pl.concat(frames, how="diagonal").iter_rows(named=True)
-    return {row[ROW_NUMBER]: (row["transaction_at"], row["volume_transferred_t"]) for row in rows}
+def loaded(name: str, content: bytes, options: Mapping[str, object]) -> dict[int, tuple[datetime, float]]:
+    """Return the rows of a file that load, by their numbers; none if the file is refused."""
+    outcome = outcome_of(name, content, options)
+    rows = outcome.loaded if outcome else {}
+    return {number: (row["transaction_at"], row["volume_transferred_t"]) for number, row in rows.items()}
 
 
 @given(st.sampled_from([*KINDS]), styles, st.lists(truths, min_size=1, max_size=12))
@@ -147,7 +126,7 @@ def test_a_file_of_one_style_loads_its_truth_or_nothing(name: str, style: Style,
     content = KINDS[name]([HEADER, *(style.cells(number, row) for number, row in enumerate(rows))])
     first = 1 if name.endswith("json") else 2
     right = {number: style.expected(row) for number, row in enumerate(rows, start=first)}
-    for number, found in (load(name, content, {}) or {}).items():
+    for number, found in loaded(name, content, {}).items():
         assert found == right[number]
 
 
@@ -159,6 +138,4 @@ def test_with_its_options_every_row_of_a_file_loads(name: str, style: Style, row
     pattern = {"formats": {"transaction_at": style.time}}
     options = {"decimal": style.decimal, **pattern}
     content = KINDS[name]([HEADER, *(style.cells(number, row) for number, row in enumerate(rows))])
-    found = load(name, content, options)
-    assert found is not None
-    assert [*found.values()] == [style.expected(row) for row in rows]
+    assert [*loaded(name, content, options).values()] == [style.expected(row) for row in rows]

@@ -66,11 +66,36 @@ def test_a_text_of_another_encoding_is_refused_once_and_the_option_is_named(
 
 
 def test_bytes_that_two_encodings_explain_are_refused_with_both_readings() -> None:
-    with pytest.raises(SourceError, match=r"UTF-8 \('1;MARCHɠNORD;3'\) or cp1252 \('1;MARCHÉ\\xa0NORD;3'\)") as refused:
+    with pytest.raises(SourceError, match=r"UTF-8 \('MARCHɠNORD'\) or cp1252 \('MARCHÉ\\xa0NORD'\)") as refused:
         detect((HEADER + EITHER).encode("cp1252"))
     assert refused.value.fault == "unknown_encoding"
     for declared in ("cp1252", "utf-8"):
         assert detect((HEADER + EITHER).encode("cp1252"), declared) == (declared, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "written_in", "as_cp1252"),
+    [("À quai", "cp850", "· quai"), ("N° 4", "mac_roman", "N¡ 4"), ("HÔTEL", "cp1252", "HÔTEL")],
+)
+def test_a_text_that_also_makes_sense_in_ms_dos_or_on_a_mac_is_refused_until_another_line_decides(
+    text: str, written_in: str, as_cp1252: str
+) -> None:
+    content = f"{HEADER}1;{text};3\n".encode(written_in)
+    with pytest.raises(SourceError, match=rf"the bytes can be (?:cp850|mac_roman) \(.*\) or cp1252 \('{as_cp1252}'\)"):
+        detect(content)
+    assert detect(content, written_in) == (written_in, False)
+    assert detect(content + "2;Garoua café;1\n".encode("cp1252")) == ("cp1252", False)
+
+
+@pytest.mark.parametrize("text", ["BŽlabo", "NOèL", "ëLE", "CâTE"])
+def test_a_word_of_upper_and_lower_case_letters_is_no_cp1252(text: str) -> None:
+    with pytest.raises(SourceError, match=f"in cp1252 they contain '{text}'.*if the text above is right"):
+        detect(f"{HEADER}1;{text};3\n".encode("cp1252"))
+
+
+@pytest.mark.parametrize("text", ["LibelléArticle", "SociétéGénérale", "état", "Île de Manoka", "n° 4", "“gare”", "m³"])
+def test_usual_text_of_cp1252_needs_no_option(text: str) -> None:
+    assert detect(f"{HEADER}1;{text};3\n".encode("cp1252")) == ("cp1252", False)
 
 
 @pytest.mark.parametrize("ahead", ["", ASCII])

@@ -18,7 +18,7 @@ def read(*cells: str) -> list[float | None]:
 
 def reading_of(*cells: str, has_commas_between_cells: bool = False) -> Reading:
     evidence = NumberEvidence(UNSTATED, has_commas_between_cells=has_commas_between_cells)
-    evidence.note(pl.DataFrame({ROW_NUMBER: range(2, len(cells) + 2), "text": cells}), "volume")
+    evidence.note(pl.DataFrame({ROW_NUMBER: range(2, len(cells) + 2), "text": cells}), "volume", maximum=5_000)
     return evidence.reading()
 
 
@@ -83,7 +83,7 @@ def test_a_file_that_proves_nothing_is_refused_with_both_readings_and_the_option
 @pytest.mark.parametrize(
     ("cells", "expected"),
     [
-        (("1.250", "2.400"), [1.25, 2.4]),
+        (("1.250", "412.400"), [1.25, 412.4]),
         (("1.250", "12,5", "1.250,5"), [1250, 12.5, 1250.5]),
         (("12,5", "2,400"), [12.5, 2.4]),
         (("1.250", "12.5", "31,5"), [1.25, 12.5, None]),
@@ -96,8 +96,13 @@ def test_commas_between_cells_tell_of_the_point_unless_a_number_proves_the_oppos
     assert numbers(cells, reading_of(*cells, has_commas_between_cells=True)) == expected
 
 
+def test_commas_between_cells_alone_prove_nothing() -> None:
+    with pytest.raises(SourceError, match=r"'1.250' can be"):
+        reading_of("1.250", "2.400", has_commas_between_cells=True)
+
+
 def test_commas_within_quotes_prove_nothing_by_the_commas_between_cells() -> None:
-    with pytest.raises(SourceError, match="'1,250' can be"):
+    with pytest.raises(SourceError, match=r"'1.250' can be"):
         reading_of("1,250", "2,400", has_commas_between_cells=True)
 
 

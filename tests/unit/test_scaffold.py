@@ -212,7 +212,7 @@ def test_long_texts_and_headers_do_not_break_the_style_of_the_project(tmp_path: 
         ("le", ["01/02/2026", "02/13/2026"], {"day_first": False}),
         ("le", ["2026-02-01", "2026-02-13"], {}),
         ("t", ["1.250", "12.5"], {"decimal": "."}),
-        ("t", ["1.250", "1.375"], {}),  # commas between the cells make it likely, and prove nothing
+        ("t", ["12.5", "1.375"], {"decimal": "."}),
     ],
 )
 def test_only_what_the_sample_proves_becomes_an_option(
@@ -221,6 +221,13 @@ def test_only_what_the_sample_proves_becomes_an_option(
     made = scaffold(csv(tmp_path, f"code,{header}", *(f"A{n},{cell}" for n, cell in enumerate(cells))), rows=1)
     assert entry(made).get("options", {}) == proven
     assert not any("day comes" in question for question in made.to_decide)
+
+
+def test_a_sample_that_proves_nothing_is_refused_with_the_option_to_add(tmp_path: Path) -> None:
+    sample = csv(tmp_path, "code,t", "A1,1.250", "A2,1.375")
+    with pytest.raises(SourceError, match=r"'1.250' can be 1.250 or 1250.*--option \"decimal=.\""):
+        scaffold(sample)
+    assert entry(scaffold(sample, options={"decimal": "."}))["options"] == {"decimal": "."}
 
 
 def test_text_in_a_workbook_or_in_json_proves_as_much(tmp_path: Path) -> None:
