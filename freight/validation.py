@@ -15,6 +15,7 @@ from freight.contracts import LOCAL_ZONE, Column, Contract
 from freight.contracts.rules import BrokenRule, Cells, Rule, rules_of
 from freight.frames import BAD_ROWS_SCHEMA, NATIVE, ROW_NUMBER, are_native, as_json, bad_rows
 from freight.notation import days, numbers
+from freight.notation.cells import Read
 from freight.notation.days import MIDNIGHT
 from freight.notation.evidence import USUAL, Notation
 from freight.notation.forms import UNSTATED, Forms
@@ -145,26 +146,24 @@ class _Texts(NamedTuple):
     text: pl.Series
     native: pl.Series | None
 
-    def read(self, locale: Locale) -> days.Read:
+    def read(self, locale: Locale) -> Read:
         """Return the values; null where the text does not have the column's type."""
         notation, forms = locale.notation, locale.forms
         formats = forms.formats.get(self.column.name, ())
         match self.column.dtype:
             case "integer":
-                return days.Read(self._plain(notation).str.replace(WHOLE, "").cast(pl.Int64, strict=False))
+                return Read(self._plain(notation).str.replace(WHOLE, "").cast(pl.Int64, strict=False))
             case "number":
-                return days.Read(self._plain(notation).cast(pl.Float64, strict=False), self._disputed(notation))
+                return Read(self._plain(notation).cast(pl.Float64, strict=False), self._disputed(notation))
             case "instant":
                 return days.instants(self.text, locale.zone, notation.days, formats)
             case "date":
                 return days.days(self.text, notation.days, formats)
             case "boolean":
                 values = {**dict.fromkeys(forms.true_values, True), **dict.fromkeys(forms.false_values, False)}
-                return days.Read(
-                    self.text.str.to_lowercase().replace_strict(values, default=None, return_dtype=pl.Boolean)
-                )
+                return Read(self.text.str.to_lowercase().replace_strict(values, default=None, return_dtype=pl.Boolean))
             case "text":
-                return days.Read(self.text)
+                return Read(self.text)
 
     def _disputed(self, notation: Notation) -> pl.Series | None:
         disputed = numbers.are_disputed(self.text, notation.numbers)

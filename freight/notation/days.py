@@ -14,7 +14,7 @@ import polars as pl
 
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
-from freight.notation.cells import Cells, Place
+from freight.notation.cells import Cells, Place, Read, contradicted, undecided
 
 UTC_TIME = pl.Datetime("us", "UTC")
 LOCAL_TIME = pl.Datetime("us")
@@ -85,18 +85,6 @@ class DayOrder(NamedTuple):
 
 
 DAY_FIRST = DayOrder()
-
-
-class Read(NamedTuple):
-    """What cells say.
-
-    Attributes:
-        values: The values; null where a cell is empty, has none, or is disputed.
-        disputed: Which cells have two readings that are both proved or stated; None if there are none.
-    """
-
-    values: pl.Series
-    disputed: pl.Series | None = None
 
 
 def _have_two_readings(text: pl.Series) -> pl.Series:
@@ -365,22 +353,15 @@ class DayEvidence:
 
 
 def _undecided(cell: Place, why: str) -> SourceError:
-    return SourceError(
-        "ambiguous_dates",
-        f"{cell.text!r} can have the day or the month first, and {why}",
-        row=cell.row,
-        column=cell.column,
-        remedy="say it in the catalog: `options: {day_first: true}` or `options: {day_first: false}`, then `dpa retry`",
-    )
+    options = (_option(day_first=True), _option(day_first=False))
+    return undecided("ambiguous_dates", cell, "can have the day or the month first", why, options)
 
 
 def _contradicted(cell: Place, *, day_first: bool) -> SourceError:
     stated, other = ("day", "month") if day_first else ("month", "day")
-    return SourceError(
-        "ambiguous_dates",
-        f"the catalog says that the {stated} comes first, but {cell.text!r} has the {other} first",
-        row=cell.row,
-        column=cell.column,
-        remedy=f"if the source has changed, say `options: {{day_first: {str(not day_first).lower()}}}` in the catalog, "
-        "then `dpa retry`; else have the file corrected",
-    )
+    option = _option(day_first=not day_first)
+    return contradicted("ambiguous_dates", cell, f"the {stated} comes first", f"the {other} first", option)
+
+
+def _option(*, day_first: bool) -> str:
+    return f"day_first: {str(day_first).lower()}"

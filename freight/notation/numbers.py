@@ -11,7 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from freight.errors import SourceError
-from freight.notation.cells import Cells, Place
+from freight.notation.cells import Cells, Place, contradicted, undecided
 from freight.notation.forms import DecimalMark, Forms
 
 MARKS: tuple[DecimalMark, DecimalMark] = (".", ",")
@@ -228,22 +228,14 @@ def stated_reading(forms: Forms) -> Reading | None:
 
 def _undecided(cell: Place, what: str = "do not prove which") -> SourceError:
     with_decimals, whole = re.sub("[.,]", ".", cell.text), re.sub("[.,]", "", cell.text)
-    return SourceError(
-        "ambiguous_numbers",
-        f"{cell.text!r} can be {with_decimals} or {whole}, and the other numbers of the file {what}",
-        row=cell.row,
-        column=cell.column,
-        remedy='say it in the catalog: `options: {decimal: "."}` or `options: {decimal: ","}`, then `dpa retry`',
-    )
+    readings, why = f"can be {with_decimals} or {whole}", f"the other numbers of the file {what}"
+    return undecided("ambiguous_numbers", cell, readings, why, (_option("."), _option(",")))
 
 
 def _against_the_catalog(cell: Place, mark: DecimalMark) -> SourceError:
-    return SourceError(
-        "ambiguous_numbers",
-        f"the catalog says that numbers have a decimal {NAMES[mark]}, but {cell.text!r} has a decimal "
-        f"{NAMES[OTHER[mark]]}",
-        row=cell.row,
-        column=cell.column,
-        remedy=f'if the source has changed, say `options: {{decimal: "{OTHER[mark]}"}}` in the catalog, then '
-        "`dpa retry`; else have the file corrected",
-    )
+    stated, other = f"numbers have a decimal {NAMES[mark]}", OTHER[mark]
+    return contradicted("ambiguous_numbers", cell, stated, f"a decimal {NAMES[other]}", _option(other))
+
+
+def _option(mark: DecimalMark) -> str:
+    return f'decimal: "{mark}"'
