@@ -17,7 +17,10 @@ CONTRACT = Contract(
             "Identifier of the transaction.",
             required=True,
             pattern=r"[A-Z]{2,5}-[0-9]{1,18}",
-            aliases=("id", "trx_id", "id_transaction", "numero_transaction", "n°_transaction"),
+            aliases=(
+                *("id", "trx_id", "id_transaction", "numero_transaction", "n°_transaction", "no_transaction"),
+                "transaktion",
+            ),
         ),
         Column(
             "machine_id",
@@ -25,7 +28,7 @@ CONTRACT = Contract(
             "Machine that made the transfer.",
             required=True,
             pattern=r"MCH-[0-9]{3,6}",
-            aliases=("machine", "id_machine", "code_machine"),
+            aliases=("machine", "id_machine", "code_machine", "maschine"),
         ),
         Column(
             "transaction_at",
@@ -34,7 +37,10 @@ CONTRACT = Contract(
             required=True,
             not_before="2000-01-01",
             future_limit_s=86_400,
-            aliases=("date", "datetime", "timestamp", "date_heure", "date_transaction", "horodatage"),
+            aliases=(
+                *("date", "datetime", "timestamp", "date_heure", "date_transaction", "horodatage", "datum"),
+                "zeitpunkt",
+            ),
         ),
         Column(
             "volume_transferred_t",
@@ -43,7 +49,7 @@ CONTRACT = Contract(
             unit="tonnes",
             minimum=0,
             maximum=5_000,
-            aliases=("volume_transferred", "volume", "volume_transfere", "tonnage", "volume_(t)"),
+            aliases=("volume_transferred", "volume", "volume_transfere", "tonnage", "volume_(t)", "menge", "menge_(t)"),
         ),
         Column(
             "status_code",

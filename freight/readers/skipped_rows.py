@@ -41,14 +41,17 @@ def _matches(rule: Rule, header: Sequence[str], contract: Contract) -> pl.Expr:
 
 
 def _position(name: str, header: Sequence[str], contract: Contract) -> int:
-    known, wanted = known_headers(contract), normalise(name)
-    for position, cell in enumerate(map(normalise, header)):
-        if wanted in (cell, known.get(cell)):
-            return position
+    cells, known, wanted = [*map(normalise, header)], known_headers(contract), normalise(name)
+    if wanted in cells:
+        return cells.index(wanted)
+    meanings, meaning = [known.get(cell) for cell in cells], known.get(wanted)
+    if meaning and meaning in meanings:
+        return meanings.index(meaning)
     raise SourceError(
         "missing_column",
         f"skip_rows_where in the catalog names {name!r}, but the header reads {listed(header)}",
-        remedy="name a header of the file, or a column of the contract that the file has, then `dpa retry`",
+        remedy="name a header of the file, or a column of the contract that the file has; if it has the column under "
+        "another header, add that to the column's aliases in the contract; then `dpa retry`",
     )
 
 
