@@ -84,7 +84,7 @@ class SourceError(DpaError):
         *,
         remedy: str,
         location: str = "",
-        row: int | None = None,
+        row: int | str | None = None,
         column: str | None = None,
     ) -> None:
         super().__init__(fault, message, remedy, location, row, column)

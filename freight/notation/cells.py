@@ -1,5 +1,6 @@
 """Cells: what they say, and those that prove something about a file or leave it open, for people."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,8 +29,9 @@ class Place(NamedTuple):
     row: int
     column: str
 
-    def __str__(self) -> str:
-        return f"{self.text!r} in row {self.row}, column {self.column!r}"
+    def at(self, place: Callable[[int], int | str]) -> str:
+        """Return the cell for people, who are told the number of its row by `place`."""
+        return f"{self.text!r} in row {place(self.row)}, column {self.column!r}"
 
 
 @dataclass

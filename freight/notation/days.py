@@ -333,10 +333,14 @@ class DayEvidence:
         """Whether the day comes first, if days prove it and none proves the opposite; else None."""
         return bool(self._days.count) if bool(self._days.count) != bool(self._months.count) else None
 
-    def words(self) -> Iterator[str]:
-        """Yield the decision in words, if days were written in an order that had to be found."""
+    def words(self, place: Callable[[int], int | str]) -> Iterator[str]:
+        """Yield the decision in words, if days were written in an order that had to be found.
+
+        Args:
+            place: The way in which people are told the number of a row.
+        """
         if proof := self._days.first or self._months.first:
-            yield f"{'day' if self._days.first else 'month'} first, as {proof.text!r} in row {proof.row} proves"
+            yield f"{'day' if self._days.first else 'month'} first, as {proof.at(place)} proves"
 
     def _as_stated(self, day_first: bool) -> DayOrder:
         against, for_it = (self._months, self._days) if day_first else (self._days, self._months)

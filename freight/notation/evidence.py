@@ -152,8 +152,14 @@ class Evidence:
         Raises:
             SourceError: See `notation`.
         """
-        proof = "; ".join([*self._numbers.words(), *self._days.words()])
-        return ReadAs(self.notation(), {**facts, **({PROOF: proof} if proof else {})})
+        place = ReadAs(facts=facts).place
+        try:
+            notation = self.notation()
+        except SourceError as error:
+            error.row = place(error.row) if isinstance(error.row, int) else error.row
+            raise
+        proof = "; ".join([*self._numbers.words(place), *self._days.words(place)])
+        return ReadAs(notation, {**facts, **({PROOF: proof} if proof else {})})
 
 
 def _written(rows: pl.DataFrame, column: Asked, null_values: Sequence[str]) -> pl.DataFrame:

@@ -5,7 +5,7 @@ read in one way only. Otherwise nothing is guessed: the catalog must say it.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -174,11 +174,15 @@ class NumberEvidence:
         marks = [mark for mark in MARKS if self._decimals[mark].count]
         return marks[0] if len(marks) == 1 else None
 
-    def words(self) -> Iterator[str]:
-        """Yield what the numbers prove, in words."""
+    def words(self, place: Callable[[int], int | str]) -> Iterator[str]:
+        """Yield what the numbers prove, in words.
+
+        Args:
+            place: The way in which people are told the number of a row.
+        """
         for mark in MARKS:
             if proof := self._decimals[mark].first:
-                yield f"decimal {NAMES[mark]}, as {proof} proves"
+                yield f"decimal {NAMES[mark]}, as {proof.at(place)} proves"
 
     def _unless_contradicted(self, stated: Reading) -> Reading:
         mark = stated.decimal

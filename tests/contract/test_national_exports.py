@@ -52,8 +52,18 @@ def test_every_move_loads_as_its_program_means_it(corridor: Corridor) -> None:
         assert [row["status_code"] for row in moves] == ["OK", "WARN", "OK", "ERR"]
 
 
-def test_a_check_says_what_the_page_says(corridor: Corridor) -> None:
-    assert corridor.catalog
+def check(corridor: Corridor, source: str) -> str:
+    assert corridor.catalog  # writes it
     dpa = Dpa(corridor.folder, corridor.engine.url.render_as_string(hide_password=False))
     dpa.environment["DPA_CATALOG"] = str(corridor.folder / "catalog.yaml")
-    assert dpa("sources", "check", "usa").stdout == CHECKED
+    return dpa("sources", "check", source).stdout
+
+
+def test_a_check_says_what_the_page_says(corridor: Corridor) -> None:
+    assert check(corridor, "usa") == CHECKED
+
+
+def test_the_proof_in_a_workbook_names_its_sheet(corridor: Corridor) -> None:
+    assert "day first, as '14/02/2026' in row 2 of sheet 'Février 2', column 'Date heure'" in check(
+        corridor, "france_excel"
+    )
