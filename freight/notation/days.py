@@ -5,6 +5,7 @@ of its days can be read in one way only, such as `13/02/2026`. Otherwise nothing
 """
 
 import operator
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import reduce
@@ -46,6 +47,9 @@ IN_BOTH_ORDERS = rf"^{MONTH}[/.-]{MONTH}{YEAR}"
 SAME_IN_BOTH = rf"^(?:{'|'.join(f'0?{month}[/.-]0?{month}' for month in range(1, 13))}){YEAR}"
 LONG_YEAR = r"(?:^|[/.-])[0-9]{4}(?:[/.\-T h]|$)"
 MIDNIGHT = r"[T ]00:00(?::00(?:\.0+)?)?$"  # of days in cells that can hold a time
+SIXTIETH_SECOND = ":60"
+# Clocks are at most 14 hours ahead of UTC and 12 behind.
+NO_OFFSET = r"[T ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?\s?(?:\+(?:1[5-9]|2\d)|-(?:1[3-9]|2\d)):?\d\d$"
 LONGEST_DAY = len("13/02/2026")
 FIRST_LONG_YEAR = 1_000
 
@@ -94,7 +98,8 @@ def _have_two_readings(text: pl.Series) -> pl.Series:
 def instants(text: pl.Series, zone: str, order: DayOrder, formats: Sequence[str]) -> Read:
     """Read instants, in UTC.
 
-    A local time that does not exist or exists twice is none, and neither is the 60th second of a minute.
+    A local time that does not exist or exists twice is none, and neither is the 60th second of a minute, or a time with
+    an offset that no clock has.
 
     Args:
         text: Cells without outer space.
@@ -102,7 +107,8 @@ def instants(text: pl.Series, zone: str, order: DayOrder, formats: Sequence[str]
         order: The order of day and month.
         formats: The formats that the catalog states; empty for those that have one reading.
     """
-    text = text.set(text.str.contains(":60", literal=True).fill_null(value=False), None)
+    is_none = text.str.contains(SIXTIETH_SECOND, literal=True) | text.str.contains(NO_OFFSET)
+    text = text.set(is_none.fill_null(value=False), None)
     if formats:
         return _stated_instants(text, zone, formats)
     if not _has_offset(text):
@@ -213,6 +219,8 @@ def reads_back(pattern: str) -> bool:
     if pattern in EPOCHS:
         return True
     if "%Z" in pattern:  # the parser passes over the name of a zone
+        return False
+    if re.search(r"%M.*%[HI]", pattern):  # somebody wrote the minute where the month belongs, or swapped them
         return False
     has_time = any(part in pattern for part in ("%H", "%I", "%T", "%R"))
     dtype = UTC_TIME if "z" in pattern else LOCAL_TIME if has_time else pl.Date()

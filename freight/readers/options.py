@@ -73,6 +73,8 @@ class ReaderOptions(BaseModel):
     @classmethod
     def _are_whole(cls, formats: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
         for texts in formats.values():
+            if not texts:
+                raise ValueError("it needs a format, such as %d/%m/%Y %H:%M")
             for text in [texts] if isinstance(texts, str) else texts:
                 if not reads_back(text):
                     raise ValueError(f"{text!r} is no format of a day or an instant: write one such as %d/%m/%Y %H:%M")

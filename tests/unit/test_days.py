@@ -174,7 +174,23 @@ def test_the_catalog_states_other_formats_of_an_instant(text: str, pattern: str,
     assert instant(text, DayOrder(), pattern) == expected
 
 
-@pytest.mark.parametrize("pattern", ["hello", "%Y-%m", "%H:%M", "%Q", "", "dd/mm/yyyy", "%d/%m/%Y %H:%M %Z"])
+@pytest.mark.parametrize(
+    ("text", "exists"),
+    [
+        ("2026-02-03T08:05:00+14:00", True),
+        ("2026-02-03 08:05:00-1200", True),
+        ("2026-02-03T08:05:00+15:00", False),
+        ("2026-02-03T08:05+2359", False),
+        ("2026-02-03 08:05:00.5-13:00", False),
+    ],
+)
+def test_a_time_with_an_offset_that_no_clock_has_is_none(text: str, exists: bool) -> None:
+    assert (instant(text, DayOrder()) is not None) == exists
+
+
+@pytest.mark.parametrize(
+    "pattern", ["hello", "%Y-%m", "%H:%M", "%Q", "", "dd/mm/yyyy", "%d/%m/%Y %H:%M %Z", "%d/%m/%Y %M:%H"]
+)
 def test_a_format_that_loses_the_day_is_none(pattern: str) -> None:
     assert not reads_back(pattern)
 
