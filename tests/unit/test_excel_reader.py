@@ -115,7 +115,7 @@ def test_cells_as_other_programs_store_them_become_text(path: Path) -> None:
     rich = '<r><rPr><b/></rPr><t>TRX</t></r><r><t>-1</t></r><rPh sb="0" eb="1"><t>how it sounds</t></rPh>'
     text_of = {
         "<c><v>1.1000000000000001</v></c>": "1.1",
-        "<c><v>1E+21</v></c>": "1e+21",
+        "<c><v>1E+14</v></c>": "100000000000000",
         '<c t="b"><v>0</v></c>': "false",
         '<c t="d"><v>2026-02-01T10:00:00</v></c>': "2026-02-01T10:00:00",
         '<c t="str"><f>A1</f><v>TRX-1</v></c>': "TRX-1",

@@ -14,6 +14,7 @@ from freight.errors import SourceError
 from freight.types import Number
 
 EXACT_FLOAT_INTEGERS = 1e15  # below it a float holds every whole number, so its text needs no exponent
+AS_TEXT = "format its column as text, and enter the code again"
 BOOLEANS = {"0": "false", "1": "true", "false": "false", "true": "true"}
 LEADING_ZEROS = re.compile(r"0{2,}")  # of a number format: 42 shows as 00042
 EAST_ASIAN_DATES = dict.fromkeys([*range(27, 37), *range(50, 59)], "yyyy-mm-dd h:mm")  # missing in openpyxl
@@ -176,13 +177,20 @@ def number_text(value: str, write: WriteNumber | None) -> str:
 
 
 def plain_number(value: str) -> str:
-    """Return the shortest text of a number, without an exponent if it is whole."""
+    """Return the shortest text of a number, without an exponent if it is whole.
+
+    Raises:
+        ValueError: The value is not a number.
+        UnusableCell: The number has more digits than the program has kept.
+    """
     value = value.removesuffix(".0")
-    if value.isdigit():
-        return str(int(value))
-    as_float = float(value)
-    is_whole = as_float.is_integer() and abs(as_float) < EXACT_FLOAT_INTEGERS
-    return str(int(as_float)) if is_whole else str(as_float)
+    is_plain = value.isdigit()
+    number = int(value) if is_plain else float(value)
+    if not is_plain and not float(number).is_integer():
+        return str(number)
+    if abs(number) >= EXACT_FLOAT_INTEGERS:
+        raise UnusableCell(value, f"the cell holds the number {value}, of which a workbook keeps 15 digits; {AS_TEXT}")
+    return str(int(number))
 
 
 def duration_text(length: timedelta) -> str:
