@@ -8,6 +8,7 @@ of a message. A test compares the two.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import NamedTuple
 
@@ -26,9 +27,11 @@ SCHEMA_VERSION = "schema_version"  # optional field of a message: the version of
 SPELLINGS = 1_000  # sets of fields to remember
 LOOKED_AT = 100  # messages to search for the usual fields
 SHOWN_CHARS = 80
+LONGEST_WHOLE_FLOAT = 2.0**53  # above it a float skips whole numbers
 
 _TEXT = r'"[^"\\\x00-\x1f]*"'  # without escapes
-_CELL = rf"(?:{_TEXT}|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)"
+_NUMBER = r"-?(?:0|[1-9][0-9]{0,37})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?"  # a longer one stops the fast parser
+_CELL = rf"(?:{_TEXT}|{_NUMBER}|true|false|null)"
 _FIELD = rf"[ \t]*{_TEXT}[ \t]*:[ \t]*{_CELL}[ \t]*"
 FLAT_OBJECT = rf"^[ \t]*\{{{_FIELD}(?:,{_FIELD})*\}}[ \t]*$"  # an object on one line without nesting and escapes
 
@@ -212,9 +215,12 @@ def _is_certain(parsed: pl.DataFrame, text: pl.Series, usual: Sequence[Field], f
 def _parse(value: bytes) -> object:
     """Return the document of a message, or the parser's error; null is a document too."""
     try:
-        return orjson.loads(value)
+        record = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         return error
+    cells = record.values() if isinstance(record, dict) else ()
+    has_long_number = any(isinstance(cell, float) and abs(cell) > LONGEST_WHOLE_FLOAT for cell in cells)
+    return json.loads(value) if has_long_number else record  # orjson rounds whole numbers of more than 64 bits
 
 
 def _decode_strictly(numbered: pl.DataFrame, fields: _Fields) -> Decoded:
@@ -275,14 +281,14 @@ def _doubled_field(value: bytes) -> Field | None:
 
 
 def _text(value: object) -> str | None:
-    """Write a value as the fast parser does: whole numbers without a decimal point."""
+    """Write a value as the fast parser does: numbers without an exponent, whole ones without a decimal point."""
     match value:
         case None:
             return None
         case bool():
             return "true" if value else "false"
-        case float() if value.is_integer():
-            return f"{value:.0f}"
+        case float():
+            return f"{Decimal(repr(value)):f}".removesuffix(".0")
         case _:
             return str(value)
 

@@ -30,7 +30,7 @@ texts = st.text(st.characters(codec="utf-8"), max_size=8)
 scalars = st.one_of(
     st.none(),
     st.booleans(),
-    st.integers(-(2**53), 2**53),
+    st.integers(-(10**45), 10**45),
     st.floats(allow_nan=False, allow_infinity=False),
     texts,
     st.sampled_from(["TRX-7", "MCH-002", "2026-02-28T23:59:59Z", "WARN", "12.5", "1,5", '":', "{", "[", "\\", "\n"]),
@@ -113,6 +113,38 @@ def strictly(message: bytes | None) -> tuple[object, ...]:
     """Read one message the way of those that are not like their neighbours."""
     with mock.patch("freight.streaming.messages._usual_fields", return_value=[]):
         return outcomes([message])[0]
+
+
+whole = st.integers(-(10**45), 10**45).map(str)
+literals = st.one_of(
+    whole,
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.builds("{}.{}".format, whole, st.integers(0, 10**20)),
+    st.builds("{}e{}".format, whole, st.integers(-40, 40)),
+    st.builds("{}.{}E{:+}".format, whole, st.integers(0, 10**20), st.integers(-400, 400)),
+    st.sampled_from(["-0", "-0.0", "0e0", "true", "false", "null", "1.10", "9007199254740993", "18446744073709551616"]),
+    st.text(st.characters(codec="utf-8"), max_size=8).map(json.dumps),
+)
+
+
+@examples(3_000, quick=300)
+@given(st.lists(literals, min_size=1, max_size=5))
+def test_both_parsers_give_the_same_text_for_every_scalar(cells: list[str]) -> None:
+    """Keys are texts: two of them must not become one on one of the ways."""
+    text = json.dumps(RIGHT, separators=(",", ":"))
+    series = pl.Series([text.replace('"TRX-1"', cell).encode() for cell in cells])
+    together = decode(series, CONTRACT)
+    with mock.patch("freight.streaming.messages._usual_fields", return_value=[]):
+        one_by_one = decode(series, CONTRACT)
+    assert together.rows.rows() == one_by_one.rows.rows()
+    assert together.faults.rows() == one_by_one.faults.rows()
+
+
+def test_whole_numbers_keep_all_their_digits() -> None:
+    text = json.dumps(RIGHT, separators=(",", ":"))
+    numbers = ["9007199254740993", "18446744073709551617", "123456789012345678901234567890"]
+    rows = decode(pl.Series([text.replace('"TRX-1"', number).encode() for number in numbers]), CONTRACT).rows
+    assert rows["transaction_id"].to_list() == numbers
 
 
 def test_the_fast_way_is_taken_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
