@@ -56,6 +56,8 @@ FaultCode = Literal[
     "missing_field",
     "doubled_field",
     "schema_version",
+    "sent_at_out_of_range",
+    "unreadable",
     "ragged_row",
     "bad_encoding",
     "nested_value",
@@ -182,9 +184,17 @@ class LoadCounts:
         return self.inserted + self.updated
 
 
+EARLIEST_US, LATEST_US = (
+    (instant.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1) for instant in (datetime.min, datetime.max)
+)
+
+
 def instant_of(origin_us: int) -> datetime:
-    """Return the instant of an origin, in microseconds since 1970 UTC."""
-    return EPOCH + timedelta(microseconds=origin_us)
+    """Return the instant of an origin, in microseconds since 1970 UTC; the nearest there is, of one that is none.
+
+    Earlier releases took over whatever a producer stated, so a warehouse may hold such an origin.
+    """
+    return EPOCH + timedelta(microseconds=min(max(origin_us, EARLIEST_US), LATEST_US))
 
 
 def origin_us_of(instant: datetime) -> int:

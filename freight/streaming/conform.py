@@ -1,20 +1,27 @@
 """Turns messages into a micro-batch in memory: parsed, typed, validated, late rows flagged, one version per key."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
 
 from freight.contracts import Contract
-from freight.frames import PARTITION, ROW_NUMBER
-from freight.streaming.messages import decode
+from freight.frames import PARTITION, ROW_NUMBER, BadRow, bad_rows
+from freight.streaming.messages import MESSAGE_SCHEMA, decode
 from freight.transforms import derive
 from freight.transforms.versions import kept_versions, with_content_hash
+from freight.types import origin_us_of
 from freight.validation import Locale, split
 from freight.warehouse.stream_load import MicroBatch, OffsetRange
 
 LATE_US = 3_600_000_000  # microseconds behind the newest event of the partition
+MOST_AHEAD_US = 86_400_000_000  # of the time at which a message was sent
+FINER, LEAST_FINER = "microseconds or nanoseconds", 10**14  # milliseconds since 1970 reach that in the year 5138
+SHOWN_CHARS = 200
+
+log = logging.getLogger("freight")
 
 
 @dataclass(frozen=True)
@@ -42,24 +49,74 @@ class Span:
 
 def conform(received: Received, contract: Contract, zone: str, now: datetime) -> MicroBatch:
     """Return the micro-batch to commit for some messages."""
-    messages = received.messages.with_row_index(ROW_NUMBER).with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
-    decoded = decode(messages["value"], contract)
-    parted = split(decoded.rows, contract, Locale(zone=zone), now)
-    bad = pl.concat([decoded.faults, parted.quarantined])
-    rows = with_content_hash(derive(_with_origin(parted.valid, messages), contract), contract)
+    messages, untimed = _with_times(received.messages.with_row_index(ROW_NUMBER), now)
+    received = replace(received, messages=messages.drop(ROW_NUMBER))
+    usable = messages.filter(~messages[ROW_NUMBER].is_in(untimed[ROW_NUMBER].implode())) if untimed.height else messages
+    rows, bad = _typed(usable, contract, zone, now)
     rows = _flag_late(rows, contract, received.spans)
     newest = _newest_events(rows, contract)
     kept = kept_versions(rows, contract)
     return MicroBatch(
         tuple(_ranges(received, rows, kept, newest)),
         kept,
-        _bad_rows(bad, messages),
-        messages.drop(ROW_NUMBER),
+        _bad_rows(pl.concat([untimed, bad]), messages),
+        received.messages,
     )
 
 
+def _with_times(messages: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return messages whose times can be stored, and the bad rows of those that state a time more than a day ahead.
+
+    Their versions would win against all others until that day, so they count as messages without a time.
+    """
+    messages = messages.with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
+    is_ahead = messages["sent_us"] > origin_us_of(now) + MOST_AHEAD_US
+    if not is_ahead.any():
+        return messages, bad_rows()
+    ahead = messages.filter(is_ahead).select(ROW_NUMBER, pl.col("sent_us") // 1_000)
+    timed = messages.with_columns(pl.when(~is_ahead).then("sent_us").otherwise(0).alias("sent_us"))
+    return timed, bad_rows(BadRow(row, None, "sent_at_out_of_range", _ahead(ms), b"") for row, ms in ahead.iter_rows())
+
+
+def _ahead(sent_ms: int) -> str:
+    looks = f", like {FINER} in place of milliseconds" if sent_ms >= LEAST_FINER else ""
+    return f"its time, {sent_ms} ms since 1970, is more than a day ahead{looks}"
+
+
+def _typed(messages: pl.DataFrame, contract: Contract, zone: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows of messages, and the bad rows; a message over which the code itself fails is one of these.
+
+    Such a message is found by halves, so that the others load.
+    """
+    try:
+        return _parsed(messages, contract, zone, now)
+    except Exception as error:
+        if messages.height < 2:
+            log.exception("a message at offset %s cannot be processed", messages["offset"].to_list())
+            fault = f"{type(error).__name__}: {error}"[:SHOWN_CHARS]
+            return _no_rows(contract, zone, now), bad_rows(
+                BadRow(row, None, "unreadable", fault, b"") for row in messages[ROW_NUMBER]
+            )
+        middle = messages.height // 2
+        halves = [_typed(half, contract, zone, now) for half in (messages[:middle], messages[middle:])]
+        return pl.concat([rows for rows, _ in halves]), pl.concat([bad for _, bad in halves])
+
+
+def _parsed(messages: pl.DataFrame, contract: Contract, zone: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+    decoded = decode(messages["value"], contract)
+    parted = split(decoded.rows, contract, Locale(zone=zone), now)
+    rows = with_content_hash(derive(_with_origin(parted.valid, messages), contract), contract)
+    bad = pl.concat([decoded.faults, parted.quarantined])
+    return rows, bad.with_columns(messages[ROW_NUMBER].gather(bad[ROW_NUMBER]).alias(ROW_NUMBER))
+
+
+def _no_rows(contract: Contract, zone: str, now: datetime) -> pl.DataFrame:
+    nothing = pl.DataFrame(schema={ROW_NUMBER: pl.Int64, **MESSAGE_SCHEMA})
+    return _parsed(nothing, contract, zone, now)[0]
+
+
 def _with_origin(valid: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
-    """Replace the row number by partition, time of sending and offset."""
+    """Replace the row number, which is the place among the messages, by partition, time of sending and offset."""
     origin = messages.select(PARTITION, origin_us="sent_us", origin_seq="offset")
     if valid.height < messages.height:
         origin = origin[valid[ROW_NUMBER]]

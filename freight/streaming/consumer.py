@@ -378,6 +378,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+LATEST_MS = (2**63 - 1) // 1_000  # of those that microseconds can hold
 CONSUMER_ONLY = {*READING, "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id"}
 
 
@@ -391,7 +392,7 @@ def _polled(came: Sequence[Any], failed: Sequence[Any], said: Callable[[KafkaErr
             "value": list(map(Message.value, came)),
         },
         schema=MESSAGE_SCHEMA,
-    ).with_columns(pl.col("sent_us").clip(0) * 1_000)
+    ).with_columns(pl.col("sent_us").clip(0, LATEST_MS) * 1_000)  # a producer may state any number, or none by -1
     reached = messages.group_by(PARTITION).agg(first=pl.col("offset").first(), last=pl.col("offset").last())
     first, until = {}, {}
     for partition, offset, last in reached.iter_rows():

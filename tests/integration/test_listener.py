@@ -144,6 +144,21 @@ def test_an_older_event_never_overwrites_a_newer_one_and_lateness_is_flagged(
     assert reconcile(warehouse.engine) == []
 
 
+@pytest.mark.parametrize("sent_ms", [int(NOW.timestamp() * 1e6), 2**63 - 1])
+def test_a_producer_that_states_another_unit_of_time_does_not_stop_the_stream(
+    warehouse: WarehouseUnderTest, kafka: SharedKafka, sent_ms: int
+) -> None:
+    topic = new_topic(kafka, 1, {"message.timestamp.after.max.ms": str(2**63 - 1)})
+    send(kafka, topic, [event(1)], sent_ms=sent_ms)
+    send(kafka, topic, [event(2)])
+    listening(warehouse, kafka, topic).run()
+    assert rows(warehouse.engine, "SELECT transaction_id FROM fact_transactions") == [("TRX-2",)]
+    ((reason, detail),) = rows(warehouse.engine, "SELECT reason, detail FROM quarantine")
+    assert reason == "sent_at_out_of_range"
+    assert "like microseconds or nanoseconds in place of milliseconds" in detail
+    assert reconcile(warehouse.engine) == []
+
+
 def test_what_retention_deleted_before_it_was_read_stops_the_listener_until_somebody_accepts_it(
     warehouse: WarehouseUnderTest, kafka: SharedKafka
 ) -> None:
