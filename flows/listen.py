@@ -65,6 +65,7 @@ def listen(
     idle_s: Seconds | None = None,
     at_end: bool = False,
     simulated: bool = False,
+    day_first: bool | None = None,
 ) -> State[Any]:
     """Listen to a topic; a micro-batch is a plain function call, never a task.
 
@@ -83,12 +84,13 @@ def listen(
         idle_s: The number of seconds without a message after which the listener stops.
         at_end: True to stop the listener when everything is read.
         simulated: True if the simulator makes the messages; they never mix with real data.
+        day_first: Whether 03/02/2026 in a message is the 3rd of February; by default such a day is quarantined.
 
     Returns:
         Completed when a rule or a person stopped it, with the reason and the counts; Cancelled when its run was.
         Failed with the `DpaError` that stopped it; committed messages stay.
     """
-    stream = Stream(dataset, topic or session.topic_of(dataset), group, simulated=simulated)
+    stream = Stream(dataset, topic or session.topic_of(dataset), group, simulated=simulated, day_first=day_first)
     settings = ListenSettings(
         BatchLimits(batch_rows, batch_bytes, batch_age_s),
         _poison_limits(quarantine_limit),
@@ -159,7 +161,8 @@ def _parser() -> argparse.ArgumentParser:
         option, text = "--" + name.replace("_", "-"), schema["description"].replace("%", "%%")
         kind = schema.get("type") or schema["anyOf"][0]["type"]
         if kind == "boolean":
-            parser.add_argument(option, help=text, action="store_true")
+            action = argparse.BooleanOptionalAction if "anyOf" in schema else "store_true"
+            parser.add_argument(option, help=text, action=action)
         else:
             parser.add_argument(option, help=text, type=kinds[kind], choices=schema.get("enum"))
     return parser

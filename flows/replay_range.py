@@ -34,6 +34,7 @@ def replay_range(
     from_time: datetime | None = None,
     until_time: datetime | None = None,
     simulated: bool = False,
+    day_first: bool | None = None,
 ) -> State[Any]:
     """Read a span of offsets or times again; positions do not move, and running it again changes nothing.
 
@@ -49,12 +50,13 @@ def replay_range(
         from_time: Only messages sent at this instant or later.
         until_time: Only messages sent before this instant.
         simulated: True if the simulator makes the messages.
+        day_first: Whether 03/02/2026 in a message is the 3rd of February; by default such a day is quarantined.
 
     Returns:
         Completed with the counts, or Failed with the `DpaError`.
     """
     here = load_settings()
-    stream = Stream(dataset, topic or topic_of(dataset), group, simulated=simulated)
+    stream = Stream(dataset, topic or topic_of(dataset), group, simulated=simulated, day_first=day_first)
     chosen = None if partitions is None else tuple(partitions)
     wanted = core.Wanted(chosen, from_offset, until_offset, from_time, until_time)
     run_id = RunId(str(runtime.flow_run.id))

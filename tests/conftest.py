@@ -219,8 +219,8 @@ def new_reader(warehouse: WarehouseUnderTest) -> Iterator[NewReader]:
     """Makes readers, and closes their connections."""
     made: list[Reader] = []
 
-    def make(group: str = "dpa", dataset: str = "transactions") -> Reader:
-        made.append(Reader(warehouse.url, group, dataset))
+    def make(group: str = "dpa", dataset: str = "transactions", day_first: bool | None = None) -> Reader:
+        made.append(Reader(warehouse.url, group, dataset, day_first))
         return made[-1]
 
     yield make

@@ -31,7 +31,8 @@ OPTIONS: Mapping[str, str] = {
     "date": "`formats`, `day_first`, `null_values`",
     "boolean": "`true_values`, `false_values`, `null_values`",
 }
-CAN_BE_READ_TWICE = {"number": "`decimal`", "instant": "`day_first`", "date": "`day_first`"}
+DAY_FIRST = "`day_first` in the catalog, or for a stream to its listener"
+CAN_BE_READ_TWICE = {"number": "`decimal` in the catalog", "instant": DAY_FIRST, "date": DAY_FIRST}
 UNREADABLE = {
     "integer": "is not a whole number",
     "number": "is not a number in the notation of its file",
@@ -48,7 +49,7 @@ class Cells:
     Attributes:
         column: The column.
         filled: Whether each cell has content, readable or not.
-        has_two_readings: Whether each cell can be read in two ways, and its file proves both.
+        has_two_readings: Whether each cell can be read in two ways, of which its file or stream proves none or both.
         now: The instant against which dates are judged.
     """
 
@@ -245,7 +246,7 @@ CELL_RULES = (
         applies=lambda column: column.dtype in CAN_BE_READ_TWICE,
         broken=lambda cells: cells.has_two_readings,
         wrong=lambda column: (
-            f"can be read in two ways, and its file proves both: state {CAN_BE_READ_TWICE[column.dtype]} in the catalog"
+            f"can be read in two ways, and no other value proves one: state {CAN_BE_READ_TWICE[column.dtype]}"
         ),
     ),
     CellRule(

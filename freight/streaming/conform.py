@@ -4,12 +4,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 import polars as pl
 
 from freight.contracts import Contract
 from freight.frames import PARTITION, ROW_NUMBER, BadRow, bad_rows
-from freight.streaming.messages import MESSAGE_SCHEMA, decode
+from freight.streaming.messages import decode
 from freight.transforms import derive
 from freight.transforms.versions import kept_versions, with_content_hash
 from freight.types import origin_us_of
@@ -47,12 +48,19 @@ class Span:
     newest_event_us: int | None = None
 
 
-def conform(received: Received, contract: Contract, zone: str, now: datetime) -> MicroBatch:
-    """Return the micro-batch to commit for some messages."""
+def conform(received: Received, contract: Contract, locale: Locale, now: datetime) -> MicroBatch:
+    """Return the micro-batch to commit for some messages.
+
+    Args:
+        received: The messages.
+        contract: The contract that they must keep.
+        locale: The way in which they write values.
+        now: The instant against which times are judged.
+    """
     messages, untimed = _with_times(received.messages.with_row_index(ROW_NUMBER), now)
     received = replace(received, messages=messages.drop(ROW_NUMBER))
     usable = messages.filter(~messages[ROW_NUMBER].is_in(untimed[ROW_NUMBER].implode())) if untimed.height else messages
-    rows, bad = _typed(usable, contract, zone, now)
+    rows, bad = _typed(usable, contract, locale, now)
     rows = _flag_late(rows, contract, received.spans)
     newest = _newest_events(rows, contract)
     kept = kept_versions(rows, contract)
@@ -83,36 +91,37 @@ def _ahead(sent_ms: int) -> str:
     return f"its time, {sent_ms} ms since 1970, is more than a day ahead{looks}"
 
 
-def _typed(messages: pl.DataFrame, contract: Contract, zone: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the rows of messages, and the bad rows; a message over which the code itself fails is one of these.
+class _Typed(NamedTuple):
+    """The rows of messages, and the bad rows."""
 
-    Such a message is found by halves, so that the others load.
+    rows: pl.DataFrame
+    bad: pl.DataFrame
+
+
+def _typed(messages: pl.DataFrame, contract: Contract, locale: Locale, now: datetime) -> _Typed:
+    """Return the rows of messages; a message over which the code itself fails is a bad row.
+
+    It is found by halves, so that the others load.
     """
     try:
-        return _parsed(messages, contract, zone, now)
+        return _parsed(messages, contract, locale, now)
     except Exception as error:
-        if messages.height < 2:
-            log.exception("a message at offset %s cannot be processed", messages["offset"].to_list())
-            fault = f"{type(error).__name__}: {error}"[:SHOWN_CHARS]
-            return _no_rows(contract, zone, now), bad_rows(
-                BadRow(row, None, "unreadable", fault, b"") for row in messages[ROW_NUMBER]
-            )
-        middle = messages.height // 2
-        halves = [_typed(half, contract, zone, now) for half in (messages[:middle], messages[middle:])]
-        return pl.concat([rows for rows, _ in halves]), pl.concat([bad for _, bad in halves])
+        if messages.height > 1:
+            middle = messages.height // 2
+            halves = [_typed(half, contract, locale, now) for half in (messages[:middle], messages[middle:])]
+            return _Typed(*map(pl.concat, zip(*halves, strict=True)))
+        log.exception("the message at offset %s cannot be processed", messages["offset"].item())
+        fault = f"{type(error).__name__}: {error}"[:SHOWN_CHARS]
+        bad = bad_rows([BadRow(messages[ROW_NUMBER].item(), None, "unreadable", fault, b"")])
+        return _Typed(_parsed(messages.clear(), contract, locale, now).rows, bad)
 
 
-def _parsed(messages: pl.DataFrame, contract: Contract, zone: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _parsed(messages: pl.DataFrame, contract: Contract, locale: Locale, now: datetime) -> _Typed:
     decoded = decode(messages["value"], contract)
-    parted = split(decoded.rows, contract, Locale(zone=zone), now)
+    parted = split(decoded.rows, contract, locale, now)
     rows = with_content_hash(derive(_with_origin(parted.valid, messages), contract), contract)
     bad = pl.concat([decoded.faults, parted.quarantined])
-    return rows, bad.with_columns(messages[ROW_NUMBER].gather(bad[ROW_NUMBER]).alias(ROW_NUMBER))
-
-
-def _no_rows(contract: Contract, zone: str, now: datetime) -> pl.DataFrame:
-    nothing = pl.DataFrame(schema={ROW_NUMBER: pl.Int64, **MESSAGE_SCHEMA})
-    return _parsed(nothing, contract, zone, now)[0]
+    return _Typed(rows, bad.with_columns(messages[ROW_NUMBER].gather(bad[ROW_NUMBER]).alias(ROW_NUMBER)))
 
 
 def _with_origin(valid: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:

@@ -22,6 +22,7 @@ from freight.streaming.consumer import Polled, TopicReader
 from freight.streaming.micro_batch import BatchLimits, Buffer
 from freight.streaming.poison import PoisonLimits, PoisonWatch
 from freight.streaming.status import Status
+from freight.validation import Locale
 from freight.warehouse.connect import Engine
 from freight.warehouse.stream_load import MicroBatch, StreamLoader
 from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, take_positions
@@ -86,6 +87,7 @@ class ListenerLoop:
     ) -> None:
         self._engine, self._stream, self._listener = engine, stream, listener
         self._reader, self._settings, self._status, self._clock = reader, settings, status, clock
+        self._locale = Locale(stream.notation, stream.time_zone)
         self._buffer = Buffer(settings.limits)
         self._watch = PoisonWatch(settings.poison)
         loader = StreamLoader(engine, stream, listener, clock)
@@ -213,7 +215,7 @@ class ListenerLoop:
             self._ready = None
 
     def _make(self) -> MicroBatch:
-        batch = conform(self._buffer.take(), self._stream.contract, self._stream.time_zone, self._clock())
+        batch = conform(self._buffer.take(), self._stream.contract, self._locale, self._clock())
         if why := self._watch.judge(batch):
             raise self._too_much_poison(why, batch)
         for offsets in batch.ranges:

@@ -11,6 +11,7 @@ from freight.streaming.conform import Span, conform
 from freight.streaming.consumer import TopicReader
 from freight.streaming.micro_batch import BatchLimits, Buffer
 from freight.types import LoadCounts, RunId
+from freight.validation import Locale
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import refuse_to_mix
 from freight.warehouse.stream_load import StreamLoader
@@ -56,7 +57,7 @@ def replay_range(
     """
     with reading(engine) as connection:
         refuse_to_mix(connection, simulated=stream.simulated)
-    spans = _spans(reader, wanted)
+    spans, locale = _spans(reader, wanted), Locale(stream.notation, stream.time_zone)
     loader = StreamLoader(engine, stream, ListenerRef(f"replay {run_id}", run_id), clock)
     buffer, counts, silence = Buffer(limits or BatchLimits()), LoadCounts(), 0
     for partition, span in spans.items():
@@ -70,7 +71,7 @@ def replay_range(
         if silence >= SILENCE_POLLS:
             raise TransientError(f"{stream.topic}: the broker does not return the messages that it has")
         if buffer.is_full() or _is_read(buffer, ends):
-            batch = conform(buffer.take(), stream.contract, stream.time_zone, clock())
+            batch = conform(buffer.take(), stream.contract, locale, clock())
             counts += with_retries(lambda batch=batch: loader.load_again(batch))  # type: ignore[misc]
     log.info("%s read again: %s", stream.topic, counts)
     return counts

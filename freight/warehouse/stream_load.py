@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from freight.errors import PositionFenced, RowsRefused, TransientError
 from freight.frames import PARTITION, ROW_NUMBER
-from freight.notation.evidence import READ_AS_USUAL
+from freight.notation.evidence import ReadAs
 from freight.types import BatchId, Cause, FaultCode, LoadCounts, instant_of
 from freight.warehouse.connect import Engine, canceller, transaction
 from freight.warehouse.datasets import RowWriter
@@ -226,7 +226,7 @@ class StreamLoader:
         return grown.batch_id
 
     def _new_batch(self, connection: sa.Connection, offsets: OffsetRange, cause: Cause, now: datetime) -> BatchId:
-        batch_id = open_batch(connection, replace(self._unit(offsets), cause=cause), READ_AS_USUAL, now)
+        batch_id = open_batch(connection, replace(self._unit(offsets), cause=cause), ReadAs(self._stream.notation), now)
         _note_partition(connection, self._stream, offsets, batch_id)
         return batch_id
 

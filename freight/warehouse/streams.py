@@ -8,6 +8,8 @@ import sqlalchemy as sa
 
 from freight.contracts import LOCAL_ZONE, Contract, contract_for
 from freight.errors import ConfigurationError, OffsetGap
+from freight.notation.days import DayOrder
+from freight.notation.evidence import Notation
 from freight.types import Fingerprint, GapKind, RunId
 from freight.warehouse.bulk import insert_missing
 from freight.warehouse.connect import Engine, transaction
@@ -32,6 +34,8 @@ class Stream:
         group: The consumer group; each group has its own positions.
         time_zone: The zone of times that have no offset.
         simulated: Whether the simulator makes the messages.
+        day_first: Whether 03/02/2026 is the 3rd of February; None if nobody has said it. No other message can prove it
+            as the rows of a file do, so then such a day is refused.
     """
 
     dataset: str
@@ -39,6 +43,12 @@ class Stream:
     group: str
     time_zone: str = LOCAL_ZONE
     simulated: bool = False
+    day_first: bool | None = None
+
+    @property
+    def notation(self) -> Notation:
+        """The way in which its messages write what can be written in several ways."""
+        return Notation(days=DayOrder(self.day_first is not False, is_disputed=self.day_first is None))
 
     @property
     def contract(self) -> Contract:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from freight.contracts import contract_for
 from freight.streaming.conform import Received, Span, conform
 from freight.streaming.messages import MESSAGE_SCHEMA
 from freight.streaming.session import new_listener, open_stream_engine
 from freight.types import RunId
+from freight.validation import Locale
 from freight.warehouse.partitions import keep_partitions
 from freight.warehouse.stream_load import MicroBatch, StreamLoader
 from freight.warehouse.streams import PartitionLog, Stream, take_positions
@@ -21,8 +21,10 @@ TOPIC_ID = "the-topic"
 class Reader:
     """A listener without a broker, which loads the micro-batches of a test into the warehouse."""
 
-    def __init__(self, url: str, group: str = "dpa", dataset: str = "transactions") -> None:
-        self.stream = Stream(dataset, f"freight.{dataset}", group)
+    def __init__(
+        self, url: str, group: str = "dpa", dataset: str = "transactions", day_first: bool | None = None
+    ) -> None:
+        self.stream = Stream(dataset, f"freight.{dataset}", group, day_first=day_first)
         self.engine = open_stream_engine(url, self.stream)
         self.ref = new_listener(RunId(f"run of {group}"))
         self.loader = StreamLoader(self.engine, self.stream, self.ref, lambda: NOW)
@@ -40,7 +42,7 @@ class Reader:
             spans[partition] = Span(TOPIC_ID, start, start + len(sent))
             self.next[partition] += len(sent)
         frame = pl.DataFrame(messages, schema=MESSAGE_SCHEMA, orient="row")
-        return conform(Received(frame, spans), contract_for(self.stream.dataset), "Africa/Douala", NOW)
+        return conform(Received(frame, spans), self.stream.contract, Locale(self.stream.notation), NOW)
 
 
 def terminal_event(number: int, pressure: float = 100.0, at: str = "2026-02-28T10:00:00Z") -> bytes:
