@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,7 +12,9 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
+from freight import strict_yaml
 from freight.contracts import LOCAL_ZONE, Contract, contract_for, contracts
+from freight.contracts.headers import known_headers, normalise
 from freight.errors import ConfigurationError
 from freight.notation.evidence import Notation, as_stated
 from freight.notation.forms import Forms
@@ -95,8 +98,8 @@ class Source(BaseModel):
 
     @property
     def forms(self) -> Forms:
-        """How its options say that it writes values."""
-        return reader_for(self.reader).options.of(self.options).forms
+        """How its options say that it writes values, with formats by column."""
+        return _by_column(reader_for(self.reader).options.of(self.options).forms, self.contract)
 
     def locale(self, notation: Notation) -> Locale:
         """Return how its text is read, given the notation of a file."""
@@ -228,7 +231,7 @@ def read_catalog(path: Path) -> Catalog:
         ConfigurationError: The file cannot be read, or an entry is wrong; the message names the entry and the field.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = strict_yaml.load(path.read_text(encoding="utf-8"))
         catalog = Catalog(**{**content, "folder": path.resolve().parent})
     except OSError as error:
         raise ConfigurationError(f"the catalog cannot be read: {error}") from None
@@ -263,7 +266,7 @@ def _check_reader(source: Source, path: Path) -> None:
         reader = reader_for(source.reader)
         _check_place(source, reader)
         options = reader.options.of(source.options)
-        _check_formats(options.forms, source.contract)
+        _check_formats(source)
         if options.is_partial and source.contract.snapshot:
             raise ConfigurationError(
                 f"options > watermark: {source.dataset} need the whole list each time, to show removals: remove it"
@@ -272,11 +275,17 @@ def _check_reader(source: Source, path: Path) -> None:
         raise ConfigurationError(f"{path.name}: sources > {source.name} > {error}") from None
 
 
-def _check_formats(forms: Forms, contract: Contract) -> None:
-    times = [column.name for column in contract.columns if column.dtype in ("date", "instant")]
-    if unknown := next((name for name in forms.formats if name not in times), None):
+def _check_formats(source: Source) -> None:
+    times = [column.name for column in source.contract.columns if column.dtype in ("date", "instant")]
+    if unknown := next((name for name in source.forms.formats if name not in times), None):
         known = ", ".join(times) or "none"
-        raise ConfigurationError(f"options > formats > {unknown}: {contract.dataset} have no such time: {known}")
+        raise ConfigurationError(f"options > formats > {unknown}: {source.dataset} have no such time: {known}")
+
+
+def _by_column(forms: Forms, contract: Contract) -> Forms:
+    """Return the forms with each format by the name of its column; the catalog may use any header of the contract."""
+    known = known_headers(contract)
+    return replace(forms, formats={known.get(normalise(name), name): found for name, found in forms.formats.items()})
 
 
 def _check_transform(source: Source, path: Path) -> None:

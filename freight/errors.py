@@ -36,6 +36,8 @@ SourceFault = Literal[
     "unknown_encoding",
     "missing_column",
     "doubled_column",
+    "rows_above_header",
+    "second_header",
     "unknown_column",
     "renamed_column",
     "retyped_column",

@@ -57,7 +57,7 @@ FaultCode = Literal[
     "doubled_field",
     "schema_version",
     "sent_at_out_of_range",
-    "unreadable",
+    "unprocessable",
     "ragged_row",
     "bad_encoding",
     "nested_value",

@@ -127,6 +127,12 @@ def shown(cell: str) -> str:
     return repr(cell) if is_like_a_name(cell) else f"a cell of {len(cell):,} characters"
 
 
+def sheet_names(names: Sequence[str]) -> str:
+    """Return names of sheets for a message, in quotes: they are no data, and the catalog may have to repeat them."""
+    more = f" and {len(names) - SHOWN_CELLS} more" if len(names) > SHOWN_CELLS else ""
+    return ", ".join(repr(name[:SHOWN_CHARS]) for name in names[:SHOWN_CELLS]) + more
+
+
 def name_in(cell: str) -> str | None:
     """Return a cell as the place of a fault if it reads like a name, else None."""
     return cell if is_like_a_name(cell) else None

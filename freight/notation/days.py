@@ -44,6 +44,8 @@ SHORT_DAY = rf"^[0-9]{{1,2}}[/.-][0-9]{{1,2}}{YEAR}"  # the order of day and mon
 PROVES_DAY_FIRST = rf"^{LATER_DAY}[/.-]{MONTH}{YEAR}"
 PROVES_MONTH_FIRST = rf"^{MONTH}[/.-]{LATER_DAY}{YEAR}"
 IN_BOTH_ORDERS = rf"^{MONTH}[/.-]{MONTH}{YEAR}"
+LONG_DAY = r"^[0-9]{4}-(?:0[1-9]|1[0-2])-"
+PROVES_LONG_DAY, LONG_IN_BOTH_ORDERS = rf"{LONG_DAY}(?:1[3-9]|2[0-9]|3[01])", rf"{LONG_DAY}(?:0[1-9]|1[0-2])"
 SAME_IN_BOTH = rf"^(?:{'|'.join(f'0?{month}[/.-]0?{month}' for month in range(1, 13))}){YEAR}"
 LONG_YEAR = r"(?:^|[/.-])[0-9]{4}(?:[/.\-T h]|$)"
 MIDNIGHT = r"[T ]00:00(?::00(?:\.0+)?)?$"  # of days in cells that can hold a time
@@ -301,11 +303,13 @@ class DayEvidence:
 
     Args:
         stated: Whether the day comes first, as the catalog says; None if it does not say it.
+        has_native_days: Whether days of the form 2026-02-03 are those that the program of a workbook has understood.
     """
 
-    def __init__(self, stated: bool | None = None) -> None:
-        self._stated = stated
+    def __init__(self, stated: bool | None = None, *, has_native_days: bool = False) -> None:
+        self._stated, self._has_native_days = stated, has_native_days
         self._days, self._months, self._both = Cells(), Cells(), Cells()
+        self._long, self._sure_long = Cells(), Cells()
 
     def note(self, cells: pl.DataFrame, column: str) -> None:
         """Examine some cells.
@@ -316,7 +320,10 @@ class DayEvidence:
         """
         # A file has few days, and many rows of each.
         starts = cells.group_by(pl.col("text").str.head(LONGEST_DAY)).agg(pl.col(ROW_NUMBER).min(), times=pl.len())
-        short = starts.with_columns(pl.col("text").str.extract(f"({SHORT_DAY})")).drop_nulls().sort(ROW_NUMBER)
+        starts = starts.sort(ROW_NUMBER)
+        self._long.note(starts.filter(starts["text"].str.contains(LONG_IN_BOTH_ORDERS)), column)
+        self._sure_long.note(starts.filter(starts["text"].str.contains(PROVES_LONG_DAY)), column)
+        short = starts.with_columns(pl.col("text").str.extract(f"({SHORT_DAY})")).drop_nulls()
         text = short["text"]
         self._days.note(short.filter(text.str.contains(PROVES_DAY_FIRST)), column)
         self._months.note(short.filter(text.str.contains(PROVES_MONTH_FIRST)), column)
@@ -334,7 +341,14 @@ class DayEvidence:
             return self._disputed()
         if not self._days.count and not self._months.count and self._both.first:
             raise _undecided(self._both.first, "no day of the file proves which")
+        if self._has_native_days and self._long.first and self._is_mangled:
+            raise _mangled(self._long.first)
         return DayOrder(day_first=not self._months.count)
+
+    @property
+    def _is_mangled(self) -> bool:
+        """Whether a program may have swapped days: it understood all up to the 12th, and left all others as text."""
+        return bool(self._days.count + self._months.count) and not (self._both.count or self._sure_long.count)
 
     @property
     def proven(self) -> bool | None:
@@ -367,6 +381,13 @@ class DayEvidence:
 def _undecided(cell: Place, why: str) -> SourceError:
     options = (_option(day_first=True), _option(day_first=False))
     return undecided("ambiguous_dates", cell, "can have the day or the month first", why, options)
+
+
+def _mangled(cell: Place) -> SourceError:
+    """Return the refusal of days that a program for another country may have swapped when it opened the file."""
+    why = "no day after the 12th is written in this way, but all in another: a program may have swapped the others"
+    options = (_option(day_first=True), _option(day_first=False))
+    return undecided("ambiguous_dates", cell, "can have its day and month swapped, since", why, options)
 
 
 def _contradicted(cell: Place, *, day_first: bool) -> SourceError:

@@ -111,13 +111,14 @@ class Evidence:
     Args:
         forms: What the catalog says.
         has_commas_between_cells: Whether commas delimit its cells.
+        has_native_days: Whether it is a workbook, whose program stores the days that it understands.
     """
 
-    def __init__(self, forms: Forms, *, has_commas_between_cells: bool = False) -> None:
+    def __init__(self, forms: Forms, *, has_commas_between_cells: bool = False, has_native_days: bool = False) -> None:
         self._forms = forms
         self._null_values = [value.strip().lower() for value in forms.null_values]
         self._numbers = NumberEvidence(forms, has_commas_between_cells=has_commas_between_cells)
-        self._days = DayEvidence(forms.day_first)
+        self._days = DayEvidence(forms.day_first, has_native_days=has_native_days)
 
     def note(self, rows: pl.DataFrame, columns: Iterable[Asked]) -> None:
         """Examine some rows.

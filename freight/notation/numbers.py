@@ -74,8 +74,13 @@ def plain_numbers(text: pl.Series, reading: Reading) -> pl.Series:
 
 
 def are_disputed(text: pl.Series, reading: Reading) -> pl.Series | None:
-    """Return which cells are a number with either mark; None if the marks are undisputed."""
-    return _two_readings(text) if reading.is_disputed else None
+    """Return which cells are a number with either mark if the reading does not decide; None if it decides all."""
+    if reading.is_disputed:
+        return _two_readings(text)
+    other = OTHER[reading.decimal]
+    if reading.groups or not text.str.contains(other, literal=True).any():
+        return None
+    return _two_readings(text, re.escape(other))
 
 
 def are_all_numbers(text: pl.Series) -> bool:

@@ -1,13 +1,14 @@
 """Workbooks as people export them: with title rows, merged cells, several sheets, dates as cells or as text."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
 from openpyxl.utils import get_column_letter
 
-from freight.contracts.headers import normalise, shown
+from freight.contracts.headers import normalise, sheet_names, shown
+from freight.contracts.rows_above import refuse_rows_above
 from freight.errors import SourceError
 from freight.parsers.merged import Merged
 from freight.parsers.output import Output, open_counted
@@ -47,10 +48,12 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 def _parse(workbook: Workbook, wishes: Mapping[str, Any], output: Output) -> None:
     tables = find_tables(workbook, wishes)
     ignored = {normalise(name) for name in wishes["ignore"]}
+    known = wishes["columns"], wishes["needed"]
     output.begin([*tables.header.values()], [table.sheet for table in tables.sheets])
     remarks = [workbook.remark, *tables.remarks]
     for place, table in enumerate(tables.sheets):
         try:
+            refuse_rows_above(_above(workbook, table, wishes), [*table.header.values()], *known)
             remarks += _Sheet(workbook, table, tables, ignored).send(output, place * ROWS_OF_A_SHEET)
         except SourceError as error:
             raise _in_sheet(error, table, tables) from None
@@ -58,9 +61,16 @@ def _parse(workbook: Workbook, wishes: Mapping[str, Any], output: Output) -> Non
         output.remark(remark)
 
 
+def _above(workbook: Workbook, table: SheetTable, wishes: Mapping[str, Any]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows above the header of a sheet, as far as the catalog does not say where it is."""
+    first = 0 if wishes["header_row"] is not None else table.header_row - wishes["header_rows"] + 1
+    for row in takewhile(lambda row: row.number < first, workbook.rows(table.sheet) if first > 1 else ()):
+        yield row.number, [row.texts.get(column, "") for column in table.header]
+
+
 def _in_sheet(error: SourceError, table: SheetTable, tables: Tables) -> SourceError:
     """Return an error that names its sheet, if there are several."""
-    told = f"in the sheet {shown(table.sheet)}, {error.message}" if len(tables.sheets) > 1 else error.message
+    told = f"in the sheet {sheet_names([table.sheet])}, {error.message}" if len(tables.sheets) > 1 else error.message
     return SourceError(error.fault, told, remedy=error.remedy, row=error.row, column=error.column)
 
 
@@ -123,7 +133,7 @@ class _Sheet:
             output.fault(number, None, "ragged_row", detail, row_as_json([*named.values(), beyond]))
 
     def _remarks(self, hidden: Sequence[int]) -> Iterator[str]:
-        of_sheet = f" of the sheet {shown(self._table.sheet)}" if self._is_one_of_several else ""
+        of_sheet = f" of the sheet {sheet_names([self._table.sheet])}" if self._is_one_of_several else ""
         if hidden:
             yield f"read like the others: {len(hidden):,} hidden or filtered rows{of_sheet}, rows {_spans(hidden)}"
         columns = [c for c in self._table.header if any(c in found for found in self._hidden_columns)]

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from freight.contracts.headers import fold, listed, normalise, shown
+from freight.contracts.headers import fold, listed, normalise, sheet_names
 from freight.errors import SourceError
 from freight.parsers.workbooks import Block, Row, Workbook
 
@@ -171,8 +171,8 @@ class _Finder:
         if fitting and not self._is_named:
             raise SourceError(
                 "ambiguous_sheets",
-                f"only hidden sheets have known headers: {listed(fitting)}",
-                remedy=f"unhide them, or name them in the options of the source: `sheet: [{listed(fitting)}]`",
+                f"only hidden sheets have known headers: {sheet_names(fitting)}",
+                remedy=f"unhide them, or name them in the options of the source: `sheet: [{sheet_names(fitting)}]`",
             )
 
 
@@ -204,7 +204,7 @@ def _wanted(workbook: Workbook, wishes: Mapping[str, Any]) -> list[str]:
             raise SourceError(
                 "missing_column",
                 f"there is no sheet {pattern!r}",
-                remedy=f"name one of these in the option sheet: {listed(workbook.sheets)}",
+                remedy=f"name one of these in the option sheet: {sheet_names(workbook.sheets)}",
             )
     return [
         sheet
@@ -240,14 +240,16 @@ def _refuse_unclear(
     sums = [sheet for sheet in sheets if SUMMARY.search(fold(sheet))]
     if sums and len(sheets) > len(sums) and not named:
         raise _unclear(
-            f"the sheets {listed(sheets)} have the same header, but {shown(sums[0])} sums up others by its name",
+            f"the sheets {sheet_names(sheets)} have one header, but {sheet_names(sums[:1])} sums up others by its name",
             [sheet for sheet in sheets if sheet not in sums],
             sums,
         )
     for sheet, table in left.items():
         if table and (named or (finder.may_fit(lead, table) and not SUMMARY.search(fold(sheet)))):
             lacking = listed(finder.lacks(lead, table))
-            told = f"the header of the sheet {shown(sheet)} lacks {lacking}, which {shown(lead.sheet)} has"
+            told = (
+                f"the header of the sheet {sheet_names([sheet])} lacks {lacking}, which {sheet_names([lead.sheet])} has"
+            )
             raise _unclear(told, sheets, [sheet])
 
 
@@ -256,7 +258,7 @@ def _unclear(told: str, sheets: Sequence[str], others: Sequence[str]) -> SourceE
         "ambiguous_sheets",
         told,
         remedy="give the sheets of the table the same header; or name in the options of the source those to read, "
-        f"`sheet: [{listed(sheets)}]`, or those to leave out, `skip_sheets: [{listed(others)}]`",
+        f"`sheet: [{sheet_names(sheets)}]`, or those to leave out, `skip_sheets: [{sheet_names(others)}]`",
     )
 
 
@@ -277,8 +279,8 @@ def _nothing_there(header_row: int | None) -> SourceError:
 
 def _remarks(read: Sequence[SheetTable], left: Sequence[str], hidden: Sequence[str]) -> Iterator[str]:
     if len(read) > 1:
-        yield f"read the sheets {listed([table.sheet for table in read])}"
+        yield f"read the sheets {sheet_names([table.sheet for table in read])}"
     if left:
-        yield f"not read, since their headers differ: the sheets {listed(left)}"
+        yield f"not read, since their headers differ: the sheets {sheet_names(left)}"
     if hidden:
-        yield f"not read, since they are hidden: the sheets {listed(hidden)}"
+        yield f"not read, since they are hidden: the sheets {sheet_names(hidden)}"

@@ -9,12 +9,13 @@ import polars as pl
 from freight.ahead import ahead
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
-from freight.notation.evidence import Evidence, columns_of
+from freight.notation.evidence import Evidence, ReadAs, columns_of
 from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
 from freight.pipeline.remarks import Remarks, with_sheets
 from freight.pipeline.reshape import read_unit
+from freight.pipeline.second_header import SecondHeader
 from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import RawBatch, name_members, reader_for
 from freight.retry import patiently
@@ -53,13 +54,20 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     table, layout = lay_out(planned, table)
     raw = RawSpool(folder, table.header, layout.left_out, table.sheets, drift=layout.drift, reshaped=reshaped)
     seen, remarks = _Seen(), Remarks(table)
-    bad, evidence = BadRows(), Evidence(source.forms, has_commas_between_cells=table.has_commas_between_cells)
-    asked = columns_of(contract, dict(zip(layout.match.columns, layout.match.header, strict=True)))
+    bad = BadRows()
+    evidence = Evidence(
+        source.forms,
+        has_commas_between_cells=table.has_commas_between_cells,
+        has_native_days=source.reader == "excel",
+    )
+    headers = dict(zip(layout.match.columns, layout.match.header, strict=True))
+    asked, second_header = columns_of(contract, headers), SecondHeader(headers, contract)
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in Time(planned).over(ahead(table.batches)):
             seen.note(batch)
             remarks.note(batch)
             named = with_sheets(layout.apply(batch), table.sheets, raw.numbers_per_row)
+            second_header.look_for(named.rows, ReadAs(facts=remarks.facts(table.sheets)).place)
             evidence.note(raw.with_rows_of_the_file(named.rows), asked)
             rows.write(named.rows)
             faults.write(named.faults)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from freight.contracts.headers import listed, shown
+from freight.contracts.headers import listed, sheet_names
 from freight.frames import ROW_NUMBER
 from freight.notation.evidence import REMARKS, SHEETS
 from freight.readers import RawBatch, RawTable
@@ -46,7 +46,7 @@ def in_sheets(bad_rows: pl.DataFrame, sheets: Sequence[str], numbers_per_row: in
     """
     if len(sheets) < 2:
         return bad_rows
-    names = dict(enumerate(map(shown, sheets)))
+    names = {place: sheet_names([sheet]) for place, sheet in enumerate(sheets)}
     row = pl.col(ROW_NUMBER) // numbers_per_row
     sheet = (row // ROWS_OF_A_SHEET).replace_strict(names, default="?", return_dtype=pl.String)
     place = pl.format("sheet {} row {}: {}", sheet, row % ROWS_OF_A_SHEET, pl.col("detail"))

@@ -18,7 +18,7 @@ FAULTS: dict[str, str] = {
     "doubled_field": "the message has a field twice",
     "schema_version": "the message keeps another version of the contract",
     "sent_at_out_of_range": "the message states that it was sent more than a day ahead",
-    "unreadable": "the product fails over the message",
+    "unprocessable": "the product fails over the message",
     "ragged_row": "the row has more or fewer cells than the header",
     "bad_encoding": "the text is damaged: its encoding is wrong",
     "nested_value": "a list or an object stands where a value belongs",

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from freight.contracts import Contract
 from freight.contracts.headers import is_unnamed, known_headers, normalise
+from freight.contracts.rows_above import refuse_rows_above
 from freight.errors import SourceError
 from freight.readers.encodings import START_BYTES, detect_encoding
 from freight.readers.locations import SourceFile, text_stream
@@ -140,7 +141,11 @@ def _header(sample: str, contract: Contract, options: DelimitedOptions) -> tuple
     candidates = [Signs(delimiter, options.quote, options.escape) for delimiter in options.delimiter or DELIMITERS]
     if options.columns is None:
         signs, position = _find_header(sample, contract, candidates)
-        return signs, position, tuple(_records(sample, signs)[position])
+        records = _records(sample, signs)
+        needed = [column.name for column in contract.columns if not column.optional]
+        above = enumerate(records[:position], start=1)
+        refuse_rows_above(above, records[position], known_headers(contract), needed)
+        return signs, position, tuple(records[position])
     return _by_width(sample, len(options.columns), candidates), options.skip_lines - 1, tuple(options.columns)
 
 

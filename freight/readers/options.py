@@ -5,9 +5,9 @@ from datetime import date
 from typing import Any, Self
 
 import polars as pl
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from freight import strict_yaml
 from freight.errors import ConfigurationError
 from freight.notation.days import reads_back
 from freight.notation.forms import DecimalMark, Forms, GroupSign
@@ -60,7 +60,9 @@ class ReaderOptions(BaseModel):
             return given
         if any(isinstance(value, bool) for value in given):
             raise ValueError('put yes, no, on, off, true and false in quotes, such as "yes"')
-        return [str(value) if isinstance(value, int | float | date) else value for value in given]
+        if any(isinstance(value, float) for value in given):
+            raise ValueError('put numbers with a point in quotes, such as "1.250"')
+        return [str(value) if isinstance(value, int | date) else value for value in given]
 
     @field_validator("thousands")
     @classmethod
@@ -91,7 +93,7 @@ class ReaderOptions(BaseModel):
     @field_validator("skip_rows_where", mode="before")
     @classmethod
     def _is_one_or_a_list(cls, given: Any) -> Any:
-        given = yaml.safe_load(given) if isinstance(given, str) else given  # on a command line
+        given = strict_yaml.load(given) if isinstance(given, str) else given  # on a command line
         return [given] if isinstance(given, dict) else given
 
     @field_validator("skip_rows_where")

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from freight import strict_yaml
 from freight.catalog import Source, read_catalog
 from freight.errors import ConfigurationError
 from freight.readers.stated import DATE_IN_NAME
@@ -99,6 +100,6 @@ def refuse_unfit(catalog: Path, name: str) -> None:
 
 def _sources(text: str) -> Any:
     try:
-        return yaml.safe_load(text)["sources"]
+        return strict_yaml.load(text)["sources"]
     except (yaml.YAMLError, TypeError):
         return None

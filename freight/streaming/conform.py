@@ -112,7 +112,7 @@ def _typed(messages: pl.DataFrame, contract: Contract, locale: Locale, now: date
             return _Typed(*map(pl.concat, zip(*halves, strict=True)))
         log.exception("the message at offset %s cannot be processed", messages["offset"].item())
         fault = f"{type(error).__name__}: {error}"[:SHOWN_CHARS]
-        bad = bad_rows([BadRow(messages[ROW_NUMBER].item(), None, "unreadable", fault, b"")])
+        bad = bad_rows([BadRow(messages[ROW_NUMBER].item(), None, "unprocessable", fault, b"")])
         return _Typed(_parsed(messages.clear(), contract, locale, now).rows, bad)
 
 

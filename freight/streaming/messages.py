@@ -8,7 +8,7 @@ of a message. A test compares the two.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import cache
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ SCHEMA_VERSION = "schema_version"  # optional field of a message: the version of
 SPELLINGS = 1_000  # sets of fields to remember
 LOOKED_AT = 100  # messages to search for the usual fields
 SHOWN_CHARS = 80
+EXACT = Context(prec=800)  # digits; no float has more
 LONGEST_WHOLE_FLOAT = 2.0**53  # above it a float skips whole numbers
 
 _TEXT = r'"[^"\\\x00-\x1f]*"'  # without escapes
@@ -288,9 +289,18 @@ def _text(value: object) -> str | None:
         case bool():
             return "true" if value else "false"
         case float():
-            return f"{Decimal(repr(value)):f}".removesuffix(".0")
+            return _float_text(value)
         case _:
             return str(value)
+
+
+def _float_text(value: float) -> str:
+    """Return the shortest text of a number; of two that are equally close, the larger one, as the fast parser does."""
+    shortest = Decimal(repr(value))
+    if not value.is_integer():
+        rounded = Decimal(value).quantize(shortest, ROUND_HALF_UP, EXACT)
+        shortest = rounded if float(rounded) == value else shortest
+    return f"{shortest:f}".removesuffix(".0")
 
 
 def _in_order(rows: pl.DataFrame, fields: _Fields) -> pl.DataFrame:

@@ -59,7 +59,7 @@ def test_a_check_tells_what_a_load_would_change_and_changes_nothing(dpa: Dpa, co
     changed = good[0].replace(",30,", ",31,")
     corridor.write_transactions("erp_20260203.csv", [changed, *good[1:3], "TRX-9,MCH-001,never,30,OK", good[3]])
     corridor.write_transactions("erp_20260204.csv", ["TRX-5,MCH-001,never,30,OK"])
-    corridor.write("erp_20260205.csv", "transaction_id,machine,datum\n1,2,3\n")
+    corridor.write("erp_20260205.csv", "transaction_id,machine,dat\n1,2,3\n")
     done = dpa("sources", "check", "erp")
     assert done.returncode == 1
     told = done.stdout.splitlines()
@@ -74,7 +74,7 @@ def test_a_check_tells_what_a_load_would_change_and_changes_nothing(dpa: Dpa, co
     assert "1 of 1 rows break the contract" in told[3]
     assert "TRX-5" in told[4]
     assert told[5].startswith("FAILED erp erp_20260205.csv: ")
-    assert "'datum' seems to be the new header of 'transaction_at'" in told[5]
+    assert "'dat' seems to be the new header of 'transaction_at'" in told[5]
     assert "the header lacks 'volume_transferred_t', 'status_code'" in told[5]
     assert everything_in(corridor) == before
     (corridor.folder / "erp_20260204.csv").unlink()

@@ -93,7 +93,7 @@ def test_a_message_over_which_the_code_fails_is_quarantined_alone(
     batch = reader.batch([event(number) for number in range(6)], [b"bad", event(7)])
     assert reader.loader.load(batch) == LoadCounts(read=8, inserted=6, quarantined=2)
     found = rows(reader.engine, "SELECT location, row_number, reason, detail FROM quarantine ORDER BY 1, 2")
-    assert found[0] == ("freight.transactions/0", 3, "unreadable", "OverflowError: date value out of range")
+    assert found[0] == ("freight.transactions/0", 3, "unprocessable", "OverflowError: date value out of range")
     assert found[1][:3] == ("freight.transactions/1", 0, "not_json")
     assert "the message at offset 3 cannot be processed" in caplog.text
     monkeypatch.undo()

@@ -122,7 +122,20 @@ literals = st.one_of(
     st.builds("{}.{}".format, whole, st.integers(0, 10**20)),
     st.builds("{}e{}".format, whole, st.integers(-40, 40)),
     st.builds("{}.{}E{:+}".format, whole, st.integers(0, 10**20), st.integers(-400, 400)),
-    st.sampled_from(["-0", "-0.0", "0e0", "true", "false", "null", "1.10", "9007199254740993", "18446744073709551616"]),
+    st.sampled_from(
+        [
+            "-0",
+            "-0.0",
+            "0e0",
+            "true",
+            "false",
+            "null",
+            "1.10",
+            "9007199254740993",
+            "18446744073709551616",
+            "8796093022208.312",
+        ]
+    ),
     st.text(st.characters(codec="utf-8"), max_size=8).map(json.dumps),
 )
 

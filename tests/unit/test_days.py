@@ -200,3 +200,25 @@ def test_a_format_that_loses_the_day_is_none(pattern: str) -> None:
 )
 def test_a_format_that_keeps_the_day_is_one(pattern: str) -> None:
     assert reads_back(pattern)
+
+
+@pytest.mark.parametrize(
+    ("cells", "is_refused"),
+    [
+        (["2026-03-02 08:05:00", "13/02/2026 08:05"], True),  # 02/03/2026, opened by a program for the USA
+        (["2026-03-02 08:05:00", "02/13/2026 08:05"], True),
+        (["2026-03-02 08:05:00", "2026-02-27 08:05:00", "13/02/2026 08:05"], False),
+        (["2026-03-02 08:05:00", "13/02/2026 08:05", "05/02/2026 08:05"], False),
+        (["2026-03-02 08:05:00"], False),
+    ],
+)
+def test_days_of_a_workbook_that_a_program_may_have_swapped_are_refused(cells: list[str], is_refused: bool) -> None:
+    rows = pl.DataFrame({ROW_NUMBER: range(2, len(cells) + 2), "text": cells})
+    for stated in (None, True):
+        evidence = DayEvidence(stated, has_native_days=True)
+        evidence.note(rows, "date")
+        if is_refused and stated is None:
+            with pytest.raises(SourceError, match=r"'2026-03-02' can have its day and month swapped.*day_first: true"):
+                evidence.order()
+        elif "02/13" not in cells[-1]:
+            assert evidence.order() == DayOrder(day_first=True)

@@ -48,15 +48,24 @@ def test_cells_are_cut_by_their_places(tmp_path: Path, end: str, encoding: str) 
 
 def test_what_does_not_fit_the_places_is_a_fault_of_its_line(tmp_path: Path) -> None:
     path = tmp_path / "erp.txt"
-    lines = [line(1), line(2) + " beyond", line(3).replace(" ", "\t", 1), *[line(9).replace("MCH", "é")] * 99]
+    lines = [line(1), line(2) + " beyond", line(3).replace(" ", "\t", 1), *[line(9).replace("MCH", "éCH")] * 99]
     stray = line(4).replace("MCH", "\xe9CH").encode("latin-1")
     path.write_bytes("\n".join(lines).encode() + b"\n" + stray + b"\n")
     rows, faults = read(path)
     assert [row[0] for row in rows] == ["TRX-1", *["TRX-9"] * 99]
     told = [(bad.row_number, bad.reason) for bad in faults]
     assert told == [(2, "ragged_row"), (3, "ragged_row"), (103, "bad_encoding")]
-    assert "ends at 48" in faults[0].detail
+    assert faults[0].detail == "text at character 50, which is in no column"
     assert "a tab" in faults[1].detail
+
+
+def test_a_value_that_a_wrong_place_cuts_off_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "erp.txt"
+    path.write_text(line(1, "1250.5") + "\n", encoding="utf-8")
+    columns = [*COLUMNS[:3], {"name": "volume_transferred", "start": 40, "end": 44}, COLUMNS[4]]
+    rows, (fault,) = read(path, columns=columns)
+    assert rows == []
+    assert (fault.reason, fault.detail) == ("ragged_row", "text at character 39, which is in no column")
 
 
 def test_a_file_that_lacks_the_columns_is_refused(tmp_path: Path) -> None:

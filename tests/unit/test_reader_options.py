@@ -69,7 +69,10 @@ def test_right_options_are_taken(tmp_path: Path) -> None:
         ({"formats": {"transaction_at": "dd/mm/yyyy"}}, "'dd/mm/yyyy' is no format of a day or an instant: write one"),
         ({"formats": {"transaction_at": ["%d/%m/%Y", "%d"]}}, "'%d' is no format"),
         ({"formats": {"transaction_at": []}}, "it needs a format, such as"),
-        ({"formats": {"volume": "%Y%m%d"}}, "formats > volume: transactions have no such time: transaction_at"),
+        (
+            {"formats": {"volume": "%Y%m%d"}},
+            "formats > volume_transferred_t: transactions have no such time: transaction_at",
+        ),
         ({"decimal": ",", "thousands": ","}, "thousands: Value error, the decimal mark cannot separate thousands"),
         ({"true_values": ["o"], "false_values": ["O"]}, "'o' cannot mean true and false"),
         ({"true_values": [True]}, 'put yes, no, on, off, true and false in quotes, such as "yes"'),
