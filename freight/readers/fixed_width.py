@@ -170,9 +170,10 @@ def _line(number: int, line: str, *, stray_bytes: bool) -> _Line:
 
 
 def _batch(lines: Sequence[_Line], places: Sequence[slice]) -> RawBatch:
-    gaps = [slice(left.stop, right.start) for left, right in pairwise([slice(0, 0), *places, slice(MOST_CHARS, 0)])]
+    all_gaps = (slice(left.stop, right.start) for left, right in pairwise([slice(0, 0), *places]))
+    gaps, end = [gap for gap in all_gaps if gap.start < gap.stop], places[-1].stop
     filled = [line for line in lines if line.text.strip()]
-    checked = [line if line.reason else _all_in_columns(line, gaps) for line in filled]
+    checked = [line if line.reason else _whole(line, gaps, end) for line in filled]
     rows = [(*(line.text[at].strip(" ") for at in places), line.number) for line in checked if not line.reason]
     faults = bad_rows(
         BadRow(line.number, None, line.reason, line.detail, line.text.encode()) for line in checked if line.reason
@@ -180,10 +181,15 @@ def _batch(lines: Sequence[_Line], places: Sequence[slice]) -> RawBatch:
     return RawBatch(pl.DataFrame(rows, schema=no_rows(len(places)).schema, orient="row"), faults)
 
 
-def _all_in_columns(line: _Line, gaps: Sequence[slice]) -> _Line:
-    """Return a line, as a fault if it has text outside the columns: a value may be cut off there."""
-    outside = next((gap for gap in gaps if line.text[gap].strip()), None)
-    if outside is None:
+def _whole(line: _Line, gaps: Sequence[slice], end: int) -> _Line:
+    """Return a line, as a fault if a value goes on beside its column, or text follows the last column."""
+    if line.text[end:].strip():
+        return line._replace(reason="ragged_row", detail=f"text after the last column, which ends at {end}")
+    cut = next((at for gap in gaps for at in (gap.start, gap.stop) if _is_cut(line.text, at)), None)
+    if cut is None:
         return line
-    at = outside.start + len(line.text[outside]) - len(line.text[outside].lstrip()) + 1
-    return line._replace(reason="ragged_row", detail=f"text at character {at}, which is in no column")
+    return line._replace(reason="ragged_row", detail=f"a value is cut off between the characters {cut} and {cut + 1}")
+
+
+def _is_cut(text: str, at: int) -> bool:
+    return 0 < at < len(text) and not text[at - 1].isspace() and not text[at].isspace()

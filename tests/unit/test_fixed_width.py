@@ -55,7 +55,7 @@ def test_what_does_not_fit_the_places_is_a_fault_of_its_line(tmp_path: Path) -> 
     assert [row[0] for row in rows] == ["TRX-1", *["TRX-9"] * 99]
     told = [(bad.row_number, bad.reason) for bad in faults]
     assert told == [(2, "ragged_row"), (3, "ragged_row"), (103, "bad_encoding")]
-    assert faults[0].detail == "text at character 50, which is in no column"
+    assert faults[0].detail == "text after the last column, which ends at 48"
     assert "a tab" in faults[1].detail
 
 
@@ -65,7 +65,7 @@ def test_a_value_that_a_wrong_place_cuts_off_is_a_fault(tmp_path: Path) -> None:
     columns = [*COLUMNS[:3], {"name": "volume_transferred", "start": 40, "end": 44}, COLUMNS[4]]
     rows, (fault,) = read(path, columns=columns)
     assert rows == []
-    assert (fault.reason, fault.detail) == ("ragged_row", "text at character 39, which is in no column")
+    assert (fault.reason, fault.detail) == ("ragged_row", "a value is cut off between the characters 39 and 40")
 
 
 def test_a_file_that_lacks_the_columns_is_refused(tmp_path: Path) -> None:
