@@ -53,7 +53,8 @@ def are_native(rows: pl.DataFrame, position: int) -> pl.Series | None:
         rows: Text columns, and `native_numbers` if the source has numbers.
         position: The position of the column in the signs of `native_numbers`.
     """
-    return rows[NATIVE].str.slice(position, 1) == "1" if NATIVE in rows.columns else None
+    signs = rows.get_column(NATIVE, default=None)
+    return None if signs is None else signs.str.slice(position, 1) == "1"
 
 
 def as_json(rows: pl.DataFrame, names: Sequence[str], signed: Sequence[str]) -> pl.Series:

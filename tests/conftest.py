@@ -1,5 +1,6 @@
 """Fixtures that every test may use: warehouses on both engines; a PostgreSQL, a Kafka, an Azurite and a browser."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -246,6 +247,14 @@ def pytest_configure() -> None:
     """Let modules be compiled once: the processes of tests import ours hundreds of times."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    gc.disable()  # what is imported and collected stays
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage seldom, and only in what tests make: modules and tests are half a million objects."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 100)
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

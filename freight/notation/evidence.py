@@ -127,8 +127,9 @@ class Evidence:
             rows: `row_number`, text columns, and `native_numbers` if the source tells numbers from text.
             columns: The columns to examine; those that the rows lack, or whose format is stated, are passed over.
         """
+        delivered = rows.schema  # whose search does not get longer with the columns
         for column in columns:
-            if column.name in rows.columns and column.name not in self._forms.formats:
+            if column.name in delivered and column.name not in self._forms.formats:
                 if column.dtype in NUMBERS:
                     self._numbers.note(_written(rows, column, self._null_values), column.known_as, column.maximum)
                 elif column.dtype in DAYS:

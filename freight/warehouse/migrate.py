@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -83,6 +84,7 @@ def alembic_config(connection: sa.Connection | None = None) -> Config:
     return config
 
 
+@cache  # each run asks, and the answer takes longer than most of its queries
 def newest_version() -> str:
     """Return the schema version of this release."""
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()

@@ -498,7 +498,7 @@ def test_check_and_preview_run_the_function(corridor: Corridor) -> None:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give functions little time."""
     monkeypatch.setattr(isolated, "PATIENCE_S", 14)
-    monkeypatch.setattr(isolated, "CPU_S", 8)
+    monkeypatch.setattr(isolated, "CPU_S", 5)
 
 
 # The last one never lets go of the interpreter, so only its reader can end it, and knows no line.
