@@ -142,6 +142,12 @@ def migrated_database(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
+def migrated_prefect(this_run: TestRun) -> Path:
+    """A migrated, empty database of Prefect to copy, since its migrations take seconds."""
+    return Path(this_run.server("prefect")["database"])
+
+
+@pytest.fixture(scope="session")
 def azurite_programs() -> Path:
     """Azurite, which all workers and later runs share."""
     if reason := why_no_azurite():

@@ -58,8 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def own(folder: Path) -> Iterator[OwnPrefect]:
-    with own_prefect(folder) as made:
+def own(folder: Path, migrated_prefect: Path) -> Iterator[OwnPrefect]:
+    with own_prefect(folder, migrated_prefect) as made:
         yield made
 
 

@@ -34,7 +34,7 @@ def test_a_server_for_others_speaks_tls_alone_to_those_who_know_its_authority(
     with temporary_settings({PREFECT_SERVER_API_PORT: port}):
         there = Address.wanted(tmp_path)
     there.require_closed()
-    with own_prefect(tmp_path, there, str(ca)) as own:
+    with own_prefect(tmp_path, address=there, authority=str(ca)) as own:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), own.endpoint.client() as client:
             assert client.read_flow_runs() == []
         trusted, login = ssl.create_default_context(cafile=str(ca)), own.endpoint.login

@@ -77,6 +77,7 @@ def as_applied(path: Path) -> str:
     return text
 
 
+@cache
 def parts() -> list[dict[str, Any]]:
-    """Return all objects to apply to a cluster."""
+    """Return all objects to apply to a cluster; callers must not change them."""
     return [part for path in manifests() for part in yaml.safe_load_all(as_applied(path))]

@@ -4,11 +4,12 @@ import fcntl
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from freight.settings import PROJECT_ROOT
 from tests.lib.kafka_under_test import KafkaUnderTest
 from tests.lib.ports import free_port
 from tests.lib.postgres import own_server
-from tests.lib.waiting import wait_until
+from tests.lib.waiting import LIMIT_S, wait_until
 
 KAFKA_JARS = PROJECT_ROOT / ".kafka"
 LOOKS_EVERY_S = 0.5
@@ -103,9 +104,17 @@ def _prefect(folder: Path) -> Iterator[Mapping[str, Any]]:
     with log.open("wb") as said, subprocess.Popen(argv, env=environment, stdout=said, stderr=said) as server:
         try:
             wait_until(lambda: _listens(server, port), told=log)
-            yield {"api": f"http://127.0.0.1:{port}/api"}
+            copy = folder / "migrated.db"
+            _copy(folder / "prefect.db", copy)
+            yield {"api": f"http://127.0.0.1:{port}/api", "database": str(copy)}
         finally:
             server.kill()  # nobody needs its data
+
+
+def _copy(database: Path, to: Path) -> None:
+    """Copy a SQLite database that others use."""
+    with closing(sqlite3.connect(database, timeout=LIMIT_S)) as used, closing(sqlite3.connect(to)) as copy:
+        used.backup(copy)
 
 
 def _listens(server: subprocess.Popen[bytes], port: int) -> bool:
