@@ -256,7 +256,8 @@ def pytest_configure() -> None:
     gc.disable()  # what is imported and collected stays
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)  # before that of pytest-xdist, which ends the search for hooks
+def pytest_runtestloop() -> None:
     """Search for garbage seldom, and only in what tests make: modules and tests are half a million objects."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 100)
