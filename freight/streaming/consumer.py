@@ -7,6 +7,7 @@ and their lag monitors.
 import gc
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,11 +29,15 @@ from freight.errors import ConfigurationError, TransientError
 from freight.frames import PARTITION
 from freight.streaming.messages import MESSAGE_SCHEMA
 from freight.streaming.password import PASSWORD_CB, ChangingPassword, Redactor
+from freight.streaming.threads import DaemonThreads
+from freight.streaming.trouble import Trouble
 from freight.warehouse.streams import PartitionLog
 
 log = logging.getLogger("freight")
 
 ANSWER_S = 5.0  # the time that the broker has to answer a question
+LEAVE_S = 4.0  # the time that the broker has to take leave of us; the client itself would wait without end
+QUIET_S = 30.0  # without errors, until a new one counts as another trouble; a client tries again within 10 s
 
 # Azure Event Hubs cuts connections that are idle for 4 minutes and allows no sessions shorter than 6 s; these settings
 # suit it and any other broker.
@@ -166,7 +171,7 @@ class TopicReader(Protocol):
         """Store the warehouse's offsets in the broker; a failure does no harm."""
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group, within seconds even if the broker does not answer."""
 
 
 class KafkaReader:
@@ -195,6 +200,7 @@ class KafkaReader:
         self._has_identity = has_identity
         self._topic = topic
         self._trouble: KafkaError | None = None
+        self._told = Trouble(quiet_s=QUIET_S)
         self._redactor = Redactor(str(settings.get("sasl.password", "")))
         shared = {**LIVENESS, **settings, "error_cb": self._note_trouble, "logger": self._redactor}
         try:
@@ -300,6 +306,7 @@ class KafkaReader:
         admin = AdminClient(self._admin_settings)  # kept until the answer: without it the request fails
         described: Any = admin.describe_topics(TopicCollection([self._topic]), request_timeout=ANSWER_S)
         topic = described[self._topic].result(ANSWER_S + 1)
+        self._told.over()
         if self._password:
             self._password.let_in()
         return str(topic.topic_id or ""), sorted(partition.id for partition in topic.partitions)
@@ -325,11 +332,16 @@ class KafkaReader:
 
     def close(self) -> None:
         """See `TopicReader`."""
-        self._consumer.close()
+        leaving = DaemonThreads("leave Kafka").submit(self._consumer.close)
+        if wait([leaving], LEAVE_S).done:
+            return leaving.result()
+        log.warning("%s: Kafka does not answer; the group learns of our end when our session expires", self._topic)
+        return None
 
     def _note_trouble(self, error: KafkaError) -> None:
         """Note an error of the client's connections; the client retries by itself."""
-        log.log(logging.ERROR if _is_refusal(error) else logging.WARNING, "Kafka: %s", self._said(error))
+        cause, level = ("refused", logging.ERROR) if _is_refusal(error) else ("away", logging.WARNING)
+        self._told.note(f"Kafka: {self._said(error)}", cause, level)
         if self._trouble is None or not _is_refusal(self._trouble):  # a refusal says more than its consequences
             self._trouble = error
 

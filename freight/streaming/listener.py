@@ -23,6 +23,7 @@ from freight.streaming.micro_batch import BatchLimits, Buffer
 from freight.streaming.poison import PoisonLimits, PoisonWatch
 from freight.streaming.status import Status
 from freight.validation import Locale
+from freight.streaming.trouble import Trouble
 from freight.warehouse.connect import Engine
 from freight.warehouse.stream_load import MicroBatch, StreamLoader
 from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, take_positions
@@ -88,6 +89,7 @@ class ListenerLoop:
         self._engine, self._stream, self._listener = engine, stream, listener
         self._reader, self._settings, self._status, self._clock = reader, settings, status, clock
         self._locale = Locale(stream.notation, stream.time_zone)
+        self._trouble = Trouble(f"{stream.topic} reads on")
         self._buffer = Buffer(settings.limits)
         self._watch = PoisonWatch(settings.poison)
         loader = StreamLoader(engine, stream, listener, clock)
@@ -251,16 +253,17 @@ class ListenerLoop:
         self._watch.add(max(0, outcome.counts.quarantined - outcome.batch.bad_rows.height))
         span = sum(offsets.until_offset - offsets.from_offset for offsets in ranges)
         oldest = min((offsets.oldest_sent_us for offsets in ranges if offsets.messages), default=0)
+        self._trouble.over()
         self._status.committed(outcome.counts, span - outcome.batch.messages, oldest, outcome.took_s)
 
     def _note_trouble(self, trouble: str) -> None:
-        log.warning("%s waits: %s", self._stream.topic, trouble)
+        self._trouble.note(f"{self._stream.topic} waits: {trouble}")
         self._status.tell(state=f"waiting: {trouble}")
 
     def _take_positions(self) -> None:
         """Read the positions of new partitions, and start them."""
-        if not self._unpositioned or time.monotonic() < self._retry_positions_at:
-            return
+        if not self._unpositioned or self._broker_is_away or time.monotonic() < self._retry_positions_at:
+            return  # a second question in one turn would delay a request to stop
         try:
             logs = self._reader.logs()
             positions = take_positions(
@@ -284,6 +287,10 @@ class ListenerLoop:
             self._buffer.begin(partition, Span(position.topic_id, start, start, position.newest_event_us))
         log.info("%s reads %s", self._stream.topic, {p: position.next_offset for p, position in positions.items()})
         self._unpositioned.clear()
+        self._note_end_of_trouble()
+
+    def _note_end_of_trouble(self) -> None:
+        self._trouble.over()
         self._status.tell(state="listening")
 
     def _check_identity(self) -> None:
@@ -298,11 +305,12 @@ class ListenerLoop:
             if self._buffer.topic_ids - {self._reader.topic_id()}:
                 self._reset("the topic was created again")
             if self._broker_is_away:
-                self._status.tell(state="listening")
+                self._note_end_of_trouble()
             self._broker_is_away = False
         except TransientError as error:
             self._note_trouble(str(error))
             self._broker_is_away = True
+            self._identity_at = time.monotonic() + min(POSITIONS_WAIT_S, IDENTITY_EVERY_S)
 
     def _on_assigned(self, partitions: Sequence[int]) -> None:
         self._unpositioned |= set(partitions)

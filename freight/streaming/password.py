@@ -12,6 +12,8 @@ log = logging.getLogger("freight")
 PASSWORD_CB = "password_cb"  # client setting beside librdkafka's own: a `PasswordSource` in place of a password
 CHANGEOVER_S = 300.0  # the time between the change of a password in Kafka and at our source, in either order
 ASK_S = 5.0
+# The kinds of the client's lines about connections that fail, many a second; callbacks and errors report the same.
+CONNECTION_LINES = {"FAIL", "ERROR"}
 
 
 class Redactor:
@@ -31,6 +33,8 @@ class Redactor:
 
     def log(self, level: int, message: str, *parts: Any) -> None:
         """Log a message of the client, which calls this in place of a logger."""
+        if parts and parts[0] in CONNECTION_LINES:
+            level = logging.DEBUG
         logging.getLogger("librdkafka").log(level, "%s", self.redacted(message % parts))
 
 

@@ -17,6 +17,7 @@ from freight.streaming.consumer import TopicReader
 from freight.streaming.listener import ListenerLoop, ListenSettings
 from freight.streaming.status import Snapshot, Status
 from freight.streaming.threads import Every
+from freight.streaming.trouble import Trouble
 from freight.types import EPOCH, PasswordSource, RunId
 from freight.warehouse import ledger
 from freight.warehouse.aggregates import has_marks, refresh_aggregates
@@ -33,6 +34,7 @@ HEARTBEAT_S = 10.0
 AGGREGATES_S = 5.0
 PARTITIONS_S = 6 * 3_600.0
 DRAINED = "told to drain: fewer listeners are enough"
+NOT_BEGUN = "told to stop before the warehouse answered"
 AGGREGATES_SHARE = 10.0  # daily statistics take at most a tenth of the time
 BEGIN_WAIT_S = 5.0
 
@@ -81,7 +83,10 @@ def listen(
         ConfigurationError: The broker or the warehouse refuses us, or the stream is parked.
     """
     status, drain = status or Status(), threading.Event()
-    _begin_when_possible(engine, stream, listener, started_by, stop, status)
+    if not _has_begun(engine, stream, listener, started_by, stop, status):
+        reader.close()
+        log.info("%s: %s", stream.topic, NOT_BEGUN)
+        return NOT_BEGUN
     outcome = "failed"
     try:
         with _upkeep(engine, stream, listener, status, _setter(drain, stop)):
@@ -105,19 +110,22 @@ def _setter(*events: threading.Event) -> Callable[[], None]:
     return set_all
 
 
-def _begin_when_possible(
+def _has_begun(
     engine: Engine, stream: Stream, listener: ListenerRef, started_by: str, stop: threading.Event, status: Status
-) -> None:
-    """Check that the stream may be loaded, and note the run; wait while the warehouse is away."""
-    while True:
+) -> bool:
+    """Check that the stream may be loaded, and note the run; wait while the warehouse is away, unless told to stop."""
+    trouble = Trouble(f"{stream.topic}: the warehouse answers")
+    while not stop.is_set():
         try:
-            return _begin(engine, stream, listener, started_by)
+            _begin(engine, stream, listener, started_by)
+            trouble.over()
+            return True
         except TransientError as error:
-            log.warning("%s waits: %s", stream.topic, error)
+            trouble.note(f"{stream.topic} waits: {error}")
             status.tell(state=f"waiting: {error}")
             status.polled()  # the wait is intended: a restart would not help
-            if stop.wait(BEGIN_WAIT_S):
-                raise
+            stop.wait(BEGIN_WAIT_S)
+    return False
 
 
 def _begin(engine: Engine, stream: Stream, listener: ListenerRef, started_by: str) -> None:

@@ -1,6 +1,5 @@
 """Shows probes that the loop of a listener turns, by the age of a file; `alive` reads it."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +8,6 @@ from pathlib import Path
 from freight.errors import ConfigurationError
 from freight.streaming.status import Status
 from freight.streaming.threads import Every
-
-log = logging.getLogger("freight")
 
 WRITE_EVERY_S = 1.0
 
@@ -30,27 +27,10 @@ def showing_life(path: Path, status: Status) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(f"no sign of life can be written, and probes would see none: {error}") from None
     try:
-        with Every("sign of life", _Writer(path, status).write, WRITE_EVERY_S):
+        with Every("the sign of life is not written", lambda: _write(path, status), WRITE_EVERY_S):
             yield
     finally:
         path.unlink(missing_ok=True)
-
-
-class _Writer:
-    """Writes again and again, and logs a failure once."""
-
-    def __init__(self, path: Path, status: Status) -> None:
-        self._path, self._status, self._fails = path, status, False
-
-    def write(self) -> None:
-        """Write the file; log the first of several failures."""
-        try:
-            _write(self._path, self._status)
-            self._fails = False
-        except OSError as error:
-            if not self._fails:
-                log.warning("the sign of life is not written: %s", error)
-            self._fails = True
 
 
 def _write(path: Path, status: Status) -> None:

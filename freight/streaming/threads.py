@@ -10,10 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from freight.errors import TransientError
+from freight.streaming.trouble import Trouble
 
 LEAVE_S = 5.0  # the time that a call in progress has at the end
-
-log = logging.getLogger("freight")
 
 
 def daemon(name: str, call: Callable[[], object]) -> threading.Thread:
@@ -28,11 +27,12 @@ class Every:
     """Calls a function at a bounded rate in a thread of its own, as long as the context lasts.
 
     The pause after a call is `period_s`, or `share` times the duration of the call if that is longer. A failed call is
-    logged and tried again in its turn: it must not stop the data.
+    tried again in its turn, and each of its causes logged once: it must not stop the data.
     """
 
     def __init__(self, what: str, call: Callable[[], object], period_s: float, share: float = 0.0) -> None:
         self._what, self._call, self._period_s, self._share = what, call, period_s, share
+        self._trouble = Trouble(f"{what}: works again")
         self._ended = threading.Event()
         self._thread = daemon(what, self._run)
 
@@ -52,10 +52,11 @@ class Every:
             started = time.monotonic()
             try:
                 self._call()
-            except TransientError as error:
-                log.warning("%s: %s", self._what, error)
-            except Exception:
-                log.exception("%s", self._what)
+                self._trouble.over()
+            except (TransientError, OSError) as error:
+                self._trouble.note(f"{self._what}: {error}")
+            except Exception as error:
+                self._trouble.note(f"{self._what}: {type(error).__name__}: {error}", level=logging.ERROR, error=error)
             took = time.monotonic() - started
 
 

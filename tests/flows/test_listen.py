@@ -44,9 +44,10 @@ from tasks import heartbeat, stoppable
 from tasks import load as steps
 from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.cut import Way
-from tests.lib.kafka import Broker, delete_records_before, new_topic
+from tests.lib.kafka import Broker, OwnKafka, delete_records_before, new_topic
 from tests.lib.kafka_under_test import SharedKafka
 from tests.lib.listening import ListenProcess, Load, count
+from tests.lib.ports import free_port
 from tests.lib.postgres import PostgresServer, own_server
 from tests.lib.runs import logged_within
 from tests.lib.streams import event, rows, send
@@ -431,6 +432,68 @@ def test_a_listener_that_is_told_to_end_while_its_warehouse_is_frozen_ends_in_ti
     assert run_flow(topic=topic, at_end=True).is_completed()
     assert count(engine, "fact_transactions") == load.sent
     assert reconcile(engine) == []
+
+
+ENDS_S = 20.0
+TWENTY = [1, pytest.param(20, id="20 times", marks=[pytest.mark.chaos, pytest.mark.timeout(3_600)])]
+
+
+@pytest.fixture
+def start_apart(start: Callable[..., ListenProcess]) -> Callable[..., ListenProcess]:
+    """Starts a listener whose Kafka is that of the test alone."""
+
+    def start_apart(kafka: Broker, topic: str) -> ListenProcess:
+        return start("--topic", topic, DPA_KAFKA_BOOTSTRAP=kafka.bootstrap, DRAIN_S=str(stoppable.DRAIN_S))
+
+    return start_apart
+
+
+@pytest.mark.parametrize("how", ["frozen", "dead"])
+@pytest.mark.parametrize("times", TWENTY)
+def test_a_listener_that_is_told_to_end_while_its_broker_is_silent_ends_in_time(
+    start_apart: Callable[..., ListenProcess],
+    own_kafka: OwnKafka,
+    postgres_warehouse: WarehouseUnderTest,
+    measured: Measured,
+    how: str,
+    times: int,
+) -> None:
+    """SIGTERM comes while the listener reads, or some seconds later, while it asks the broker in vain."""
+    kafka, engine, longest = own_kafka(), postgres_warehouse.engine, 0.0
+    topic = new_topic(kafka, PARTITIONS)
+    for number in range(times):
+        send(kafka, topic, [event(1_000 * number + i) for i in range(500)])
+        process = start_apart(kafka, topic)
+        process.wait_until_it_reads(engine)
+        (kafka.pause if how == "frozen" else kafka.crash)()
+        time.sleep(2.0 * (number % 5))
+        try:
+            ended = process.signal(signal.SIGTERM)
+        finally:
+            (kafka.resume if how == "frozen" else kafka.start)()
+        assert ended.returncode == 0, ended.said
+        assert ended.seconds < ENDS_S, ended.said
+        longest = max(longest, ended.seconds)
+        assert rows(engine, "SELECT count(*) FROM stream_listeners WHERE ended_at IS NULL") == [(0,)]
+    measured(f"{times} ended with a {how} broker, the slowest after {longest:.1f} s, exit 0, rows released")
+
+
+@pytest.mark.parametrize("times", TWENTY)
+def test_a_listener_that_is_told_to_end_before_its_warehouse_answered_ends_well(
+    start: Callable[..., ListenProcess], kafka: SharedKafka, measured: Measured, times: int
+) -> None:
+    nowhere, longest = f"postgresql://freight@127.0.0.1:{free_port()}/freight", 0.0
+    for number in range(times):
+        process = start("--topic", new_topic(kafka, 1), DPA_WAREHOUSE_URL=nowhere, DRAIN_S=str(stoppable.DRAIN_S))
+        process.wait_until(lambda at=process: " waits: " in at.output)  # type: ignore[misc]
+        time.sleep(1.5 * (number % 5))
+        ended = process.signal(signal.SIGTERM)
+        assert ended.returncode == 0, ended.said
+        assert session.NOT_BEGUN in ended.said
+        assert ended.seconds < ENDS_S, ended.said
+        assert ended.said.count(" waits: ") == 1
+        longest = max(longest, ended.seconds)
+    measured(f"{times} ended without a warehouse, the slowest after {longest:.1f} s, exit 0")
 
 
 def deployed_run(prefect: SyncPrefectClient, topic: str) -> UUID:
