@@ -1,5 +1,7 @@
 """The systems of a flow: from the block that it names, or from the settings of the installation."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import httpx
@@ -27,7 +29,7 @@ def kafka_client(block: str | None, here: Settings) -> dict[str, Any]:
             one.
     """
     if block:
-        return load_block(KafkaCluster, block).client_settings()
+        return used(KafkaCluster, block, KafkaCluster.client_settings)
     if here.kafka_bootstrap:
         return KafkaCluster(bootstrap_servers=here.kafka_bootstrap, insecure=here.kafka_insecure).client_settings()
     raise ConfigurationError("no Kafka is named: set DPA_KAFKA_BOOTSTRAP to host:port, or name a Kafka Cluster block")
@@ -48,8 +50,7 @@ def warehouse_place(block: str | None, here: Settings) -> WarehousePlace:
     """
     if block is None:
         return WarehousePlace(here.warehouse_url)
-    known = load_block(Warehouse, block)
-    return WarehousePlace(known.url, known.password_source())
+    return used(Warehouse, block, lambda known: WarehousePlace(known.url, known.password_source()))
 
 
 def open_warehouse(block: str | None, here: Settings) -> Engine:
@@ -67,15 +68,26 @@ class BlockConnections:
 
     def database(self, name: str) -> Database:
         """Return the database of an SQL Source block."""
-        return load_block(SqlSource, name).database()
+        return used(SqlSource, name, SqlSource.database)
 
     def api(self, name: str) -> httpx.Client:
         """Return a client of an HTTP API block."""
-        return load_block(HttpApi, name).client()
+        return used(HttpApi, name, HttpApi.client)
 
     def drop(self, name: str) -> AbstractFileSystem:
         """Return the filesystem of a Blob Drop block."""
-        return load_block(BlobDrop, name).filesystem()
+        return used(BlobDrop, name, BlobDrop.filesystem)
+
+
+def used[B: Block, T](kind: type[B], name: str, use: Callable[[B], T]) -> T:
+    """Load a block and return what it provides; an error names the block.
+
+    Raises:
+        ConfigurationError: The block does not exist, or cannot be used.
+    """
+    block = load_block(kind, name)
+    with _naming(_known_as(kind, name)):
+        return use(block)
 
 
 def load_block[B: Block](kind: type[B], name: str) -> B:
@@ -84,10 +96,11 @@ def load_block[B: Block](kind: type[B], name: str) -> B:
     Raises:
         ConfigurationError: The block does not exist, or cannot be used.
     """
+    known_as = _known_as(kind, name)
     try:
-        block = kind.load(name)
+        with _naming(known_as):
+            block = kind.load(name)
     except ValueError:
-        known_as = f"{kind.get_block_type_name()} block {name!r}"
         raise ConfigurationError(
             f"there is no {known_as}: create it in Prefect under Blocks, or correct the name"
         ) from None
@@ -95,6 +108,18 @@ def load_block[B: Block](kind: type[B], name: str) -> B:
         if not isinstance(error.__cause__, ValidationError):
             raise
         faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.__cause__.errors())
-        raise ConfigurationError(f"the {kind.get_block_type_name()} block {name!r} cannot be used: {faults}") from None
+        raise ConfigurationError(f"the {known_as} cannot be used: {faults}") from None
     assert isinstance(block, kind)  # in a synchronous flow
     return block
+
+
+def _known_as(kind: type[Block], name: str) -> str:
+    return f"{kind.get_block_type_name()} block {name!r}"
+
+
+@contextmanager
+def _naming(known_as: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"the {known_as} cannot be used: {error}") from None

@@ -17,6 +17,9 @@ from freight.types import PasswordSource
 
 log = logging.getLogger("freight")
 
+# The driver logs an error that it raises anyway once more for each step that ends with it.
+logging.getLogger("psycopg").addFilter(lambda record: not str(record.msg).startswith("error ignored"))
+
 # Detects a dead server within a minute, not after the system's two hours.
 DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 CONNECT_S = 15
@@ -100,7 +103,9 @@ def _read_only_engine(url: sa.URL) -> sa.Engine:
         case "postgresql":
             options = {"options": "-c default_transaction_read_only=on", "connect_timeout": CONNECT_S, **DEAD_PEER}
             psycopg = over_tls(url).set(drivername="postgresql+psycopg")
-            return sa.create_engine(psycopg, isolation_level="REPEATABLE READ", connect_args=options, **shared)
+            engine = sa.create_engine(psycopg, isolation_level="REPEATABLE READ", connect_args=options, **shared)
+            sa.event.listen(engine, "connect", _read_odd_times_as_text)
+            return engine
         case "mysql" | "mariadb":
             # No local files: a server could request any file of its client.
             first = {"init_command": "SET SESSION TRANSACTION READ ONLY", "local_infile": False}
@@ -117,6 +122,32 @@ def _read_only_engine(url: sa.URL) -> sa.Engine:
             return engine
         case _:
             return sa.create_engine(url, **shared)
+
+
+def _read_odd_times_as_text(connection: Any, _: object) -> None:
+    """Let times that Python does not know, such as infinity and 44 BC, come as text: one would end the whole query."""
+    from psycopg import DataError  # late, since other sources do not need the driver
+    from psycopg.abc import AdaptContext
+    from psycopg.adapt import Loader
+    from psycopg.pq import Format
+
+    for name in ("date", "timestamp", "timestamptz"):
+        usual = connection.adapters.get_loader(connection.adapters.types[name].oid, Format.TEXT)
+
+        class Lenient(Loader):
+            kind = usual
+
+            def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+                super().__init__(oid, context)
+                self._usual = self.kind(oid, context)
+
+            def load(self, data: Any) -> Any:
+                try:
+                    return self._usual.load(data)
+                except (DataError, OverflowError, ValueError):
+                    return bytes(data).decode()
+
+        connection.adapters.register_loader(name, Lenient)
 
 
 def _to_a_readable_copy(url: sa.URL) -> sa.URL:

@@ -61,6 +61,7 @@ FaultCode = Literal[
     "ragged_row",
     "bad_encoding",
     "nested_value",
+    "row_too_large",
     "excel_error",
     "merged_cells",
     "no_text",

@@ -8,7 +8,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.mail_server import MailServer
-from blocks.places import load_block
+from blocks.places import used
 from freight.errors import DpaError
 from freight.reports.workbook import WORKBOOK_NAME, write_workbook
 from freight.settings import load_settings
@@ -32,4 +32,4 @@ def write_report(block: str | None, *, simulated: bool) -> Path | str:
 @task(name="send", task_run_name="send", **RETRY)
 def send(block: str, message: EmailMessage) -> None:
     """Send a message through the mail server of a block."""
-    load_block(MailServer, block).send(message)
+    used(MailServer, block, lambda server: server.send(message))

@@ -22,6 +22,7 @@ FAULTS: dict[str, str] = {
     "ragged_row": "the row has more or fewer cells than the header",
     "bad_encoding": "the text is damaged: its encoding is wrong",
     "nested_value": "a list or an object stands where a value belongs",
+    "row_too_large": "the row is larger than a row of a table may be",
     "excel_error": "the cell holds an error, or a formula without a result",
     "merged_cells": "the value of merged cells may belong to several columns",
     "no_text": "the cell holds a value that is not text",

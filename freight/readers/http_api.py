@@ -19,7 +19,7 @@ from freight.readers.content_hash import ContentHash
 from freight.readers.deliveries import NewContent, Place, new_since, opened
 from freight.readers.http_pages import MARKS, RECORDS, ApiOptions, Pages, instant_of_http
 from freight.readers.locations import SourceFile, find_files
-from freight.readers.watermarks import are_alike, in_words_of, instant_in, note, recall
+from freight.readers.watermarks import Overlap, are_alike, blind_spot, in_words_of, instant_in, note, recall
 from freight.types import Fingerprint, Position
 
 VALIDATOR_LIMIT_CHARS = 1_024  # of an ETag; the position of the source stores it
@@ -76,7 +76,7 @@ def _new_records(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
     options, zone = delivery.options, delivery.place.time_zone
     assert options.watermark
     last = recall(options.watermark, noted)
-    since = None if last is None else in_words_of(last, options.overlap_s, zone)
+    since = None if last is None else in_words_of(last, options.span, zone)
     pages = _pages(delivery, _first_url(delivery, {} if since is None else {options.watermark_parameter: since}), {})
     kept = _keep(delivery, pages)
     if not pages.records:
@@ -87,9 +87,9 @@ def _new_records(delivery: ApiDelivery, noted: str | None) -> NewContent | None:
     watermark = None if newest.value is None else note(options.watermark, newest.value)
     return NewContent(
         kept.records,
-        Fingerprint(newest.state_hash(kept, options.overlap_s), watermark=watermark),
+        Fingerprint(newest.state_hash(kept, options.span), watermark=watermark),
         speaks_for=(instant_in(newest.value, zone) or now).astimezone(UTC),
-        remark="; ".join(newest.remarks()),
+        remark="; ".join(newest.remarks(options.span)),
     )
 
 
@@ -129,17 +129,19 @@ class _Newest:
             elif self._order(mark) and (self.value is None or self._order(mark) > self._order(self.value)):
                 self.value = mark
 
-    def state_hash(self, kept: _Kept, overlap_s: int) -> str:
+    def state_hash(self, kept: _Kept, overlap: Overlap) -> str:
         """Return a hash of the API's state: the newest watermark, and the records that will be read again."""
-        low = None if self.value is None else in_words_of(self.value, overlap_s, self._zone)
+        low = None if self.value is None else in_words_of(self.value, overlap, self._zone)
         content_hash = ContentHash()
         for line, mark in self._marks(kept):
             if mark is None or low is None or self._order(mark) >= self._order(low):
                 content_hash.note(line)
         return hashlib.sha256(f"{self.value} {content_hash.hexdigest()}".encode()).hexdigest()
 
-    def remarks(self) -> Iterator[str]:
+    def remarks(self, overlap: Overlap) -> Iterator[str]:
         """Yield notes for people."""
+        if blind := blind_spot(self.value, self._key, overlap, self._zone):
+            yield blind
         if self._unmarked_rows:
             yield f"{self._unmarked_rows} records have no {self._key}: the API may not return them again"
         if self._later_rows:

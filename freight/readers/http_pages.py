@@ -22,13 +22,13 @@ from freight.parsers.json_records import PIECE_LIMIT_BYTES, WRAPPER_KEYS
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import find_files
 from freight.readers.options import ReaderOptions
+from freight.readers.watermarks import OVERLAP_NUMBERS, OVERLAP_S, Overlap
 from freight.retry import patiently
 from freight.web import REDIRECTS_LIMIT, UNTIL, shown, words_of
 
 PAGE_LIMIT_BYTES, TOTAL_LIMIT_BYTES = PIECE_LIMIT_BYTES, 512 << 20  # a page is parsed as a whole
 FETCH_LIMIT_S = 1_800.0  # for all pages; a slow API would delay the whole night
 PAGES_LIMIT = 100_000
-OVERLAP_S = 3_600
 MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}", re.IGNORECASE)
 
 CONDITIONS = {"If-None-Match", "If-Modified-Since"}
@@ -55,12 +55,18 @@ class ApiOptions(ReaderOptions):
     total_key: str | None = Field(default=None, description="Key of the response that holds the number of all records.")
     watermark: str | None = Field(default=None, description="Key of a record that grows with each change of it.")
     watermark_parameter: str = Field(default="since", description="Parameter that takes the last watermark.")
-    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="Seconds before the watermark to read again.")
+    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="Seconds before a watermark by time to read again.")
+    overlap: int = Field(default=OVERLAP_NUMBERS, ge=0, description="Span before a number as watermark to read again.")
 
     @property
     def is_partial(self) -> bool:
         """See `ReaderOptions`."""
         return self.watermark is not None
+
+    @property
+    def span(self) -> Overlap:
+        """The span before the watermark to read again."""
+        return Overlap(self.overlap_s, self.overlap)
 
     @property
     def page_keys(self) -> list[str]:

@@ -5,7 +5,7 @@ bound.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
@@ -29,11 +29,27 @@ from freight.readers.deliveries import NewContent, Place, new_since, opened
 from freight.readers.locations import SourceFile
 from freight.readers.options import ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
-from freight.readers.watermarks import are_alike, before, instant_in, like, note, recall, utc
+from freight.readers.watermarks import (
+    OVERLAP_NUMBERS,
+    OVERLAP_S,
+    Overlap,
+    are_alike,
+    before,
+    blind_spot,
+    instant_in,
+    like,
+    note,
+    recall,
+    utc,
+)
 from freight.types import Fingerprint, Number, Position, native_numbers
 
-BATCH_ROWS = 20_000
-OVERLAP_S = 3_600  # few transactions take longer from their timestamp to their commit
+BATCH_ROWS, BATCH_BYTES = 20_000, 64 << 20
+ROW_LIMIT_BYTES = 1 << 20  # of the values of any size; times `FETCHED_ROWS` they are in memory at once
+FETCHED_ROWS = 200  # at once, of a table with such values
+SHORT_BYTES = 4_000  # of a value that is shown even if its row is refused
+CALENDAR = (date(1, 1, 2), date(9999, 12, 31))  # a day less than Python's at both ends: a time may be in any zone
+TIME_LIKE = "____-__-__%"
 
 # Types of driver values whose text differs from Python's.
 WRITERS: dict[type, Callable[[Any], str | None]] = {
@@ -55,7 +71,13 @@ class SqlOptions(ReaderOptions):
     table: str = Field(min_length=1, description="Table or view, with its schema if it needs one: dbo.transactions.")
     columns: list[str] | None = Field(default=None, description="Columns; those that the contract knows by default.")
     watermark: str | None = Field(default=None, description="Column that grows with each change of a row.")
-    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="Seconds before the watermark to read again.")
+    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="Seconds before a watermark by time to read again.")
+    overlap: int = Field(default=OVERLAP_NUMBERS, ge=0, description="Span before a number as watermark to read again.")
+
+    @property
+    def span(self) -> Overlap:
+        """The span before the watermark to read again."""
+        return Overlap(self.overlap_s, self.overlap)
 
     @property
     def is_partial(self) -> bool:
@@ -74,6 +96,7 @@ class TableRows:
         queries: Queries that return the rows, one after the other.
         content_hash: The hash of the rows in any order; empty if they may have changed since.
         passed_over: The other columns of the table.
+        is_sized: Whether each row ends with its size in bytes, since its values have no limit.
     """
 
     path: str
@@ -82,6 +105,7 @@ class TableRows:
     queries: tuple[sa.Select[Any], ...] = field(repr=False)
     content_hash: str = ""
     passed_over: tuple[str, ...] = ()
+    is_sized: bool = False
 
     def refuse_if_changed(self) -> None:
         """Do nothing: reading the last row compares the hash, and a window is bounded."""
@@ -95,6 +119,21 @@ class _Table(NamedTuple):
     watermark: sa.ColumnClause[Any] | None
     watermark_type: sa.types.TypeEngine[Any] | None
     passed_over: tuple[str, ...] = ()
+    sizes: Mapping[str, sa.ColumnElement[int]] = {}  # of the columns whose values may be of any size
+
+    @property
+    def rows(self) -> sa.Select[Any]:
+        """Its rows; one beyond the limit comes without its long values, which may be larger than the memory."""
+        if not self.sizes:
+            return sa.select(*self.columns)
+        size = sum(self.sizes.values(), sa.literal_column("0", sa.BigInteger()))
+        return sa.select(*(self._bounded(column, size) for column in self.columns), size.label(SIZE))
+
+    def _bounded(self, column: sa.ColumnClause[Any], size: sa.ColumnElement[int]) -> sa.ColumnElement[Any]:
+        if column.name not in self.sizes:
+            return column
+        fits = sa.or_(size <= ROW_LIMIT_BYTES, self.sizes[column.name] <= SHORT_BYTES)
+        return sa.case((fits, column), else_=sa.null()).label(column.name)
 
 
 @dataclass(frozen=True)
@@ -124,8 +163,9 @@ class TableDelivery:
             self.path,
             self.database,
             _names(table.columns),
-            (sa.select(*table.columns),),
+            (table.rows,),
             passed_over=table.passed_over,
+            is_sized=bool(table.sizes),
         )
         content_hash = ContentHash()
         for _ in _batches(rows, content_hash):
@@ -147,8 +187,10 @@ class _Window:
         assert table.watermark is not None
         self._connection, self._table, self._delivery, self._now = connection, table, delivery, now
         self._column, self._zone = table.watermark, delivery.place.time_zone
-        self._overlap_s = delivery.options.overlap_s
+        self._overlap = delivery.options.span
+        self._is_odd = self._odd()
         self._high, self._later_rows = self._newest()
+        self._odd_rows = 0 if self._is_odd is None else self._count(self._is_odd)
         self._unmarked_rows = self._count(self._column.is_(None))
         noted = recall(self._column.name, known.fingerprint.watermark) if known else None
         self._known = noted if noted is not None and self._is_like_now(noted) else None
@@ -165,6 +207,7 @@ class _Window:
                 _names(table.columns),
                 self._queries(),
                 passed_over=table.passed_over,
+                is_sized=bool(table.sizes),
             ),
             Fingerprint(self._state_hash(), watermark=self._watermark()),
             speaks_for=utc(instant_in(self._high, self._zone) or self._now),
@@ -176,13 +219,35 @@ class _Window:
 
         With a future watermark the table would count as read up to it before its rows exist.
         """
-        newest = self._newest_where(sa.true())
+        newest = self._newest_where(self._usable())
         if instant_in(newest, self._zone) is None:
             return newest, 0
         bound = like(newest, self._now, self._zone)
         if newest <= bound:
             return newest, 0
-        return self._newest_where(self._up_to(bound)), self._count(self._column > self._bound(bound))
+        is_later = sa.and_(self._usable(), self._column > self._bound(bound))
+        return self._newest_where(self._up_to(bound)), self._count(is_later)
+
+    def _odd(self) -> sa.ColumnElement[bool] | None:
+        """Return the condition for values beyond every calendar; None if the column cannot hold them.
+
+        One of them would be the newest watermark for ever.
+        """
+        column, column_type = self._column, self._table.watermark_type
+        if self._dialect == "postgresql" and isinstance(column_type, (sa.DateTime, sa.Date)):
+            first, last = (sa.cast(sa.literal(day), column_type) for day in CALENDAR)
+            return sa.or_(column < first, column >= last)
+        if self._dialect != "sqlite" and not isinstance(column_type, sa.String):
+            return None
+        is_time = column.like(TIME_LIKE)
+        return sa.not_(is_time) if instant_in(self._newest_where(is_time), self._zone) else None
+
+    @property
+    def _dialect(self) -> str:
+        return self._connection.dialect.name
+
+    def _usable(self) -> sa.ColumnElement[bool]:
+        return sa.true() if self._is_odd is None else sa.not_(self._is_odd)
 
     def _is_like_now(self, noted: object) -> bool:
         """Whether the column still has the same kind of values."""
@@ -197,26 +262,28 @@ class _Window:
         """Return the lower bound of the window; None for the beginning."""
         if self._known is None or self._is_set_back:
             return None
-        return before(self._known, self._overlap_s, self._zone)
+        return before(self._known, self._overlap, self._zone)
 
     def _is_empty(self) -> bool:
-        if self._unmarked_rows:
+        if self._unmarked_rows or self._odd_rows:
             return False
         return self._high is None or (self._low() is not None and self._count(self._span(self._low())) == 0)
 
     def _queries(self) -> tuple[sa.Select[Any], ...]:
-        """Select rows without a watermark, then the others, so that the newer of two versions of a row comes last."""
-        rows = sa.select(*self._table.columns)
+        """Select rows without a usable watermark first, so that the newer of two versions of a row comes last."""
+        rows = self._table.rows
         unmarked = [rows.where(self._column.is_(None))] if self._unmarked_rows else []
+        odd = [rows.where(self._is_odd)] if self._is_odd is not None and self._odd_rows else []
         marked = [rows.where(self._span(self._low())).order_by(self._column)] if self._high is not None else []
-        return (*unmarked, *marked)
+        return (*unmarked, *odd, *marked)
 
     def _state_hash(self) -> str:
         """Return a hash of the table's state; a late row within the overlap changes it."""
         options, tail_rows = self._delivery.options, 0
         if self._high is not None:
-            tail_rows = self._count(self._span(before(self._high, self._overlap_s, self._zone)))
+            tail_rows = self._count(self._span(before(self._high, self._overlap, self._zone)))
         state = [options.model_dump(), _names(self._table.columns), self._watermark(), tail_rows, self._unmarked_rows]
+        state += [self._odd_rows] if self._odd_rows else []
         return hashlib.sha256(orjson.dumps(state)).hexdigest()
 
     def _watermark(self) -> str | None:
@@ -224,6 +291,10 @@ class _Window:
 
     def _remarks(self) -> Iterator[str]:
         name = self._column.name
+        if blind := blind_spot(self._high, name, self._overlap, self._zone):
+            yield blind
+        if self._odd_rows:
+            yield f"{self._odd_rows} rows have a {name} such as infinity, and are read with every load: correct it"
         if self._unmarked_rows:
             yield f"{self._unmarked_rows} rows have no {name} and are read with every load: have it filled in"
         if self._later_rows:
@@ -236,7 +307,8 @@ class _Window:
         return up_to if low is None else sa.and_(self._column >= self._bound(low), up_to)
 
     def _up_to(self, high: Any) -> sa.ColumnElement[bool]:
-        return self._column <= self._bound(high)
+        up_to = self._column <= self._bound(high)
+        return up_to if self._is_odd is None else sa.and_(self._usable(), up_to)
 
     def _bound(self, value: Any) -> sa.ColumnElement[Any]:
         # SQL Server keeps a `datetime` in steps of 1/300 s: a value must be cast to it to match the row it came from.
@@ -250,6 +322,33 @@ class _Window:
     def _count(self, condition: sa.ColumnElement[bool]) -> int:
         counted = sa.select(sa.func.count()).select_from(self._table.clause).where(condition)
         return int(self._connection.execute(counted).scalar_one())
+
+
+SIZE = "dpa_row_bytes"
+NARROW = (sa.Integer, sa.Numeric, sa.DateTime, sa.Date, sa.Time, sa.Boolean, sa.Interval, sa.Uuid, sa.Enum)
+SIZED_DIALECTS = {"sqlite", "postgresql", "mysql", "mariadb", "mssql"}
+
+
+class _Size(sa.sql.functions.FunctionElement[int]):
+    """The size of a value in bytes, without fetching it."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(_Size)
+def _standard_size(element: _Size, compiler: Any, **more: Any) -> str:
+    return f"COALESCE(OCTET_LENGTH({compiler.process(element.clauses, **more)}), 0)"
+
+
+@compiles(_Size, "sqlite")
+def _sqlite_size(element: _Size, compiler: Any, **more: Any) -> str:
+    return f"COALESCE(LENGTH(CAST({compiler.process(element.clauses, **more)} AS BLOB)), 0)"
+
+
+@compiles(_Size, "mssql")
+def _mssql_size(element: _Size, compiler: Any, **more: Any) -> str:
+    return f"COALESCE(DATALENGTH({compiler.process(element.clauses, **more)}), 0)"
 
 
 class _Now(sa.sql.functions.FunctionElement[datetime]):
@@ -306,6 +405,7 @@ def _describe(connection: sa.Connection, options: SqlOptions, contract: Contract
         SourceError: The database has no such table or column.
     """
     schema, _, name = options.table.rpartition(".")
+    dialect = connection.dialect.name
     inspector = sa.inspect(connection)
     if not inspector.has_table(name, schema=schema or None):
         raise SourceError(
@@ -325,7 +425,23 @@ def _describe(connection: sa.Connection, options: SqlOptions, contract: Contract
         clause.c[mark] if mark else None,
         types[mark] if mark else None,
         tuple(column for column in types if column not in (*wanted, mark)),
+        {name: _size_of(clause.c[name], types[name], dialect) for name in wanted if _is_wide(types[name], dialect)},
     )
+
+
+def _is_wide(column_type: sa.types.TypeEngine[Any], dialect: str) -> bool:
+    """Whether the values of a column may be of any size; SQLite keeps to no type."""
+    if dialect not in SIZED_DIALECTS:
+        return False
+    length = getattr(column_type, "length", None)
+    return dialect == "sqlite" or not (isinstance(column_type, NARROW) or (length and length <= SHORT_BYTES))
+
+
+def _size_of(
+    column: sa.ColumnClause[Any], column_type: sa.types.TypeEngine[Any], dialect: str
+) -> sa.ColumnElement[int]:
+    is_plain = dialect != "postgresql" or isinstance(column_type, (sa.String, sa.LargeBinary))
+    return _Size(column if is_plain else sa.cast(column, sa.Text))
 
 
 def _refuse_unknown(wanted: Sequence[str], there: Sequence[str], table: str) -> None:
@@ -375,25 +491,46 @@ def _batches(rows: TableRows, content_hash: ContentHash | None) -> Iterator[RawB
     first = 1
     with _reading(rows.database, rows.path) as connection:
         for query in rows.queries:
-            with connection.execute(query.execution_options(yield_per=BATCH_ROWS)) as result:  # closed if left halfway
-                for part in result.partitions():
+            at_once = min(FETCHED_ROWS, BATCH_ROWS) if rows.is_sized else BATCH_ROWS
+            with connection.execute(query.execution_options(yield_per=at_once)) as result:  # closed if left halfway
+                for part in _parts(result) if rows.is_sized else result.partitions():
                     if content_hash:
-                        _note(content_hash, part)
+                        _note(content_hash, part, len(rows.header))
                     yield _raw_batch(part, rows.header, first)
                     first += len(part)
 
 
-def _note(content_hash: ContentHash, part: Sequence[sa.Row[Any]]) -> None:
+def _parts(result: sa.CursorResult[Any]) -> Iterator[Sequence[sa.Row[Any]]]:
+    """Yield rows that end with their sizes, as many at a time as `BATCH_ROWS` and `BATCH_BYTES` allow."""
+    part: list[sa.Row[Any]] = []
+    size_bytes = 0
+    for fetched in result.partitions():
+        part.extend(fetched)
+        size_bytes += sum(row[-1] for row in fetched)
+        if len(part) >= BATCH_ROWS or size_bytes >= BATCH_BYTES:
+            yield part
+            part, size_bytes = [], 0
+    if part:
+        yield part
+
+
+def _note(content_hash: ContentHash, part: Sequence[sa.Row[Any]], width: int) -> None:
     for row in part:
-        content_hash.note(orjson.dumps([_text(value) for value in row]))
+        told = row if _is_too_large(row, width) else row[:width]  # a longer value changes the size alone
+        content_hash.note(orjson.dumps([_text(value) for value in told]))
+
+
+def _is_too_large(row: sa.Row[Any], width: int) -> bool:
+    return len(row) > width and row[-1] > ROW_LIMIT_BYTES
 
 
 def _raw_batch(part: Sequence[sa.Row[Any]], header: tuple[str, ...], first: int) -> RawBatch:
     numbered = list(enumerate(part, start=first))
-    faults = [_fault(number, row, header) for number, row in numbered if _is_nested(row)]
-    good = [(number, row) for number, row in numbered if not _is_nested(row)] if faults else numbered
+    width = len(header)
+    faults = [_fault(number, row, header) for number, row in numbered if _is_bad(row, width)]
+    good = [(number, row) for number, row in numbered if not _is_bad(row, width)] if faults else numbered
     cells = {str(i): [_text(row[i]) for _, row in good] for i in range(len(header))}
-    cells[NATIVE] = [_native_numbers(tuple(map(type, row))) for _, row in good]
+    cells[NATIVE] = [_native_numbers(tuple(map(type, row[:width]))) for _, row in good]
     schema = {**dict.fromkeys(cells, pl.String), ROW_NUMBER: pl.Int64}
     frame = pl.DataFrame({**cells, ROW_NUMBER: [number for number, _ in good]}, schema=schema)
     return RawBatch(frame, bad_rows(faults))
@@ -404,13 +541,17 @@ def _native_numbers(kinds: tuple[type, ...]) -> str:
     return native_numbers(tuple(Number if kind in NUMBERS else str for kind in kinds))
 
 
-def _is_nested(row: sa.Row[Any]) -> bool:
-    return any(isinstance(value, NESTED) for value in row)
+def _is_bad(row: sa.Row[Any], width: int) -> bool:
+    return _is_too_large(row, width) or any(isinstance(value, NESTED) for value in row)
 
 
 def _fault(number: int, row: sa.Row[Any], header: tuple[str, ...]) -> BadRow:
-    column = next(name for name, value in zip(header, row, strict=True) if isinstance(value, NESTED))
-    raw = orjson.dumps(dict(zip(header, row, strict=True)), default=str)
+    cells = dict(zip(header, row, strict=False))  # without the size
+    raw = orjson.dumps(cells, default=str)
+    if _is_too_large(row, len(header)):
+        limit = f"{ROW_LIMIT_BYTES:,} bytes: shorten the long value, or name the `columns` to read without it"
+        return BadRow(number, None, "row_too_large", f"the row has {row[-1]:,} bytes, and the limit is {limit}", raw)
+    column = next(name for name, value in cells.items() if isinstance(value, NESTED))
     return BadRow(number, column, "nested_value", "a list or an object where a value belongs", raw)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,21 @@ CODECS: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
 }
 TIME_TEXT = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?")
 DATE_CHARS = len("2026-01-01")
+OVERLAP_S = 3_600  # few transactions take longer from their timestamp to their commit
+OVERLAP_NUMBERS = 10_000  # drawn by transactions that commit later than others with higher numbers
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The span before a watermark that is read again: what commits late has a watermark that was passed already.
+
+    Attributes:
+        seconds: The span before a time.
+        numbers: The span before a number, in its own unit.
+    """
+
+    seconds: int = OVERLAP_S
+    numbers: int = OVERLAP_NUMBERS
 
 
 def note(column: str, value: object) -> str:
@@ -106,18 +122,50 @@ def like(sample: object, instant: datetime, zone: str) -> Any:
     return instant.astimezone(ZoneInfo(zone)).date()
 
 
-def before(value: object, seconds: int, zone: str) -> Any:
-    """Return the time some seconds before a value, in the same form; a value that is not a time stays as it is."""
+def before(value: Any, overlap: Overlap, zone: str) -> Any:
+    """Return the value an overlap earlier, in the same form; a text that is not a time stays as it is.
+
+    Raises:
+        SourceError: A value of this kind does not grow.
+    """
     instant = instant_in(value, zone)
-    return value if instant is None else like(value, instant - timedelta(seconds=seconds), zone)
+    if instant is not None:
+        return like(value, instant - timedelta(seconds=overlap.seconds), zone)
+    match _kind(value):
+        case "text":
+            return value
+        case "bytes":  # a rowversion of an SQL Server
+            return max(0, int.from_bytes(value) - overlap.numbers).to_bytes(len(value))
+        case _:
+            return value - overlap.numbers
 
 
-def in_words_of(value: Any, seconds: int, zone: str) -> Any:
+def blind_spot(value: Any, column: str, overlap: Overlap, zone: str) -> str:
+    """Return a note for people about the rows that a watermark misses; empty for a time.
+
+    Args:
+        value: A watermark.
+        column: The name of its column or key.
+        overlap: The overlap of the source.
+        zone: The time zone of times without an offset.
+    """
+    if value is None or instant_in(value, zone) is not None:
+        return ""
+    remedy = "name a time of the last change as `watermark` if there is one"
+    if isinstance(value, str):
+        return f"{column} is a text and has no overlap, so a row that commits after a higher one is missed: {remedy}"
+    return (
+        f"{column} is not a time: a row that commits more than {overlap.numbers} behind the highest one is missed: "
+        f"{remedy}, or raise `overlap`"
+    )
+
+
+def in_words_of(value: Any, overlap: Overlap, zone: str) -> Any:
     """Return `before` a value, in the notation of its writer: a time in full, with the offset that it had."""
     time = _time_in(value) if isinstance(value, str) else None
     if time is None or len(value) == DATE_CHARS:
-        return before(value, seconds, zone)
-    earlier = (time - timedelta(seconds=seconds)).replace(microsecond=0).isoformat(sep=value[DATE_CHARS])
+        return before(value, overlap, zone)
+    earlier = (time - timedelta(seconds=overlap.seconds)).replace(microsecond=0).isoformat(sep=value[DATE_CHARS])
     return earlier.removesuffix("+00:00") + "Z" if value.endswith("Z") else earlier
 
 

@@ -225,6 +225,77 @@ def test_a_growing_number_is_a_watermark_too_and_another_column_begins_anew(corr
 
 
 @on_postgresql
+@pytest.mark.parametrize("odd", ["infinity", "-infinity", "0044-03-15 12:00:00+00 BC", "12026-02-01 00:00:00+00"])
+@pytest.mark.parametrize("column", ["date", "updated_at"])
+def test_a_time_of_no_calendar_quarantines_its_row_alone(corridor: Corridor, erp: Erp, odd: str, column: str) -> None:
+    erp.put(3, "10:30:00")
+    erp.do(f"UPDATE transactions SET {column} = '{odd}' WHERE transaction_id = 'TRX-3'")
+    corridor.sources[0]["quarantine_limit"] = 0.9
+    quarantined = int(column == "date")  # the contract does not know the other one
+    assert load(corridor).counts == LoadCounts(read=3, inserted=3 - quarantined, quarantined=quarantined)
+    assert load(corridor).state == "unchanged"
+    erp.put(4, "11:00:01")
+    outcome = load(corridor)
+    assert outcome.counts.inserted == 1
+    assert ("rows have a updated_at such as infinity" in outcome.message) == (column == "updated_at")
+
+
+@pytest.mark.parametrize("erp", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("odd", ["infinity", "-0044-03-15", "12026-02-01", "unknown"])
+def test_a_text_that_is_no_time_is_no_watermark_among_times(corridor: Corridor, erp: Erp, odd: str) -> None:
+    erp.put(3, "10:30:00")
+    erp.do(f"UPDATE transactions SET updated_at = '{odd}' WHERE transaction_id = 'TRX-3'")
+    assert load(corridor).counts == LoadCounts(read=3, inserted=3)
+    erp.put(4, "11:00:01")
+    assert load(corridor).counts.inserted == 1
+
+
+def test_a_row_that_commits_out_of_the_order_of_its_number_is_loaded(corridor: Corridor, erp: Erp) -> None:
+    erp.do("ALTER TABLE transactions ADD COLUMN change_number INTEGER", "UPDATE transactions SET change_number = 2000")
+    corridor.sources[0]["options"] |= {"watermark": "change_number", "overlap": 1_000}
+    outcome = load(corridor)
+    assert outcome.counts == LoadCounts(read=2, inserted=2)
+    assert "change_number is not a time: a row that commits more than 1000 behind the highest one" in outcome.message
+    for key, number in ((3, 1_000), (4, 999)):
+        erp.put(key, "10:00:00")
+        erp.do(f"UPDATE transactions SET change_number = {number} WHERE transaction_id = 'TRX-{key}'")
+    assert load(corridor).counts == LoadCounts(read=3, inserted=1, unchanged=2)
+    assert load(corridor).state == "unchanged"
+
+
+def lengthen(erp: Erp, key: int) -> None:
+    """Let the state of a transaction be text of any size, and that of one be very long."""
+    long = "hex(zeroblob(1048576))" if erp.kind == "sqlite" else "repeat('x', 2097152)"
+    erp.do("ALTER TABLE transactions ADD COLUMN status TEXT", "UPDATE transactions SET status = status_code")
+    erp.do("ALTER TABLE transactions DROP COLUMN status_code", "ALTER TABLE transactions RENAME status TO status_code")
+    erp.do(f"UPDATE transactions SET status_code = {long} WHERE transaction_id = 'TRX-{key}'")
+
+
+def test_a_row_beyond_the_limit_is_refused_and_the_others_load(
+    corridor: Corridor, erp: Erp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_table, "FETCHED_ROWS", 2)
+    monkeypatch.setattr(sql_table, "BATCH_ROWS", 3)
+    corridor.sources[0]["quarantine_limit"] = 0.9
+    for key in range(3, 8):
+        erp.put(key, "11:30:00")
+    lengthen(erp, 3)
+    assert load(corridor).counts == LoadCounts(read=7, inserted=6, quarantined=1)
+    ((reason, detail, raw),) = corridor.rows("quarantine", "reason", "detail", "raw")
+    assert reason == "row_too_large"
+    assert "and the limit is 1,048,576 bytes: shorten the long value, or name the `columns`" in detail
+    assert b'"transaction_id":"TRX-3"' in bytes(raw)
+    assert b'"status_code":null' in bytes(raw)
+
+
+def test_a_whole_table_with_a_row_beyond_the_limit_loads_once(corridor: Corridor, erp: Erp) -> None:
+    corridor.sources[0] |= {"quarantine_limit": 0.9, "options": {"table": "transactions"}}
+    lengthen(erp, 2)
+    assert load(corridor).counts == LoadCounts(read=2, inserted=1, quarantined=1)
+    assert load(corridor).state == "unchanged"
+
+
+@on_postgresql
 def test_a_column_that_does_not_grow_is_no_watermark(corridor: Corridor, erp: Erp) -> None:
     erp.do("ALTER TABLE transactions ADD COLUMN changes TIME DEFAULT '10:00'")
     corridor.sources[0]["options"]["watermark"] = "changes"
@@ -529,12 +600,14 @@ def test_a_driver_that_is_not_installed_is_named() -> None:
 class SqlServer:
     """Stands for an SQL Server, of which there is none here: answers in turn, and keeps what its dialect was asked."""
 
+    dialect = mssql.dialect()  # type: ignore[no-untyped-call]
+
     def __init__(self, *answers: Any) -> None:
         self._answers = list(answers)
         self.asked: list[str] = []
 
     def execute(self, query: sa.Select[Any]) -> "SqlServer":
-        compiled = query.compile(dialect=mssql.dialect())  # type: ignore[no-untyped-call]
+        compiled = query.compile(dialect=self.dialect)
         self.asked.append(" ".join(str(compiled).split()))
         return self
 
