@@ -125,21 +125,40 @@ def parse_page(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     Args:
         path: The page, of at most `PIECE_LIMIT_BYTES`: it is parsed as a whole, since a cursor may be at its end.
         wishes: The `lists`: possible keys of the list of records, unless the page is a list; `keys`: the page's other
-            keys to return; `mark`: a key of the records, or None.
+            keys to return, where `meta.next` leads into an object; `mark`: a key of the records, or None; `last`: a key
+            of the last record, or None; `absent`: keys that the page must not have.
         output: The output for a row per record: the record and its mark, both as JSON. Row 0 has the values of the
-        other keys instead.
+        other keys instead, and that of `last`.
 
     Raises:
-        SourceError: The page is not JSON, has no list, is empty or too large.
+        SourceError: The page is not JSON, has no list, is empty or too large, or has a key that must be absent.
     """
     document = _whole(path, output)
-    records = objects_of(document, wishes["lists"])
     beside = document if isinstance(document, dict) else {}
+    _refuse_failure(beside, wishes["absent"])
+    records = objects_of(document, wishes["lists"])
     output.begin(PAGE_HEADER)
-    output.row(0, [f"[{','.join(_value(key, beside.get(key)) for key in wishes['keys'])}]", "null"])
+    last = records[-1] if records and isinstance(records[-1], dict) else {}
+    values = [_value(key, _at(beside, key)) for key in wishes["keys"]]
+    output.row(0, [f"[{','.join(values)}]", _bounded(wishes["last"], last.get(wishes["last"]))])
     for number, record in enumerate(records, start=1):
         marked = record if isinstance(record, dict) else {}
         output.row(number, [_line(record), _bounded(wishes["mark"], marked.get(wishes["mark"]))])
+
+
+def _refuse_failure(page: Mapping[str, Any], absent: Sequence[str]) -> None:
+    found = next((key for key in absent if _at(page, key)), None)
+    if found is not None:
+        words = f"it has {found!r} beside its records, so it may be incomplete"
+        raise SourceError("unsupported", words, remedy="ask the owner of the API")
+
+
+def _at(page: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a key, or at a path of keys such as `meta.next`; None if there is none."""
+    if key in page:
+        return page[key]
+    outer, _, inner = key.partition(".")
+    return _at(page[outer], inner) if inner and isinstance(page.get(outer), dict) else None
 
 
 def _whole(path: Path, output: Output) -> object:

@@ -15,7 +15,7 @@ from freight.readers.files import deliver_files, find_stored, looks_loaded
 from freight.readers.fixed_width import FixedWidthOptions, read_fixed_width
 from freight.readers.functions import Function, Lookups, read_function
 from freight.readers.http_api import deliver_answers
-from freight.readers.http_pages import ApiOptions
+from freight.readers.http_paging import ApiOptions
 from freight.readers.ignored import without_ignored
 from freight.readers.json_records import read_json, read_jsonl, read_known_keys
 from freight.readers.locations import SourceFile, below, find_files, put_file

@@ -17,7 +17,8 @@ import orjson
 from freight.errors import SourceError
 from freight.readers.content_hash import ContentHash
 from freight.readers.deliveries import NewContent, Place, new_since, opened
-from freight.readers.http_pages import MARKS, RECORDS, ApiOptions, Pages, instant_of_http
+from freight.readers.http_pages import MARKS, RECORDS, Pages, instant_of_http
+from freight.readers.http_paging import ApiOptions, first_parameters
 from freight.readers.locations import SourceFile, find_files
 from freight.readers.watermarks import Overlap, are_alike, blind_spot, in_words_of, instant_in, note, recall
 from freight.types import Fingerprint, Position
@@ -165,9 +166,8 @@ class _Newest:
 
 
 def _first_url(delivery: ApiDelivery, more: Mapping[str, Any]) -> httpx.URL:
-    options = delivery.options
-    numbered = {options.page_parameter: options.first_page} if options.paging == "page" else {}
-    return httpx.URL(delivery.place.location).copy_merge_params({**options.parameters, **numbered, **more})
+    first = first_parameters(delivery.options)
+    return httpx.URL(delivery.place.location).copy_merge_params({**first, **more})
 
 
 def _conditions(noted: str | None, url: httpx.URL) -> dict[str, str]:

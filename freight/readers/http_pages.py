@@ -4,26 +4,24 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO
 
 import httpx
-from pydantic import Field
 
 from freight.errors import ConfigurationError, SourceAway, SourceError, SourceFault, TransientError
 from freight.frames import ROW_NUMBER
 from freight.parsers.json_records import PIECE_LIMIT_BYTES, WRAPPER_KEYS
+from freight.readers.http_paging import NEXT_PAGE, Answer, ApiOptions
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import find_files
-from freight.readers.options import ReaderOptions
-from freight.readers.watermarks import OVERLAP_NUMBERS, OVERLAP_S, Overlap
 from freight.retry import patiently
+from freight.secrets import redacted
 from freight.web import REDIRECTS_LIMIT, UNTIL, shown, words_of
 
 PAGE_LIMIT_BYTES, TOTAL_LIMIT_BYTES = PIECE_LIMIT_BYTES, 512 << 20  # a page is parsed as a whole
@@ -33,96 +31,17 @@ MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}", re.IGNORECASE)
 
 CONDITIONS = {"If-None-Match", "If-Modified-Since"}
 PAGING_REMEDY = "correct the paging in the catalog, or ask the owner of the API; nothing was loaded"
-MORE_KEYS = ("next", "next_cursor", "nextLink", "@odata.nextLink")  # common keys for the next page
+AGAIN_REMEDY = "none: the next run asks again; if it happens again, check the paging in the catalog"
+EXPIRED_REMEDY = (
+    "none: the next run begins at the first page; if it happens again, request larger pages by `parameters`"
+)
+NO_TOTAL = 'if it counts something else, add `total_key: ""`'
+SAID_BYTES, SAID_CHARS = 2_000, 300  # of an answer without records
+OPEN_HEADERS = {"accept", "accept-encoding", "connection", "host", "user-agent", "if-none-match", "if-modified-since"}
 OWNER_REMEDY = "ask the owner of the API; nothing was loaded"
 
 # Files in the folder of a query.
 PAGE, RECORDS, MARKS = "page", "answer.jsonl", "marks.jsonl"
-
-Paging = Literal["none", "link", "cursor", "page"]
-
-
-class ApiOptions(ReaderOptions):
-    """How to query the API, and how to interpret its answers."""
-
-    parameters: dict[str, str] = Field(default_factory=dict, description="Parameters of every request.")
-    records: str | None = Field(default=None, description="Key of the list of records; the usual keys by default.")
-    paging: Paging = Field(default="none", description="Way to find the next page.")
-    cursor_key: str = Field(default="next_cursor", description="Key of the response that holds the next cursor.")
-    cursor_parameter: str = Field(default="cursor", description="Parameter that takes the cursor.")
-    page_parameter: str = Field(default="page", description="Parameter that takes the number of a page.")
-    first_page: int = Field(default=1, description="Number of the first page.")
-    total_key: str | None = Field(default=None, description="Key of the response that holds the number of all records.")
-    watermark: str | None = Field(default=None, description="Key of a record that grows with each change of it.")
-    watermark_parameter: str = Field(default="since", description="Parameter that takes the last watermark.")
-    overlap_s: int = Field(default=OVERLAP_S, ge=0, description="Seconds before a watermark by time to read again.")
-    overlap: int = Field(default=OVERLAP_NUMBERS, ge=0, description="Span before a number as watermark to read again.")
-
-    @property
-    def is_partial(self) -> bool:
-        """See `ReaderOptions`."""
-        return self.watermark is not None
-
-    @property
-    def span(self) -> Overlap:
-        """The span before the watermark to read again."""
-        return Overlap(self.overlap_s, self.overlap)
-
-    @property
-    def page_keys(self) -> list[str]:
-        """Keys to read from a page, in addition to its records."""
-        return [*MORE_KEYS, self.cursor_key, *([self.total_key] if self.total_key else [])]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A page.
-
-    Attributes:
-        url: The address of the page, after redirects.
-        next_link: The address of the next page according to the headers.
-        body_hash: The hash of the page's bytes.
-        values: The values of `page_keys`; None for a key that the page does not have.
-        records: The number of records.
-    """
-
-    url: httpx.URL
-    next_link: str | None
-    body_hash: str
-    values: Mapping[str, Any]
-    records: int
-
-    @property
-    def has_more(self) -> bool:
-        """Whether there are further pages."""
-        return self.next_link is not None or any(self.values[key] for key in MORE_KEYS)
-
-
-def _no_page(_: Answer, __: ApiOptions) -> httpx.URL | None:
-    return None
-
-
-def _linked_page(answer: Answer, _: ApiOptions) -> httpx.URL | None:
-    return answer.url.join(answer.next_link) if answer.next_link else None
-
-
-def _page_at_cursor(answer: Answer, options: ApiOptions) -> httpx.URL | None:
-    cursor = answer.values[options.cursor_key]
-    return answer.url.copy_set_param(options.cursor_parameter, cursor) if cursor not in (None, "") else None
-
-
-def _page_after(answer: Answer, options: ApiOptions) -> httpx.URL | None:
-    """Return the address of the next page; in an API with numbered pages an empty page marks the end."""
-    number = int(answer.url.params[options.page_parameter])
-    return answer.url.copy_set_param(options.page_parameter, number + 1) if answer.records else None
-
-
-NEXT_PAGE: dict[Paging, Callable[[Answer, ApiOptions], httpx.URL | None]] = {
-    "none": _no_page,
-    "link": _linked_page,
-    "cursor": _page_at_cursor,
-    "page": _page_after,
-}
 
 
 class Pages:
@@ -160,17 +79,32 @@ class Pages:
         Raises:
             SourceError: A page cannot be fetched or is repeated, or the number of records differs from the API's total.
         """
-        total: Any = None
+        last: Answer | None = None
         with (folder / RECORDS).open("wb") as records, (folder / MARKS).open("wb") as marks:
             for answer in self._answers(folder / PAGE, records, marks):
                 self.records += answer.records
-                total = answer.values[self._options.total_key] if self._options.total_key else None
-        if self._options.total_key and not self.is_unchanged and str(total) != str(self.records):
-            raise self._fault(
-                "corrupt",
-                f"it returned {self.records} records, but its {self._options.total_key} says {total}",
-                "none: the next run asks again; if it happens again, check the paging in the catalog",
-            )
+                last = self._compared(last, answer)
+        if last:
+            self._refuse_unless_complete(last)
+
+    def _compared(self, last: Answer | None, answer: Answer) -> Answer:
+        """Return a page once it is found to be of the same list as the one before it."""
+        totals = (last.total, answer.total) if last and self._options.total_key != "" else (None, None)
+        if None not in totals and totals[0] != totals[1]:
+            message = f"its list changed from {totals[0]} to {totals[1]} records while its pages were read"
+            raise self._fault("changed_while_reading", message, AGAIN_REMEDY)
+        return answer
+
+    def _refuse_unless_complete(self, last: Answer) -> None:
+        key = self._options.total_key
+        if key and str(last.values[key]) != str(self.records):
+            message = f"it returned {self.records} records, but its {key} says {last.values[key]}"
+            raise self._fault("corrupt", message, f"{AGAIN_REMEDY}, such as {last.catalog_lines()}")
+        if why := next(last.more(), None):
+            message = f"it says on its last page that there is more: {why}"
+            raise self._fault("corrupt", message, f"correct the paging in the catalog, such as {last.catalog_lines()}")
+        if key is None and (why := next(last.more_by_numbers(self.records), None)):
+            raise self._fault("corrupt", f"pages are missing: {why}", f"{AGAIN_REMEDY}; {NO_TOTAL}")
 
     def _answers(self, page: Path, records: BinaryIO, marks: BinaryIO) -> Iterator[Answer]:
         asked: set[bytes] = set()  # hashes of the addresses, which an API may make as long as it likes
@@ -193,12 +127,21 @@ class Pages:
             url = self._next(answer)
 
     def _next(self, answer: Answer) -> httpx.URL | None:
-        if self._options.paging == "none" and answer.has_more:
-            raise self._fault("unsupported", "this is one page of several", "set `paging` in the catalog")
+        if self._options.paging == "none":
+            self._refuse_one_of_several(answer)
         try:
             return NEXT_PAGE[self._options.paging](answer, self._options)
-        except (httpx.InvalidURL, ValueError, LookupError):  # LookupError: a redirect dropped the page number
+        except (httpx.InvalidURL, ValueError, LookupError):  # a redirect dropped the page number, or there is no id
             raise self._fault("corrupt", "it links to a page without a usable address", PAGING_REMEDY) from None
+
+    def _refuse_one_of_several(self, answer: Answer) -> None:
+        has_usual_total = self._options.total_key is None
+        why = next(answer.is_first_of_several() if has_usual_total else answer.more(), None)
+        if why is not None:
+            remedy = (
+                f"set the way to the next page in the catalog, with the API's names, such as {answer.catalog_lines()}"
+            )
+            raise self._fault("unsupported", f"this is one page of several: {why}", f"{remedy}; {NO_TOTAL}")
 
     def _fetch(self, url: httpx.URL, page: Path) -> httpx.Response | None:
         """Write a page to a file; return None if the API answers "not modified"."""
@@ -211,23 +154,35 @@ class Pages:
         ):
             if response.status_code == HTTPStatus.NOT_MODIFIED and headers.keys() & CONDITIONS:
                 return None
-            self._refuse_status(response)
+            self._refuse_status(response, is_first=is_first)
             self._copy(response, page)
         if is_first:
             self.first_headers = response.headers
         return response
 
-    def _refuse_status(self, response: httpx.Response) -> None:
+    def _refuse_status(self, response: httpx.Response, *, is_first: bool) -> None:
         status = response.status_code
         message = f"{self._path}: the API answers {status} {_phrase(status)}".rstrip()
         if response.is_server_error or status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT):
             raise SourceAway(message, _retry_after_s(response))
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise self._fault("unreadable", message, "correct the login in the block of the API, or its rights")
+        if status == HTTPStatus.OK:
+            return
+        said = self._said(response, b"".join(_first_bytes(response.iter_bytes())))
+        if response.is_client_error and not is_first:
+            raise self._fault("corrupt", f"{message} to a later page: its cursor has expired{said}", EXPIRED_REMEDY)
+        message += said
         if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
             raise self._fault("missing", message, "correct `location` in the catalog")
-        if status != HTTPStatus.OK:
-            raise self._fault("unreadable", message, "correct `location` or `options` in the catalog")
+        raise self._fault("unreadable", message, "correct `location` or `options` in the catalog")
+
+    def _said(self, response: httpx.Response, body: bytes) -> str:
+        """Return the start of what an API answers in place of records, without the secrets that it was sent."""
+        sent = [value for name, value in response.request.headers.items() if name.lower() not in OPEN_HEADERS]
+        sent += [part for value in sent for part in value.split()] + [*self._options.parameters.values()]
+        words = " ".join(redacted(body.decode(errors="replace"), *sent).split())
+        return f': it says "{words[:SAID_CHARS]}"' if words.strip('"[]{} ') else ""
 
     def _copy(self, response: httpx.Response, page: Path) -> None:
         size_bytes = 0
@@ -254,14 +209,20 @@ class Pages:
         """Parse the untrusted page in an isolated process; write its records and their watermarks."""
         options = self._options
         keys = [options.records] if options.records else WRAPPER_KEYS
-        wishes = {"lists": keys, "keys": options.page_keys, "mark": options.watermark}
+        wishes = {
+            "lists": keys,
+            "keys": options.page_keys,
+            "mark": options.watermark,
+            "last": options.id_key if options.paging == "last_id" else None,
+            "absent": options.absent_keys,
+        }
         (file,) = find_files(page.as_posix(), page.parent)
-        rows, values = 0, "[]"
-        with self._named(response):
+        rows, values, last_id = 0, "[]", "null"
+        with self._named(response, page):
             for batch in read_isolated(file, "freight.parsers.json_records.parse_page", wishes).batches:
                 for record, mark, number in batch.rows.select("0", "1", ROW_NUMBER).iter_rows():
                     if number == 0:
-                        values = record
+                        values, last_id = record, mark
                         continue
                     records.write(f"{record}\n".encode())
                     marks.write(f"{mark}\n".encode())
@@ -272,18 +233,24 @@ class Pages:
             body_hash=file.sha256(),
             values=dict(zip(options.page_keys, json.loads(values), strict=True)),
             records=rows,
+            last_id=json.loads(last_id),
+            headers=response.headers,
         )
 
     @contextmanager
-    def _named(self, response: httpx.Response) -> Iterator[None]:
+    def _named(self, response: httpx.Response, page: Path) -> Iterator[None]:
         """Convert faults of a file into faults of the API's answer."""
         try:
             yield
         except SourceError as error:
             found = MEDIA_TYPE.match(response.headers.get("Content-Type", ""))
             kind = found[0] if found else "of unknown type"
-            remedy = "name the key of the list as `records`" if error.fault == "unsupported" else OWNER_REMEDY
-            raise self._fault(error.fault, f"the response ({kind}): {error.message}", remedy) from None
+            message, remedy = f"the response ({kind}): {error.message}", OWNER_REMEDY
+            if error.fault == "unsupported":
+                with page.open("rb") as body:
+                    message += self._said(response, body.read(SAID_BYTES))
+                remedy = "name the key of the list as `records`; if it tells of a failure, ask the owner of the API"
+            raise self._fault(error.fault, message, remedy) from None
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -319,6 +286,16 @@ def instant_of_http(http_date: str | None) -> datetime | None:
         return parsedate_to_datetime(http_date).astimezone(UTC) if http_date else None
     except (ValueError, OverflowError):
         return None
+
+
+def _first_bytes(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield pieces of a body up to `SAID_BYTES`."""
+    size_bytes = 0
+    for piece in pieces:
+        yield piece[: SAID_BYTES - size_bytes]
+        size_bytes += len(piece)
+        if size_bytes >= SAID_BYTES:
+            return
 
 
 def _phrase(status: int) -> str:

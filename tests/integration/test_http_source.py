@@ -21,6 +21,7 @@ from freight.care.reconcile import reconcile
 from freight.errors import ConfigurationError
 from freight.pipeline import UnitOutcome
 from freight.readers import http_pages
+from freight.readers.http_paging import ApiOptions
 from freight.readers.raw import RawBatch, RawTable
 from freight.types import LoadCounts
 from tests.conftest import WarehouseUnderTest
@@ -146,7 +147,31 @@ def by_number(question: Question) -> Reply:
     return Reply({"machines": MACHINES[start : start + 4], "total": 6})
 
 
+def by_body_link(question: Question) -> Reply:
+    start = int(question.parameters.get("start", "0"))
+    following = f"/v1/machines?start={start + 2}" if start < 4 else None
+    return Reply({"results": MACHINES[start : start + 2], "count": 6, "next": following})
+
+
+def by_offset(question: Question) -> Reply:
+    start = int(question.parameters["skip"])
+    return Reply({"data": MACHINES[start : start + 4], "total": 6, "limit": 4, "offset": start})
+
+
+def by_last_id(question: Question) -> Reply:
+    after = question.parameters.get("starting_after", "")
+    rest = [machine for machine in MACHINES if str(machine["id"]) > after]
+    return Reply({"data": rest[:2], "has_more": len(rest) > 2})
+
+
 PAGED: dict[str, tuple[Paged, dict[str, Any]]] = {
+    "a link in the body": (by_body_link, {"paging": "link"}),
+    "offset": (by_offset, {"paging": "offset", "offset_parameter": "skip"}),
+    "last id": (by_last_id, {"paging": "last_id"}),
+    "a cursor within an object": (
+        lambda question: Reply({**by_cursor(question).content, "next": None, "meta": by_cursor(question).content}),
+        {"paging": "cursor", "cursor_key": "meta.next", "cursor_parameter": "after"},
+    ),
     "link": (by_link, {"paging": "link"}),
     "cursor": (
         by_cursor,
@@ -225,6 +250,73 @@ FAULTS: dict[str, tuple[Paged, dict[str, Any], str]] = {
     "a total that is not told": (lambda _: Reply(MACHINES), {"total_key": "count"}, "its count says None"),
     "pages that nobody expects": (by_link, {}, "this is one page of several"),
     "a cursor that nobody expects": (by_cursor, {}, "this is one page of several"),
+    "more by a flag": (
+        lambda _: Reply({"data": MACHINES, "has_more": True}),
+        {},
+        r"one page of several: its has_more is true .*\{paging: last_id, id_key: id, id_parameter: starting_after",
+    ),
+    "more by a total": (
+        lambda _: Reply({"data": MACHINES[:2], "total": 4, "limit": 2, "offset": 0}),
+        {},
+        r"its total says 4, and 2 records came .*such as `options: \{paging: offset, offset_parameter: offset\}`",
+    ),
+    "more by the number of pages": (
+        lambda _: Reply({"data": MACHINES, "meta": {"total_pages": 2, "page": 1}}),
+        {},
+        r"its meta.total_pages says 2 .*\{paging: page, page_parameter: page, first_page: 1\}",
+    ),
+    "more by a header": (
+        lambda _: Reply(MACHINES, headers={"X-Total-Count": "7"}),
+        {},
+        "its header X-Total-Count says 7, and 6 records came",
+    ),
+    "more by a page that is not the last": (lambda _: Reply({"data": MACHINES, "last": False}), {}, "last is false"),
+    "more by a cursor": (
+        lambda _: Reply({"data": MACHINES, "meta": {"next_cursor": "canary"}}),
+        {},
+        r"\{paging: cursor, cursor_key: meta.next_cursor, cursor_parameter: cursor\}",
+    ),
+    "a last page that says there is more": (
+        lambda _: Reply({"data": MACHINES, "has_more": True}),
+        {"paging": "cursor"},
+        "it says on its last page that there is more: its has_more is true",
+    ),
+    "fewer records than the usual total": (
+        lambda question: Reply({"data": MACHINES if question.parameters["page"] == "1" else [], "total": 9}),
+        {"paging": "page"},
+        r"pages are missing: its total says 9, and 6 records came .*total_key: \"\"",
+    ),
+    "records without the id of the paging": (
+        lambda _: Reply({"data": [{"name": "x"}]}),
+        {"paging": "last_id"},
+        "links to a page without a usable address",
+    ),
+    "errors beside the records": (
+        lambda _: Reply({"data": MACHINES, "errors": [{"message": "shard 3 is away"}]}),
+        {},
+        "it has 'errors' beside its records, so it may be incomplete: it says .*",
+    ),
+    "a part by a key of the catalog": (
+        lambda _: Reply({"data": MACHINES, "meta": {"partial": True}}),
+        {"absent_keys": ["errors", "meta.partial"]},
+        "it has 'meta.partial' beside its records",
+    ),
+    "a cursor that expires": (
+        lambda question: (
+            Reply({"error": "cursor expired", "secret": question.parameters["key"]}, 410)
+            if "cursor" in question.parameters
+            else Reply({"data": MACHINES, "next_cursor": "c1"})
+        ),
+        {"paging": "cursor", "parameters": {"key": "canary"}},
+        'answers 410 Gone to a later page: its cursor has expired: it says "{"error": "cursor expired"',
+    ),
+    "an expired cursor in a page of its own": (
+        lambda question: Reply(
+            {"message": "expired"} if "cursor" in question.parameters else by_cursor(question).content
+        ),
+        {"paging": "cursor", "cursor_key": "next"},
+        'not a list of objects: it says "{"message": "expired"}"',
+    ),
     "a web page": (
         lambda _: Reply(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}),
         {},
@@ -312,6 +404,33 @@ def test_what_does_not_add_up_is_told_and_loads_nothing(
     assert "canary" not in message
 
 
+def test_a_list_that_changes_while_its_pages_are_read_waits_for_the_next_run(corridor: Corridor, api: OddApi) -> None:
+    api.reply = lambda question: Reply({"data": MACHINES[:3], "total": 9 + int(question.parameters["page"])})
+    let(corridor, paging="page")
+    outcome = load(corridor)
+    assert outcome.state == "waiting"
+    assert "its list changed from 10 to 11 records while its pages were read" in outcome.message
+    assert corridor.rows("batches", "1", order_by="1") == []
+
+
+@pytest.mark.parametrize(
+    ("more", "options"),
+    [
+        ({"errors": []}, {}),
+        ({"errors": None, "partial": False}, {"absent_keys": ["errors", "partial"]}),
+        ({"errors": ["ignored"]}, {"absent_keys": []}),
+        ({"total": 12_000}, {"total_key": ""}),
+        ({"total": 6, "count": 6, "has_more": False, "next": None, "last": True, "page": 1, "total_pages": 1}, {}),
+    ],
+)
+def test_an_answer_that_is_whole_loads(
+    corridor: Corridor, api: OddApi, more: dict[str, Any], options: dict[str, Any]
+) -> None:
+    api.reply = lambda _: Reply({"data": MACHINES, **more})
+    let(corridor, **options)
+    assert load(corridor).counts.inserted == 6
+
+
 @pytest.mark.parametrize("header", ["Date", "Last-Modified", "ETag", "Retry-After"])
 @pytest.mark.parametrize(
     "value", ["Fri, 31 Dec 9999 23:59:59 -1200", "Mon, 01 Jan 99999999999999 00:00:00 GMT", "\xe9", "9" * 9_000]
@@ -356,18 +475,20 @@ def test_pages_that_take_too_long_in_all_are_given_up(
 
 
 def test_pages_with_long_addresses_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    options = ApiOptions(paging="link")
+
     def answer(request: httpx.Request) -> httpx.Response:
         number = int(request.url.params.get("page", "1")) + 1
         more = {"Link": f'<?page={number}&cursor={"x" * 9_000}>; rel="next"'} if number < 500 else {}
         return httpx.Response(200, content=b"[]", headers=more)
 
     def read(*_: Any) -> RawTable:
-        told = pl.DataFrame({"0": ["[null,null,null,null,null]"], "1": ["null"], "row_number": [0]})
+        told = pl.DataFrame({"0": [json.dumps([None] * len(options.page_keys))], "1": ["null"], "row_number": [0]})
         return RawTable(("record", "mark"), iter([RawBatch(told, pl.DataFrame())]))
 
     monkeypatch.setattr(http_pages, "read_isolated", read)
     client = httpx.Client(base_url="https://erp.example.org", transport=httpx.MockTransport(answer))
-    pages = http_pages.Pages(client, http_pages.ApiOptions(paging="link"), "erp", httpx.URL("machines"), {})
+    pages = http_pages.Pages(client, options, "erp", httpx.URL("machines"), {})
     tracemalloc.start()
     pages.write(tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 7 << 20  # urllib remembers the last ones
@@ -469,7 +590,7 @@ def test_a_number_of_many_digits_leaves_the_numbers_beside_it_what_they_are(
     assert load(corridor).state == "unchanged"
     transactions[1].pop("digits")
     assert load(corridor).counts == LoadCounts(read=2, unchanged=2)
-    assert api.asked[-1].parameters["since"] == "1700000000000000000"
+    assert api.asked[-1].parameters["since"] == "1699999999999990000"  # less the overlap of a number
 
 
 def test_watermarks_of_two_kinds_are_refused(corridor: Corridor, transactions: list[dict[str, Any]]) -> None:
@@ -500,7 +621,10 @@ def test_an_api_without_new_records_changes_nothing(corridor: Corridor, transact
         ({"drop": "corridor"}, "drop: only files have one"),
         ({"archive": "done"}, "archive: only files have one"),
         ({"settle_s": 60}, "settle_s: only files have one"),
-        ({"options": {"paging": "pages"}}, "options > paging: Input should be 'none', 'link', 'cursor' or 'page'"),
+        (
+            {"options": {"paging": "pages"}},
+            "options > paging: Input should be 'none', 'link', 'cursor', 'page', 'offset' or 'last_id'",
+        ),
         ({"options": {"watermark": "changed"}}, "options > watermark: machines need the whole list"),
     ],
 )

@@ -20,7 +20,8 @@ from blocks.http_api import HttpApi
 from freight import retry
 from freight.errors import DpaError
 from freight.readers import http_pages
-from freight.readers.http_pages import ApiOptions, Pages
+from freight.readers.http_pages import Pages
+from freight.readers.http_paging import ApiOptions
 from tests.lib.attacks import ATTACKS, SLOW
 
 MEMORY_LIMIT_BYTES = 2 << 30  # the machine must survive a successful attack

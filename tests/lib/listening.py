@@ -45,6 +45,12 @@ class ListenProcess(ProgramProcess):
         places = {"DPA_WAREHOUSE_URL": url, "DPA_KAFKA_BOOTSTRAP": kafka.bootstrap}
         super().__init__(home, worker if flow_run else shell, {**places, **settings})
 
+    @property
+    def log(self) -> str:
+        """The log file of its installation so far."""
+        path = self._home / "logs" / "dpa.log"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
     def wait_until_it_reads(self, engine: Engine) -> UUID:
         """Wait until the listener commits messages; return the flow run."""
         alive, before = alive_path(self._home / "run", "transactions"), count(engine, "fact_transactions")
