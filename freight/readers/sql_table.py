@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -35,6 +35,7 @@ from freight.readers.watermarks import (
     Overlap,
     are_alike,
     before,
+    behind_rows_in,
     blind_spot,
     instant_in,
     like,
@@ -194,6 +195,7 @@ class _Window:
         self._unmarked_rows = self._count(self._column.is_(None))
         noted = recall(self._column.name, known.fingerprint.watermark) if known else None
         self._known = noted if noted is not None and self._is_like_now(noted) else None
+        self._overtaken_by = self._late_rows(known)
 
     def content(self) -> NewContent | None:
         """Return the rows of the window; None if there are none."""
@@ -209,7 +211,7 @@ class _Window:
                 passed_over=table.passed_over,
                 is_sized=bool(table.sizes),
             ),
-            Fingerprint(self._state_hash(), watermark=self._watermark()),
+            Fingerprint(self._state_hash(), watermark=self._watermark),
             speaks_for=utc(instant_in(self._high, self._zone) or self._now),
             remark="; ".join(self._remarks()),
         )
@@ -258,9 +260,20 @@ class _Window:
         """Whether the table is older than its last load, as after a restore."""
         return self._known is not None and self._high < self._known
 
+    def _late_rows(self, known: Position | None) -> int:
+        """Return how many more rows than at the last load are behind its overlap, as after a clock that went back."""
+        noted = behind_rows_in(known.fingerprint.watermark) if known and self._known is not None else None
+        if noted is None or self._is_set_back:
+            return 0
+        return max(0, self._behind(self._known) - noted)
+
+    def _behind(self, mark: Any) -> int:
+        low = self._bound(before(mark, self._overlap, self._zone))
+        return self._count(sa.and_(self._usable(), self._column < low))
+
     def _low(self) -> Any:
         """Return the lower bound of the window; None for the beginning."""
-        if self._known is None or self._is_set_back:
+        if self._known is None or self._is_set_back or self._overtaken_by:
             return None
         return before(self._known, self._overlap, self._zone)
 
@@ -282,12 +295,13 @@ class _Window:
         options, tail_rows = self._delivery.options, 0
         if self._high is not None:
             tail_rows = self._count(self._span(before(self._high, self._overlap, self._zone)))
-        state = [options.model_dump(), _names(self._table.columns), self._watermark(), tail_rows, self._unmarked_rows]
+        state = [options.model_dump(), _names(self._table.columns), self._watermark, tail_rows, self._unmarked_rows]
         state += [self._odd_rows] if self._odd_rows else []
         return hashlib.sha256(orjson.dumps(state)).hexdigest()
 
+    @cached_property
     def _watermark(self) -> str | None:
-        return None if self._high is None else note(self._column.name, self._high)
+        return None if self._high is None else note(self._column.name, self._high, self._behind(self._high))
 
     def _remarks(self) -> Iterator[str]:
         name = self._column.name
@@ -299,6 +313,11 @@ class _Window:
             yield f"{self._unmarked_rows} rows have no {name} and are read with every load: have it filled in"
         if self._later_rows:
             yield f"{self._later_rows} rows have a {name} in the future and wait for it"
+        if self._overtaken_by:
+            yield (
+                f"{self._overtaken_by} rows came with a {name} before the overlap, so the whole table is read again: "
+                "raise the overlap in the options if this comes again"
+            )
         if self._is_set_back:
             yield f"{name} is behind the loaded rows, as after a restore: the whole table is read again"
 

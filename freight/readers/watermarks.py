@@ -22,6 +22,7 @@ CODECS: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "text": (str, str, str),
 }
 TIME_TEXT = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?")
+BEHIND = 3  # the place of the number of rows in a note
 DATE_CHARS = len("2026-01-01")
 OVERLAP_S = 3_600  # few transactions take longer from their timestamp to their commit
 OVERLAP_NUMBERS = 10_000  # drawn by transactions that commit later than others with higher numbers
@@ -40,14 +41,20 @@ class Overlap:
     numbers: int = OVERLAP_NUMBERS
 
 
-def note(column: str, value: object) -> str:
+def note(column: str, value: object, behind_rows: int | None = None) -> str:
     """Return a watermark as text.
+
+    Args:
+        column: The column or key of the watermark.
+        value: The watermark.
+        behind_rows: The number of rows behind its overlap, if it is known.
 
     Raises:
         SourceError: A value of this kind does not grow.
     """
     kind = _kind(value)
-    return orjson.dumps([column, kind, CODECS[kind][1](value)]).decode()
+    parts = [column, kind, CODECS[kind][1](value)]
+    return orjson.dumps(parts if behind_rows is None else [*parts, behind_rows]).decode()
 
 
 def recall(column: str, noted: str | None) -> Any:
@@ -60,8 +67,14 @@ def recall(column: str, noted: str | None) -> Any:
     parts = orjson.loads(noted) if noted else None
     if not isinstance(parts, list) or parts[0] != column:
         return None
-    _, kind, text = parts
+    _, kind, text, *_ = parts
     return CODECS[kind][2](text)
+
+
+def behind_rows_in(noted: str | None) -> int | None:
+    """Return the number of rows behind the overlap of a watermark according to its note; None if it has none."""
+    parts = orjson.loads(noted) if noted else []
+    return parts[BEHIND] if isinstance(parts, list) and len(parts) > BEHIND else None
 
 
 def are_alike(value: object, other: object) -> bool:
@@ -153,9 +166,11 @@ def blind_spot(value: Any, column: str, overlap: Overlap, zone: str) -> str:
         return ""
     remedy = "name a time of the last change as `watermark` if there is one"
     if isinstance(value, str):
-        return f"{column} is a text and has no overlap, so a row that commits after a higher one is missed: {remedy}"
+        return (
+            f"{column} is a text and has no overlap, so a row that commits after a higher one may be missed: {remedy}"
+        )
     return (
-        f"{column} is not a time: a row that commits more than {overlap.numbers} behind the highest one is missed: "
+        f"{column} is not a time: a row that commits more than {overlap.numbers} behind the highest one may be missed: "
         f"{remedy}, or raise `overlap`"
     )
 

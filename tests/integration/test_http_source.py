@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -24,7 +25,7 @@ from freight.readers import http_pages
 from freight.readers.http_paging import ApiOptions
 from freight.readers.raw import RawBatch, RawTable
 from freight.types import LoadCounts
-from tests.conftest import WarehouseUnderTest
+from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.connections import KnownConnections
 from tests.lib.corridor import Corridor
 from tests.lib.odd_api import OddApi, Question, Reply
@@ -429,6 +430,86 @@ def test_an_answer_that_is_whole_loads(
     api.reply = lambda _: Reply({"data": MACHINES, **more})
     let(corridor, **options)
     assert load(corridor).counts.inserted == 6
+
+
+ANSWERS = [20, pytest.param(1_000, marks=[pytest.mark.chaos, pytest.mark.timeout(1_800)], id="1,000 APIs")]
+# How an API can show its paging, and the options that follow it.
+WAYS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "page": {"paging": "page"},
+    "offset": {"paging": "offset"},
+    "last_id": {"paging": "last_id"},
+    "cursor": {"paging": "cursor"},
+    "link": {"paging": "link"},
+}
+
+
+def drawn_api(chance: Random, way: str, fault: str) -> Paged:
+    """Return an API with pages of two machines, which fails on one of them in the given way."""
+    bad_page, has_flag = chance.randrange(3), chance.random() < 0.5
+
+    def reply(question: Question) -> Reply:
+        number = page_of(way, question.parameters)
+        shown = MACHINES[2 * number : 2 * number + 2] if way != "none" else MACHINES
+        page: dict[str, Any] = {"data": shown, "total": 6}
+        page |= {"has_more": way != "none" and number < 2} if has_flag else {}
+        if number < 2:
+            page |= {"cursor": {"next_cursor": f"c{number + 1}"}, "link": {"next": f"?page={number + 2}"}}.get(way, {})
+        return broken(fault, page) if number == bad_page or way == "none" else Reply(page)
+
+    return reply
+
+
+def page_of(way: str, asked: dict[str, str]) -> int:
+    """Return the number of the page that a request asks for, from 0."""
+    match way:
+        case "offset":
+            return int(asked["offset"]) // 2
+        case "last_id":
+            return int(asked.get("starting_after", "MCH-000")[-1]) // 2
+        case "cursor":
+            return int(asked.get("cursor", "c0")[1:])
+        case _:
+            return int(asked.get("page", "1")) - 1
+
+
+def broken(fault: str, page: dict[str, Any]) -> Reply:
+    """Return a page with a fault."""
+    match fault:
+        case "a row is gone":
+            return Reply({**page, "data": page["data"][:-1]})
+        case "errors":
+            return Reply({**page, "errors": [{"code": 5}]})
+        case "the total moves":
+            return Reply({**page, "total": 7})
+        case "an expired cursor":
+            return Reply({"error": "expired"}, 410)
+        case "cut off":
+            return Reply(page, cut=5)
+        case _:
+            return Reply(page)
+
+
+@pytest.mark.parametrize("apis", ANSWERS)
+def test_of_a_drawn_api_all_records_load_or_none(
+    corridor: Corridor, api: OddApi, monkeypatch: pytest.MonkeyPatch, measured: Measured, apis: int
+) -> None:
+    monkeypatch.setattr(retry, "SOURCE", retry.RetryPolicy(first_pause_s=1, retries=1))
+    faults = ("none", "a row is gone", "errors", "the total moves", "an expired cursor", "cut off")
+    whole = 0
+    for seed in range(apis):
+        chance = Random(seed)
+        way, fault = chance.choice([*WAYS]), chance.choice(faults)
+        configured = chance.choice([way, way, "none"])
+        api.reply = drawn_api(chance, way, fault)
+        corridor.sources[0] |= {"location": f"machines/{seed}", "options": WAYS[configured]}
+        (outcome,) = corridor.load().outcomes
+        is_whole = fault == "none" and configured == way
+        assert (outcome.state == "loaded") == is_whole, (seed, way, configured, fault, outcome)
+        assert not is_whole or outcome.counts.read == len(MACHINES)
+        whole += is_whole
+    assert whole
+    measured(f"{apis} APIs: {whole} whole ones loaded, {apis - whole} others loaded nothing")
 
 
 @pytest.mark.parametrize("header", ["Date", "Last-Modified", "ETag", "Retry-After"])

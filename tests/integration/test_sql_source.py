@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from freight.readers.watermarks import note
 from freight.types import BatchId, Fingerprint, LoadCounts, Position
 from freight.warehouse.connect import reading
 from freight.warehouse.explain import explain
-from tests.conftest import WarehouseUnderTest
+from tests.conftest import Measured, WarehouseUnderTest
 from tests.lib.connections import KnownConnections, keep_databases
 from tests.lib.corridor import NOW, Corridor
 from tests.lib.kills import Death, LoadProcess
@@ -155,13 +156,11 @@ def test_a_column_that_was_renamed_is_told_by_its_name_and_nothing_is_passed_ove
 def test_a_row_that_comes_late_is_loaded_within_the_overlap(corridor: Corridor, erp: Erp) -> None:
     load(corridor)
     erp.put(3, "10:55:00")
-    erp.put(4, "10:40:00")  # before the overlap: nobody looks there any more
     assert load(corridor).counts == LoadCounts(read=2, inserted=1, unchanged=1)
     assert load(corridor).state == "unchanged"
     erp.put(5, "11:20:00")
     erp.put(6, "10:50:00")
     assert load(corridor).counts == LoadCounts(read=4, inserted=2, unchanged=2)
-    assert "TRX-4" not in stored(corridor)
 
 
 def test_rows_without_a_watermark_are_loaded_and_named(corridor: Corridor, erp: Erp) -> None:
@@ -256,11 +255,74 @@ def test_a_row_that_commits_out_of_the_order_of_its_number_is_loaded(corridor: C
     outcome = load(corridor)
     assert outcome.counts == LoadCounts(read=2, inserted=2)
     assert "change_number is not a time: a row that commits more than 1000 behind the highest one" in outcome.message
-    for key, number in ((3, 1_000), (4, 999)):
-        erp.put(key, "10:00:00")
-        erp.do(f"UPDATE transactions SET change_number = {number} WHERE transaction_id = 'TRX-{key}'")
+    erp.put(3, "10:00:00")
+    erp.do("UPDATE transactions SET change_number = 1000 WHERE transaction_id = 'TRX-3'")
     assert load(corridor).counts == LoadCounts(read=3, inserted=1, unchanged=2)
     assert load(corridor).state == "unchanged"
+
+
+def test_rows_of_a_clock_that_went_back_are_loaded_and_named(corridor: Corridor, erp: Erp) -> None:
+    assert load(corridor).counts == LoadCounts(read=2, inserted=2)
+    erp.put(3, "08:00:00")
+    outcome = load(corridor)
+    assert outcome.counts == LoadCounts(read=3, inserted=1, unchanged=2)
+    assert "1 rows came with a updated_at before the overlap, so the whole table is read again" in outcome.message
+    assert load(corridor).state == "unchanged"
+    erp.do("DELETE FROM transactions WHERE transaction_id IN ('TRX-1', 'TRX-3')")
+    assert load(corridor).counts == LoadCounts(read=1, unchanged=1)
+
+
+MANY = [2, pytest.param(100, marks=[pytest.mark.chaos, pytest.mark.timeout(1_800)], id="100 tables")]
+OVERLAPS = {"updated_at": 600, "change_number": 50}
+
+
+@pytest.mark.parametrize("watermark", OVERLAPS)
+@pytest.mark.parametrize("tables", MANY)
+def test_every_row_of_a_drawn_table_is_loaded_once(
+    corridor: Corridor, erp: Erp, measured: Measured, watermark: str, tables: int
+) -> None:
+    """Rows commit out of the order of their watermarks, some have the same one, none, or one of no calendar."""
+    rows = 0
+    for seed in range(tables):
+        table, chance = f"moves_{seed}", Random(seed)
+        erp.make_table(table)
+        erp.do(f"ALTER TABLE {table} ADD COLUMN change_number INTEGER")
+        corridor.sources[0]["options"] = {"table": table, "watermark": watermark, "overlap_s": 600, "overlap": 50}
+        drawn = drawn_marks(chance, watermark, erp.kind)
+        for part in range(0, len(drawn), 8):
+            for number, mark in drawn[part : part + 8]:
+                key = 1_000 * seed + number
+                erp.put(key, None, table=table)
+                erp.do(f"UPDATE {table} SET {watermark} = {mark} WHERE transaction_id = 'TRX-{key}'")
+            outcome = only(corridor.load())
+            assert outcome.state == "loaded", outcome
+        rows += len(drawn)
+        assert len(corridor.rows("fact_transactions", "transaction_id", order_by="1")) == rows, seed
+    assert reconcile(corridor.engine) == []
+    measured(f"{tables} tables by {watermark} on {erp.kind}, {rows} rows, lost 0, doubled 0")
+
+
+def drawn_marks(chance: Random, watermark: str, kind: str) -> list[tuple[int, str]]:
+    """Return numbers of rows and their watermarks in SQL, in the order of their commits."""
+    overlap = OVERLAPS[watermark]
+    steps = [chance.randrange(0, 5 * overlap) for _ in range(32)]
+    steps[1] = steps[0]
+    # Whoever commits before another one is less than the overlap ahead of it; or a clock went back for a part.
+    order = sorted(range(32), key=lambda number: steps[number] + chance.uniform(0, overlap - 1))
+    if chance.random() < 0.5:
+        for number in order[20:24]:
+            steps[number] = -3 * overlap - number
+    odd = ["NULL"]
+    if watermark == "updated_at":
+        odd += ["'infinity'", "'-infinity'", "'0044-03-15 12:00:00 BC'"] if kind == "postgresql" else ["'infinity'"]
+    return [
+        (number, chance.choice(odd) if chance.random() < 0.1 else mark_of(watermark, steps[number])) for number in order
+    ]
+
+
+def mark_of(watermark: str, step: int) -> str:
+    at = datetime(2026, 2, 1, 8, tzinfo=UTC) + timedelta(seconds=step)
+    return str(1_000 + step) if watermark == "change_number" else f"'{at:%Y-%m-%d %H:%M:%S}+00:00'"
 
 
 def lengthen(erp: Erp, key: int) -> None:
@@ -657,7 +719,7 @@ def test_an_sql_server_is_asked_in_its_own_words(tmp_path: Path) -> None:
     contract = contract_for("transactions")
     place = Place("", tmp_path, contract, "UTC", KnownConnections(), NOW, tmp_path)
     delivery = TableDelivery("erp/dbo.trans actions", place, options, Database("sqlite://"))
-    server: Any = SqlServer(datetime(2026, 2, 1, 11), 0, 3, 2)
+    server: Any = SqlServer(datetime(2026, 2, 1, 11), 0, 3, 2, 5)
     noted = note("changed]at", datetime(2026, 2, 1, 10))
     known = Position(Fingerprint(watermark=noted), 1, 0, BatchId(1))
     content = _Window(server, table, delivery, known, datetime(2026, 3, 1, tzinfo=UTC)).content()
@@ -665,7 +727,7 @@ def test_an_sql_server_is_asked_in_its_own_words(tmp_path: Path) -> None:
     assert isinstance(content.item, TableRows)
     server.execute(content.item.queries[0])
     server.execute(sa.select(_Now()))
-    newest, unmarked, _, _, rows, now = server.asked
+    newest, unmarked, *_, rows, now = server.asked
     table_name, column = "dbo.[trans actions]", "dbo.[trans actions].[changed]]at]"
     bounds = [f"CAST(:param_{number} AS DATETIME)" for number in (1, 2)]
     assert newest == f"SELECT max({column}) AS max_1 FROM {table_name} WHERE 1 = 1"
@@ -675,7 +737,7 @@ def test_an_sql_server_is_asked_in_its_own_words(tmp_path: Path) -> None:
         f"WHERE {column} >= {bounds[0]} AND {column} <= {bounds[1]} ORDER BY {column}"
     )
     assert now.startswith("SELECT SYSDATETIMEOFFSET() AS")
-    assert content.fingerprint.watermark == '["changed]at","datetime","2026-02-01T11:00:00"]'
+    assert content.fingerprint.watermark == '["changed]at","datetime","2026-02-01T11:00:00",5]'
 
 
 class OdbcError(Exception):
