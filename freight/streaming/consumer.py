@@ -340,8 +340,8 @@ class KafkaReader:
 
     def _note_trouble(self, error: KafkaError) -> None:
         """Note an error of the client's connections; the client retries by itself."""
-        cause, level = ("refused", logging.ERROR) if _is_refusal(error) else ("away", logging.WARNING)
-        self._told.note(f"Kafka: {self._said(error)}", cause, level)
+        level = logging.ERROR if _is_refusal(error) else logging.WARNING
+        self._told.note(f"Kafka: {self._said(error)}", error.name(), level)
         if self._trouble is None or not _is_refusal(self._trouble):  # a refusal says more than its consequences
             self._trouble = error
 
