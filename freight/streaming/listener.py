@@ -22,8 +22,8 @@ from freight.streaming.consumer import Polled, TopicReader
 from freight.streaming.micro_batch import BatchLimits, Buffer
 from freight.streaming.poison import PoisonLimits, PoisonWatch
 from freight.streaming.status import Status
-from freight.validation import Locale
 from freight.streaming.trouble import Trouble
+from freight.validation import Locale
 from freight.warehouse.connect import Engine
 from freight.warehouse.stream_load import MicroBatch, StreamLoader
 from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, take_positions
