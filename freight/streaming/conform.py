@@ -155,7 +155,7 @@ def _ranges(
     figures = received.messages.group_by(PARTITION).agg(
         pl.len(),
         pl.col("value").bin.size().sum().fill_null(0),
-        pl.col("sent_us").min().alias("oldest"),
+        pl.col("sent_us").filter(pl.col("sent_us") > 0).min().fill_null(0).alias("oldest"),  # 0 states no time
         pl.col("sent_us").max().alias("newest"),
     )
     by_partition = {partition: values for partition, *values in figures.iter_rows()}

@@ -61,6 +61,11 @@ def test_a_message_from_the_future_is_quarantined_and_loads_by_replay_without_it
     assert [row[0] for row in rows(reader.engine, f"SELECT origin_us FROM {table} ORDER BY 1")] == [0, 0, NOW_US]
 
 
+def test_a_message_without_a_usable_time_makes_no_others_look_old(new_reader: NewReader) -> None:
+    batch = new_reader().batch([event(1), event(2)], [], sent_us=NOW_US + DAY_US)  # the second one is ahead
+    assert (batch.bad_rows.height, batch.ranges[0].oldest_sent_us) == (1, NOW_US + DAY_US)
+
+
 @pytest.mark.parametrize("sent_us", [0, 1, NOW_US + DAY_US])
 def test_a_time_of_long_ago_and_one_within_a_day_are_taken(new_reader: NewReader, sent_us: int) -> None:
     reader = new_reader()
