@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from freight.ahead import ahead
+from freight.contracts import Contract
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.notation.evidence import Evidence, ReadAs, columns_of
@@ -68,7 +69,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
             remarks.note(batch)
             named = with_sheets(layout.apply(batch), table.sheets, raw.numbers_per_row)
             second_header.look_for(named.rows, ReadAs(facts=remarks.facts(table.sheets)).place)
-            evidence.note(raw.with_rows_of_the_file(named.rows), asked)
+            evidence.note(raw.with_rows_of_the_file(_whole(named.rows, contract)), asked)
             rows.write(named.rows)
             faults.write(named.faults)
             bad.note(named.faults)
@@ -79,6 +80,13 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     raw = replace(raw, rows=rows.rows, faults=faults.rows, skipped=seen.skipped, row_range=seen.row_range)
     facts = {**table.facts, **seen.facts, **remarks.facts(table.sheets)}
     return replace(raw, read_as=evidence.read_as(facts), remarks=remarks.words)
+
+
+def _whole(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Return the rows with a value wherever they need one: a total or a signature proves nothing about the others."""
+    needed = [column.name for column in contract.columns if column.required and column.name in rows.columns]
+    is_whole = [pl.col(name).fill_null("") != "" for name in needed]
+    return rows.filter(*is_whole) if needed else rows
 
 
 def _no_rows(skipped: int) -> SourceError:

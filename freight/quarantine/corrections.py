@@ -211,7 +211,9 @@ class _SortedOut:
 def _sorted_out(engine: Engine, given_back: Sequence[GivenBack]) -> _SortedOut:
     with reading(engine) as connection:
         stored = rows_by_id(connection, {_id_in(given.key) for given in given_back})
-    found, seen = _SortedOut(), dict[str, str]()
+    found, places = _SortedOut(), defaultdict[str, list[str]](list)
+    for given in given_back:
+        places[given.key].append(given.place)
     for given in given_back:
         row = stored.get(_id_in(given.key))
         if row is None or key_of(row) != given.key:
@@ -221,11 +223,10 @@ def _sorted_out(engine: Engine, given_back: Sequence[GivenBack]) -> _SortedOut:
             )
         elif row.replayed_batch_id is not None:
             found.loaded_before += 1
-        elif given.key in seen:
-            found.problems.append(f"{given.place}: the same row as {seen[given.key]}: delete one of them")
+        elif others := [place for place in places[given.key] if place != given.place]:
+            found.problems.append(f"{given.place}: the same row as {', '.join(others)}: keep one of them")
         else:
             _sort_out(found, given, row)
-        seen.setdefault(given.key, given.place)
     return found
 
 

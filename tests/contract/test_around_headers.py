@@ -68,3 +68,9 @@ def test_another_header_among_the_rows_refuses_the_file(corridor: Corridor, kind
 
 def test_the_same_header_on_each_page_costs_only_its_own_row(corridor: Corridor, kind: str) -> None:
     assert outcome(corridor, kind, [HEADER, *ROWS[:2], HEADER, *ROWS[2:]]) == "4 of 5"
+
+
+def test_the_day_and_the_number_of_a_footer_prove_nothing(corridor: Corridor, kind: str) -> None:
+    rows = [[f"TRX-{number}", "MCH-001", "03/02/2026 10:00", "1.5", "OK"] for number in range(4)]
+    told = outcome(corridor, kind, [HEADER, *rows, ["Printed", "", "11/13/2026 10:00", "1,5", ""]])
+    assert "'03/02/2026' can have the day or the month first, and no day of the file proves which" in told

@@ -253,10 +253,15 @@ def test_a_row_of_another_warehouse_is_not_taken_for_the_one_of_its_number(corri
     assert "the workbook belongs to another warehouse" in outcome.problems[0]
 
 
-def test_a_row_that_is_there_twice_is_told(corridor: Corridor, book: Path) -> None:
+def test_neither_of_two_rows_that_are_one_loads(corridor: Corridor, book: Path) -> None:
     first = shown(book)[0]
-    outcome = give_back(corridor, correct(book, {1: {"volume_transferred_t": "75"}, 2: first}))
-    assert outcome.problems == ("transactions row 4: the same row as transactions row 3: delete one of them",)
+    twice = {1: {"volume_transferred_t": "75"}, 2: {**first, "volume_transferred_t": "76"}}
+    outcome = give_back(corridor, correct(book, twice))
+    assert told(outcome)[0] == LoadCounts()
+    assert outcome.problems == (
+        "transactions row 3: the same row as transactions row 4: keep one of them",
+        "transactions row 4: the same row as transactions row 3: keep one of them",
+    )
 
 
 def test_a_workbook_that_lost_a_column_or_is_none_loads_nothing(corridor: Corridor, book: Path) -> None:
