@@ -51,7 +51,12 @@ LONG_YEAR = r"(?:^|[/.-])[0-9]{4}(?:[/.\-T h]|$)"
 MIDNIGHT = r"[T ]00:00(?::00(?:\.0+)?)?$"  # of days in cells that can hold a time
 SIXTIETH_SECOND = ":60"
 # Clocks are at most 14 hours ahead of UTC and 12 behind.
-NO_OFFSET = r"[T ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?\s?(?:\+(?:1[5-9]|2\d)|-(?:1[3-9]|2\d)):?\d\d$"
+SOME_MINUTES = "(?:0[1-9]|[1-5][0-9])"
+AHEAD, BEHIND = (
+    rf"\+(?:(?:1[5-9]|2\d)(?::?\d\d)?|14:?{SOME_MINUTES})",
+    rf"-(?:(?:1[3-9]|2\d)(?::?\d\d)?|12:?{SOME_MINUTES})",
+)
+NO_OFFSET = rf"[T ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?\s?(?:{AHEAD}|{BEHIND})$"
 LONGEST_DAY = len("13/02/2026")
 FIRST_LONG_YEAR = 1_000
 
@@ -222,7 +227,7 @@ def reads_back(pattern: str) -> bool:
         return True
     if "%Z" in pattern:  # the parser passes over the name of a zone
         return False
-    if re.search(r"%M.*%[HI]", pattern):  # somebody wrote the minute where the month belongs, or swapped them
+    if re.search(r"%M.*%[HIklTRr]", pattern):  # somebody wrote the minute where the month belongs, or swapped them
         return False
     has_time = any(part in pattern for part in ("%H", "%I", "%T", "%R"))
     dtype = UTC_TIME if "z" in pattern else LOCAL_TIME if has_time else pl.Date()

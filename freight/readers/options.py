@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any, Self
 
 import polars as pl
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from freight import strict_yaml
@@ -113,15 +114,16 @@ class ReaderOptions(BaseModel):
 
     @classmethod
     def of_texts(cls, options: Mapping[str, str]) -> Self:
-        """Return options that were given as text, as on a command line.
+        """Return options that were given as text, as on a command line; lists and mappings are YAML.
 
         Raises:
             ConfigurationError: See `of`.
         """
+        given = {name: _loaded(text) for name, text in options.items()}
         try:
-            return cls.model_validate_strings(options)
+            return cls.model_validate_strings(given)
         except ValidationError:
-            return cls.of(options)  # raises with a clear message
+            return cls.of(given)  # raises with a clear message
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -154,3 +156,10 @@ class FileOptions(ReaderOptions):
     members: str | None = Field(
         default=None, min_length=1, description="Names of the files to read in a .zip, such as *.csv; by default all."
     )
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return strict_yaml.load(text) if text.lstrip().startswith(("[", "{")) else text
+    except yaml.YAMLError:
+        return text

@@ -1,5 +1,6 @@
 """HTTP APIs as sources: what they answer loads wholly or not at all, however badly they behave."""
 
+import gc
 import gzip
 import json
 import re
@@ -555,6 +556,16 @@ def test_pages_that_take_too_long_in_all_are_given_up(
     assert "[timed_out]" in failure(corridor)
 
 
+@pytest.fixture
+def usual_garbage_collection() -> Iterator[None]:
+    """Search for garbage as often as the product does; the other tests do it seldom."""
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("usual_garbage_collection")
 def test_pages_with_long_addresses_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     options = ApiOptions(paging="link")
 

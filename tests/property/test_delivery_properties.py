@@ -19,7 +19,7 @@ from tests.lib.tables import empty
 DAY = datetime(2026, 2, 20, tzinfo=UTC)
 CHANGED = datetime(2026, 2, 22, 9, tzinfo=UTC)
 CLOCKS = {0: "", 480: "_0800", 481: "T08:01", 960: "_16h00", 1_020: " 170000"}  # minutes of the day, in file names
-one_by_one = examples(300, quick=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+one_by_one = examples(2_000, quick=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)

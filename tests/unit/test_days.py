@@ -182,6 +182,10 @@ def test_the_catalog_states_other_formats_of_an_instant(text: str, pattern: str,
         ("2026-02-03T08:05:00+15:00", False),
         ("2026-02-03T08:05+2359", False),
         ("2026-02-03 08:05:00.5-13:00", False),
+        ("2026-02-03T08:05:00+15", False),
+        ("2026-02-03T08:05:00+14:30", False),
+        ("2026-02-03T08:05:00-12:30", False),
+        ("2026-02-03T08:05:00+01", True),
     ],
 )
 def test_a_time_with_an_offset_that_no_clock_has_is_none(text: str, exists: bool) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from freight.catalog import read_catalog
 from freight.errors import ConfigurationError
+from freight.readers import reader_for
 
 
 def catalog_with(folder: Path, **changes: Any) -> Path:
@@ -97,3 +98,20 @@ def test_a_reader_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path
         ConfigurationError, match="erp > reader: there is no reader 'xml'; the readers are csv, excel, json"
     ):
         read_catalog(catalog_with(tmp_path, reader="xml"))
+
+
+@pytest.mark.parametrize(
+    ("reader", "name", "text", "value"),
+    [
+        ("csv", "null_values", '["-", n/a]', ["-", "n/a"]),
+        ("csv", "columns", "[id, machine]", ["id", "machine"]),
+        ("excel", "sheet", "[Janvier, Mars]", ["Janvier", "Mars"]),
+        ("excel", "sheet", "Janvier", "Janvier"),
+        ("excel", "header_row", "4", 4),
+        ("csv", "formats", "{date: [epoch_s, epoch_ms]}", {"date": ["epoch_s", "epoch_ms"]}),
+        ("fixed_width", "columns", "[{name: id, width: 8}]", [{"name": "id", "width": 8, "start": None, "end": None}]),
+        ("csv", "quote", "[", "["),
+    ],
+)
+def test_a_command_line_gives_lists_and_mappings_as_yaml(reader: str, name: str, text: str, value: object) -> None:
+    assert reader_for(reader).options.of_texts({name: text}).model_dump()[name] == value
