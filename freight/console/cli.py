@@ -1,19 +1,24 @@
 """`dpa`: look after a warehouse from the shell."""
 
+import json
 import sys
+import tomllib
+from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
 
 import typer
+from typer.core import TyperGroup
 
 from freight.console.quarantine import app as quarantine_commands
 from freight.console.sources import app as source_commands
 from freight.errors import ConfigurationError
 from freight.exits import exits_in_words
 from freight.privacy import keep_private
-from freight.settings import Settings, load_settings, started_by
+from freight.settings import PROJECT_ROOT, Settings, load_settings, started_by
 from freight.terminal import PlainConsole
 from freight.types import Retention, RunId
 
@@ -22,12 +27,53 @@ if TYPE_CHECKING:
 
 # A command imports its modules when it runs: data libraries take seconds to load, and `--help` needs none of them.
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-app.add_typer(source_commands, name="sources")
-app.add_typer(quarantine_commands, name="quarantine")
+EVERYDAY, CARE, SET_UP = "Everyday", "Proof, repair and housekeeping", "Set-up and demonstration"
+IN_ORDER = (
+    *("sources", "parked", "retry", "quarantine", "replay", "explain", "export"),
+    *("reconcile", "accept-gap", "backup", "purge", "doctor"),
+    *("migrate", "demo", "stream", "prefect-login", "fetch-access", "reset"),
+)
+
+
+class _InOrder(TyperGroup):
+    """Lists the commands by how often people need them, and the one that deletes everything last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return sorted(super().list_commands(ctx), key=IN_ORDER.index)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"dpa {_version()}")
+        raise typer.Exit
+
+
+def _version() -> str:
+    try:
+        return version("dpa")
+    except PackageNotFoundError:  # a checkout runs without being installed
+        project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        return str(project["version"])
+
+
+app = typer.Typer(
+    cls=_InOrder, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
+app.add_typer(source_commands, name="sources", rich_help_panel=EVERYDAY)
+app.add_typer(quarantine_commands, name="quarantine", rich_help_panel=EVERYDAY)
 console = PlainConsole(highlight=False, soft_wrap=True)
 
 KEEP = Retention()
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """`dpa`: look after a warehouse from the shell."""
 
 
 def _warehouse() -> "tuple[Settings, Engine]":
@@ -48,7 +94,7 @@ def _current_warehouse() -> "tuple[Settings, Engine]":
     return settings, engine
 
 
-@app.command(name="migrate")
+@app.command(name="migrate", rich_help_panel=SET_UP)
 def migrate_command() -> None:
     """Migrate the warehouse to the schema version of this release."""
     from freight.database_urls import safe_url
@@ -58,7 +104,7 @@ def migrate_command() -> None:
     console.print(f"{safe_url(settings.warehouse_url)} has schema version {migrate(engine)}")
 
 
-@app.command()
+@app.command(rich_help_panel=SET_UP)
 def demo() -> None:
     """Prepare a first run: migrate, and fill the landing folder with simulated files if the catalog is simulated."""
     from freight.catalog import read_catalog
@@ -73,7 +119,7 @@ def demo() -> None:
             console.print(f"Simulated {summary.rows:,} rows in {summary.written} files under {settings.landing}")
 
 
-@app.command()
+@app.command(rich_help_panel=SET_UP)
 def stream(
     rate: Annotated[float, typer.Option(min=0.1, help="Events per second of each topic.")] = 200.0,
     poison: Annotated[float, typer.Option(min=0, max=1, help="Share of events that belong in quarantine.")] = 0.01,
@@ -90,7 +136,7 @@ def stream(
         raise typer.Exit(1)
 
 
-@app.command(name="prefect-login")
+@app.command(name="prefect-login", rich_help_panel=SET_UP)
 def prefect_login_command() -> None:
     """Show the login of the Prefect that `make up` starts, and the line that sets it in a shell."""
     path = load_settings().prefect_login
@@ -99,7 +145,7 @@ def prefect_login_command() -> None:
     print(path.read_text(encoding="utf-8"), end="")  # unchanged: a console would wrap and colour it
 
 
-@app.command(name="fetch-access")
+@app.command(name="fetch-access", rich_help_panel=SET_UP)
 def fetch_access_command() -> None:
     """Fetch the reader for MS Access files, once: Jackcess, by Maven. Windows needs Microsoft's driver instead."""
     from freight.readers.access_jars import fetch_access
@@ -107,7 +153,7 @@ def fetch_access_command() -> None:
     console.print(f"MS Access can be read, with {fetch_access(load_settings().access)}")
 
 
-@app.command()
+@app.command(rich_help_panel=SET_UP)
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Empty the warehouse: drop and recreate all tables, and delete the demo's topics. Source files stay."""
     from freight.database_urls import safe_url
@@ -124,7 +170,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     console.print(f"{place} is empty")
 
 
-@app.command()
+@app.command(rich_help_panel=EVERYDAY)
 def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] = None) -> None:
     """Release parked files, so that the next run tries them again."""
     from freight.warehouse import ledger
@@ -136,7 +182,27 @@ def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] 
     console.print(f"{released} parked files will be tried again by the next run")
 
 
-@app.command(name="reconcile")
+@app.command(name="parked", rich_help_panel=EVERYDAY)
+def parked_command(
+    source: Annotated[str | None, typer.Option(help="Only this source or topic.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list for a program.")] = False,
+) -> None:
+    """List the files that failed and wait for `dpa retry`, with the reason and the remedy of each."""
+    from freight.warehouse import ledger
+    from freight.warehouse.connect import reading
+
+    _, engine = _current_warehouse()
+    with reading(engine) as connection:
+        found = ledger.all_parked(connection, source)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], default=str, ensure_ascii=False))
+        return
+    for one in found:
+        console.print(f"PARKED since {one.since:%Y-%m-%d %H:%M} UTC {one.source}: {one.message}", markup=False)
+    console.print(f"{len(found)} files are parked" if found else "No file is parked")
+
+
+@app.command(name="reconcile", rich_help_panel=CARE)
 def reconcile_command() -> None:
     """Prove the ledger against the tables; print any discrepancies and exit 1."""
     from freight.care.reconcile import AGREE, reconcile
@@ -150,7 +216,7 @@ def reconcile_command() -> None:
     console.print(AGREE)
 
 
-@app.command(name="explain")
+@app.command(name="explain", rich_help_panel=EVERYDAY)
 def explain_command(
     table: Annotated[str, typer.Argument(help="Table of a dataset, such as fact_transactions.")],
     key: Annotated[str, typer.Argument(help="Business key, such as TRX-1.")],
@@ -172,7 +238,7 @@ def explain_command(
             console.print(f"  {name:<20} {value}", markup=False)
 
 
-@app.command(name="replay")
+@app.command(name="replay", rich_help_panel=EVERYDAY)
 def replay_command(source: Annotated[str | None, typer.Option(help="Only this source or topic.")] = None) -> None:
     """Load quarantined rows that keep the current contract, each once."""
     from freight.catalog import read_catalog
@@ -192,7 +258,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-@app.command(name="export")
+@app.command(name="export", rich_help_panel=EVERYDAY)
 def export_command(
     name: Annotated[str, typer.Argument(help="A view or table, such as v_station_reliability.")],
     file: Annotated[Path, typer.Argument(help="A .csv or .xlsx.")],
@@ -212,7 +278,7 @@ def export_command(
     console.print(str(export(engine, name, file, replace=replace, raw=raw)), markup=False)
 
 
-@app.command()
+@app.command(rich_help_panel=CARE)
 def backup(
     file: Annotated[Path, typer.Argument(help="The copy, such as backup/dwh.sqlite.")],
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing file.")] = False,
@@ -229,7 +295,7 @@ def backup(
     console.print(f"{file} is a copy of {place}, of schema version {version}", markup=False)
 
 
-@app.command(name="accept-gap")
+@app.command(name="accept-gap", rich_help_panel=CARE)
 def accept_gap_command(
     gaps: Annotated[list[int], typer.Argument(help="Numbers of the gaps, from the listener's message.")],
 ) -> None:
@@ -241,7 +307,7 @@ def accept_gap_command(
     console.print(f"{accepted} gaps accepted; start the listener again")
 
 
-@app.command()
+@app.command(rich_help_panel=CARE)
 def doctor() -> None:
     """Check which of DPA's files other users can read, and whether parsers are confined; exit 1 if not well."""
     from freight.care.doctor import examine
@@ -253,7 +319,7 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-@app.command(name="purge")
+@app.command(name="purge", rich_help_panel=CARE)
 def purge_command(
     quarantine_days: Annotated[int, typer.Option(min=1, help="Keep quarantine this long.")] = KEEP.quarantine_days,
     lineage_days: Annotated[int, typer.Option(min=1, help="Keep lineage this long.")] = KEEP.lineage_days,

@@ -62,6 +62,9 @@ def headline(report: RunReport) -> str:
         return f"{len(report.failures)} of {len(report.outcomes)} files failed{left_out}; the others are loaded"
     counts = report.counts()
     if counts.read == 0 and report.changed_stats == 0:
+        if report.parked:
+            files = f"{report.parked} of {len(report.outcomes)} files"
+            return f"{files} failed before and wait for `dpa retry`; no other file is new"
         return f"Nothing to do: no file is new, the warehouse is unchanged{left_out}"
     ended = f"{counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined{left_out}"
     return f"{counts.read:,} rows read: {ended}"

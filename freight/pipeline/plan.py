@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from freight.catalog import Source
 from freight.drift import read_profile
@@ -140,8 +141,9 @@ def _plan_delivery(
         return UnitOutcome(source.name, delivery.path, "unchanged", message="loaded before", as_of=as_of)
     unit = _unit(source, delivery, content, run.run_id, position, reshaping)
     with reading(run.engine) as connection:
-        if ledger.is_parked(connection, unit):
-            message = f"{delivery.path}: failed before with the same content; `dpa retry` allows another try"
+        if before := ledger.parked(connection, unit):
+            since = f"{before.since.astimezone(ZoneInfo(source.time_zone)):%Y-%m-%d %H:%M}"
+            message = f"{before.message}. Parked since {since}: the same content is tried again after `dpa retry`"
             return UnitOutcome(source.name, delivery.path, "parked", message=message)
     if content.remark:
         log.warning("%s %s: %s", source.name, delivery.path, content.remark)

@@ -135,7 +135,7 @@ def _begin(engine: Engine, stream: Stream, listener: ListenerRef, started_by: st
     keep_partitions(engine, datetime.now(UTC))
     with transaction(engine) as connection:
         ledger.refuse_to_mix(connection, simulated=stream.simulated)
-        if ledger.is_parked(connection, _unit(stream, listener)):
+        if ledger.parked(connection, _unit(stream, listener)):
             raise ConfigurationError(
                 f"{stream.topic} is parked: too many of its messages were bad, see load_attempts; correct the producer "
                 "or the contract, then `dpa retry`"

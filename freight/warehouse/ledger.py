@@ -6,6 +6,7 @@ The central idea: functions that write take a connection inside the transaction 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
@@ -258,16 +259,55 @@ def record_attempt(
         append(connection, load_attempt_rows.name, [kept])
 
 
-def is_parked(connection: sa.Connection, unit: LoadUnit) -> bool:
-    """Whether the same content failed before under the same contract and function, and nobody has released it."""
-    found = sa.select(load_attempts.c.attempt_id).where(
+@dataclass(frozen=True)
+class Parked:
+    """The newest attempt to load content that failed, and that nobody has released.
+
+    Attributes:
+        source, location: The source and the file.
+        fault: The code of the fault.
+        message: The fault and its remedy in words, as it was reported.
+        since: The instant of the attempt.
+    """
+
+    source: str
+    location: str
+    fault: str
+    message: str
+    since: datetime
+
+
+def _newest_attempts() -> sa.Select[Any]:
+    names = ("source", "location", "fault", "message")
+    columns = [*(load_attempts.c[name] for name in names), load_attempts.c.attempted_at.label("since")]
+    waits = load_attempts.c.released_at.is_(None) & load_attempts.c.fault.not_in(PASSING_FAULTS)
+    return sa.select(*columns).where(waits).order_by(load_attempts.c.attempt_id.desc())
+
+
+def parked(connection: sa.Connection, unit: LoadUnit) -> Parked | None:
+    """Return how the same content failed before under the same contract and function; None if it may be tried."""
+    found = _newest_attempts().where(
         _is_of_content(unit),
         load_attempts.c.contract_version == unit.contract_version,
         load_attempts.c.function_version.is_not_distinct_from(unit.function_version),
-        load_attempts.c.released_at.is_(None),
-        load_attempts.c.fault.not_in(PASSING_FAULTS),
     )
-    return bool(unit.fingerprint.content_id) and connection.execute(found.limit(1)).first() is not None
+    row = connection.execute(found.limit(1)).first() if unit.fingerprint.content_id else None
+    return Parked(**row._mapping) if row else None
+
+
+def all_parked(connection: sa.Connection, source: str | None = None) -> list[Parked]:
+    """Return the files of a source, or of all, that failed and were not loaded since; the newest first."""
+    loaded = sa.select(batches.c.batch_id).where(
+        batches.c.source == load_attempts.c.source,
+        batches.c.location == load_attempts.c.location,
+        batches.c.loaded_at > load_attempts.c.attempted_at,
+    )
+    query = _newest_attempts().where(~loaded.exists())
+    rows = connection.execute(query.where(load_attempts.c.source == source) if source else query)
+    newest: dict[tuple[str, str], Parked] = {}
+    for row in rows:
+        newest.setdefault((row.source, row.location), Parked(**row._mapping))
+    return [*newest.values()]
 
 
 def is_accepted(connection: sa.Connection, unit: LoadUnit, fault: str) -> bool:

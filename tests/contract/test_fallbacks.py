@@ -102,7 +102,7 @@ def test_a_fallback_whose_content_is_bad_is_passed_over_also_when_it_is_parked(c
     assert states(load(corridor)) == {"api": "replaced", "json": "replaced", "csv": "loaded"}
     report = load(corridor)
     assert states(report) == {"api": "replaced", "json": "replaced", "csv": "unchanged"}
-    assert "failed before with the same content" in report.outcomes[1].message
+    assert "the same content is tried again after `dpa retry`" in report.outcomes[1].message
 
 
 def test_without_one_that_serves_all_have_failed(corridor: Corridor, api: OddApi) -> None:

@@ -48,7 +48,7 @@ def options_of_dpa(command: Any = None, name: str = "") -> dict[str, set[str]]:
 def test_dpa_commands_and_their_options_exist(document: Path) -> None:
     known = options_of_dpa()
     shown = re.findall(
-        r"(?:^ *|`)(?:\.venv/bin/)?dpa ([a-z-]+(?: [a-z]+)?)([^`\n]*)", document.read_text("utf-8"), re.M
+        r"(?:^ *|`)(?:\.venv/bin/)?dpa ([a-z][a-z-]*(?: [a-z]+)?)([^`\n]*)", document.read_text("utf-8"), re.M
     )
     for command, rest in shown:
         name = command if command in known else command.partition(" ")[0]
