@@ -18,15 +18,15 @@ def refuse_rows_above(
         needed: The columns that the contract needs.
 
     Raises:
-        SourceError: A row has a value in each column that the contract needs.
+        SourceError: A row has a value in most columns that the contract needs.
     """
     places = [position for position, cell in enumerate(header) if known.get(normalise(cell)) in needed]
     for number, cells in above:
         filled = [position for position in places if position < len(cells) and cells[position].strip()]
-        if len(places) > 1 and len(filled) == len(places):
+        if len(places) > 1 and 2 * len(filled) > len(places):  # a title or a note has fewer cells
             raise SourceError(
                 "rows_above_header",
-                f"the row has a value for each column of the header {listed(header)}, which stands below it",
+                f"the row has values for most columns of the header {listed(header)}, which stands below it",
                 row=number,
                 remedy="move the header to the top, since the rows above it are no part of the table; or say in the "
                 "options of the source that they are no rows: `header_row` of a workbook, `columns` and `skip_lines` "

@@ -245,9 +245,7 @@ CELL_RULES = (
         "two_readings",
         applies=lambda column: column.dtype in CAN_BE_READ_TWICE,
         broken=lambda cells: cells.has_two_readings,
-        wrong=lambda column: (
-            f"can be read in two ways, and no other value proves one: state {CAN_BE_READ_TWICE[column.dtype]}"
-        ),
+        wrong=lambda column: f"can be read in two ways: state {CAN_BE_READ_TWICE[column.dtype]}, then `dpa replay`",
     ),
     CellRule(
         "not_finite",

@@ -46,6 +46,7 @@ PROVES_MONTH_FIRST = rf"^{MONTH}[/.-]{LATER_DAY}{YEAR}"
 IN_BOTH_ORDERS = rf"^{MONTH}[/.-]{MONTH}{YEAR}"
 LONG_DAY = r"^[0-9]{4}-(?:0[1-9]|1[0-2])-"
 PROVES_LONG_DAY, LONG_IN_BOTH_ORDERS = rf"{LONG_DAY}(?:1[3-9]|2[0-9]|3[01])", rf"{LONG_DAY}(?:0[1-9]|1[0-2])"
+YEAR_DAY_MONTH = r"^[0-9]{4}-(?:1[3-9]|2[0-9]|3[01])-(?:0[1-9]|1[0-2])"
 SAME_IN_BOTH = rf"^(?:{'|'.join(f'0?{month}[/.-]0?{month}' for month in range(1, 13))}){YEAR}"
 LONG_YEAR = r"(?:^|[/.-])[0-9]{4}(?:[/.\-T h]|$)"
 MIDNIGHT = r"[T ]00:00(?::00(?:\.0+)?)?$"  # of days in cells that can hold a time
@@ -87,8 +88,8 @@ class DayOrder(NamedTuple):
 
     Attributes:
         day_first: Whether the day comes first.
-        is_disputed: Whether some days of the source prove the other order; then a day that can be read in both orders
-            is refused.
+        is_disputed: Whether some days of the source prove the other order, or none proves one; then a day that can be
+            read in both orders is refused.
     """
 
     day_first: bool = True
@@ -314,7 +315,7 @@ class DayEvidence:
     def __init__(self, stated: bool | None = None, *, has_native_days: bool = False) -> None:
         self._stated, self._has_native_days = stated, has_native_days
         self._days, self._months, self._both = Cells(), Cells(), Cells()
-        self._long, self._sure_long = Cells(), Cells()
+        self._long, self._sure_long, self._swapped = Cells(), Cells(), Cells()
 
     def note(self, cells: pl.DataFrame, column: str) -> None:
         """Examine some cells.
@@ -328,6 +329,7 @@ class DayEvidence:
         starts = starts.sort(ROW_NUMBER)
         self._long.note(starts.filter(starts["text"].str.contains(LONG_IN_BOTH_ORDERS)), column)
         self._sure_long.note(starts.filter(starts["text"].str.contains(PROVES_LONG_DAY)), column)
+        self._swapped.note(starts.drop("times").filter(starts["text"].str.contains(YEAR_DAY_MONTH)), column)
         short = starts.with_columns(pl.col("text").str.extract(f"({SHORT_DAY})")).drop_nulls()
         text = short["text"]
         self._days.note(short.filter(text.str.contains(PROVES_DAY_FIRST)), column)
@@ -344,11 +346,16 @@ class DayEvidence:
             return self._as_stated(self._stated)
         if self._days.count and self._months.count:
             return self._disputed()
+        is_more_than_a_slip = self._swapped.count > 1
+        if self._swapped.first and is_more_than_a_slip and self._long.count and not self._sure_long.count:
+            raise _year_first(self._swapped.first)
         if not self._days.count and not self._months.count and self._both.first:
             raise _undecided(self._both.first, "no day of the file proves which")
         if self._has_native_days and self._long.first and self._is_mangled:
             raise _mangled(self._long.first)
-        return DayOrder(day_first=not self._months.count)
+        is_proven = bool(self._days.count or self._months.count)
+        # A correction that somebody types later proves nothing, either.
+        return DayOrder(not self._months.count, is_disputed=not is_proven)
 
     @property
     def _is_mangled(self) -> bool:
@@ -390,9 +397,26 @@ def _undecided(cell: Place, why: str) -> SourceError:
 
 def _mangled(cell: Place) -> SourceError:
     """Return the refusal of days that a program for another country may have swapped when it opened the file."""
-    why = "no day after the 12th is written in this way, but all in another: a program may have swapped the others"
-    options = (_option(day_first=True), _option(day_first=False))
-    return undecided("ambiguous_dates", cell, "can have its day and month swapped, since", why, options)
+    return SourceError(
+        "ambiguous_dates",
+        f"{cell.text!r} is a date cell, as are all days up to the 12th, and all later ones are texts: a program for "
+        "another country may have swapped day and month of the former",
+        row=cell.row,
+        column=cell.column,
+        remedy="compare some days with the source. If they are right, say `options: {day_first: true}` in the catalog, "
+        "then `dpa retry`; if they are swapped, deliver the file as it was before that program opened it",
+    )
+
+
+def _year_first(cell: Place) -> SourceError:
+    return SourceError(
+        "ambiguous_dates",
+        f"{cell.text!r} has the day before the month, and no other day of the file proves that the month comes first",
+        row=cell.row,
+        column=cell.column,
+        remedy="if the source writes year, day and month, say so in the catalog, such as "
+        f'`options: {{formats: {{{cell.column}: "%Y-%d-%m %H:%M:%S"}}}}`, then `dpa retry`; else correct this day',
+    )
 
 
 def _contradicted(cell: Place, *, day_first: bool) -> SourceError:

@@ -363,3 +363,11 @@ def test_a_row_whose_cells_come_in_two_pieces_is_one() -> None:
     pieces = iter([RawBatch(frame, no_rows(0)) for frame in frames])
     (row,) = _rows(_cells(RawTable(tuple(names), pieces)))
     assert row.texts == {"A": "a", "B": "b", "C": "c"}
+
+
+def test_a_day_that_somebody_types_is_read_only_if_its_file_or_the_catalog_says_how(
+    corridor: Corridor, book: Path
+) -> None:
+    outcome = give_back(corridor, correct(book, {2: {"transaction_at": "02/03/2026 08:00", "status_code": "OK"}}))
+    assert told(outcome)[0] == LoadCounts()
+    assert "transaction_at can be read in two ways: state `day_first`" in outcome.problems[0]

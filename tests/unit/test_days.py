@@ -37,8 +37,8 @@ def day(text: str, order: DayOrder = DayOrder(), *formats: str) -> date | None: 
         (("13/02/2026", "03/02/2026"), DayOrder(day_first=True)),
         (("02/13/2026", "03/02/2026"), DayOrder(day_first=False)),
         (("31.01.2026 10:30",), DayOrder(day_first=True)),
-        (("2026-02-03", "2026/02/03 10:00"), DayOrder(day_first=True)),
-        (("03/03/2026", "1/1/2026"), DayOrder(day_first=True)),
+        (("2026-02-03", "2026/02/03 10:00"), DayOrder(day_first=True, is_disputed=True)),  # none of them proves one
+        (("03/03/2026", "1/1/2026"), DayOrder(day_first=True, is_disputed=True)),
         (("13/02/2026", "14/02/2026", "02/13/2026"), DayOrder(day_first=True, is_disputed=True)),
         (("02/13/2026", "02/14/2026", "13/02/2026", "01/02/2026"), DayOrder(day_first=False, is_disputed=True)),
     ],
@@ -222,7 +222,19 @@ def test_days_of_a_workbook_that_a_program_may_have_swapped_are_refused(cells: l
         evidence = DayEvidence(stated, has_native_days=True)
         evidence.note(rows, "date")
         if is_refused and stated is None:
-            with pytest.raises(SourceError, match=r"'2026-03-02' can have its day and month swapped.*day_first: true"):
+            with pytest.raises(SourceError, match=r"'2026-03-02' is a date cell.*may have swapped.*day_first: true"):
                 evidence.order()
         elif "02/13" not in cells[-1]:
-            assert evidence.order() == DayOrder(day_first=True)
+            assert evidence.order() == DayOrder(day_first=True, is_disputed=stated is None and len(cells) == 1)
+
+
+@pytest.mark.parametrize(
+    "days", [["2026-02-01", "2026-13-02", "2026-14-02"], ["2026-13-02", "2026-28-02", "2026-11-02"]]
+)
+def test_a_year_with_the_day_before_the_month_is_no_usual_day(days: list[str]) -> None:
+    evidence = DayEvidence()
+    evidence.note(pl.DataFrame({ROW_NUMBER: range(2, len(days) + 2), "text": days}), "date")
+    with pytest.raises(SourceError, match=r"'2026-13-02' has the day before the month.*formats: \{date: \"%Y-%d-%m"):
+        evidence.order()
+    evidence.note(pl.DataFrame({ROW_NUMBER: [9], "text": ["2026-02-27"]}), "date")
+    assert evidence.order() == DayOrder(is_disputed=True)  # then the other one is a slip
