@@ -199,7 +199,7 @@ def parked_command(
         return
     for one in found:
         console.print(f"PARKED since {one.since:%Y-%m-%d %H:%M} UTC {one.source}: {one.message}", markup=False)
-    console.print(f"{len(found)} files are parked" if found else "No file is parked")
+    console.print(f"Parked files: {len(found)}" if found else "No file is parked")
 
 
 @app.command(name="reconcile", rich_help_panel=CARE)

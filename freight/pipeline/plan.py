@@ -143,7 +143,10 @@ def _plan_delivery(
     with reading(run.engine) as connection:
         if before := ledger.parked(connection, unit):
             since = f"{before.since.astimezone(ZoneInfo(source.time_zone)):%Y-%m-%d %H:%M}"
-            message = f"{before.message}. Parked since {since}: the same content is tried again after `dpa retry`"
+            message = (
+                f"{before.message}. Parked since {since} in {source.time_zone}: the same content is tried again after "
+                "`dpa retry`"
+            )
             return UnitOutcome(source.name, delivery.path, "parked", message=message)
     if content.remark:
         log.warning("%s %s: %s", source.name, delivery.path, content.remark)

@@ -33,13 +33,16 @@ def test_a_run_repeats_why_a_file_is_parked_and_since_when(corridor: Corridor) -
     assert outcome.state == "parked"
     assert outcome.message.startswith("erp_20260202.csv, row 2, column 'volume': " + TOLD)
     assert 'options: {decimal: ","}' in outcome.message
-    assert "Parked since 2026-03-01 13:00: the same content is tried again after `dpa retry`" in outcome.message
+    assert (
+        "Parked since 2026-03-01 13:00 in Africa/Douala: the same content is tried again after `dpa retry`"
+        in outcome.message
+    )
 
 
 def test_parked_files_are_listed_until_they_are_released_or_loaded(corridor: Corridor) -> None:
     listed = dpa(corridor, "parked")
     assert "PARKED since 2026-03-01 12:00 UTC erp: erp_20260202.csv, row 2, column 'volume': " + TOLD in listed
-    assert listed.endswith("1 files are parked\n")
+    assert listed.endswith("Parked files: 1\n")
     (found,) = json.loads(dpa(corridor, "parked", "--json"))
     assert (found["source"], found["location"], found["fault"]) == ("erp", "erp_20260202.csv", "ambiguous_numbers")
     assert json.loads(dpa(corridor, "parked", "--source", "machines", "--json")) == []
