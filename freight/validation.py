@@ -152,9 +152,10 @@ class _Texts(NamedTuple):
         formats = forms.formats.get(self.column.name, ())
         match self.column.dtype:
             case "integer":
-                return Read(self._plain(notation).str.replace(WHOLE, "").cast(pl.Int64, strict=False))
+                return Read(self._plain(notation).values.str.replace(WHOLE, "").cast(pl.Int64, strict=False))
             case "number":
-                return Read(self._plain(notation).cast(pl.Float64, strict=False), self._disputed(notation))
+                plain = self._plain(notation)
+                return plain._replace(values=plain.values.cast(pl.Float64, strict=False))
             case "instant":
                 return days.instants(self.text, locale.zone, notation.days, formats)
             case "date":
@@ -165,14 +166,13 @@ class _Texts(NamedTuple):
             case "text":
                 return Read(self.text)
 
-    def _disputed(self, notation: Notation) -> pl.Series | None:
-        disputed = numbers.are_disputed(self.text, notation.numbers)
-        return disputed if disputed is None or self.native is None else disputed & ~self.native
-
-    def _plain(self, notation: Notation) -> pl.Series:
+    def _plain(self, notation: Notation) -> Read:
         """Return numbers as programs write them, which is how a source stores its own."""
         plain = numbers.plain_numbers(self.text, notation.numbers)
-        return plain if self.native is None else self.text.zip_with(self.native, plain)
+        if self.native is None:
+            return plain
+        disputed = plain.disputed if plain.disputed is None else plain.disputed & ~self.native
+        return Read(self.text.zip_with(self.native, plain.values), disputed)
 
 
 def _cells(texts: _Texts, disputed: pl.Series | None, now: datetime) -> Cells:

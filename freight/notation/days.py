@@ -7,7 +7,7 @@ of its days can be read in one way only, such as `13/02/2026`. Otherwise nothing
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import reduce
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ AHEAD, BEHIND = (
 )
 NO_OFFSET = rf"[T ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?\s?(?:{AHEAD}|{BEHIND})$"
 LONGEST_DAY = len("13/02/2026")
-FIRST_LONG_YEAR = 1_000
+FIRST_LONG_YEAR = pl.Series([date(1_000, 1, 1)])
 
 # Formats of the catalog that are no text patterns.
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "excel_days": 86_400_000_000}  # to microseconds each
@@ -115,14 +115,13 @@ def instants(text: pl.Series, zone: str, order: DayOrder, formats: Sequence[str]
         order: The order of day and month.
         formats: The formats that the catalog states; empty for those that have one reading.
     """
-    is_none = text.str.contains(SIXTIETH_SECOND, literal=True) | text.str.contains(NO_OFFSET)
-    text = text.set(is_none.fill_null(value=False), None)
+    text = text.set(text.str.contains(SIXTIETH_SECOND, literal=True).fill_null(value=False), None)
     if formats:
         return _stated_instants(text, zone, formats)
     if not _has_offset(text):
         return _undisputed(_any_instants(text, zone, order), text, order)
     # Most likely all have an offset, and trying the other formats first is a waste.
-    parsed = text.str.strptime(UTC_TIME, OFFSET_FORMATS[0], strict=False)
+    parsed = _with_offset(text, OFFSET_FORMATS[:1])
     left = parsed.is_null() & text.is_not_null()
     if left.any():
         parsed = parsed.scatter(left.arg_true(), _any_instants(text.filter(left), zone, order))
@@ -169,7 +168,7 @@ def _any_instants(text: pl.Series, zone: str, order: DayOrder, *, short: bool = 
     missing = local.is_null() & text.is_not_null()
     if not missing.any():
         return utc
-    return utc.scatter(missing.arg_true(), _first_parsed(text.filter(missing), OFFSET_FORMATS, UTC_TIME))
+    return utc.scatter(missing.arg_true(), _with_offset(text.filter(missing), OFFSET_FORMATS))
 
 
 def _local(text: pl.Series, order: DayOrder) -> pl.Series:
@@ -184,6 +183,14 @@ def _local(text: pl.Series, order: DayOrder) -> pl.Series:
 
 def _in_utc(local: pl.Series, zone: str) -> pl.Series:
     return local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def _with_offset(text: pl.Series, formats: Sequence[str]) -> pl.Series:
+    return _first_parsed(_without_impossible_offsets(text), formats, UTC_TIME)
+
+
+def _without_impossible_offsets(text: pl.Series) -> pl.Series:
+    return text.set(text.str.contains(NO_OFFSET).fill_null(value=False), None)
 
 
 def _short_instants(text: pl.Series, order: DayOrder) -> pl.Series:
@@ -213,7 +220,7 @@ def _first_parsed(text: pl.Series, formats: Sequence[str], dtype: pl.Date | pl.D
 
 def _without_short_years(parsed: pl.Series, text: pl.Series) -> pl.Series:
     """Refuse `98` as a year: the parser would take it for the year 98."""
-    early = (parsed.dt.year() < FIRST_LONG_YEAR).fill_null(value=False)
+    early = (parsed < FIRST_LONG_YEAR.cast(parsed.dtype)).fill_null(value=False)
     if not early.any():
         return parsed
     return parsed.set(early & ~text.str.contains(LONG_YEAR), None)
@@ -265,7 +272,7 @@ def _stated_instant(text: pl.Series, zone: str, pattern: str) -> pl.Series:
         at = _since_epoch(text, pattern)
         return _in_utc(at, zone) if pattern == "excel_days" else at.dt.replace_time_zone("UTC")
     if "z" in pattern:
-        return _parsed(text, pattern, UTC_TIME)
+        return _parsed(_without_impossible_offsets(text), pattern, UTC_TIME)
     local = _parsed(text, pattern, LOCAL_TIME)
     return local.dt.replace_time_zone("UTC") if pattern.endswith("Z") else _in_utc(local, zone)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from freight.errors import SourceError
-from freight.notation.cells import Cells, Place, contradicted, undecided
+from freight.notation.cells import Cells, Place, Read, contradicted, undecided
 from freight.notation.forms import DecimalMark, Forms
 
 MARKS: tuple[DecimalMark, DecimalMark] = (".", ",")
@@ -53,34 +53,32 @@ class Reading(NamedTuple):
 AS_PROGRAMS_WRITE = Reading()
 
 
-def plain_numbers(text: pl.Series, reading: Reading) -> pl.Series:
-    """Rewrite numbers as a program writes them: `1 234,5` as `1234.5`.
+def plain_numbers(text: pl.Series, reading: Reading) -> Read:
+    """Rewrite numbers as a program writes them.
 
     Args:
         text: Cells without outer space.
         reading: The way to read them.
 
     Returns:
-        The cells; null where the text is a number only under another reading.
+        Texts such as `1234.5` for `1 234,5`; null where the text is a number only under another reading.
     """
     odd = text.str.contains(f"[,{SPACES}{APOSTROPHES}]").fill_null(value=False)
     if reading.decimal == "." and not reading.is_disputed and not odd.any():
-        return text
+        return Read(text)
     bare = text.str.replace_all(_group_signs(reading), "").zip_with(text.str.contains(_grouped(reading)), text)
     refused = bare.str.contains(re.escape(OTHER[reading.decimal]))
+    disputed = _disputed(text, reading)
     if reading.is_disputed:
-        refused |= _two_readings(text)
-    return bare.set(refused.fill_null(value=False), None).str.replace(reading.decimal, ".", literal=True)
+        refused |= disputed
+    plain = bare.set(refused.fill_null(value=False), None).str.replace(reading.decimal, ".", literal=True)
+    return Read(plain, disputed)
 
 
-def are_disputed(text: pl.Series, reading: Reading) -> pl.Series | None:
-    """Return which cells are a number with either mark if the reading does not decide; None if it decides all."""
+def _disputed(text: pl.Series, reading: Reading) -> pl.Series | None:
     if reading.is_disputed:
         return _two_readings(text)
-    other = OTHER[reading.decimal]
-    if reading.groups or not text.str.contains(other, literal=True).any():
-        return None
-    return _two_readings(text, re.escape(other))
+    return None if reading.groups else _two_readings(text, re.escape(OTHER[reading.decimal]))
 
 
 def are_all_numbers(text: pl.Series) -> bool:
@@ -147,9 +145,9 @@ class NumberEvidence:
             maximum: The largest number that the column may have.
         """
         text = cells["text"]
-        self._is_ungrouped = self._is_ungrouped or bool(text.str.contains(UNGROUPED).any())
         if self._decimals["."].count and not text.str.contains(r",|\..*\.").any():
             return  # nothing here could prove the comma
+        self._is_ungrouped = self._is_ungrouped or bool(text.str.contains(UNGROUPED).any())
         marked = cells.filter(text.str.contains("[.,]"))
         for mark in MARKS if marked.height else ():
             self._decimals[mark].note(marked.filter(_proves_decimals(marked["text"], mark)), column)

@@ -1,5 +1,6 @@
 """A second header within a table: the rows below it may have other columns, or those of the first in another order."""
 
+import re
 from collections.abc import Callable, Mapping
 
 import polars as pl
@@ -22,8 +23,8 @@ class SecondHeader:
         self._known = known_headers(contract)
         self._header = {column: normalise(cell) for column, cell in header.items()}
         self._column = next((column for column in contract.column_names if column in header), "")
-        names = {*self._known, *self._header.values()}
-        self._spellings = [*{name.replace("_", sign) for name in names for sign in "_ "}]
+        names = "|".join(re.escape(name).replace("_", "[_ ]") for name in {*self._known, *self._header.values()})
+        self._pattern = rf"(?i)^\s*(?:{names})\s*$"
 
     def look_for(self, rows: pl.DataFrame, place: Callable[[int], int | str]) -> None:
         """Look at some rows.
@@ -37,7 +38,7 @@ class SecondHeader:
         """
         if self._column not in rows.columns:
             return
-        is_like_one = rows[self._column].str.strip_chars().str.to_lowercase().is_in(self._spellings)
+        is_like_one = rows[self._column].str.contains(self._pattern)
         for row in rows.filter(is_like_one.fill_null(value=False)).drop(NATIVE, strict=False).iter_rows(named=True):
             number = row.pop(ROW_NUMBER)
             cells = {column: cell for column, cell in row.items() if cell}

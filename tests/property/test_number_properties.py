@@ -51,7 +51,7 @@ def reading_of(cells: list[str]) -> Reading | None:
 
 
 def read(cells: list[str], reading: Reading) -> list[float | None]:
-    return plain_numbers(pl.Series(cells), reading).cast(pl.Float64, strict=False).to_list()
+    return plain_numbers(pl.Series(cells), reading).values.cast(pl.Float64, strict=False).to_list()
 
 
 def rounded(number: Decimal, style: Style) -> float:

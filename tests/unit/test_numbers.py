@@ -23,7 +23,7 @@ def reading_of(*cells: str, has_commas_between_cells: bool = False) -> Reading:
 
 
 def numbers(cells: tuple[str, ...], reading: Reading) -> list[float | None]:
-    return plain_numbers(pl.Series(cells), reading).cast(pl.Float64, strict=False).to_list()
+    return plain_numbers(pl.Series(cells), reading).values.cast(pl.Float64, strict=False).to_list()
 
 
 @pytest.mark.parametrize(
