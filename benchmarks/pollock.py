@@ -1,12 +1,12 @@
 """CSV files of the Pollock benchmark (github.com/HPI-Information-Systems/Pollock), read like a source.
 
-    python -m benchmarks.pollock CHECKOUT [--worst 20]
+    python -m benchmarks.pollock CHECKOUT [--alone] [--worst 20]
 
 Each file is a table polluted in one way; the benchmark's ten measures (success; precision, recall and F1 of header,
 records and cells) compare the result with the clean table. A refused file scores 0, and a quarantined row counts as
 not read. Texts are compared without the benchmark's normalisation of numbers and dates, which can only lower the
 score. Empty columns without a header at the end of a table do not count. The reader gets the options that a catalog may
-set, with the benchmark's values: the columns, the lines above them, delimiter, quote and escape.
+set, with the benchmark's values: the columns, the lines above them, delimiter, quote and escape; with `--alone`, none.
 """
 
 import argparse
@@ -32,8 +32,10 @@ def contract_of(parameters: dict[str, Any]) -> Contract:
     return Contract("pollock", 1, "pollock", (columns[0].name,), columns, freshness_s=1, load_order=1)
 
 
-def options_of(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the catalog options for a file."""
+def options_of(parameters: dict[str, Any], *, alone: bool) -> dict[str, Any]:
+    """Return the catalog options for a file; none if the reader has to find out alone."""
+    if alone:
+        return {}
     signs = {"delimiter": parameters["delimiter"], "quote": parameters["quotechar"], "escape": parameters["escapechar"]}
     options = {name: sign for name, sign in signs.items() if len(sign) == 1}
     if options.get("escape") == options.get("quote", '"'):
@@ -44,13 +46,13 @@ def options_of(parameters: dict[str, Any]) -> dict[str, Any]:
     return {**options, "columns": parameters["column_names"], "skip_lines": above}
 
 
-def read_table(path: Path, parameters: dict[str, Any]) -> Table:
+def read_table(path: Path, parameters: dict[str, Any], *, alone: bool) -> Table:
     """Read a file.
 
     Raises:
         SourceError: The file is refused.
     """
-    contract, options = contract_of(parameters), options_of(parameters)
+    contract, options = contract_of(parameters), options_of(parameters, alone=alone)
     table = reader_for("csv")(find_files(str(path), path.parent)[0], contract, options)
     rows = (row[:-1] for batch in table.batches for row in batch.rows.iter_rows())
     return [list(table.header), *map(list, rows)]
@@ -78,13 +80,13 @@ def _agreement(clean: Iterable[str], read: Iterable[str]) -> float:
     return precision + recall + 2 * precision * recall / (precision + recall)
 
 
-def score_of(folder: Path, name: str) -> tuple[float, str]:
+def score_of(folder: Path, name: str, *, alone: bool) -> tuple[float, str]:
     """Return the score of a file, and the reason if it was refused."""
     with (folder / "clean" / name).open(encoding="utf-8-sig", newline="") as stream:
         clean = _without_empty_end([*csv.reader(stream)])
     parameters = json.loads((folder / "parameters" / f"{name}_parameters.json").read_text(encoding="utf-8"))
     try:
-        return score(clean, read_table(folder / "csv" / name, parameters)), ""
+        return score(clean, read_table(folder / "csv" / name, parameters, alone=alone)), ""
     except SourceError as error:
         return (MEASURES if not clean else 0.0), f"{error.fault}: {error.message}"
 
@@ -99,11 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the simple and the weighted score, and the files with the lowest scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path)
+    parser.add_argument("--alone", action="store_true", help="give the reader no options")
     parser.add_argument("--worst", type=int, default=20, help="the number of worst files to list")
     asked = parser.parse_args(arguments)
     folder = asked.checkout / "polluted_files"
     weights = json.loads((asked.checkout / "pollock_weights.json").read_text(encoding="utf-8"))
-    scores = {path.name: score_of(folder, path.name) for path in sorted((folder / "csv").glob("*.csv"))}
+    files = sorted((folder / "csv").glob("*.csv"))
+    scores = {path.name: score_of(folder, path.name, alone=asked.alone) for path in files}
     total = sum(weights.get(name, 0) for name in scores)
     weighted = sum(found * weights.get(name, 0) for name, (found, _) in scores.items()) / total
     print(
