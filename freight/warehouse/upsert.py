@@ -5,12 +5,13 @@ order of arrival. A newer version with the same content moves only the origin; i
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import polars as pl
 import sqlalchemy as sa
 
+from freight.ahead import ahead
 from freight.contracts import Contract
 from freight.errors import InvariantViolated
 from freight.types import BatchId, LoadCounts
@@ -18,8 +19,8 @@ from freight.warehouse.bulk import append, append_new, columns_list, create_stag
 from freight.warehouse.connect import is_postgresql
 from freight.warehouse.schema import ORIGIN_NAMES
 
-# Above this number, a COPY that fails on its last row costs more than staging.
-OPTIMISTIC_ROWS = 100_000
+# Rows are tried as new in parts of at least this size: a part with a stored key has been copied in vain.
+PART_ROWS = 250_000
 # The keys of up to this many rows are looked up one by one, at a cost independent of the table's size; more keys are
 # joined, which reads the whole table.
 LOOKUP_ROWS = 50_000
@@ -100,16 +101,52 @@ def upsert(connection: sa.Connection, batch: Batch, before_change: BeforeChange 
         batch: The batch; its frames have the stored columns of the contract and the origin columns.
         before_change: Called with the staging table before stored rows change; not called when all keys are new.
     """
+    counts: CountsByBatch = dict.fromkeys(batch.batch_ids, UpsertCounts())
     if batch.rows == 0:
-        return dict.fromkeys(batch.batch_ids, UpsertCounts())
-    is_likely_new = batch.likely_new and batch.rows <= OPTIMISTIC_ROWS
-    if is_likely_new or _is_empty(connection, batch.contract.table):
-        counts = _insert_new(connection, batch)
-        if counts is not None:
-            return counts
-    if is_postgresql(connection) and batch.rows <= LOOKUP_ROWS:
-        return _look_up_and_merge(connection, batch, before_change)
-    return _stage_and_merge(connection, batch, before_change)
+        return counts
+    if not batch.likely_new:
+        return _merge_rows(connection, batch, before_change)
+    done = 0
+    for part in ahead(_parts(batch)):
+        inserted = _insert_new(connection, part)
+        counts = _sum(counts, _merge_rows(connection, part, before_change) if inserted is None else inserted)
+        done += part.rows
+        if 2 * sum(each.inserted for each in counts.values()) < done:
+            break
+    return counts if done == batch.rows else _sum(counts, _merge_rows(connection, _from(batch, done), before_change))
+
+
+def _parts(batch: Batch) -> Iterator[Batch]:
+    """Yield the rows in parts of whole frames: first one frame, which shows whether the others are likely new."""
+    frames: list[pl.DataFrame] = []
+    wanted = 1
+    for frame in batch.frames():
+        frames.append(frame)
+        if sum(each.height for each in frames) >= wanted:
+            yield _only(batch, frames)
+            frames, wanted = [], PART_ROWS
+    if frames:
+        yield _only(batch, frames)
+
+
+def _only(batch: Batch, frames: Sequence[pl.DataFrame]) -> Batch:
+    return replace(batch, frames=lambda: frames, rows=sum(frame.height for frame in frames))
+
+
+def _from(batch: Batch, done: int) -> Batch:
+    """Return the rows after those of the first frames."""
+    return replace(batch, frames=lambda: _after(batch.frames(), done), rows=batch.rows - done)
+
+
+def _after(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    for frame in frames:
+        if rows <= 0:
+            yield frame
+        rows -= frame.height
+
+
+def _sum(some: CountsByBatch, others: CountsByBatch) -> CountsByBatch:
+    return {number: counts + others[number] for number, counts in some.items()}
 
 
 def _insert_new(connection: sa.Connection, batch: Batch) -> CountsByBatch | None:
@@ -120,22 +157,25 @@ def _insert_new(connection: sa.Connection, batch: Batch) -> CountsByBatch | None
     return {batch_id: UpsertCounts(inserted=rows_of[batch_id]) for batch_id in batch.batch_ids}
 
 
+def _merge_rows(connection: sa.Connection, batch: Batch, before_change: BeforeChange | None) -> CountsByBatch:
+    """Merge rows of which some keys are stored."""
+    if is_postgresql(connection) and batch.rows <= LOOKUP_ROWS:
+        return _look_up_and_merge(connection, batch, before_change)
+    return _stage_and_merge(connection, batch, before_change)
+
+
 def _look_up_and_merge(connection: sa.Connection, batch: Batch, before_change: BeforeChange | None) -> CountsByBatch:
     """Insert rows with new keys directly, which costs a third of staging them, and merge the others."""
     _avoid_reading_whole_tables(connection)
     rows = pl.concat(batch.frames()).sort(batch.contract.business_key)
     is_stored = stored_keys(connection, batch.contract.table, rows.select(batch.contract.business_key))
-    new, stored = (_only(batch, rows.filter(chosen)) for chosen in (~is_stored, is_stored))
+    new, stored = (_only(batch, [rows.filter(chosen)]) for chosen in (~is_stored, is_stored))
     inserted = _insert_new(connection, new) if new.rows else {}
     if inserted is None:  # another process has stored one of them in between
-        return _stage_and_merge(connection, _only(batch, rows), before_change)
+        return _stage_and_merge(connection, _only(batch, [rows]), before_change)
     merged = _stage_and_merge(connection, stored, before_change) if stored.rows else {}
     none = UpsertCounts()
     return {number: inserted.get(number, none) + merged.get(number, none) for number in batch.batch_ids}
-
-
-def _only(batch: Batch, rows: pl.DataFrame) -> Batch:
-    return replace(batch, frames=lambda: [rows], rows=rows.height)
 
 
 def _stage_and_merge(connection: sa.Connection, batch: Batch, before_change: BeforeChange | None) -> CountsByBatch:
@@ -173,10 +213,6 @@ def _rows_by_batch(frame: pl.DataFrame, batch_ids: Sequence[BatchId]) -> dict[Ba
     if len(batch_ids) == 1:
         return {batch_ids[0]: frame.height}
     return dict(frame["batch_id"].value_counts().iter_rows())
-
-
-def _is_empty(connection: sa.Connection, table: str) -> bool:
-    return connection.execute(sa.text(f"SELECT 1 FROM {table} LIMIT 1")).first() is None
 
 
 def _merge(

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from freight.care.reconcile import reconcile
+from freight.readers import delimited
 from freight.types import LoadCounts
+from freight.warehouse import upsert
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
@@ -64,6 +67,24 @@ def test_the_same_run_again_writes_no_row(corridor: Corridor) -> None:
     with watched_writes(corridor.engine, all_tables_but("runs")) as written:
         assert corridor.load().failures == []
     assert written == []
+
+
+@pytest.mark.parametrize("known", [[], [0], [7], [4, 5], [19], [0, 10, 19], [*range(12)], [*range(20)]], ids=str)
+def test_rows_are_new_or_known_in_whatever_part_of_a_file_they_are(
+    corridor: Corridor, monkeypatch: pytest.MonkeyPatch, known: list[int]
+) -> None:
+    monkeypatch.setattr(delimited, "PARSE_BLOCK_BYTES", 128)  # two rows a frame
+    monkeypatch.setattr(upsert, "PART_ROWS", 3)
+    stored, rows = ([f"TRX-{n:02},MCH-001,2026-02-01 10:00:00,{volume},OK" for n in range(20)] for volume in (1, 2))
+    corridor.write_transactions(
+        "erp_20260202.csv", ["TRX-99,MCH-001,2026-02-01 10:00:00,1,OK", *(stored[n] for n in known)]
+    )
+    corridor.load()
+    corridor.write_transactions("erp_20260203.csv", rows)
+    assert corridor.load().counts("erp") == LoadCounts(read=20, inserted=20 - len(known), updated=len(known))
+    volumes = corridor.rows("fact_transactions", "transaction_id", "volume_transferred_t")
+    assert volumes == [*((f"TRX-{n:02}", 2) for n in range(20)), ("TRX-99", 1)]
+    assert reconcile(corridor.engine) == []
 
 
 def test_the_same_content_at_another_place_writes_no_row_of_data(corridor: Corridor) -> None:
