@@ -14,6 +14,7 @@ from freight.settings import load_settings, started_by
 from freight.types import RunId
 from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
+from freight.words import counted
 from tasks.endings import ends_in_words
 from tasks.run_names import DEGRADED, dated
 
@@ -49,7 +50,7 @@ def import_quarantine(
     ):
         by = Import(run_id, started_by(), corrected_by, _now)
         dropped = import_dropped(engine, read_catalog(here.catalog), files, by, archive, here.home)
-    message = "\n".join([f"{len(files)} workbooks", *dropped.lines()])
+    message = "\n".join([f"{counted(len(files), 'workbook')}", *dropped.lines()])
     if dropped.failures:
         return Failed(message=message)
     return Completed(message=message, data=dropped, name=DEGRADED if dropped.problems else None)

@@ -12,6 +12,7 @@ from blocks.places import BlockConnections, open_warehouse
 from freight import pipeline
 from freight.catalog import read_catalog
 from freight.settings import load_settings
+from freight.words import counted
 from tasks.artifacts import publish_table
 from tasks.endings import ends_in_words
 from tasks.run_names import dated
@@ -34,7 +35,7 @@ def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] 
     entry = read_catalog(load_settings().catalog).named(source)
     engine = open_warehouse(None, load_settings()) if entry.lookups else None
     seen = pipeline.preview_source(entry, datetime.now(UTC), rows, BlockConnections(), engine)
-    summary = f"{seen.rows.height} rows of {source} {seen.location}; {seen.bad_rows:,} rows of it break the contract"
+    summary = f"{counted(seen.rows.height, 'row')} of {source} {seen.location}; bad rows: {seen.bad_rows:,}"
     summary += f"; read with {seen.read_as}" if seen.read_as else ""
     summary += f"; stands for {seen.speaks_for}" if seen.speaks_for else ""
     publish_table(seen.rows.select(pl.all().cast(pl.String)).to_dicts(), "preview-source", summary)

@@ -13,6 +13,7 @@ from freight.settings import load_settings, started_by
 from freight.types import RunId
 from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
+from freight.words import counted
 from tasks.endings import ends_in_words
 from tasks.run_names import dated
 
@@ -37,7 +38,7 @@ def replay_quarantine(source: str | None = None, warehouse: str | None = None) -
     ):
         outcomes = replay(engine, read_catalog(here.catalog), run_id=run_id, source=source, clock=_now)
     replayed, waiting = (sum(of) for of in ([o.counts.read for o in outcomes], [o.waiting for o in outcomes]))
-    lines = [f"{replayed} rows replayed, {waiting} still in quarantine", *map(str, outcomes)]
+    lines = [f"{counted(replayed, 'row')} replayed, {waiting} still in quarantine", *map(str, outcomes)]
     return Completed(message="\n".join(lines), data=outcomes)
 
 

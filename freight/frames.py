@@ -9,6 +9,7 @@ from freight.types import Number, row_as_json
 
 ROW_NUMBER = "row_number"
 SOURCE_ROW = "source_row"  # of a row that a source's own function has made: the row of the file that it came from
+PLACE = "place"  # of a bad row in a workbook with several sheets: its row, and the sheet
 PARTITION = "partition_number"  # of a topic
 # One sign for each column of text, in their order: "1" for a `Number`, "0" for text. A source that stores everything as
 # text lacks the column.
@@ -80,8 +81,15 @@ def _as_stored(text: str | None, sign: str) -> str | None:
 
 
 def row_in_file(row: Mapping[str, Any]) -> object:
-    """Return the number by which people find a row in its file; a function may have made several rows of it."""
-    return row.get(SOURCE_ROW) or row[ROW_NUMBER]
+    """Return how people find a row in its file, such as `17 of sheet 'Mars'`; a function may have made several."""
+    return row.get(PLACE) or row.get(SOURCE_ROW) or row[ROW_NUMBER]
+
+
+def with_place_in_detail(bad: pl.DataFrame) -> pl.DataFrame:
+    """Return bad rows as the warehouse stores them: those that have a `place` name it in their detail."""
+    if PLACE not in bad.columns:
+        return bad
+    return bad.with_columns(detail=pl.format("row {}: {}", PLACE, "detail")).drop(PLACE)
 
 
 def bad_rows(rows: Iterable[BadRow] = ()) -> pl.DataFrame:

@@ -9,6 +9,8 @@ from typing import Literal, NewType, Protocol, Self
 
 import orjson
 
+from freight.words import counted
+
 RunId = NewType("RunId", str)
 BatchId = NewType("BatchId", int)
 
@@ -148,7 +150,9 @@ class Reshaped:
     numbers_per_row: int
 
     def __str__(self) -> str:
-        told = f"{self.rows_in:,} rows in, {self.rows_out:,} out, {self.dropped:,} dropped, {self.added:,} added"
+        told = (
+            f"{counted(self.rows_in, 'row')} in, {self.rows_out:,} out, {self.dropped:,} dropped, {self.added:,} added"
+        )
         return f"{self.function} ({self.version}): {told}"
 
 

@@ -19,6 +19,7 @@ from freight.notation.cells import Read
 from freight.notation.days import MIDNIGHT
 from freight.notation.evidence import USUAL, Notation
 from freight.notation.forms import UNSTATED, Forms
+from freight.notation.unreadable import unreadable
 
 WHOLE = r"\.0(?:0|0{3,})?$"  # of 2010.0; 1.000 may be a thousand
 A_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -77,13 +78,14 @@ def split(rows: pl.DataFrame, contract: Contract, locale: Locale, now: datetime)
     read = {each.column.name: each.read(locale) for each in texts}
     typed = cleaned.select(ROW_NUMBER, *(column.values.alias(name) for name, column in read.items()))
     rules = rules_of(contract)
-    cells = {each.column.name: _cells(each, read[each.column.name].disputed, now) for each in texts}
+    cells = {each.column.name: _cells(each, read[each.column.name], now) for each in texts}
     marked = typed.select(rule.broken(cells).fill_null(value=False).alias(str(i)) for i, rule in enumerate(rules))
     failing = marked.select(pl.any_horizontal(pl.all())).to_series()
     filled = {name: cleaned.height - cleaned[name].null_count() for name in contract.column_names}
     if not failing.any():
         return Split(typed, bad_rows(), typed, filled, {}, normalised)
-    quarantined = _quarantined(rows.filter(failing), marked.filter(failing), [rule.key for rule in rules], contract)
+    told = _Told(contract, locale, {name: _those(column.clock_changes, failing) for name, column in read.items()})
+    quarantined = _quarantined(rows.filter(failing), marked.filter(failing), [rule.key for rule in rules], told)
     return Split(typed.filter(~failing), quarantined, typed, filled, _misfits(marked, rules), normalised)
 
 
@@ -175,32 +177,60 @@ class _Texts(NamedTuple):
         return Read(self.text.zip_with(self.native, plain.values), disputed)
 
 
-def _cells(texts: _Texts, disputed: pl.Series | None, now: datetime) -> Cells:
+def _cells(texts: _Texts, read: Read, now: datetime) -> Cells:
     return Cells(
         texts.column,
         filled=pl.lit(texts.text.is_not_null()),
-        has_two_readings=pl.lit(value=False) if disputed is None else pl.lit(disputed),
+        has_two_readings=_marks(read.disputed),
+        falls_in_clock_change=_marks(None if read.clock_changes is None else read.clock_changes.is_not_null()),
         now=now,
     )
 
 
-def _quarantined(
-    raw: pl.DataFrame, marked: pl.DataFrame, rules: Sequence[BrokenRule], contract: Contract
-) -> pl.DataFrame:
+def _marks(cells: pl.Series | None) -> pl.Expr:
+    return pl.lit(value=False) if cells is None else pl.lit(cells)
+
+
+def _those(cells: pl.Series | None, marks: pl.Series) -> pl.Series | None:
+    return None if cells is None else cells.filter(marks)
+
+
+class _Told(NamedTuple):
+    """What is known about the faults of bad rows; `clock_changes` are those of their cells by column."""
+
+    contract: Contract
+    locale: Locale
+    clock_changes: Mapping[str, pl.Series | None]
+
+    def as_json(self, rule: BrokenRule) -> pl.Expr:
+        """Return a rule that rows break, with what was found in their cells."""
+        name = rule.columns[0]
+        if rule.reason == "clock_change" and (faults := self.clock_changes[name]) is not None:
+            return pl.lit(pl.Series([rule._replace(found=fault or "").as_json for fault in faults]))
+        is_unread = rule.reason == "wrong_type"
+        return pl.lit((rule._replace(found=self._unreadable(name)) if is_unread else rule).as_json)
+
+    def _unreadable(self, name: str) -> str:
+        forms = self.locale.forms
+        dtype = self.contract.by_name[name].dtype
+        return unreadable(dtype, self.locale.notation, forms, forms.formats.get(name, ()))
+
+
+def _quarantined(raw: pl.DataFrame, marked: pl.DataFrame, rules: Sequence[BrokenRule], told: _Told) -> pl.DataFrame:
     """Describe bad rows: the first broken rule gives the column and the reason, the others are kept beside it."""
     names = [name for name in raw.columns if name not in (ROW_NUMBER, NATIVE)]
-    rows = raw.select(ROW_NUMBER, raw=as_json(raw, names, contract.column_names))
+    rows = raw.select(ROW_NUMBER, raw=as_json(raw, names, told.contract.column_names))
 
-    def broken(text: Callable[[BrokenRule], str]) -> list[pl.Expr]:
-        return [pl.when(pl.col(str(i))).then(pl.lit(text(rule))) for i, rule in enumerate(rules)]
+    def broken(text: Callable[[BrokenRule], pl.Expr]) -> list[pl.Expr]:
+        return [pl.when(pl.col(str(i))).then(text(rule)) for i, rule in enumerate(rules)]
 
-    def listed(text: Callable[[BrokenRule], str], separator: str) -> pl.Expr:
+    def listed(text: Callable[[BrokenRule], pl.Expr], separator: str) -> pl.Expr:
         return pl.concat_str(broken(text), separator=separator, ignore_nulls=True)
 
     described = marked.select(
-        column_name=pl.coalesce(broken(lambda rule: rule.columns[0])),
-        reason=pl.coalesce(broken(lambda rule: rule.reason)),
-        detail=listed(str, "; "),
-        broken_rules=pl.format("[{}]", listed(lambda rule: rule.as_json, ",")),
+        column_name=pl.coalesce(broken(lambda rule: pl.lit(rule.columns[0]))),
+        reason=pl.coalesce(broken(lambda rule: pl.lit(rule.reason))),
+        detail=listed(lambda rule: pl.lit(str(rule)), "; "),
+        broken_rules=pl.format("[{}]", listed(told.as_json, ",")),
     )
     return rows.hstack(described).select(BAD_ROWS_SCHEMA.names())

@@ -21,6 +21,7 @@ from freight.privacy import keep_private
 from freight.settings import PROJECT_ROOT, Settings, load_settings, started_by
 from freight.terminal import PlainConsole
 from freight.types import Retention, RunId
+from freight.words import counted
 
 if TYPE_CHECKING:
     from freight.warehouse.connect import Engine
@@ -116,7 +117,8 @@ def demo() -> None:
     if read_catalog(settings.catalog).simulated:
         summary = fill_landing(settings.landing)
         if summary.written:
-            console.print(f"Simulated {summary.rows:,} rows in {summary.written} files under {settings.landing}")
+            written = f"{counted(summary.rows, 'row')} in {counted(summary.written, 'file')}"
+            console.print(f"Simulated {written} under {settings.landing}")
 
 
 @app.command(rich_help_panel=SET_UP)
@@ -179,7 +181,7 @@ def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] 
     _, engine = _warehouse()
     with transaction(engine) as connection:
         released = ledger.release(connection, source, datetime.now(UTC))
-    console.print(f"{released} parked files will be tried again by the next run")
+    console.print(f"{counted(released, 'parked file')} will be tried again by the next run")
 
 
 @app.command(name="parked", rich_help_panel=EVERYDAY)
@@ -251,7 +253,7 @@ def replay_command(source: Annotated[str | None, typer.Option(help="Only this so
         outcomes = replay(engine, read_catalog(settings.catalog), run_id=run_id, source=source, clock=_now)
     for outcome in outcomes:
         console.print(str(outcome), markup=False)
-    console.print(f"{sum(outcome.counts.read for outcome in outcomes)} rows replayed in all")
+    console.print(f"{counted(sum(outcome.counts.read for outcome in outcomes), 'row')} replayed in all")
 
 
 def _now() -> datetime:
@@ -304,7 +306,7 @@ def accept_gap_command(
 
     _, engine = _current_warehouse()
     accepted = accept_gaps(engine, gaps, started_by(), datetime.now(UTC))
-    console.print(f"{accepted} gaps accepted; start the listener again")
+    console.print(f"{counted(accepted, 'gap')} accepted; start the listener again")
 
 
 @app.command(rich_help_panel=CARE)
@@ -333,7 +335,7 @@ def purge_command(
     settings, engine = _warehouse()
     retention = Retention(quarantine_days, lineage_days, spool_days)
     for name, count in maintain(engine, settings.spool, retention, datetime.now(UTC)).items():
-        console.print(f"{name}: {count} {'folders' if name == 'spool' else 'rows'} deleted")
+        console.print(f"{name}: {counted(count, 'folder' if name == 'spool' else 'row')} deleted")
 
 
 def main() -> None:

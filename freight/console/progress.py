@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from freight.pipeline import UnitOutcome
 from freight.terminal import PlainConsole
+from freight.words import counted
 
 
 @contextmanager
@@ -36,5 +37,7 @@ class _PlainLines:
     def show(self, outcome: UnitOutcome) -> None:
         """Print one line for a finished file."""
         self._done += 1
-        text = f"[{self._done}/{self._files}] {outcome.location}: {outcome.state}, {outcome.counts.read} rows"
+        text = (
+            f"[{self._done}/{self._files}] {outcome.location}: {outcome.state}, {counted(outcome.counts.read, 'row')}"
+        )
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

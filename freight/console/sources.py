@@ -108,4 +108,4 @@ def preview(
         console.print(f"read with {seen.read_as}", markup=False)
     PlainConsole(highlight=False, width=WIDE).print(frame_table(seen.rows))
     if seen.bad_rows:
-        console.print(f"{seen.bad_rows:,} rows of it break the contract: dpa sources check {name}", markup=False)
+        console.print(f"bad rows: {seen.bad_rows:,}; dpa sources check {name} shows the first", markup=False)

@@ -14,9 +14,10 @@ from freight.contracts import Contract
 from freight.contracts.rules import OPTIONS, BrokenRule, read_broken_rules
 from freight.frames import row_in_file
 from freight.pipeline import Check, RunReport, UnitOutcome, UnitState
-from freight.quarantine.words import in_words
+from freight.reports.faults import in_words, texts_of
 from freight.terminal import cell
 from freight.types import LoadCounts
+from freight.words import counted
 
 HEADINGS = ("source", "files", "read", "inserted", "updated", "unchanged", "superseded", "quarantined", "note")
 LIKE_TOTALS = re.compile(r"\s*((?:sous-|sub-?|grand )?total|totaux|somme|summe|gesamt|nombre de|signature)\b", re.I)
@@ -59,15 +60,17 @@ def headline(report: RunReport) -> str:
     left = {"parked": report.parked, "replaced": report.replaced, "left for the next run": report.waiting}
     left_out = "".join(f"; {count} {state}" for state, count in left.items() if count)
     if report.failures:
-        return f"{len(report.failures)} of {len(report.outcomes)} files failed{left_out}; the others are loaded"
+        return (
+            f"{len(report.failures)} of {counted(len(report.outcomes), 'file')} failed{left_out}; the others are loaded"
+        )
     counts = report.counts()
     if counts.read == 0 and report.changed_stats == 0:
         if report.parked:
-            files = f"{report.parked} of {len(report.outcomes)} files"
+            files = f"{report.parked} of {counted(len(report.outcomes), 'file')}"
             return f"{files} failed before and wait for `dpa retry`; no other file is new"
         return f"Nothing to do: no file is new, the warehouse is unchanged{left_out}"
     ended = f"{counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined{left_out}"
-    return f"{counts.read:,} rows read: {ended}"
+    return f"{counted(counts.read, 'row')} read: {ended}"
 
 
 def reasons(report: RunReport, *states: UnitState) -> list[str]:
@@ -93,7 +96,7 @@ def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
     """
     counted = ((source, report.counts(source)) for source in report.sources)
     many = [
-        f"QUARANTINE {source}: {counts.quarantined:,} of {counts.read:,} rows"
+        f"QUARANTINE {source}: {counts.quarantined:,} of {counted(counts.read, 'row')}"
         for source, counts in counted
         if counts.quarantined > degraded_share * counts.read
     ]
@@ -116,12 +119,12 @@ def check_headline(checks: Sequence[Check]) -> str:
     """Return the result of a check of several sources, in one sentence."""
     states = [check.outcome.state for check in checks]
     if failed := states.count("failed"):
-        return f"{failed} of {len(checks)} files would fail; nothing was written"
+        return f"{failed} of {counted(len(checks), 'file')} would fail; nothing was written"
     counts = sum((check.outcome.counts for check in checks), LoadCounts())
-    changes = (
-        f"{counts.changed:,} of {counts.read:,} rows would change the warehouse, {counts.quarantined:,} be quarantined"
+    changes = f"{counts.changed:,} of {counted(counts.read, 'row')} would change the warehouse, {counts.quarantined:,} be quarantined"
+    return (
+        f"{changes}; {states.count('unchanged')} of {counted(len(checks), 'file')} loaded before; nothing was written"
     )
-    return f"{changes}; {states.count('unchanged')} of {len(checks)} files are loaded; nothing was written"
 
 
 def _without_location(outcome: UnitOutcome) -> str:
@@ -135,7 +138,7 @@ def check_line(check: Check) -> str:
     text = _without_location(outcome)
     if outcome.state == "loaded":
         parts = [
-            f"{counts.read:,} rows: {counts.inserted:,} new",
+            f"{counted(counts.read, 'row')}: {counts.inserted:,} new",
             f"{counts.updated:,} changed",
             f"{counts.unchanged:,} unchanged",
             f"{counts.superseded:,} superseded",
@@ -180,8 +183,7 @@ def bad_row_lines(check: Check) -> list[str]:
 
 def _of_total(raw: bytes) -> dict[str, str]:
     """Return the `skip_rows_where` for a record that looks like a total, else nothing."""
-    cells = _record(raw).items()
-    found = ((column, LIKE_TOTALS.match(cell)) for column, cell in cells if isinstance(cell, str))
+    found = ((column, LIKE_TOTALS.match(cell)) for column, cell in texts_of(raw).items())
     return next(({column: f"^{word[1]}"} for column, word in found if word), {})
 
 
@@ -205,7 +207,7 @@ def _fault(row: Mapping[str, Any], contract: Contract | None) -> str:
     rules = read_broken_rules(row["broken_rules"])
     if contract is None or not rules:
         return code
-    texts = {name: str(text) for name, text in _record(row["raw"]).items() if text is not None}
+    texts = texts_of(row["raw"])
     words = [in_words(contract, rule, texts) for rule in rules]
     words += [_options(contract, rule) for rule in rules if rule.reason == "wrong_type"]
     return f"{code} ({'; '.join(words)})"
@@ -213,14 +215,6 @@ def _fault(row: Mapping[str, Any], contract: Contract | None) -> str:
 
 def _options(contract: Contract, rule: BrokenRule) -> str:
     return f"options of the source that may help: {OPTIONS[contract.by_name[rule.columns[0]].dtype]}"
-
-
-def _record(raw: bytes) -> dict[str, object]:
-    try:
-        record = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:

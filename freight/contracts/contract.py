@@ -61,6 +61,11 @@ class Column:
     past_limit_s: int | None = None
     aliases: tuple[str, ...] = ()
 
+    @property
+    def is_free_text(self) -> bool:
+        """Whether it may have any text, such as a name."""
+        return self.dtype == "text" and not self.allowed and not self.pattern
+
 
 class RowRule(ABC):
     """A rule over several columns of a row; `freight.contracts.rules` defines the kinds.

@@ -1,6 +1,7 @@
 """Matches the headers of sources to the columns of a contract."""
 
 import difflib
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -8,13 +9,15 @@ from dataclasses import dataclass, field
 
 from freight.contracts.contract import Column, Contract
 from freight.errors import SourceError
+from freight.words import counted
 
 SHOWN_CELLS, SHOWN_CHARS = 20, 40  # of a header, in a message
 FEW_CELLS = 5  # of a header without a known cell: it may be private data instead of a header
 
 # A text that reads like the name of a column: `Poids net (t)`, `n° de série`, `date_d'arrivée`. A line of a password
 # file or a key does not: the words of a name are short, and have few digits.
-NAME_LIKE = re.compile(r"[\w\s/()\[\],.%°'’#&+€$?-]+")
+# An index that pandas has written reads `Unnamed: 0` when pandas writes it once more.
+NAME_LIKE = re.compile(r"[\w\s/()\[\],.%°'’#&+€$?-]+|Unnamed: [0-9]+")
 WORD_CHARS, NAME_DIGITS = 24, 8
 
 
@@ -124,7 +127,7 @@ def shown(cell: str) -> str:
     """Return a cell for a message: its text if it reads like a name, else only its length, since it may be private."""
     if is_unnamed(cell):
         return "a cell without a name"
-    return repr(cell) if is_like_a_name(cell) else f"a cell of {len(cell):,} characters"
+    return repr(cell) if is_like_a_name(cell) else f"a cell of {counted(len(cell), 'character')}"
 
 
 def sheet_names(names: Sequence[str]) -> str:
@@ -141,6 +144,31 @@ def name_in(cell: str) -> str | None:
 def is_unnamed(cell: str) -> bool:
     """Return whether a header cell names no column."""
     return not cell.strip("\ufeff \t")
+
+
+def option_to_ignore(cells: Sequence[str]) -> str:
+    """Return the line of a catalog that leaves out the columns of some headers, as far as these may be shown."""
+    names = [json.dumps("" if is_unnamed(cell) else cell, ensure_ascii=False) for cell in cells]
+    may_be_shown = all(is_unnamed(cell) or is_like_a_name(cell) for cell in cells[:SHOWN_CELLS])
+    return f"`options: {{ignore: [{', '.join(names[:SHOWN_CELLS]) if may_be_shown else 'its header'}]}}`"
+
+
+def without_header(place: str, held: str, row: int, remedy: str = "") -> SourceError:
+    """Return the refusal of a column that has cells and no header.
+
+    Args:
+        place: The place of the column.
+        held: One of its cells.
+        row: The row of that cell.
+        remedy: A remedy that the reader offers.
+    """
+    return SourceError(
+        "unknown_column",
+        f"{place} has no header but holds {shown(held)}",
+        row=row,
+        remedy=f"give the column a header; {remedy}or, if it is no data, such as the row numbers that pandas writes, "
+        f"leave it out: {option_to_ignore([''])}, then `dpa retry`",
+    )
 
 
 def place_of(position: int) -> str:

@@ -35,7 +35,7 @@ DAY_FIRST = "`day_first` in the catalog, or for a stream to its listener"
 CAN_BE_READ_TWICE = {"number": "`decimal` in the catalog", "instant": DAY_FIRST, "date": DAY_FIRST}
 UNREADABLE = {
     "integer": "is not a whole number",
-    "number": "is not a number in the notation of its file",
+    "number": "is not a number with the decimal mark of its file",
     "instant": "is not a date and time such as 2026-03-14 10:30:00",
     "date": "is not a day such as 2026-03-14",
     "boolean": "is neither true nor false",
@@ -50,12 +50,14 @@ class Cells:
         column: The column.
         filled: Whether each cell has content, readable or not.
         has_two_readings: Whether each cell can be read in two ways, of which its file or stream proves none or both.
+        falls_in_clock_change: Whether each cell is a local time that the clocks of its zone skip or repeat.
         now: The instant against which dates are judged.
     """
 
     column: Column
     filled: pl.Expr
     has_two_readings: pl.Expr
+    falls_in_clock_change: pl.Expr
     now: datetime
 
     @property
@@ -75,10 +77,12 @@ class BrokenRule(NamedTuple):
     Attributes:
         reason: The reason code of the rule's kind.
         columns: The names of the rule's columns.
+        found: The fault of the one cell, to follow the name of its column; empty where the rule says enough.
     """
 
     reason: str
     columns: tuple[str, ...]
+    found: str = ""
 
     def __str__(self) -> str:
         return f"{', '.join(self.columns)}: {self.reason}"
@@ -86,12 +90,18 @@ class BrokenRule(NamedTuple):
     @property
     def as_json(self) -> str:
         """The rule as JSON; `read_broken_rules` reads a list of them."""
-        return orjson.dumps({"columns": self.columns, "reason": self.reason}).decode()
+        found = {"found": self.found} if self.found else {}
+        return orjson.dumps({"columns": self.columns, "reason": self.reason, **found}).decode()
+
+    def is_same_as(self, other: "BrokenRule") -> bool:
+        """Whether two cells or rows break the same rule."""
+        return self[:2] == other[:2]
 
 
 def read_broken_rules(text: str | None) -> list[BrokenRule]:
     """Return the broken rules that are stored with a row."""
-    return [BrokenRule(rule["reason"], tuple(rule["columns"])) for rule in orjson.loads(text or "[]")]
+    rules = orjson.loads(text or "[]")
+    return [BrokenRule(rule["reason"], tuple(rule["columns"]), rule.get("found", "")) for rule in rules]
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,7 @@ def rules_of(contract: Contract) -> tuple[Rule, ...]:
 
 def rule_of(contract: Contract, broken: BrokenRule) -> Rule | None:
     """Return the rule that a row broke; None if the contract no longer has it."""
-    return next((rule for rule in rules_of(contract) if rule.key == broken), None)
+    return next((rule for rule in rules_of(contract) if rule.key.is_same_as(broken)), None)
 
 
 # --- Rules over one column -----------------------------------------------------------------------------------------
@@ -163,10 +173,6 @@ class CellRule:
 def cell_rules(column: Column) -> list[Rule]:
     """Return the rules over one column."""
     return [kind.rule(column) for kind in CELL_RULES if kind.applies(column)]
-
-
-def _is_free_text(column: Column) -> bool:
-    return column.dtype == "text" and not column.allowed and not column.pattern
 
 
 def _has_range(column: Column) -> bool:
@@ -237,7 +243,9 @@ CELL_RULES = (
     CellRule(
         "wrong_type",
         applies=lambda column: column.dtype != "text",
-        broken=lambda cells: cells.values.is_null() & cells.filled & ~cells.has_two_readings,
+        broken=lambda cells: (
+            cells.values.is_null() & cells.filled & ~cells.has_two_readings & ~cells.falls_in_clock_change
+        ),
         wrong=lambda column: UNREADABLE[column.dtype],
         is_misfit=True,
     ),
@@ -248,6 +256,12 @@ CELL_RULES = (
         wrong=lambda column: f"can be read in two ways: state {CAN_BE_READ_TWICE[column.dtype]}, then `dpa replay`",
     ),
     CellRule(
+        "clock_change",
+        applies=lambda column: column.dtype == "instant",
+        broken=lambda cells: cells.falls_in_clock_change,
+        wrong=lambda _: "is a local time that the clocks skip or repeat: write it with its offset",
+    ),
+    CellRule(
         "not_finite",
         applies=lambda column: column.dtype == "number",
         broken=lambda cells: ~cells.values.is_finite(),
@@ -255,13 +269,13 @@ CELL_RULES = (
     ),
     CellRule(
         "control_character",
-        applies=_is_free_text,
+        applies=lambda column: column.is_free_text,
         broken=lambda cells: cells.values.str.contains(UNSEEN_CHARACTERS),
         wrong=lambda _: "contains a character that cannot be seen, such as U+200B",
     ),
     CellRule(
         "too_long",
-        applies=_is_free_text,
+        applies=lambda column: column.is_free_text,
         broken=lambda cells: cells.values.str.len_chars() > cells.column.max_length,
         wrong=lambda column: f"is longer than {column.max_length} characters",
         stated=lambda column: (

@@ -40,6 +40,7 @@ from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, closing, open_engine, reading
 from freight.warehouse.migrate import migrate
 from freight.warehouse.streams import Stream
+from freight.words import counted
 
 log = logging.getLogger("freight")
 
@@ -123,7 +124,7 @@ def _load_references(engine: Engine, catalog: Catalog, settings: Settings, conso
     run = Run(engine, RunId(f"{GROUP}-references-{uuid4()}"), settings.spool, clock=lambda: datetime.now(UTC))
     steps = CoreSteps(run, catalog.model_copy(update={"sources": references}))
     report = run_catalog(steps, started_by())
-    loaded = ", ".join(f"{report.counts(source).read} rows of {source}" for source in report.sources)
+    loaded = ", ".join(f"{counted(report.counts(source).read, 'row')} of {source}" for source in report.sources)
     _say(console, f"The warehouse was empty: loaded {loaded}")
     for failure in report.failures:
         _say(console, f"FAILED {failure.source}: {failure.message}")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from freight.streaming.status import Snapshot
 from freight.types import LoadCounts
+from freight.words import counted
 
 OUTCOMES = ("inserted", "updated", "unchanged", "superseded", "quarantined")
 PLAIN_EVERY_S = 5.0
@@ -87,7 +88,7 @@ def plain_line(topic: TopicNow) -> str:
     now = topic.listener
     ended = ", ".join(f"{getattr(now.counts, name):,} {name}" for name in OUTCOMES if getattr(now.counts, name))
     pace = f"{now.rate:,.0f}/s, lag {now.lag:,}, latency {_seconds(now.latency_s)}"
-    counts = f"{topic.produced:,} produced, {now.messages:,} messages{': ' if ended else ''}{ended}"
+    counts = f"{topic.produced:,} produced, {counted(now.messages, 'message')}{': ' if ended else ''}{ended}"
     return f"{topic.topic}: {now.state}; {pace}; {counts}"
 
 

@@ -17,6 +17,7 @@ from freight.contracts.headers import (
     listed,
     name_in,
     normalise,
+    option_to_ignore,
     place_of,
     shown,
 )
@@ -85,8 +86,8 @@ def describe_drift(
         "unknown_column",
         f"the header has {unknown}, which the contract {match.contract.dataset!r} does not know; {headers}",
         column=name_in(match.unknown_cells[0]),
-        remedy=f"remove the column; or add it to {module}, as an alias or a column, or set "
-        f'drift="allow_added" there to leave it out; then `{command}`',
+        remedy=f"leave it out in the catalog: {option_to_ignore(match.unknown_cells)}; or add it to {module}, as an "
+        f'alias or a column, or set drift="allow_added" there to leave out all such columns; then `{command}`',
     )
 
 

@@ -16,10 +16,12 @@ class Read(NamedTuple):
     Attributes:
         values: The values; null where a cell is empty, has none, or is disputed.
         disputed: Which cells have two readings that are both proved or stated; None if there are none.
+        clock_changes: Of local times that the clocks of their zone skip or repeat, the fault; None if there are none.
     """
 
     values: pl.Series
     disputed: pl.Series | None = None
+    clock_changes: pl.Series | None = None
 
 
 class Place(NamedTuple):

@@ -60,6 +60,8 @@ AHEAD, BEHIND = (
 NO_OFFSET = rf"[T ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)?\s?(?:{AHEAD}|{BEHIND})$"
 LONGEST_DAY = len("13/02/2026")
 FIRST_LONG_YEAR = pl.Series([date(1_000, 1, 1)])
+WITH_OFFSET = "%Y-%m-%d %H:%M:%S%:z"
+OF_ANOTHER_ZONE = "if the source writes the times of another zone, name that in the catalog, such as `time_zone: UTC`"
 
 # Formats of the catalog that are no text patterns.
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "excel_days": 86_400_000_000}  # to microseconds each
@@ -116,8 +118,11 @@ def instants(text: pl.Series, zone: str, order: DayOrder, formats: Sequence[str]
         formats: The formats that the catalog states; empty for those that have one reading.
     """
     text = text.set(text.str.contains(SIXTIETH_SECOND, literal=True).fill_null(value=False), None)
-    if formats:
-        return _stated_instants(text, zone, formats)
+    read = _stated_instants(text, zone, formats) if formats else _unstated_instants(text, zone, order)
+    return _with_clock_changes(read, text, zone, order, formats)
+
+
+def _unstated_instants(text: pl.Series, zone: str, order: DayOrder) -> Read:
     if not _has_offset(text):
         return _undisputed(_any_instants(text, zone, order), text, order)
     # Most likely all have an offset, and trying the other formats first is a waste.
@@ -191,6 +196,45 @@ def _with_offset(text: pl.Series, formats: Sequence[str]) -> pl.Series:
 
 def _without_impossible_offsets(text: pl.Series) -> pl.Series:
     return text.set(text.str.contains(NO_OFFSET).fill_null(value=False), None)
+
+
+def _with_clock_changes(read: Read, text: pl.Series, zone: str, order: DayOrder, formats: Sequence[str]) -> Read:
+    """Add the faults of local times that have no instant, or two."""
+    left = read.values.is_null() & text.is_not_null()
+    if read.disputed is not None:
+        left &= ~read.disputed
+    if not left.any():
+        return read
+    faults = _clock_changes(_local_times(text.filter(left), order, formats), zone)
+    whole = pl.Series([None], dtype=pl.String).new_from_index(0, text.len()).scatter(left.arg_true(), faults)
+    return read._replace(clock_changes=whole) if faults.is_not_null().any() else read
+
+
+def _local_times(text: pl.Series, order: DayOrder, formats: Sequence[str]) -> pl.Series:
+    """Return the local times of cells without an offset; null for all others."""
+    if not formats:
+        return _local(text, order)
+    local = _first_parsed(text, LOCAL_FORMATS, LOCAL_TIME)
+    for pattern in formats:
+        if pattern == "excel_days":
+            local = local.zip_with(local.is_not_null(), _since_epoch(text, pattern))
+        elif pattern not in EPOCHS and "z" not in pattern and not pattern.endswith("Z"):
+            local = local.zip_with(local.is_not_null(), _parsed(text, pattern, LOCAL_TIME))
+    return local
+
+
+def _clock_changes(local: pl.Series, zone: str) -> pl.Series:
+    """Return the faults of local times that the clocks of a zone skip or repeat, to follow the name of their column."""
+    times = {
+        which: local.dt.replace_time_zone(zone, ambiguous=which, non_existent="null").dt.strftime(WITH_OFFSET)
+        for which in ("earliest", "latest")
+    }
+    first, second = map(pl.col, times)
+    none = pl.lit(f"does not exist in {zone}, where the clocks skip it: correct it; {OF_ANOTHER_ZONE}")
+    both = f"exists twice in {zone}, as {{}} and as {{}}: write the right one; {OF_ANOTHER_ZONE}"
+    twice = pl.when(first != second).then(pl.format(both, first, second))
+    fault = pl.when(first.is_null() & pl.col("local").is_not_null()).then(none).otherwise(twice)
+    return pl.DataFrame({"local": local, **times}).select(fault).to_series()
 
 
 def _short_instants(text: pl.Series, order: DayOrder) -> pl.Series:

@@ -13,6 +13,7 @@ from freight.contracts.headers import listed, normalise, shown
 from freight.errors import SourceError, SourceFault
 from freight.parsers.output import OUT_OF_TIME, Output, out_of_memory, out_of_time
 from freight.types import Number, row_as_json
+from freight.words import counted
 
 KINDS_OF_FILE = (b"Standard Jet DB\0", b"Standard ACE DB\0")
 JAVA_OPTIONS = (
@@ -178,7 +179,7 @@ def _send(program: subprocess.Popen[bytes], header: Sequence[str], ignored: froz
     if number < cells["counted"]:
         raise SourceError(
             "corrupt",
-            f"the table has {number} rows, but says that it has {cells['counted']}",
+            f"the table has {counted(number, 'row')}, but says that it has {cells['counted']}",
             remedy=REMEDIES["corrupt"],
         )
 

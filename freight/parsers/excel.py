@@ -7,7 +7,7 @@ from typing import Any
 
 from openpyxl.utils import get_column_letter
 
-from freight.contracts.headers import normalise, sheet_names, shown
+from freight.contracts.headers import normalise, place_of, sheet_names, without_header
 from freight.contracts.rows_above import refuse_rows_above
 from freight.errors import SourceError
 from freight.parsers.merged import Merged
@@ -16,6 +16,7 @@ from freight.parsers.sheets import SheetTable, Tables, find_tables
 from freight.parsers.workbooks import Row, Workbook, open_workbook
 from freight.parsers.workbooks.cells import LAST_ROW, within
 from freight.types import ROWS_OF_A_SHEET, row_as_json
+from freight.words import counted
 
 NO_COLUMN = 0  # columns count from 1
 ENDS_EARLY = "the workbook is damaged: its parts do not fit together, or it ends too early"
@@ -84,6 +85,7 @@ class _Sheet:
         self._table, self._header = table, tables.header
         self._places = [table.keys.get(key, NO_COLUMN) for key in tables.header]
         self._ignored = {column for column, text in table.header.items() if normalise(text) in ignored}
+        self._unnamed: set[int] | None = set() if "" in ignored else None  # the columns left out, if they are
         self._is_one_of_several = len(tables.sheets) > 1
 
     def send(self, output: Output, before: int) -> list[str]:
@@ -101,12 +103,20 @@ class _Sheet:
         unclear = ""
         if self._merged.is_needed:
             row, unclear = self._merged.fill(row)
+        if self._unnamed is not None:
+            row = self._without_unnamed(row, self._unnamed)
         if row.errors and self._ignored:
             row = row._replace(errors={c: told for c, told in row.errors.items() if c not in self._ignored})
         if unclear or row.errors or not row.texts.keys() <= self._table.header.keys():
             self._send_fault(row, unclear, output, before)
         elif row.texts:
             output.row(before + row.number, self._cells(row))
+
+    def _without_unnamed(self, row: Row, left_out: set[int]) -> Row:
+        header = self._table.header
+        left_out |= row.texts.keys() - header.keys()
+        texts, errors = ({c: text for c, text in cells.items() if c in header} for cells in (row.texts, row.errors))
+        return row._replace(texts=texts, errors=errors)
 
     def _cells(self, row: Row) -> list[str]:
         return [row.texts.get(column, "") for column in self._places]
@@ -120,7 +130,8 @@ class _Sheet:
         header = self._table.header
         stray = sorted((row.texts.keys() | row.errors.keys()) - header.keys())
         if stray and stray[0] < max(header):
-            raise _without_header(stray[0], row)
+            other_row = "if the header is another row, name it in the option header_row; "
+            raise without_header(place_of(stray[0] - 1), row.texts.get(stray[0], ""), row.number, other_row)
         named = dict(zip(self._header.values(), self._cells(row), strict=True))
         number, unusable = before + row.number, next((column for column in row.errors if column in header), None)
         if unclear:
@@ -135,12 +146,15 @@ class _Sheet:
     def _remarks(self, hidden: Sequence[int]) -> Iterator[str]:
         of_sheet = f" of the sheet {sheet_names([self._table.sheet])}" if self._is_one_of_several else ""
         if hidden:
-            yield f"read like the others: {len(hidden):,} hidden or filtered rows{of_sheet}, rows {_spans(hidden)}"
+            yield f"read like the others: {counted(len(hidden), 'hidden or filtered row')}{of_sheet}: {_spans(hidden)}"
         columns = [c for c in self._table.header if any(c in found for found in self._hidden_columns)]
         if columns:
             yield f"read like the others: hidden columns{of_sheet}, {', '.join(map(get_column_letter, columns))}"
+        if self._unnamed:
+            letters = ", ".join(map(get_column_letter, sorted(self._unnamed)))
+            yield f"left out, as the catalog says: columns without a name{of_sheet}, {letters}"
         if self._merged.filled:
-            yield f"filled down in merged cells{of_sheet}: {self._merged.filled:,} cells"
+            yield f"filled down in merged cells{of_sheet}: {counted(self._merged.filled, 'cell')}"
 
 
 def _spans(numbers: Sequence[int], most: int = 5) -> str:
@@ -148,13 +162,3 @@ def _spans(numbers: Sequence[int], most: int = 5) -> str:
     runs = [[*run] for _, run in groupby(enumerate(numbers), key=lambda numbered: numbered[1] - numbered[0])]
     told = [f"{run[0][1]}-{run[-1][1]}" if len(run) > 1 else str(run[0][1]) for run in runs[:most]]
     return ", ".join(told) + (" and others" if len(runs) > most else "")
-
-
-def _without_header(column: int, row: Row) -> SourceError:
-    held = shown(row.texts.get(column, ""))
-    return SourceError(
-        "unknown_column",
-        f"column {get_column_letter(column)} has no header but holds {held}",
-        row=row.number,
-        remedy="give the column a header, or empty it; if the header is another row, name it in the option header_row",
-    )

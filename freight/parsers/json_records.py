@@ -18,6 +18,7 @@ from freight.contracts.headers import name_in, normalise, shown
 from freight.errors import SourceError
 from freight.parsers.output import Output, open_counted
 from freight.types import Number
+from freight.words import counted
 
 PIECE_BYTES = 1 << 20
 PIECE_LIMIT_BYTES = 16 << 20  # also the longest line; parsing needs twenty times as much memory
@@ -417,7 +418,7 @@ def _header(rows: Sequence[Numbered]) -> list[str]:
     if not keys:
         raise SourceError(
             "unsupported",
-            f"none of the first {len(rows)} records is a JSON object with a key",
+            f"none of the first {counted(len(rows), 'record')} is a JSON object with a key",
             remedy="deliver a list of objects (`reader: json`), or one object a line (`reader: jsonl`)",
         )
     return [*keys]

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc as ipc
 
 from freight.types import Number
+from freight.words import counted
 
 ROW_NUMBER, NATIVE = "row_number", "native_numbers"  # as in freight.frames, which would import polars
 TEXT = pd.StringDtype(na_value=np.nan)  # what pandas 3 calls "str"
@@ -143,7 +144,7 @@ def _apart(result: pd.DataFrame) -> tuple[pd.Index, pd.DataFrame]:
 
 def _refuse_odd_numbers(numbers: pd.Index, known: pd.Index) -> None:
     if missing := int(numbers.isna().sum()):
-        raise BrokenPromise(f"returns {missing:,} rows without a row number")
+        raise BrokenPromise(f"returns {counted(missing, 'row')} without a row number")
     if not pd.api.types.is_integer_dtype(numbers.infer_objects().dtype):
         raise BrokenPromise(f"returns row numbers of the type {numbers.dtype}: they must stay whole numbers")
     if len(invented := numbers[~numbers.isin(known)].unique()):

@@ -10,6 +10,7 @@ from freight.errors import QuarantineLimitExceeded, SourceError
 from freight.frames import ROW_NUMBER, bad_rows
 from freight.pipeline.units import PlannedUnit
 from freight.readers import SourceFile
+from freight.reports.faults import reasons_in_words
 from freight.warehouse.ledger import ATTEMPT_ROWS
 
 LOOKED_AT_ROWS = 100_000  # up to this many bad rows are counted in full, even if they exceed the limit earlier
@@ -51,7 +52,7 @@ class BadRows:
         limit, bad = planned.source.quarantine_limit, self._reasons.total()
         if bad <= LOOKED_AT_ROWS or bad <= limit * (bad + most_rows):
             return
-        reasons = ", ".join(f"{reason} {count}" for reason, count in self.reason_counts.items())
+        reasons = reasons_in_words(planned.source.contract, self.reason_counts, self.first)
         raise QuarantineLimitExceeded(
             f"at least {bad} of the first {read_rows} rows break the contract; the file exceeds the limit of "
             f"{limit:.0%} whatever follows, so the rest was not read: {reasons}",

@@ -14,7 +14,7 @@ from freight.notation.evidence import Evidence, ReadAs, columns_of
 from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
-from freight.pipeline.remarks import Remarks, with_sheets
+from freight.pipeline.remarks import Remarks
 from freight.pipeline.reshape import read_unit
 from freight.pipeline.second_header import SecondHeader
 from freight.pipeline.units import PlannedUnit, RawSpool
@@ -67,7 +67,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
         for batch in Time(planned).over(ahead(table.batches)):
             seen.note(batch)
             remarks.note(batch)
-            named = with_sheets(layout.apply(batch), table.sheets, raw.numbers_per_row)
+            named = layout.apply(batch)
             second_header.look_for(named.rows, ReadAs(facts=remarks.facts(table.sheets)).place)
             evidence.note(raw.with_rows_of_the_file(_whole(named.rows, contract)), asked)
             rows.write(named.rows)
@@ -93,7 +93,7 @@ def _no_rows(skipped: int) -> SourceError:
     if skipped:
         return SourceError(
             "header_only",
-            f"skip_rows_where in the catalog leaves out all of its {skipped:,} rows",
+            f"skip_rows_where in the catalog leaves out all of its rows, {skipped:,}",
             remedy="correct the patterns, so that they match only what is no data, then `dpa retry`",
         )
     return SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")

@@ -7,15 +7,17 @@ from dataclasses import replace
 from freight.contracts.headers import listed
 from freight.drift import written
 from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
-from freight.frames import row_in_file
+from freight.frames import row_in_file, with_place_in_detail
 from freight.pipeline.drifted import drift_of, is_set_aside
 from freight.pipeline.run import Run
 from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome, UnitState
+from freight.reports.faults import reasons_in_words
 from freight.spool import read_spool
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.ledger import LoadUnit
 from freight.warehouse.load import UnitContent, load_unit
+from freight.words import counted
 
 log = logging.getLogger("freight")
 
@@ -76,18 +78,15 @@ def _remarks(planned: PlannedUnit, spool: ConformedSpool) -> Iterator[str]:
     if planned.content.remark:
         yield planned.content.remark
     if planned.source.options.get("skip_rows_where"):
-        yield f"skip_rows_where leaves out {_counted(spool.raw.skipped)}"
+        skipped = counted(spool.raw.skipped, "row") if spool.raw.skipped else "no row, since none matches"
+        yield f"skip_rows_where leaves out {skipped}"
     if spool.raw.left_out:
         yield f"columns left out, unknown to the contract: {listed(spool.raw.left_out)}"
     if spool.normalised:
-        yield f"{spool.normalised:,} texts got plain spaces and whole accents"
+        yield f"{counted(spool.normalised, 'text')} got plain spaces and whole accents"
     yield from spool.raw.remarks
     if (reshaped := spool.raw.reshaped) and (reshaped.dropped or reshaped.added):
         yield f"reshaped by {reshaped}"
-
-
-def _counted(rows: int) -> str:
-    return f"{rows:,} {'row' if rows == 1 else 'rows'}" if rows else "no row, since none matches"
 
 
 def _content(spool: ConformedSpool) -> UnitContent:
@@ -116,10 +115,11 @@ def _refuse_above_limit(planned: PlannedUnit, spool: ConformedSpool, drift: Sequ
     limit = planned.source.quarantine_limit
     if spool.quarantined <= limit * spool.read or is_set_aside(planned, spool):
         return
-    reasons = ", ".join(f"{reason} {count}" for reason, count in spool.reason_counts.items())
-    message = f"{spool.quarantined} of {spool.read} rows break the contract, the limit is {limit:.0%}: {reasons}"
+    breaks = "breaks" if spool.quarantined == 1 else "break"
+    of_all = f"{spool.quarantined} of {counted(spool.read, 'row')} {breaks} the contract"
+    told = reasons_in_words(planned.source.contract, spool.reason_counts, spool.first_bad_rows)
     raise QuarantineLimitExceeded(
-        "; ".join([message, *drift]),
+        "; ".join([f"{of_all}, the limit is {limit:.0%}: {told}", *drift]),
         location=planned.unit.location,
         read_rows=spool.read,
         reason_counts=spool.reason_counts,
@@ -157,7 +157,7 @@ def fail_unit(run: Run, unit: LoadUnit, error: SourceError) -> UnitOutcome:
             now=run.clock(),
             read_rows=refused.read_rows if refused else 0,
             reason_counts=outcome.reason_counts,
-            first_bad_rows=refused.first_bad_rows if refused else None,
+            first_bad_rows=with_place_in_detail(refused.first_bad_rows) if refused else None,
         )
     log.error("failed %s %s", unit.source, error)
     return outcome

@@ -13,7 +13,6 @@ from freight.contracts import Contract
 from freight.drift import Profile, Profiler, retyped_column
 from freight.frames import ROW_NUMBER
 from freight.pipeline.bounds import BadRows, Time
-from freight.pipeline.remarks import in_sheets
 from freight.pipeline.units import ConformedSpool, PlannedUnit, RawSpool
 from freight.spool import SpoolWriter, read_spool, write_spool
 from freight.transforms import derive
@@ -32,10 +31,9 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
     with SpoolWriter(spool.conformed_path) as conformed, SpoolWriter(spool.quarantined_path) as quarantined:
         for half in Time(planned).over(ahead(halves)):
             conformed.write(with_content_hash(derive(half.valid, contract), contract))
-            bad_rows = in_sheets(half.quarantined, raw.sheets, raw.numbers_per_row)
-            quarantined.write(bad_rows)
+            quarantined.write(half.quarantined)
             keys.note(half.valid)
-            bad.note(bad_rows)
+            bad.note(half.quarantined)
             look.note(half)
     outdated = keys.outdated(lambda: read_spool(spool.conformed_path))
     return replace(
@@ -44,7 +42,7 @@ def transform_unit(planned: PlannedUnit, raw: RawSpool, now: datetime) -> Confor
         superseded=outdated.len(),
         quarantined=raw.faults + quarantined.rows,
         reason_counts=bad.reason_counts,
-        first_bad_rows=raw.with_source_rows(bad.first),
+        first_bad_rows=raw.with_places(bad.first),
         profile=look.profile(raw),
         normalised=look.normalised,
         retyped=look.retyped,

@@ -10,12 +10,13 @@ from typing import Literal
 import polars as pl
 
 from freight.catalog import Source
+from freight.contracts.headers import sheet_names
 from freight.drift import Profile
-from freight.frames import ROW_NUMBER, SOURCE_ROW
+from freight.frames import PLACE, ROW_NUMBER, SOURCE_ROW, with_place_in_detail
 from freight.notation.evidence import READ_AS_USUAL, ReadAs
 from freight.readers import Function, Lookups, NewContent, SourceFile
 from freight.spool import read_spool
-from freight.types import LoadCounts, Position, Reshaped
+from freight.types import ROWS_OF_A_SHEET, LoadCounts, Position, Reshaped
 from freight.warehouse.ledger import LoadUnit
 
 UnitState = Literal["loaded", "unchanged", "waiting", "parked", "replaced", "failed"]
@@ -123,10 +124,13 @@ class RawSpool:
         """Return rows with the numbers by which people find them in the file, for messages."""
         return rows.with_columns(pl.col(ROW_NUMBER) // self.numbers_per_row) if self.reshaped else rows
 
-    def with_source_rows(self, bad: pl.DataFrame) -> pl.DataFrame:
-        """Add to bad rows the rows of the file that they came from, if a function has reshaped them."""
-        source_row = (pl.col(ROW_NUMBER) // self.numbers_per_row).alias(SOURCE_ROW)
-        return bad.with_columns(source_row) if self.reshaped else bad
+    def with_places(self, bad: pl.DataFrame) -> pl.DataFrame:
+        """Add to bad rows how people find them: `source_row` if a function has reshaped them, `place` in sheets."""
+        row = pl.col(ROW_NUMBER) // self.numbers_per_row
+        return bad.with_columns(
+            *([row.alias(SOURCE_ROW)] if self.reshaped else []),
+            *([_place(row, self.sheets).alias(PLACE)] if len(self.sheets) > 1 else []),
+        )
 
     @property
     def rows_path(self) -> Path:
@@ -149,8 +153,8 @@ class ConformedSpool:
         superseded: The number of rows left out because a later row of the file has the same key.
         quarantined: The number of bad rows.
         reason_counts: The number of bad rows by reason code.
-        first_bad_rows: The first bad rows of the file, for people: `BAD_ROWS_SCHEMA`, and `source_row` if a function
-            has reshaped them.
+        first_bad_rows: The first bad rows of the file, for people: `BAD_ROWS_SCHEMA`, with those of
+            `with_places`.
         profile: The profile of its columns.
         normalised: The number of texts whose spaces or accents were written in another way than usual.
         retyped: The column that has almost no value of the contract's type; empty without one.
@@ -183,5 +187,12 @@ class ConformedSpool:
 
     def bad_rows(self) -> Iterator[pl.DataFrame]:
         """Read all bad rows: those that could not be cut, and those that break the contract."""
-        bad = chain(read_spool(self.raw.faults_path), read_spool(self.quarantined_path))
-        return map(self.raw.with_source_rows, bad)
+        for bad in chain(read_spool(self.raw.faults_path), read_spool(self.quarantined_path)):
+            yield with_place_in_detail(self.raw.with_places(bad))
+
+
+def _place(row: pl.Expr, sheets: Sequence[str]) -> pl.Expr:
+    """Return the row that a sheet shows, and the sheet, of rows that are numbered by sheet."""
+    names = {place: sheet_names([sheet]) for place, sheet in enumerate(sheets)}
+    sheet = (row // ROWS_OF_A_SHEET).replace_strict(names, default="?", return_dtype=pl.String)
+    return pl.format("{} of sheet {}", row % ROWS_OF_A_SHEET, sheet)

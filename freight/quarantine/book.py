@@ -18,16 +18,19 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from freight.contracts import Column, Contract, contract_for
 from freight.contracts.headers import known_headers, normalise
 from freight.errors import ConfigurationError
-from freight.quarantine.words import broken_rules_of, in_words
+from freight.notation.evidence import READ_AS_USUAL, ReadAs
 from freight.reports.cells import set_cell, set_text
+from freight.reports.faults import broken_rules_of, in_words
 from freight.reports.workbook import set_up_page
+from freight.types import BatchId
 from freight.warehouse.connect import Engine, reading
-from freight.warehouse.quarantine import QuarantinedRow, newest_waiting_rows
+from freight.warehouse.quarantine import QuarantinedRow, newest_waiting_rows, read_as_of
 from freight.whole_files import in_place_of
+from freight.words import counted
 
 KEY = "Key"
 # The headings around the columns of the contract, and their widths in characters.
-BEFORE, AFTER = {KEY: 8, "What is wrong": 64, "Source": 14, "Row": 9}, {"As delivered": 60, "File": 60}
+BEFORE, AFTER = {KEY: 8, "What is wrong": 64, "Source": 14, "Row": 22}, {"As delivered": 60, "File": 60}
 CELL_WIDTH = 24
 HEADING_ROW = 2
 AUTHOR = "DPA"  # until a person saves the workbook
@@ -54,7 +57,11 @@ class QuarantineExport:
         Args:
             place: The location of the workbook.
         """
-        return f"{self.rows:,} of {self.waiting:,} waiting rows are in {place}" if self.rows else "no row waits"
+        return (
+            f"{self.rows:,} of {counted(self.waiting, 'waiting row')} written to {place}"
+            if self.rows
+            else "no row waits"
+        )
 
 
 def book_name(now: datetime) -> str:
@@ -79,8 +86,9 @@ def write_quarantine_book(engine: Engine, path: Path, source: str | None, most_r
         raise ConfigurationError(f"{path} exists already, perhaps with corrections: name another file")
     with reading(engine) as connection:
         rows, waiting = newest_waiting_rows(connection, source, most_rows)
+        read_as = read_as_of(connection, {row.batch_id for row in rows})
     if rows:
-        _save(_workbook(rows), path)
+        _save(_workbook(rows, read_as), path)
     return QuarantineExport(len(rows), waiting)
 
 
@@ -109,16 +117,17 @@ def _text(value: str | bool) -> str:
     return value if isinstance(value, str) else "true" if value else "false"
 
 
-def _workbook(rows: Iterable[QuarantinedRow]) -> Workbook:
+def _workbook(rows: Iterable[QuarantinedRow], read_as: Mapping[BatchId, ReadAs]) -> Workbook:
     workbook = Workbook(write_only=True)
     workbook.properties.creator = workbook.properties.lastModifiedBy = AUTHOR
     ordered = sorted(rows, key=lambda row: (row.dataset, row.source, row.location, row.row_number))
     for dataset, of_dataset in groupby(ordered, key=lambda row: row.dataset):
-        _add_sheet(workbook, contract_for(dataset), list(of_dataset))
+        placed = [(row, read_as.get(row.batch_id, READ_AS_USUAL).place(row.row_in_file)) for row in of_dataset]
+        _add_sheet(workbook, contract_for(dataset), placed)
     return workbook
 
 
-def _add_sheet(workbook: Workbook, contract: Contract, rows: Sequence[QuarantinedRow]) -> None:
+def _add_sheet(workbook: Workbook, contract: Contract, rows: Sequence[tuple[QuarantinedRow, int | str]]) -> None:
     sheet = workbook.create_sheet(contract.dataset)
     widths = {**BEFORE, **dict.fromkeys(contract.column_names, CELL_WIDTH), **AFTER}
     for position, width in enumerate(widths.values(), start=1):
@@ -131,8 +140,8 @@ def _add_sheet(workbook: Workbook, contract: Contract, rows: Sequence[Quarantine
         sheet.data_validations.append(choice)
     sheet.append([_quiet(sheet, NOTE)])
     sheet.append([_heading(sheet, heading) for heading in widths])
-    for row in rows:
-        sheet.append(_row(sheet, row, contract))
+    for row, place in rows:
+        sheet.append(_row(sheet, row, place, contract))
 
 
 def _choices(contract: Contract, last_row: int) -> Iterator[DataValidation]:
@@ -145,7 +154,7 @@ def _choices(contract: Contract, last_row: int) -> Iterator[DataValidation]:
             yield choices
 
 
-def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, contract: Contract) -> list[Cell]:
+def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, place: int | str, contract: Contract) -> list[Cell]:
     texts, broken = cells_of(row, contract), broken_rules_of(row)
     wrong = "; ".join(in_words(contract, rule, texts, row.detail) for rule in broken)
     bad = {name for rule in broken for name in rule.columns} & contract.by_name.keys()
@@ -153,7 +162,7 @@ def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, contract: Contract) -> 
         _quiet(sheet, key_of(row)),
         _plain(sheet, wrong),
         _quiet(sheet, row.source),
-        _number(sheet, row.row_in_file),
+        _place(sheet, place),
         *(_editable(sheet, column, texts, bad) for column in contract.columns),
         _quiet(sheet, row.raw.decode("utf-8", "backslashreplace")),
         _quiet(sheet, row.location),
@@ -181,9 +190,9 @@ def _quiet(sheet: WriteOnlyWorksheet, text: str) -> Cell:
     return cell
 
 
-def _number(sheet: WriteOnlyWorksheet, number: int) -> Cell:
+def _place(sheet: WriteOnlyWorksheet, place: int | str) -> Cell:
     cell = WriteOnlyCell(sheet)
-    set_cell(cell, number)
+    set_cell(cell, place)
     cell.font = QUIET_FONT
     return cell
 

@@ -13,19 +13,19 @@ import polars as pl
 
 from freight.catalog import Catalog
 from freight.contracts import Contract, contract_for
-from freight.contracts.rules import BrokenRule
 from freight.errors import SourceError
 from freight.frames import each_bad_row
 from freight.pipeline.archive import name_of_version
 from freight.quarantine.book import AUTHOR, KEY, cells_of, key_of
 from freight.quarantine.given_back import GivenBack, read_given_back
 from freight.quarantine.replay import Returned, Returning, load_back, locale_of, text_frame, unit_of
-from freight.quarantine.words import FAULTS, SHOWN_CHARS, broken_rules_of, in_words, shown_value
 from freight.readers import SourceFile
 from freight.reports.cells import shown, visible
+from freight.reports.faults import FAULTS, SHOWN_CHARS, broken_rules_of, with_value
 from freight.types import BatchId, LoadCounts, RunId
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.quarantine import Correction, QuarantinedRow, file_of, rows_by_id
+from freight.words import counted
 
 SHOWN_PROBLEMS = 50
 OF_AN_OPEN_ONE = ("~$", ".~lock")  # the files that Excel and LibreOffice write beside an open workbook
@@ -51,7 +51,7 @@ class ImportOutcome:
     problems: tuple[str, ...]
 
     def __str__(self) -> str:
-        imported = f"{self.counts.read} rows imported, {len(self.problems)} still wrong"
+        imported = f"{counted(self.counts.read, 'row')} imported, {len(self.problems)} still wrong"
         return f"{self.workbook}: {imported}, {self.untouched} untouched, {self.loaded_before} loaded before"
 
 
@@ -279,14 +279,8 @@ def _problems(corrected: Sequence[_Corrected], contract: Contract, returned: Ret
     bad = {row.row_number: row for row in each_bad_row(returned.bad_rows)}
     for one in corrected:
         if row := bad.get(one.row.row_number):
-            wrong = [in_words(contract, rule, one.texts) + _value(one, rule) for rule in broken_rules_of(row)]
+            wrong = [with_value(contract, rule, one.texts) for rule in broken_rules_of(row)]
             yield f"{one.place}: {'; '.join(wrong)}"
         elif one.row.row_number in returned.refused:
             reason = "conflicting_event" if contract.immutable else "refused_by_warehouse"
             yield f"{one.place}: {FAULTS[reason]}"
-
-
-def _value(one: _Corrected, rule: BrokenRule) -> str:
-    """Return the value that breaks a rule over one column; the words of other rules contain their values."""
-    value = one.texts.get(rule.columns[0]) if len(rule.columns) == 1 else None
-    return f": {shown_value(value)}" if value else ""

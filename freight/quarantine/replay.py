@@ -28,6 +28,7 @@ from freight.warehouse.quarantine import (
     waiting_files,
     waiting_rows,
 )
+from freight.words import counted
 
 SLICE_ROWS = 50_000
 
@@ -42,7 +43,7 @@ class ReplayOutcome:
     waiting: int
 
     def __str__(self) -> str:
-        replayed = f"{self.counts.read} rows replayed, {self.waiting} still in quarantine"
+        replayed = f"{counted(self.counts.read, 'row')} replayed, {self.waiting} still in quarantine"
         return f"{self.source} {self.location}: {replayed}"
 
 

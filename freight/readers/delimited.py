@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from freight.contracts import Contract
-from freight.contracts.headers import place_of, shown
+from freight.contracts.headers import place_of, without_header
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER, BadRow, bad_rows
 from freight.readers.allowance import Allowance
@@ -52,7 +52,8 @@ def read_delimited(file: SourceFile, contract: Contract, options: DelimitedOptio
     most_rows = file.most_bytes // dialect.width
     facts = {"encoding": dialect.encoding, "delimiter": dialect.delimiter}
     cut = partial(_cells_of_fault, dialect=dialect)
-    return RawTable(dialect.header, batches, facts=facts, most_rows=most_rows, cut=cut)
+    ignored = tuple(dialect.names[position] for position in dialect.ignored)
+    return RawTable(dialect.header, batches, facts=facts, most_rows=most_rows, cut=cut, ignored=ignored)
 
 
 def _cells_of_fault(raw: bytes, dialect: Dialect) -> list[str]:
@@ -264,7 +265,7 @@ def _batch_of(frame: pl.DataFrame, faults: pl.DataFrame, dialect: Dialect) -> Ra
     rows = frame.filter(~pl.all_horizontal(pl.col(names) == ""))
     if not dialect.unnamed:
         return RawBatch(rows, faults)
-    behind = pl.any_horizontal(pl.col(map(str, dialect.unnamed)).str.strip_chars() != "")
+    behind = pl.any_horizontal(pl.lit(value=False), pl.col(map(str, dialect.empty)).str.strip_chars() != "")
     beyond = bad_rows(_fault_behind(cells, dialect) for cells in rows.filter(behind).iter_rows())
     taken = {str(position): str(number) for number, position in enumerate(dialect.named)}
     return RawBatch(rows.filter(~behind).select(*taken, ROW_NUMBER).rename(taken), pl.concat([faults, beyond]))
@@ -277,16 +278,11 @@ def _fault_behind(row: tuple[Any, ...], dialect: Dialect) -> BadRow:
         SourceError: The column is not one of those that the header ends with.
     """
     *cells, number = row
-    position = next(position for position in dialect.unnamed if cells[position].strip())
-    told = f"{place_of(position)} has no header but holds {shown(cells[position])}"
+    position = next(position for position in dialect.empty if cells[position].strip())
+    fault = without_header(place_of(position), cells[position], number)
     if not dialect.named[-1] < position < len(dialect.names):
-        raise SourceError(
-            "unknown_column",
-            told,
-            row=number,
-            remedy="give the column a header, or empty it; then deliver the file again",
-        )
-    return BadRow(number, None, "ragged_row", told, joined(cells, dialect.signs).encode())
+        raise fault
+    return BadRow(number, None, "ragged_row", fault.message, joined(cells, dialect.signs).encode())
 
 
 def _decode_cells(frame: pl.DataFrame, names: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -20,6 +20,7 @@ from freight.readers.locations import SourceFile, text_stream
 from freight.readers.no_text import refuse_no_text
 from freight.readers.options import FileOptions
 from freight.readers.strict_csv import Signs, cells_of, quotes_are_plain
+from freight.words import counted
 
 DELIMITERS = ",;\t|"
 SAMPLE_BYTES = 1 << 16
@@ -69,7 +70,7 @@ class Dialect:
     `header_record` counts from 0 and is -1 without a header; `names` are its cells. `width` is the number of cells of a
     record below it: delimiters at the end of each line make it wider. `stray_bytes` means that some bytes of a UTF-8
     file are not UTF-8, `skip_lines` is the number of lines before the first record, and `is_plain` means that the fast
-    parser cannot misread the file.
+    parser cannot misread the file. `ignores_unnamed` means that the catalog leaves out columns without a name.
     """
 
     encoding: str
@@ -80,16 +81,27 @@ class Dialect:
     width: int
     skip_lines: int
     is_plain: bool
+    ignores_unnamed: bool = False
 
     @cached_property
     def named(self) -> list[int]:
         """The positions of the columns that the header names."""
         return [position for position, name in enumerate(self.names) if not is_unnamed(name)]
 
-    @property
+    @cached_property
     def unnamed(self) -> list[int]:
-        """The positions of the other columns, which have to be empty."""
+        """The positions of the other columns."""
         return sorted({*range(self.width)}.difference(self.named))
+
+    @property
+    def ignored(self) -> list[int]:
+        """The positions of those of them that the catalog leaves out."""
+        return [position for position in self.unnamed if self.ignores_unnamed and position < len(self.names)]
+
+    @cached_property
+    def empty(self) -> list[int]:
+        """The positions of the columns that have to be empty."""
+        return [position for position in self.unnamed if position not in self.ignored]
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -99,7 +111,7 @@ class Dialect:
     def other_width(self, cells: int) -> str:
         """Describe a record with another number of cells."""
         others = "the header has" if self.width == len(self.names) else "the other rows have"
-        return f"{cells} cells where {others} {self.width}"
+        return f"{counted(cells, 'cell')} where {others} {self.width}"
 
     @property
     def delimiter(self) -> str:
@@ -132,6 +144,7 @@ def detect_dialect(file: SourceFile, contract: Contract, options: DelimitedOptio
         width=_width(names, below[:-1] if len(start) == SAMPLE_BYTES else below),
         skip_lines=options.skip_lines,
         is_plain=options.is_plain,
+        ignores_unnamed=any(map(is_unnamed, options.ignore)),
     )
     return replace(dialect, is_plain=dialect.is_plain and _has_plain_quotes(file, dialect))
 

@@ -22,6 +22,7 @@ from freight.readers.http_paging import ApiOptions, first_parameters
 from freight.readers.locations import SourceFile, find_files
 from freight.readers.watermarks import Overlap, are_alike, blind_spot, in_words_of, instant_in, note, recall
 from freight.types import Fingerprint, Position
+from freight.words import counted
 
 VALIDATOR_LIMIT_CHARS = 1_024  # of an ETag; the position of the source stores it
 
@@ -144,9 +145,9 @@ class _Newest:
         if blind := blind_spot(self.value, self._key, overlap, self._zone):
             yield blind
         if self._unmarked_rows:
-            yield f"{self._unmarked_rows} records have no {self._key}: the API may not return them again"
+            yield f"{counted(self._unmarked_rows, 'record')} without {self._key}, which the API may not return again"
         if self._later_rows:
-            yield f"{self._later_rows} records have a {self._key} in the future and are read again until then"
+            yield f"{counted(self._later_rows, 'record')} with a {self._key} in the future, read again until then"
 
     def _marks(self, kept: _Kept) -> Iterator[tuple[bytes, Any]]:
         with kept.records.open() as lines, kept.marks.open("rb") as marks:

@@ -23,6 +23,7 @@ from freight.readers.locations import find_files
 from freight.retry import patiently
 from freight.secrets import redacted
 from freight.web import REDIRECTS_LIMIT, UNTIL, shown, words_of
+from freight.words import counted
 
 PAGE_LIMIT_BYTES, TOTAL_LIMIT_BYTES = PIECE_LIMIT_BYTES, 512 << 20  # a page is parsed as a whole
 FETCH_LIMIT_S = 1_800.0  # for all pages; a slow API would delay the whole night
@@ -98,7 +99,7 @@ class Pages:
     def _refuse_unless_complete(self, last: Answer) -> None:
         key = self._options.total_key
         if key and str(last.values[key]) != str(self.records):
-            message = f"it returned {self.records} records, but its {key} says {last.values[key]}"
+            message = f"it returned {counted(self.records, 'record')}, but its {key} says {last.values[key]}"
             raise self._fault("corrupt", message, f"{AGAIN_REMEDY}, such as {last.catalog_lines()}")
         if why := next(last.more(), None):
             message = f"it says on its last page that there is more: {why}"

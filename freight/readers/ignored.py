@@ -19,7 +19,7 @@ def without_ignored(table: RawTable, names: Sequence[str]) -> RawTable:
     return replace(
         table,
         header=tuple(table.header[position] for position in kept),
-        ignored=tuple(cell for position, cell in enumerate(table.header) if position not in kept),
+        ignored=(*table.ignored, *(cell for position, cell in enumerate(table.header) if position not in kept)),
         batches=_kept(table.batches, kept),
     )
 

@@ -44,6 +44,7 @@ from freight.readers.watermarks import (
     utc,
 )
 from freight.types import Fingerprint, Number, Position, native_numbers
+from freight.words import counted
 
 BATCH_ROWS, BATCH_BYTES = 20_000, 64 << 20
 ROW_LIMIT_BYTES = 1 << 20  # of the values of any size; times `FETCHED_ROWS` they are in memory at once
@@ -308,15 +309,15 @@ class _Window:
         if blind := blind_spot(self._high, name, self._overlap, self._zone):
             yield blind
         if self._odd_rows:
-            yield f"{self._odd_rows} rows have a {name} such as infinity, and are read with every load: correct it"
+            yield f"{counted(self._odd_rows, 'row')} with a {name} such as infinity, read with every load: correct it"
         if self._unmarked_rows:
-            yield f"{self._unmarked_rows} rows have no {name} and are read with every load: have it filled in"
+            yield f"{counted(self._unmarked_rows, 'row')} without {name}, read with every load: have it filled in"
         if self._later_rows:
-            yield f"{self._later_rows} rows have a {name} in the future and wait for it"
+            yield f"{counted(self._later_rows, 'row')} with a {name} in the future, to be read then"
         if self._overtaken_by:
             yield (
-                f"{self._overtaken_by} rows came with a {name} before the overlap, so the whole table is read again: "
-                "raise the overlap in the options if this comes again"
+                f"{counted(self._overtaken_by, 'row')} came with a {name} before the overlap, so the whole table is read "
+                "again: raise the overlap in the options if this comes again"
             )
         if self._is_set_back:
             yield f"{name} is behind the loaded rows, as after a restore: the whole table is read again"

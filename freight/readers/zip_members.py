@@ -27,6 +27,7 @@ from freight.readers.packed import (
     too_much_memory,
     unpacked_limit,
 )
+from freight.words import counted
 
 SUFFIX = ".zip"
 OF_A_MAC = "__MACOSX/"  # holds an extra file of Mac metadata for each file
@@ -230,7 +231,7 @@ def _refuse_too_much(file: SourceFile, found: Sequence[zipfile.ZipInfo]) -> None
         raise SourceError("corrupt", f"it has {times} files named {writable(name)!r}", remedy="pack each file once")
     unpacked_bytes = sum(info.file_size for info in found)
     if len(found) > MEMBERS_LIMIT or unpacked_bytes > unpacked_limit(file.size_bytes):
-        raise too_much(f"it has {len(found):,} files with {unpacked_bytes:,} bytes")
+        raise too_much(f"it has {counted(len(found), 'file')} with {unpacked_bytes:,} bytes")
 
 
 def _member(file: SourceFile, info: zipfile.ZipInfo, archive: Archive, told: str) -> SourceFile:

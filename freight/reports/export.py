@@ -21,6 +21,7 @@ from freight.reports.workbook import INSTANT
 from freight.warehouse.connect import Engine
 from freight.warehouse.extracts import Extract, extract
 from freight.whole_files import new_file
+from freight.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,11 @@ class TableExport:
     guarded: int
 
     def __str__(self) -> str:
-        summary = f"{self.rows:,} rows of {self.name} are in {self.path}"
+        summary = f"{counted(self.rows, 'row')} of {self.name} written to {self.path}"
         if not self.guarded:
             return summary
-        return (
-            f"{summary}; {self.guarded:,} texts got a {GUARD} so that no spreadsheet calculates them (--raw: none do)"
-        )
+        guarded = f"{counted(self.guarded, 'text')} got a {GUARD}"
+        return f"{summary}; {guarded} so that no spreadsheet calculates a text (--raw: none does)"
 
 
 def export(engine: Engine, name: str, path: Path, *, replace: bool = False, raw: bool = False) -> TableExport:

@@ -99,7 +99,7 @@ TOP_MACHINES = (
 QUARANTINE = (
     Shown("source", "Source"),
     Shown("location", "File", width=46),
-    Shown("row_in_file", "Row", COUNT, width=9),
+    Shown("row_in_file", "Row", COUNT, width=18),
     Shown("column_name", "Column"),
     Shown("reason", "Reason"),
     Shown("detail", "Detail", width=40),

@@ -19,6 +19,7 @@ from freight.scaffold.keys import given_key, guessed_key, is_code
 from freight.scaffold.sample import Sample
 from freight.validation import Locale, split
 from freight.warehouse.schema import UNUSABLE_NAMES
+from freight.words import counted
 
 NAME_CHARS = 50  # PostgreSQL cuts names off at 63 bytes
 FRESHNESS_S = 30 * 86_400
@@ -183,7 +184,7 @@ def _as_key(column: Column) -> Column:
 
 
 def _to_decide(sample: Sample, contract: Contract, *, guessed: bool) -> dict[str, list[str]]:
-    rows = f"{sample.rows.height:,} rows"
+    rows = counted(sample.rows.height, "row")
     key = [f"whether the key is {' and '.join(contract.business_key)}: it identifies the {rows}"] if guessed else []
     days = contract.freshness_s // 86_400
     of_all = [

@@ -149,6 +149,15 @@ def newest_waiting_rows(connection: sa.Connection, source: str | None, limit: in
     return _rows(connection, newest), count
 
 
+def read_as_of(connection: sa.Connection, batch_ids: Iterable[BatchId]) -> dict[BatchId, ReadAs]:
+    """Return how the files of batches were read; a purged batch is left out."""
+    query = sa.select(batches.c.batch_id, batches.c.decimal_mark, batches.c.read_as)
+    found = (
+        connection.execute(query.where(batches.c.batch_id.in_(ids))) for ids in batched(batch_ids, IDS_PER_STATEMENT)
+    )
+    return {batch_id: ReadAs.of(decimal_mark, read_as) for rows in found for batch_id, decimal_mark, read_as in rows}
+
+
 def rows_by_id(connection: sa.Connection, quarantine_ids: Iterable[int]) -> dict[int, QuarantinedRow]:
     """Return the quarantined rows with these ids, replayed or not."""
     found = (

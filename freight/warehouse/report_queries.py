@@ -7,7 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from freight.notation.evidence import READ_AS_USUAL
 from freight.warehouse.connect import Engine, reading
+from freight.warehouse.quarantine import read_as_of
 from freight.warehouse.schema import UtcInstant, quarantine
 
 TOP_MACHINES = 10
@@ -182,8 +184,12 @@ def _newest_quarantined(connection: sa.Connection) -> ReportTable:
     names = ("source", "location", "row_in_file", "column_name", "reason", "detail", "raw", "replayed_batch_id")
     row_in_file = sa.func.coalesce(quarantine.c.source_row, quarantine.c.row_number)
     columns = [row_in_file if name == "row_in_file" else quarantine.c[name] for name in names]
-    query = sa.select(*columns).order_by(quarantine.c.quarantine_id.desc())
-    return _table(connection, names, query.limit(QUARANTINE_ROWS))
+    query = sa.select(quarantine.c.batch_id, *columns).order_by(quarantine.c.quarantine_id.desc())
+    rows = connection.execute(query.limit(QUARANTINE_ROWS)).all()
+    read_as = read_as_of(connection, {batch_id for batch_id, *_ in rows})
+    at = names.index("row_in_file")
+    places = ((cells, read_as.get(batch_id, READ_AS_USUAL).place(cells[at])) for batch_id, *cells in rows)
+    return ReportTable(names, tuple((*cells[:at], place, *cells[at + 1 :]) for cells, place in places))
 
 
 def _view(

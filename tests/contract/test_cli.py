@@ -71,7 +71,7 @@ def test_a_check_tells_what_a_load_would_change_and_changes_nothing(dpa: Dpa, co
     assert "options of the source that may help: `formats`, `day_first`, `null_values`" in told[2]
     assert "TRX-9" in told[2]
     assert told[3].startswith("FAILED erp erp_20260204.csv: ")
-    assert "1 of 1 rows break the contract" in told[3]
+    assert "1 of 1 row breaks the contract" in told[3]
     assert "TRX-5" in told[4]
     assert told[5].startswith("FAILED erp erp_20260205.csv: ")
     assert "'dat' seems to be the new header of 'transaction_at'" in told[5]

@@ -453,7 +453,7 @@ def a_method_that_nobody_knows(path: Path) -> None:
 
 
 HARMFUL: dict[str, tuple[Callable[[Path], object], str]] = {
-    "bomb": (bomb, "it has 1 files with 1,048,577 bytes, too many for its packed size [too_large]"),
+    "bomb": (bomb, "it has 1 file with 1,048,577 bytes, too many for its packed size [too_large]"),
     "many": (many_files, "it has 10,001 files"),
     "directory": (huge_directory, "its directory has 6,00"),
     "claims": (claims_less_than_it_has, "[corrupt]"),

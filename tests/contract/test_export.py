@@ -65,7 +65,7 @@ def test_text_that_a_spreadsheet_would_calculate_gets_an_apostrophe_which_is_tol
     texts = {row[1]: row[0] for row in read_csv(tmp_path / "a.csv")[1:]}
     assert [texts[f"S{number}"] for number in range(7)] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "\tx", "\rx", '"\'=1"']
     assert exported.guarded == 5
-    assert str(exported).endswith("; 5 texts got a ' so that no spreadsheet calculates them (--raw: none do)")
+    assert str(exported).endswith("; 5 texts got a ' so that no spreadsheet calculates a text (--raw: none does)")
     assert str(exported) in caplog.text
 
 
@@ -79,9 +79,9 @@ def test_the_command_tells_what_it_changed_and_leaves_it_for_programs(
         done = dpa("export", "station_aliases", str(tmp_path / "a.csv"), "--replace", *options)
         return done.stdout.strip() or done.stderr
 
-    assert "; 5 texts got a ' so that no spreadsheet calculates them" in said()
+    assert "; 5 texts got a ' so that no spreadsheet calculates a text" in said()
     assert said("--for", "excel") == said()
-    assert said("--raw").endswith(f"{len(LIVE)} rows of station_aliases are in {tmp_path / 'a.csv'}")
+    assert said("--raw").endswith(f"{len(LIVE)} rows of station_aliases written to {tmp_path / 'a.csv'}")
     assert sorted(row[0] for row in read_csv(tmp_path / "a.csv")[1:]) == sorted(LIVE)
     assert said("--raw", "--for", "excel") == "error: --raw is for programs: leave out --for excel, or --raw\n"
 

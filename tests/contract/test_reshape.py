@@ -277,7 +277,7 @@ WRONG = {
     "numbers from one": ("frame.index = frame.index - 1; return frame", "which the file does not have: 1"),
     "a row without number": (
         "return pd.concat([frame.reset_index(), frame.head(1).reset_index(drop=True)])",
-        "returns 1 rows without a row number",
+        "returns 1 row without a row number",
     ),
     "numbers as text": (
         "return frame.reset_index().astype({'row_number': 'str'})",

@@ -172,7 +172,7 @@ def test_hidden_rows_and_columns_are_data_and_are_counted(path: Path) -> None:
     assert [key for key, _ in found.keys] == [f"TRX-{number}" for number in range(1, 7)]
     assert {cells[3] for cells in found.rows} == {"12.5"}
     assert found.remarks == [
-        "read like the others: 3 hidden or filtered rows, rows 3-4, 6",
+        "read like the others: 3 hidden or filtered rows: 3-4, 6",
         "read like the others: hidden columns, D",
     ]
 
@@ -186,7 +186,7 @@ def test_rows_that_a_filter_hides_are_read(tmp_path: Path) -> None:
     book.active.row_dimensions[3].hidden = True
     book.save(path)
     found = read(path)
-    assert (len(found.rows), found.remarks) == (2, ["read like the others: 1 hidden or filtered rows, rows 3"])
+    assert (len(found.rows), found.remarks) == (2, ["read like the others: 1 hidden or filtered row: 3"])
 
 
 def test_a_value_merged_over_rows_belongs_to_each_of_them(path: Path) -> None:
@@ -261,9 +261,9 @@ def test_bad_rows_and_remarks_name_their_sheet(tmp_path: Path, warehouse: Wareho
     told = corridor.rows("quarantine", "row_number", "detail", order_by="1")
     assert [number for number, _ in told] == [3, 10_000_003, 10_000_004]
     assert [detail.partition(":")[0] for _, detail in told] == [
-        "sheet 'Janvier' row 3",
-        "sheet 'Février' row 3",
-        "sheet 'Février' row 4",
+        "row 3 of sheet 'Janvier'",
+        "row 3 of sheet 'Février'",
+        "row 4 of sheet 'Février'",
     ]
 
 

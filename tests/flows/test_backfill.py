@@ -118,7 +118,7 @@ def test_days_are_loaded_in_runs_of_their_own_and_only_what_is_missing(corridor:
     assert state.is_failed()
     first, second = str(state.message).splitlines()
     assert first == "1 of 2 days are not loaded"
-    assert second.startswith("2026-02-02: load 2026-02-02 FAILED: 1 of 1 files failed")
+    assert second.startswith("2026-02-02: load 2026-02-02 FAILED: 1 of 1 file failed")
     assert stored(corridor) == ["TRX-1", "TRX-4"]
 
     write_day(corridor, 2)

@@ -102,7 +102,7 @@ def test_it_is_failed_and_names_what_would_fail(corridor: Corridor, home: Path) 
     assert state.is_failed()
     headline, *failures = str(state.message).splitlines()
     assert headline == "2 of 3 files would fail; nothing was written"
-    assert failures[0].startswith("FAILED erp erp_20260203.csv: 1 of 1 rows break the contract")
+    assert failures[0].startswith("FAILED erp erp_20260203.csv: 1 of 1 row breaks the contract")
     assert failures[1].startswith("FAILED table erp/transactions: ")
     assert "Remedy: " in failures[1]
     assert [row["file"] for row in shown("check-sources-bad-rows")] == ["erp_20260203.csv"]
@@ -139,7 +139,7 @@ def test_a_preview_shows_rows_of_sources_with_blocks_as_the_warehouse_would_have
     state = preview_source("table", rows=2, return_state=True)
     assert state.is_completed()
     assert "2 rows of table" in str(state.message)
-    assert "1 rows of it break the contract" in str(state.message)
+    assert "bad rows: 1" in str(state.message)
     assert [(row["transaction_id"], row["volume_transferred_t"]) for row in shown("preview-source")] == [
         ("TRX-1", "31.0"),
         ("TRX-2", "30.0"),

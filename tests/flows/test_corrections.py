@@ -19,7 +19,7 @@ def book(home: Path, topic_of: NewTopic) -> Path:
     """The exported quarantine: three of a hundred messages have a status that nobody knows."""
     topic = topic_of([event(i, status_code="HALT" if i < 3 else "OK") for i in range(100)])
     exported = export_quarantine(source=topic, return_state=True)
-    assert str(exported.message).startswith("3 of 3 waiting rows are in corrections/to do/quarantine_")
+    assert str(exported.message).startswith("3 of 3 waiting rows written to corrections/to do/quarantine_")
     (written,) = (home / "corrections" / "to do").glob("*.xlsx")
     return written
 
@@ -39,7 +39,7 @@ def test_what_is_corrected_and_dropped_back_loads_once(home: Path, book: Path) -
 
     state = import_quarantine(return_state=True)
     assert (state.is_completed(), state.name) == (True, "Degraded")
-    assert "mine.xlsx: 1 rows imported, 1 still wrong, 1 untouched, 0 loaded before" in str(state.message)
+    assert "mine.xlsx: 1 row imported, 1 still wrong, 1 untouched, 0 loaded before" in str(state.message)
     assert "mine.xlsx transactions row 4: status_code is not one of OK, WARN, ERR: 'STOP'" in str(state.message)
     assert dropped.exists()
 
@@ -60,5 +60,5 @@ def test_a_workbook_that_is_none_is_named_and_the_others_load(home: Path, book: 
     state = import_quarantine(return_state=True)
     assert state.is_failed()
     assert "corrections/a.xlsx: the file is not a workbook" in str(state.message)
-    assert "b.xlsx: 1 rows imported" in str(state.message)
+    assert "b.xlsx: 1 row imported" in str(state.message)
     assert rows(steps.warehouse(), "SELECT COUNT(*) FROM fact_transactions") == [(98,)]

@@ -103,7 +103,7 @@ def test_the_quarantine_goes_to_people_and_comes_back_by_a_drop(drop: Drop, tmp_
     assert report_of(run_flow()).counts("blobs").quarantined == 1
     place, book = f"abfs://{drop.container.container_name}", tmp_path / "mine.xlsx"
     exported = export_quarantine(folder=f"{place}/todo", drop="corridor", return_state=True)
-    assert str(exported.message).startswith(f"1 of 1 waiting rows are in {place}/todo/quarantine_")
+    assert str(exported.message).startswith(f"1 of 1 waiting row written to {place}/todo/quarantine_")
     (written,) = drop.container.list_blob_names(name_starts_with="todo/")
     book.write_bytes(drop.container.download_blob(written).readall())
     correct(book, {1: {"volume_transferred_t": "7"}})

@@ -167,7 +167,7 @@ def test_a_bad_file_fails_the_flow_with_a_clear_message_and_the_others_load(corr
     assert state.is_failed()
     headline, reason = str(state.message).splitlines()
     assert headline == "1 of 3 files failed; the others are loaded"  # Prefect shows the beginning only
-    assert "FAILED erp: erp_20260203.csv: 1 of 1 rows break the contract" in reason
+    assert "FAILED erp: erp_20260203.csv: 1 of 1 row breaks the contract" in reason
     assert markdown(reason) in str(getattr(Artifact.get("load-nightly-summary"), "description", None))
     assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-1", 1)]
 

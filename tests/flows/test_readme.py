@@ -97,7 +97,7 @@ def test_the_powershell_lines_do_the_same_and_progress_is_a_bar_on_a_terminal(
     assert code == 0, shown
     assert "━" in shown
     assert "1/1" in shown
-    assert "1 rows read: 1 changed the warehouse" in shown
+    assert "1 row read: 1 changed the warehouse" in shown
     tests = checkout.run(f"{test} --version", **path)
     assert (tests.returncode, tests.stdout[:7]) == (0, "pytest "), tests.stdout
 
@@ -145,7 +145,7 @@ def test_own_files_load_into_postgresql_with_the_password_from_a_file(
     passwords.chmod(0o600)
     at_home = checkout.run(lines, HOME=str(tmp_path), **server)
     assert at_home.returncode == 0, at_home.stdout
-    assert "1 rows read: 1 changed the warehouse" in at_home.stdout
+    assert "1 row read: 1 changed the warehouse" in at_home.stdout
     assert PASSWORD not in at_home.stdout
     elsewhere = checkout.run(lines, PGPASSFILE=str(passwords), **server)
     assert (elsewhere.returncode, NOTHING_TO_DO in elsewhere.stdout) == (0, True), elsewhere.stdout

@@ -665,8 +665,8 @@ def test_records_without_a_watermark_and_from_the_future_are_named(
     transactions += [transaction(3, None), transaction(4, "2999-01-01T00:00:00Z")]
     outcome = load(corridor)
     assert outcome.counts.inserted == 4
-    assert "1 records have no changed" in outcome.message
-    assert "1 records have a changed in the future" in outcome.message
+    assert "1 record without changed" in outcome.message
+    assert "1 record with a changed in the future" in outcome.message
     assert load(corridor).state == "unchanged"
     assert api.asked[-1].parameters["since"] == "2026-02-01T10:50:00Z"
 

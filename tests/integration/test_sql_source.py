@@ -167,7 +167,7 @@ def test_rows_without_a_watermark_are_loaded_and_named(corridor: Corridor, erp: 
     erp.put(3, None)
     outcome = load(corridor)
     assert outcome.counts == LoadCounts(read=3, inserted=3)
-    assert outcome.message == "1 rows have no updated_at and are read with every load: have it filled in"
+    assert outcome.message == "1 row without updated_at, read with every load: have it filled in"
     assert load(corridor).state == "unchanged"
     erp.put(4, None)
     assert load(corridor).counts == LoadCounts(read=3, inserted=1, unchanged=2)
@@ -185,7 +185,7 @@ def test_a_row_from_the_future_waits_and_hides_none_that_comes_before_it(corrido
     outcome = load(corridor)
     assert (outcome.counts.inserted, outcome.message) == (
         2,
-        "1 rows have a updated_at in the future and wait for it",
+        "1 row with a updated_at in the future, to be read then",
     )
     erp.put(4, "12:00:00")
     assert load(corridor).counts == LoadCounts(read=2, inserted=1, unchanged=1)
@@ -236,7 +236,7 @@ def test_a_time_of_no_calendar_quarantines_its_row_alone(corridor: Corridor, erp
     erp.put(4, "11:00:01")
     outcome = load(corridor)
     assert outcome.counts.inserted == 1
-    assert ("rows have a updated_at such as infinity" in outcome.message) == (column == "updated_at")
+    assert ("with a updated_at such as infinity" in outcome.message) == (column == "updated_at")
 
 
 @pytest.mark.parametrize("erp", ["sqlite"], indirect=True)
@@ -266,7 +266,7 @@ def test_rows_of_a_clock_that_went_back_are_loaded_and_named(corridor: Corridor,
     erp.put(3, "08:00:00")
     outcome = load(corridor)
     assert outcome.counts == LoadCounts(read=3, inserted=1, unchanged=2)
-    assert "1 rows came with a updated_at before the overlap, so the whole table is read again" in outcome.message
+    assert "1 row came with a updated_at before the overlap, so the whole table is read again" in outcome.message
     assert load(corridor).state == "unchanged"
     erp.do("DELETE FROM transactions WHERE transaction_id IN ('TRX-1', 'TRX-3')")
     assert load(corridor).counts == LoadCounts(read=1, unchanged=1)

@@ -17,7 +17,7 @@ from freight.contracts.dictionary import render
 from freight.contracts.rules import BrokenRule, Cells, Ordered, RequiredBy, read_broken_rules
 from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER, BadRow, each_bad_row
-from freight.quarantine.words import broken_rules_of, in_words
+from freight.reports.faults import broken_rules_of, in_words
 from freight.validation import Locale, Split, split
 from tests.lib import oracle
 from tests.lib.examples import examples

@@ -33,7 +33,7 @@ def test_a_failed_file_is_told_with_its_message_and_the_others_count() -> None:
 
 def test_parked_files_are_not_called_loaded() -> None:
     parked = UnitOutcome("erp", "b.csv", "parked", message="b.csv: failed before")
-    assert "1 of 1 files failed before and wait for `dpa retry`; no other file is new" in summary(parked)
+    assert "1 of 1 file failed before and wait for `dpa retry`; no other file is new" in summary(parked)
     assert "1 of 2 files failed; 1 parked" in summary(parked, UnitOutcome("erp", "c.csv", "failed", message="c.csv"))
 
 

@@ -10,7 +10,7 @@ import pytest
 from freight.contracts import Column, Contract, contract_for, contracts
 from freight.contracts.rules import BrokenRule, rules_of
 from freight.frames import ROW_NUMBER, BadRow, each_bad_row
-from freight.quarantine.words import FAULTS, broken_rules_of, in_words
+from freight.reports.faults import FAULTS, broken_rules_of, in_words
 from freight.types import FaultCode
 from freight.validation import Locale, split
 

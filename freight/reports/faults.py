@@ -1,11 +1,16 @@
-"""The reasons for quarantine in words, for the people who correct rows."""
+"""The faults of rows in words, for the people who correct them."""
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
 
 from freight.contracts import Contract
 from freight.contracts.rules import BrokenRule, read_broken_rules, rule_of
-from freight.frames import BadRow
+from freight.frames import BAD_ROWS_SCHEMA, BadRow, row_in_file
 from freight.reports.cells import visible
+from freight.types import Number
 from freight.warehouse.quarantine import QuarantinedRow
 
 SHOWN_CHARS = 80  # of a value
@@ -48,11 +53,49 @@ def in_words(contract: Contract, broken: BrokenRule, texts: Mapping[str, str | N
         detail: The reader's explanation of a fault; a fault of one column does not need it.
     """
     if rule := rule_of(contract, broken):
+        if broken.found:
+            return f"{broken.columns[0]} {broken.found}"
         has_several = len(broken.columns) > 1
         return rule.wrong(lambda name: _shown(name, texts.get(name)) if has_several else name)
     known = ", ".join(name for name in broken.columns if name in contract.by_name)
     words = FAULTS.get(broken.reason, f"{broken.reason}, a rule that the contract no longer has: replay the row")
     return f"{known}: {words}" if known else f"{words} ({detail})" if detail else words
+
+
+def with_value(contract: Contract, broken: BrokenRule, texts: Mapping[str, str | None]) -> str:
+    """Return the fault of a row in words, with the cell; the words of a rule over several columns contain theirs."""
+    text = texts.get(broken.columns[0]) if len(broken.columns) == 1 else None
+    return in_words(contract, broken, texts) + (f": {shown_value(text)}" if text else "")
+
+
+def reasons_in_words(contract: Contract, counts: Mapping[str, int], bad: pl.DataFrame) -> str:
+    """Return why the rows of a file are bad: the number of each reason, and the first row of the commonest in words.
+
+    Args:
+        contract: The contract of the rows.
+        counts: The number of bad rows by the code of their reason, the most frequent first.
+        bad: The first bad rows: `BAD_ROWS_SCHEMA`, and their places if they have some.
+    """
+    told = ", ".join(f"{reason} {count}" for reason, count in counts.items())
+    rows = sorted(bad.iter_rows(named=True), key=lambda row: row["reason"] != next(iter(counts)))
+    return f"{told}; row {row_in_file(rows[0])}: {_fault(contract, rows[0])}" if rows else told
+
+
+def _fault(contract: Contract, row: Mapping[str, Any]) -> str:
+    """Return the first fault of a bad row, with its cell unless that is free text: it may be about a person."""
+    broken, *_ = broken_rules_of(BadRow(*(row[name] for name in BAD_ROWS_SCHEMA.names())))
+    texts, is_by_rule = texts_of(row["raw"]), row["broken_rules"] is not None
+    is_private = not is_by_rule or contract.by_name[broken.columns[0]].is_free_text
+    return in_words(contract, broken, texts, row["detail"]) if is_private else with_value(contract, broken, texts)
+
+
+def texts_of(raw: bytes) -> dict[str, str]:
+    """Return the texts of a bad row by column, numbers with all their digits; nothing if the row is not a record."""
+    try:
+        record = json.loads(raw, parse_int=Number, parse_float=Number)
+    except (ValueError, RecursionError):
+        return {}
+    return {name: str(text) for name, text in record.items() if text is not None} if isinstance(record, dict) else {}
 
 
 def _shown(column: str, text: str | None) -> str:
