@@ -60,9 +60,8 @@ def headline(report: RunReport) -> str:
     left = {"parked": report.parked, "replaced": report.replaced, "left for the next run": report.waiting}
     left_out = "".join(f"; {count} {state}" for state, count in left.items() if count)
     if report.failures:
-        return (
-            f"{len(report.failures)} of {counted(len(report.outcomes), 'file')} failed{left_out}; the others are loaded"
-        )
+        failed = f"{len(report.failures)} of {counted(len(report.outcomes), 'file')} failed"
+        return f"{failed}{left_out}; the others are loaded"
     counts = report.counts()
     if counts.read == 0 and report.changed_stats == 0:
         if report.parked:
@@ -94,10 +93,10 @@ def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
         report: The report of the run.
         degraded_share: The share of a source's rows in quarantine above which it is listed.
     """
-    counted = ((source, report.counts(source)) for source in report.sources)
+    by_source = ((source, report.counts(source)) for source in report.sources)
     many = [
         f"QUARANTINE {source}: {counts.quarantined:,} of {counted(counts.read, 'row')}"
-        for source, counts in counted
+        for source, counts in by_source
         if counts.quarantined > degraded_share * counts.read
     ]
     return [*reasons(report, "parked", "replaced"), *drifts(report), *_unarchived(report), *many]
@@ -121,10 +120,9 @@ def check_headline(checks: Sequence[Check]) -> str:
     if failed := states.count("failed"):
         return f"{failed} of {counted(len(checks), 'file')} would fail; nothing was written"
     counts = sum((check.outcome.counts for check in checks), LoadCounts())
-    changes = f"{counts.changed:,} of {counted(counts.read, 'row')} would change the warehouse, {counts.quarantined:,} be quarantined"
-    return (
-        f"{changes}; {states.count('unchanged')} of {counted(len(checks), 'file')} loaded before; nothing was written"
-    )
+    changes = f"{counts.changed:,} of {counted(counts.read, 'row')} would change the warehouse"
+    known = f"{states.count('unchanged')} of {counted(len(checks), 'file')} loaded before"
+    return f"{changes}, {counts.quarantined:,} be quarantined; {known}; nothing was written"
 
 
 def _without_location(outcome: UnitOutcome) -> str:
@@ -280,11 +278,11 @@ def print_summary(
 def _table(report: RunReport) -> Table:
     """Return the counts of each source; without borders it fits 80 columns, since a truncated number is wrong."""
     table = Table(title=f"Run {report.run_id}", title_justify="left", box=None, padding=(0, 1, 0, 0))
-    counted = HEADINGS[:-1]
-    for heading in counted:
+    headings = HEADINGS[:-1]
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "source" else "right", no_wrap=True)
     for row in summary_rows(report):
-        table.add_row(*(_shown(row[heading]) for heading in counted))
+        table.add_row(*(_shown(row[heading]) for heading in headings))
     return table
 
 

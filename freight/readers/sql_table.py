@@ -315,10 +315,8 @@ class _Window:
         if self._later_rows:
             yield f"{counted(self._later_rows, 'row')} with a {name} in the future, to be read then"
         if self._overtaken_by:
-            yield (
-                f"{counted(self._overtaken_by, 'row')} came with a {name} before the overlap, so the whole table is read "
-                "again: raise the overlap in the options if this comes again"
-            )
+            came = f"{counted(self._overtaken_by, 'row')} came with a {name} before the overlap"
+            yield f"{came}, so the whole table is read again: raise the overlap in the options if this comes again"
         if self._is_set_back:
             yield f"{name} is behind the loaded rows, as after a restore: the whole table is read again"
 

@@ -72,7 +72,7 @@ def test_it_tells_the_difference_of_sources_with_blocks_and_writes_nothing(corri
         HttpApi(base_url=api.url, private=True).save("erp", overwrite=True)
         state = run_flow()
     assert state.is_completed(), state.message
-    told = "3 of 5 rows would change the warehouse, 1 be quarantined; 2 of 4 files are loaded; nothing was written"
+    told = "3 of 5 rows would change the warehouse, 1 be quarantined; 2 of 4 files loaded before; nothing was written"
     assert state.message == told
     assert content_of(corridor.engine) == before
     rows = {row["source"]: row for row in shown("check-sources")}
