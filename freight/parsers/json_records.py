@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, Never
+from typing import Any, BinaryIO, NamedTuple, Never
 
 import orjson
 
@@ -32,6 +32,11 @@ KEYS_REMEMBERED = 1_000
 PAGE_HEADER = ("record", "mark")
 VALUE_LIMIT_CHARS = 4_096  # for a cursor, a number of records or a watermark
 MANY_DIGITS = re.compile(rb"[0-9]{18}")  # a double has at most 17 significant digits
+# Where a parser finds a value that Python and JavaScript write for a number that is none.
+NO_VALUE = re.compile(r"-?(?:NaN|Infinity)\b")
+ANOTHER_DOCUMENT = "unexpected content after document"  # orjson's words
+AGAIN = "deliver the whole file again; if it is whole, have the program corrected that writes it"
+WITHOUT_NAN = "have the program write null for a number that is none, then deliver the file again"
 TOO_DEEP = "it is nested more than 250 deep"
 TOO_LARGE_FOR_A_DOUBLE, OUT_OF_MEMORY = "infinity", "Not enough memory"  # orjson's names for them
 
@@ -39,10 +44,27 @@ Numbered = tuple[int, object]  # row number and parsed JSON value
 
 
 class Unparsed(bytes):
-    """A line that is not JSON."""
+    """A line that is not JSON; `why` says so in words."""
+
+    why = ""
 
 
 BLANK = Unparsed()  # not a row
+
+
+class Passed(NamedTuple):
+    """The place behind some text of a file: its line and character, from 1."""
+
+    line: int = 1
+    character: int = 1
+
+    def after(self, text: str) -> "Passed":
+        """Return the place behind some more text."""
+        lines, last = text.count("\n"), len(text.rpartition("\n")[2])
+        return Passed(self.line + lines, last + 1) if lines else Passed(self.line, self.character + last)
+
+    def __str__(self) -> str:
+        return f"line {self.line}, character {self.character}"
 
 
 class Doubled(dict[str, object]):
@@ -170,7 +192,7 @@ def _whole(path: Path, output: Output) -> object:
     try:
         return loads(content)
     except ValueError as error:
-        raise _not_json(error, 0) from None
+        raise _not_json(error, content) from None
 
 
 def _value(key: str, value: object) -> str:
@@ -195,9 +217,16 @@ def _empty() -> SourceError:
     return SourceError("empty", "the file is empty", remedy="deliver the file again")
 
 
-def _refuse_empty(stream: BinaryIO) -> None:
-    if not stream.read(PIECE_BYTES).strip():
+def _refuse_no_lines(stream: BinaryIO) -> None:
+    start = stream.read(PIECE_BYTES)
+    if not start.strip():
         raise _empty()
+    if OPENING.match(start.removeprefix(BYTE_ORDER_MARK)) and start.lstrip().startswith(b"["):
+        raise SourceError(
+            "unsupported",
+            "the file is one list of objects, not one object a line",
+            remedy="say `reader: json` in the catalog, then `dpa retry`",
+        )
     stream.seek(0)
 
 
@@ -207,14 +236,16 @@ def _listed(stream: BinaryIO) -> Iterator[object]:
     if not rest.strip():
         raise _empty()
     opening = _opening(rest)
-    rest, given = rest[len(opening) :], 0
+    rest, given, passed = rest[len(opening) :], 0, Passed().after(opening.decode())
     while more := stream.read(max(PIECE_BYTES, len(rest))):
-        whole, rest = _cut(rest + more) if opening else ([], rest + more)
+        content = rest + more
+        whole, rest = _cut(content) if opening else ([], content)
         yield from whole
         given += len(whole)
+        passed = passed.after(content[: len(content) - len(rest)].decode(errors="replace"))
         if len(rest) > PIECE_LIMIT_BYTES:
-            raise _too_long(opening, rest, given)
-    yield from _last_objects(opening, rest, given)
+            raise _too_long(opening, rest, given, passed)
+    yield from _last_objects(opening, rest, given, passed)
 
 
 def _opening(start: bytes) -> bytes:
@@ -244,7 +275,7 @@ def _cut(content: bytes) -> tuple[list[object], bytes]:
     return [], content
 
 
-def _last_objects(opening: bytes, rest: bytes, given: int) -> list[object]:
+def _last_objects(opening: bytes, rest: bytes, given: int, passed: Passed) -> list[object]:
     """Return the rest of the list, which has to have its end.
 
     Raises:
@@ -253,7 +284,7 @@ def _last_objects(opening: bytes, rest: bytes, given: int) -> list[object]:
     try:
         document = loads(opening + rest)
     except ValueError as error:
-        raise _not_json(error, given) from None
+        raise _not_json(error, opening + rest, opening, given, passed) from None
     objects = objects_of(document)
     found = OPENING.match(opening + rest)
     if given and found and found[1] and isinstance(document, dict) and document[found[1].decode()] is not objects:
@@ -261,26 +292,58 @@ def _last_objects(opening: bytes, rest: bytes, given: int) -> list[object]:
     return objects
 
 
-def _not_json(error: ValueError, given: int) -> SourceError:
-    message, where = str(error), ""
-    if isinstance(error, json.JSONDecodeError):
-        message = error.msg
-        where = "" if given else f" (line {error.lineno}, character {error.colno})"
-    return SourceError(
-        "corrupt",
-        f"not valid JSON: {message}{where}",
-        row=given + 1 if given else None,
-        remedy="deliver the whole file again",
-    )
+def _not_json(
+    error: ValueError,
+    content: bytes,
+    opening: bytes = b"",
+    given: int = 0,
+    passed: Passed = Passed(),  # noqa: B008
+) -> SourceError:
+    """Return why a text is not JSON, with the place of the fault.
+
+    Args:
+        error: The error of the parser.
+        content: The text.
+        opening: The start of the text that stands for what was parsed before.
+        given: The number of elements that were parsed before.
+        passed: The place behind them.
+    """
+    if not isinstance(error, json.JSONDecodeError):
+        return _corrupt(str(error), given, AGAIN)
+    text = content.decode(errors="replace")
+    place = passed.after(text[len(opening.decode()) : error.pos])
+    told, remedy = _fault_at(text, error)
+    return _corrupt(f"{told} ({place})", given, remedy)
 
 
-def _too_long(opening: bytes, rest: bytes, given: int) -> SourceError:
+def _corrupt(told: str, given: int, remedy: str) -> SourceError:
+    return SourceError("corrupt", f"not valid JSON: {told}", row=given + 1 if given else None, remedy=remedy)
+
+
+def _fault_at(text: str, error: json.JSONDecodeError) -> tuple[str, str]:
+    """Return what is wrong at the place of an error, and the remedy."""
+    if found := NO_VALUE.match(text, error.pos - text[: error.pos].endswith("-")):
+        return f"{found[0]} is no value of JSON", WITHOUT_NAN
+    if error.msg == ANOTHER_DOCUMENT:
+        return "another document begins after the end of the first one", _one_document(text, error.pos)
+    return error.msg, AGAIN
+
+
+def _one_document(text: str, end: int) -> str:
+    """Return the remedy for a file with several documents, the first of which ends at a place."""
+    first, one_list = text[:end].strip(), "have it written as one list of objects"
+    if not first.startswith("{") or "\n" in first:
+        return one_list
+    return f"if each line is an object, say `reader: jsonl` in the catalog, then `dpa retry`; else {one_list}"
+
+
+def _too_long(opening: bytes, rest: bytes, given: int, passed: Passed) -> SourceError:
     """Return why a piece does not end: the JSON is broken, or one element is too long."""
     try:
         loads(opening + rest)
     except json.JSONDecodeError as error:
         if error.pos < len(rest):
-            return _not_json(error, given)
+            return _not_json(error, opening + rest, opening, given, passed)
     return SourceError(
         "too_large",
         f"an element of the list is longer than {PIECE_LIMIT_BYTES >> 20} MiB",
@@ -370,7 +433,7 @@ def objects_of(document: object, keys: Sequence[str] = WRAPPER_KEYS) -> list[obj
 
 
 def _numbered_lines(stream: BinaryIO) -> Iterator[Numbered]:
-    _refuse_empty(stream)
+    _refuse_no_lines(stream)
     number = 0
     while lines := stream.readlines(PIECE_BYTES):
         records = _parsed_together(lines) or map(_parsed_line, lines, range(number + 1, number + 1 + len(lines)))
@@ -406,8 +469,10 @@ def _parsed_line(line: bytes, number: int) -> object:
         return BLANK
     try:
         return loads(bare)
-    except ValueError:
-        return Unparsed(line)
+    except ValueError as error:
+        unparsed = Unparsed(line)
+        unparsed.why = _not_json(error, bare).message.replace("line 1, ", "")
+        return unparsed
 
 
 def _header(rows: Sequence[Numbered]) -> list[str]:
@@ -452,7 +517,7 @@ def _cells(record: dict[str, object], header: Sequence[str], number: int) -> lis
 def _send_fault(number: int, record: object, output: Output) -> None:
     match record:
         case Unparsed():
-            output.fault(number, None, "ragged_row", "the line is not valid JSON", record.rstrip(b"\r\n"))
+            output.fault(number, None, "ragged_row", f"the line is {record.why}", record.rstrip(b"\r\n"))
         case Doubled():
             output.fault(number, None, "doubled_field", "the object names a key twice", orjson.dumps(record))
         case dict():

@@ -8,7 +8,7 @@ import polars as pl
 
 from freight.contracts import Contract
 from freight.contracts.rules import BrokenRule, read_broken_rules, rule_of
-from freight.frames import BAD_ROWS_SCHEMA, BadRow, row_in_file
+from freight.frames import BadRow, row_in_file
 from freight.reports.cells import visible
 from freight.types import Number
 from freight.warehouse.quarantine import QuarantinedRow
@@ -83,10 +83,11 @@ def reasons_in_words(contract: Contract, counts: Mapping[str, int], bad: pl.Data
 
 def _fault(contract: Contract, row: Mapping[str, Any]) -> str:
     """Return the first fault of a bad row, with its cell unless that is free text: it may be about a person."""
-    broken, *_ = broken_rules_of(BadRow(*(row[name] for name in BAD_ROWS_SCHEMA.names())))
-    texts, is_by_rule = texts_of(row["raw"]), row["broken_rules"] is not None
-    is_private = not is_by_rule or contract.by_name[broken.columns[0]].is_free_text
-    return in_words(contract, broken, texts, row["detail"]) if is_private else with_value(contract, broken, texts)
+    rules = read_broken_rules(row["broken_rules"])
+    if not rules:
+        return f"column {row['column_name']!r}: {row['detail']}" if row["column_name"] else str(row["detail"])
+    is_private = contract.by_name[rules[0].columns[0]].is_free_text
+    return (in_words if is_private else with_value)(contract, rules[0], texts_of(row["raw"]))
 
 
 def texts_of(raw: bytes) -> dict[str, str]:

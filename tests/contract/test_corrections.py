@@ -320,9 +320,7 @@ def test_numbers_are_written_as_in_their_file(corridor: Corridor) -> None:
     book = corridor.folder / "comma.xlsx"
     write_quarantine_book(corridor.engine, book, "erp", 1)  # the newest
     outcome = give_back(corridor, correct(book, {1: {"volume_transferred_t": "1.5"}}))
-    assert outcome.problems == (
-        "transactions row 3: volume_transferred_t is not a number in the notation of its file: '1.5'",
-    )
+    assert outcome.problems == ("transactions row 3: volume_transferred_t is not a number with a decimal comma: '1.5'",)
     assert give_back(corridor, correct(book, {1: {"volume_transferred_t": "1,5"}})).counts.inserted == 1
     assert ("TRX-50", 1.5) in corridor.rows("fact_transactions", "transaction_id", "volume_transferred_t")
 
