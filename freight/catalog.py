@@ -230,13 +230,15 @@ def read_catalog(path: Path) -> Catalog:
     Raises:
         ConfigurationError: The file cannot be read, or an entry is wrong; the message names the entry and the field.
     """
+    text = ""
     try:
-        content = strict_yaml.load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = strict_yaml.load(text)
         catalog = Catalog(**{**content, "folder": path.resolve().parent})
     except OSError as error:
         raise ConfigurationError(f"the catalog cannot be read: {error}") from None
     except (yaml.YAMLError, TypeError) as error:
-        raise ConfigurationError(f"{path.name} is not a catalog: {error}") from None
+        raise ConfigurationError(f"{path.name} is not a catalog: {strict_yaml.fault(error, text)}") from None
     except ValidationError as error:
         raise ConfigurationError(f"{path.name}: {_first_fault(error, content)}") from None
     return _checked(catalog, path)

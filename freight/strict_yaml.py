@@ -1,5 +1,7 @@
 """YAML that says what it looks like: no key twice, and no number that is another one than its text."""
 
+import json
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -29,6 +31,25 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
+
+
+# A key with a sign behind it that YAML reads as its own, where it stands without quotes.
+BARE_SIGN = re.compile(r"([A-Za-z_]+): *([,'\"|>#@%&*!`-])(?=[\s,}\]]|$)")
+
+
+def fault(error: Exception, text: str) -> str:
+    """Return why a text cannot be loaded: the line, what is wrong, and which sign needs quotes, if one does.
+
+    Args:
+        error: The error of the loader.
+        text: The text.
+    """
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return str(error)
+    bare = next(filter(None, map(BARE_SIGN.search, reversed(text.splitlines()[: mark.line + 1]))), None)
+    quoted = f"; a sign needs quotes: `{bare[1]}: {json.dumps(bare[2])}`" if bare else ""
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{quoted}"
 
 
 def load(text: str) -> Any:

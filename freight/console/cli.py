@@ -220,7 +220,7 @@ def reconcile_command() -> None:
 
 @app.command(name="explain", rich_help_panel=EVERYDAY)
 def explain_command(
-    table: Annotated[str, typer.Argument(help="Table of a dataset, such as fact_transactions.")],
+    table: Annotated[str, typer.Argument(help="Dataset or its table, such as transactions or fact_transactions.")],
     key: Annotated[str, typer.Argument(help="Business key, such as TRX-1.")],
 ) -> None:
     """Show the file, row, run and contract version that a row came from."""

@@ -20,7 +20,8 @@ DAYS: frozenset[Dtype] = frozenset({"date", "instant"})
 
 
 PROOF = "proof"  # the fact that says why values are read the way they are
-REMARKS, SHEETS = "remarks", "sheets"  # facts that a run tells by itself; the sheets, one a line, number the rows
+# Facts that a run tells by itself; the sheets, one a line, number the rows.
+REMARKS, SHEETS, SKIPPED_ROWS = "remarks", "sheets", "skipped_rows"
 
 
 class Notation(NamedTuple):
@@ -60,7 +61,7 @@ class ReadAs(NamedTuple):
     facts: Mapping[str, str] = MappingProxyType({})
 
     def __str__(self) -> str:
-        told = {name: text for name, text in self.facts.items() if name not in (REMARKS, SHEETS)}
+        told = {name: text for name, text in self.facts.items() if name not in (REMARKS, SHEETS, SKIPPED_ROWS)}
         return "; ".join(f"{name} {text!r}" if name != PROOF else text for name, text in told.items())
 
     def place(self, row_number: int) -> int | str:

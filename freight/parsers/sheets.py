@@ -172,7 +172,8 @@ class _Finder:
             raise SourceError(
                 "ambiguous_sheets",
                 f"only hidden sheets have known headers: {sheet_names(fitting)}",
-                remedy=f"unhide them, or name them in the options of the source: `sheet: [{sheet_names(fitting)}]`",
+                remedy=f"name them in the catalog: `options: {{sheet: [{sheet_names(fitting)}]}}`, or have them "
+                "unhidden, then `dpa retry`",
             )
 
 
@@ -250,15 +251,15 @@ def _refuse_unclear(
             told = (
                 f"the header of the sheet {sheet_names([sheet])} lacks {lacking}, which {sheet_names([lead.sheet])} has"
             )
-            raise _unclear(told, sheets, [sheet])
+            raise _unclear(told, sheets, [sheet], ", or have its header corrected")
 
 
-def _unclear(told: str, sheets: Sequence[str], others: Sequence[str]) -> SourceError:
+def _unclear(told: str, sheets: Sequence[str], others: Sequence[str], or_else: str = "") -> SourceError:
     return SourceError(
         "ambiguous_sheets",
         told,
-        remedy="give the sheets of the table the same header; or name in the options of the source those to read, "
-        f"`sheet: [{sheet_names(sheets)}]`, or those to leave out, `skip_sheets: [{sheet_names(others)}]`",
+        remedy=f"name in the catalog the sheets to leave out, `options: {{skip_sheets: [{sheet_names(others)}]}}`, or "
+        f"those to read, `options: {{sheet: [{sheet_names(sheets)}]}}`{or_else}, then `dpa retry`",
     )
 
 

@@ -10,7 +10,7 @@ from freight.ahead import ahead
 from freight.contracts import Contract
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
-from freight.notation.evidence import Evidence, ReadAs, columns_of
+from freight.notation.evidence import SKIPPED_ROWS, Evidence, ReadAs, columns_of
 from freight.pipeline.bounds import BadRows, Time
 from freight.pipeline.contained import contained
 from freight.pipeline.layout import lay_out
@@ -114,7 +114,7 @@ class _Seen:
     @property
     def facts(self) -> dict[str, str]:
         """What the ledger keeps of them."""
-        return {"skipped_rows": str(self.skipped)} if self.skipped else {}
+        return {SKIPPED_ROWS: str(self.skipped)} if self.skipped else {}
 
     def note(self, batch: RawBatch) -> None:
         """Take in some rows."""

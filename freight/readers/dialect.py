@@ -23,6 +23,7 @@ from freight.readers.strict_csv import Signs, cells_of, quotes_are_plain
 from freight.words import counted
 
 DELIMITERS = ",;\t|"
+TABS = {"tab": "\t", "\\t": "\t"}  # as people write a tab, and as YAML reads it without quotes
 SAMPLE_BYTES = 1 << 16
 HEADER_SEARCH_RECORDS = 30
 
@@ -31,7 +32,7 @@ class DelimitedOptions(FileOptions):
     """The format of the file, to override detection."""
 
     encoding: str | None = Field(default=None, description="Encoding by its name in Python, such as cp1252.")
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Sign between two cells.")
+    delimiter: str | None = Field(default=None, description='Sign between two cells, such as ";"; or tab.')
     columns: list[str] | None = Field(
         default=None, min_length=1, description="Headers of the columns, for a file that has none, or a wrong one."
     )
@@ -45,6 +46,14 @@ class DelimitedOptions(FileOptions):
     def is_plain(self) -> bool:
         """Whether these options allow the fast parser."""
         return (self.quote, self.escape, self.skip_lines) == ('"', None, 0)
+
+    @field_validator("delimiter")
+    @classmethod
+    def _is_one_sign(cls, delimiter: str | None) -> str | None:
+        sign = TABS.get(delimiter, delimiter) if delimiter else delimiter
+        if sign is not None and len(sign) != 1:
+            raise ValueError('write one sign in quotes, such as ";" or "\\t" for a tab')
+        return sign
 
     @field_validator("skip_lines")
     @classmethod

@@ -28,7 +28,8 @@ EITHER = re.compile(LETTER + FOLLOWER + rb"{1,3}")
 
 # Sequences that do not occur in cp1252 text, but in text of MS-DOS, of a Mac or in Chinese if it is read as cp1252: a
 # byte that is no character, a sign within a word or right after one, an upper-case letter after a lower-case one or
-# between both, a lower-case one among upper-case ones, two signs in a row.
+# between both, a lower-case one among upper-case ones, two signs in a row, an accent alone before a letter, a fraction
+# before another sign, five letters in a row of which none is plain.
 SIGNS = rb"\xa1-\xa9\xac-\xaf\xb1\xb4\xb6\xb8\xbc-\xbf"
 UPPER, LOWER = rb"\x8a\x8c\x8e\x9f\xc0-\xd6\xd8-\xde", rb"\x9a\x9c\x9e\xe0-\xf6\xf8-\xff"
 NO_CP1252 = re.compile(
@@ -38,6 +39,7 @@ NO_CP1252 = re.compile(
     rb"|[a-z][" + UPPER + rb"](?![A-Z])|[A-Z][" + UPPER + rb"][a-z]"
     rb"|[A-Z]{2}[" + LOWER + rb"]|(?<![a-z" + LOWER + rb"])[" + LOWER + rb"][A-Z]"
     rb"|[" + SIGNS + rb"]{2}"
+    rb"|[\xa4\xa8\xaf\xb8][A-Za-z" + UPPER + LOWER + rb"]|[\xbc-\xbe][\x80-\xff]|[" + UPPER + LOWER + rb"]{5}"
 )
 # Other encodings in which people write French and German, and what does not occur in such a text: another character, an
 # accent next to a digit, a case as above, a letter or sign where no word has it.
@@ -54,8 +56,23 @@ NO_FRENCH = re.compile(
     rf"|«(?! )|(?<! )»|(?<![{ANY}])’|(?<=[{ANY}][{ANY}])’|’(?![{ANY}])|°(?=[a-zA-Z])(?!°[CF])|(?<![ 0-9])€|€(?=[{ANY}])"
 )
 SHOWN_BYTES = 12  # on each side of the bytes that rule out an encoding
+SAMPLE_BYTES = 1 << 14  # of the lines that candidates have to read
 # Encodings that sources are likely to use.
-OTHERS = ("cp850", "cp437", "mac_roman", "cp1250", "cp1251", "cp1256", "big5", "gb18030", "shift_jis", "euc_kr")
+OTHERS = ("cp850", "cp437", "mac_roman", "cp1250", "cp1251", "cp1256", "gb18030", "big5", "shift_jis", "euc_kr")
+# Of those with two bytes a character: an encoding in which common characters begin with some bytes, and these bytes. A
+# text that is read in the wrong one of them is full of rare characters.
+COMMON = {
+    "gb18030": ("gb2312", range(0xB0, 0xD8)),
+    "big5": ("big5", range(0xA4, 0xC7)),
+    "shift_jis": ("shift_jis", range(0x88, 0x99)),
+    "euc_kr": ("euc_kr", range(0xB0, 0xC9)),
+}
+KANA = range(0x3041, 0x30FF)
+COMMON_SHARE = 0.7  # names of people and places have rare characters, too
+MOST_CANDIDATES = 4
+SHOWN_CHARS = 24
+BETWEEN_TEXTS = re.compile(r"[\t\r\n,;|]")
+LONG_LATIN = re.compile("[\u0080-\u024f]{5}")  # no word has so many letters with accents in a row
 
 
 def detect_encoding(start: bytes, rest: BinaryIO, declared: str | None = None) -> tuple[str, bool]:
@@ -113,6 +130,7 @@ class _Evidence:
         self._is_proven = False  # whether there is UTF-8 that cp1252 does not explain
         self._high_bytes = self._explained_bytes = 0
         self._either = self._no_cp1252 = b""  # the first text of each kind
+        self._sample = b""  # the first lines beyond ASCII
         self._rivals = dict.fromkeys(RIVALS, b"")  # the encodings that explain all bytes as well, with the first text
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
@@ -161,11 +179,17 @@ class _Evidence:
             return
         high_bytes = len(block) - len(block.translate(None, HIGH))
         self._high_bytes += high_bytes
+        self._note_sample(block)
         self._explained_bytes += high_bytes if self.is_utf8 else sum(map(len, UTF8.findall(block)))
         if not self._is_proven:
             cells = _cells_beyond_ascii(block)
             self._note_sequences(cells)
             self._note_text(cells)
+
+    def _note_sample(self, block: bytes) -> None:
+        lines = iter(block.split(b"\n") if len(self._sample) < SAMPLE_BYTES else ())
+        while len(self._sample) < SAMPLE_BYTES and (line := next((line for line in lines if not line.isascii()), b"")):
+            self._sample += line[:SAMPLE_BYTES] + b"\n"
 
     def _note_sequences(self, cells: bytes) -> None:
         for found in UTF8.finditer(cells):
@@ -183,14 +207,15 @@ class _Evidence:
 
     def _unknown(self) -> SourceError:
         shown = f": in cp1252 they contain {self._no_cp1252.decode('cp1252', 'replace')!r}" if self._no_cp1252 else ""
-        readings = dict(_readings(self._no_cp1252))
+        readings = dict(_readings(self._sample))
         likely = "; ".join(f"{name} reads {text!r}" for name, text in readings.items())
+        named = next(iter(readings), "NAME")
         return SourceError(
             "unknown_encoding",
             f"the bytes are neither UTF-8 nor cp1252{shown}",
-            remedy=f"name the encoding in the catalog, such as `options: {{encoding: {next(iter(readings), 'cp850')}}}`"
-            ", then `dpa retry`; if the text above is right, `options: {encoding: cp1252}`"
-            + (f". Other readings: {likely}" if likely else ""),
+            remedy=f"name the encoding in the catalog, such as `options: {{encoding: {named}}}`, then `dpa retry`"
+            + ("; if the text above is right, `options: {encoding: cp1252}`" if shown else "")
+            + (f". Likely readings: {likely}" if likely else "; ask the owner of the source for it"),
         )
 
 
@@ -219,17 +244,33 @@ def _around(block: bytes, found: re.Match[bytes]) -> bytes:
 
 
 def _readings(sample: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the encodings in which the bytes make sense, each with the decoded text."""
+    """Yield the encodings in which lines make sense, each with the first of their texts, the likeliest first."""
+    found = []
     for name in OTHERS:
         with suppress(UnicodeDecodeError):
             text = sample.decode(name)
-            if _makes_sense(text):
-                yield name, text
+            found.append((_sense(text, name), name, text))
+    likely = sorted((one for one in found if one[0] >= COMMON_SHARE), key=lambda one: -one[0])
+    for _, name, text in likely[:MOST_CANDIDATES]:
+        yield name, next(cell for cell in BETWEEN_TEXTS.split(text) if not cell.isascii()).strip()[:SHOWN_CHARS]
+
+
+def _sense(text: str, name: str) -> float:
+    """Return the share of characters beyond ASCII that are usual in texts of an encoding."""
+    if name not in COMMON:
+        return float(_makes_sense(text))
+    letters = [char for char in text if not char.isascii() and char.isalpha()]
+    return sum(_is_common(char, *COMMON[name]) for char in letters) / len(letters) if letters else 0
+
+
+def _is_common(char: str, encoding: str, first_bytes: range) -> bool:
+    encoded = char.encode(encoding, "ignore")
+    return ord(char) in KANA or (len(encoded) > 1 and encoded[0] in first_bytes)
 
 
 def _makes_sense(text: str) -> bool:
     """Whether every character outside ASCII is a letter, and no word switches to upper case."""
-    return all(
+    return not LONG_LATIN.search(text) and all(
         char.isascii() or (char.isalpha() and not (before.islower() and char.isupper()))
         for before, char in pairwise(f" {text}")
     )

@@ -132,6 +132,8 @@ class ReaderOptions(BaseModel):
         Raises:
             ConfigurationError: A name or a value is wrong; the message names both and the allowed ones.
         """
+        if empty := next((name for name, value in options.items() if value is None), None):
+            raise ConfigurationError(f'options > {empty}: it has no value; a comma needs quotes, as in `decimal: ","`')
         try:
             return cls(**options)
         except ValidationError as error:
@@ -140,7 +142,8 @@ class ReaderOptions(BaseModel):
         if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
             known = ", ".join(sorted(cls.model_fields)) or "none"
             raise ConfigurationError(f"options > {name}: unknown to this reader, which knows {known}")
-        raise ConfigurationError(f"options > {name}: {fault['msg']}, not {fault['input']!r}")
+        told = fault["msg"].removeprefix("Value error, ")  # how pydantic begins words of ours
+        raise ConfigurationError(f"options > {name}: {told}, not {fault['input']!r}")
 
 
 def _refuse_no_pattern(pattern: str) -> None:

@@ -111,7 +111,10 @@ def _sql_kind(column: Column, contract: Contract) -> str:
 
 def catalog_entry(entry: Mapping[str, Any]) -> list[str]:
     """Return the lines of a catalog entry, without the leading `- `."""
-    return [f"{key}: {_yaml(value)}" for key, value in entry.items()]
+    lines = {key: f"{key}: {_yaml(value)}" for key, value in entry.items()}
+    if "options" in lines:
+        lines["options"] += "  # as the sample is read, since a file with few rows may not prove it"
+    return [*lines.values()]
 
 
 def _yaml(value: Any) -> str:

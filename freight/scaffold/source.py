@@ -186,7 +186,12 @@ def _read(wish: Wish) -> Sample:
 
 def _for_the_command_line(remedy: str) -> str:
     """Return a remedy with the options of this command in place of those of a catalog, where the source is not yet."""
-    return IN_A_CATALOG.sub(r'`--option "\1=\3"`', remedy).replace(" in the catalog", "").removesuffix(THEN_RETRY)
+    return IN_A_CATALOG.sub(_as_option, remedy).replace(" in the catalog", "").replace(THEN_RETRY, "")
+
+
+def _as_option(found: re.Match[str]) -> str:
+    quote = "'" if '"' in found[3] else '"'
+    return f"`--option {quote}{found[1]}={found[3]}{quote}`"
 
 
 def _possible(dataset: str | None) -> list[Contract]:

@@ -28,17 +28,17 @@ def explain(connection: sa.Connection, table: str, key: str) -> list[Explanation
 
     Args:
         connection: The connection to read with.
-        table: The table of a dataset, such as fact_transactions.
+        table: A dataset or its table, such as transactions or fact_transactions.
         key: The business key; its parts are joined by "/".
 
     Raises:
-        ConfigurationError: The table is not of a dataset, or the key has another number of parts.
+        ConfigurationError: There is no such dataset or table, or the key has another number of parts.
     """
     contract = _contract_of(table)
     parts = key.split("/") if len(contract.business_key) > 1 else [key]
     if len(parts) != len(contract.business_key):
         raise ConfigurationError(f"the key of {table} is {'/'.join(contract.business_key)}")
-    stored = metadata.tables[table]
+    stored = metadata.tables[contract.table]
     columns = [stored.c[name] for name in contract.business_key]
     matches = [column == _typed(column, part) for column, part in zip(columns, parts, strict=True)]
     rows = connection.execute(sa.select(stored).where(*matches).order_by(*stored.primary_key)).mappings().all()
@@ -57,9 +57,10 @@ def _typed(column: sa.Column[Any], part: str) -> object:
 
 
 def _contract_of(table: str) -> Contract:
-    known = {contract.table: contract for contract in contracts().values()}
+    by_table = {contract.table: contract for contract in contracts().values()}
+    known = {**contracts(), **by_table}
     if table not in known:
-        raise ConfigurationError(f"{table!r} is not a table of a dataset: those are {', '.join(known)}")
+        raise ConfigurationError(f"{table!r} is no dataset, and no table of one: those are {', '.join(known)}")
     return known[table]
 
 

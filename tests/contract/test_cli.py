@@ -108,7 +108,7 @@ def test_a_preview_shows_rows_as_the_warehouse_would_have_them(dpa: Dpa) -> None
 def test_an_error_is_one_line_without_a_traceback(dpa: Dpa) -> None:
     done = dpa("explain", "batches", "1")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: 'batches' is not a table of a dataset")
+    assert done.stderr.startswith("error: 'batches' is no dataset, and no table of one")
     assert "Traceback" not in done.stderr
 
 

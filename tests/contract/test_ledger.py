@@ -65,13 +65,17 @@ def test_reconcile_names_what_was_tampered_with(corridor: Corridor, statement: s
 def test_explain_leads_from_a_row_to_its_file_row_run_and_contract(corridor: Corridor) -> None:
     with reading(corridor.engine) as connection:
         (found,) = explain(connection, "fact_transactions", "TRX-3")
+        assert explain(connection, "transactions", "TRX-3") == [found]
     lineage = dict(found.lineage)
     assert (lineage["file"], lineage["row"], lineage["contract_version"]) == ("erp_20260202.csv", 5, 1)
     assert lineage["started_by"] == "tester@here"
 
 
 def test_explain_refuses_a_table_without_lineage(corridor: Corridor) -> None:
-    with reading(corridor.engine) as connection, pytest.raises(ConfigurationError, match="is not a table of a dataset"):
+    with (
+        reading(corridor.engine) as connection,
+        pytest.raises(ConfigurationError, match="is no dataset, and no table of one"),
+    ):
         explain(connection, "batches", "1")
 
 

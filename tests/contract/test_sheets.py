@@ -116,7 +116,7 @@ def test_a_sheet_that_may_be_part_of_the_table_is_never_passed_over(path: Path) 
     error = refusal(path)
     assert error.fault == "ambiguous_sheets"
     assert error.message == "the header of the sheet 'Mars' lacks 'Volume (t)', which 'Janvier' has"
-    assert "`sheet: ['Janvier']`" in error.remedy
+    assert "`options: {sheet: ['Janvier']}`" in error.remedy
     assert read(path, skip_sheets=["Mars"]).keys == [("TRX-1", 2)]
     assert refusal(path, sheet="*").fault == "ambiguous_sheets"
 
@@ -131,8 +131,8 @@ def test_a_sheet_that_sums_up_the_others_is_never_data(path: Path) -> None:
     write(path, {"Janvier": [HEADER, row(1)], "Total": [HEADER, row(1, 40.0)]})
     error = refusal(path)
     assert (error.fault, "'Total' sums up others by its name" in error.message) == ("ambiguous_sheets", True)
-    assert "`sheet: ['Janvier']`" in error.remedy
-    assert "`skip_sheets: ['Total']`" in error.remedy
+    assert "`options: {sheet: ['Janvier']}`" in error.remedy
+    assert "`options: {skip_sheets: ['Total']}`" in error.remedy
     assert read(path, skip_sheets=["Tot*"]).keys == [("TRX-1", 2)]
     assert read(path, sheet=["Janvier", "Total"]).keys == [("TRX-1", 2), ("TRX-1", 10_000_002)]
 
@@ -156,7 +156,7 @@ def test_a_hidden_sheet_is_read_only_if_the_catalog_names_it(path: Path, state: 
 def test_a_table_that_only_a_hidden_sheet_has_is_named(path: Path) -> None:
     write(path, {"Old": [HEADER, row(9)], "New": [["only words"]]}, Old=Look("hidden"))
     error = refusal(path)
-    assert (error.fault, "`sheet: ['Old']`" in error.remedy) == ("ambiguous_sheets", True)
+    assert (error.fault, "`options: {sheet: ['Old']}`" in error.remedy) == ("ambiguous_sheets", True)
 
 
 def test_a_pattern_names_sheets_and_one_that_names_none_is_told(path: Path) -> None:

@@ -65,6 +65,27 @@ def test_a_text_of_another_encoding_is_refused_once_and_the_option_is_named(
     assert detect(text.encode(written_in), written_in) == (written_in, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "written_in"),
+    [
+        ("1;北京货运站;3\n2;深圳仓库（南）;4\n3;重庆，成都;5\n", "gbk"),
+        ("1;北京货运站;3\n2;上海仓库;4\n", "gb18030"),
+        ("1;台北車站的貨物;3\n2;高雄港口倉庫;4\n", "big5"),
+        ("1;臺灣;3\n2;機器;4\n", "big5"),
+        ("1;東京貨物駅;3\n2;大阪のトラック;4\n", "shift_jis"),
+        ("1;Москва порт;3\n2;Казань;4\n", "cp1251"),
+        ("1;Garoua café;3\n2;Bélabo;4\n", "cp850"),
+    ],
+)
+def test_the_encoding_that_reads_the_lines_best_is_named_first(text: str, written_in: str) -> None:
+    with pytest.raises(SourceError) as refused:
+        detect((HEADER + text).encode(written_in))
+    named = "gb18030" if written_in == "gbk" else written_in
+    first = text.split(";")[1]
+    assert f"such as `options: {{encoding: {named}}}`" in refused.value.remedy
+    assert f"Likely readings: {named} reads {first!r}" in refused.value.remedy
+
+
 def test_bytes_that_two_encodings_explain_are_refused_with_both_readings() -> None:
     with pytest.raises(SourceError, match=r"UTF-8 \('MARCHɠNORD'\) or cp1252 \('MARCHÉ\\xa0NORD'\)") as refused:
         detect((HEADER + EITHER).encode("cp1252"))

@@ -39,9 +39,11 @@ WITH_SHEET = (
             "true_values",
         ),
         ("csv", {"delimiter": 5}, "delimiter: Input should be a valid string, not 5"),
-        ("csv", {"delimiter": ";;"}, "delimiter: String should have at most 1 character, not ';;'"),
-        ("csv", {"encoding": "cp9999"}, "encoding: Value error, there is no such encoding, not 'cp9999'"),
-        ("csv", {"encoding": "base64"}, "encoding: Value error, there is no such encoding, not 'base64'"),
+        ("csv", {"delimiter": ";;"}, 'delimiter: write one sign in quotes, such as ";" or "\\t" for a tab, not \';;\''),
+        ("csv", {"delimiter": ""}, 'delimiter: write one sign in quotes, such as ";" or "\\t" for a tab, not \'\''),
+        ("csv", {"decimal": None}, 'decimal: it has no value; a comma needs quotes, as in `decimal: ","`'),
+        ("csv", {"encoding": "cp9999"}, "encoding: there is no such encoding, not 'cp9999'"),
+        ("csv", {"encoding": "base64"}, "encoding: there is no such encoding, not 'base64'"),
         ("csv", {"decimal": ";"}, "decimal: Input should be '.' or ',', not ';'"),
         ("excel", {"sheets": "A"}, f"sheets: unknown to this reader, which knows {WITH_SHEET}"),
         ("excel", {"sheet": 2026}, "sheet: Input should be a valid string, not 2026"),
@@ -64,6 +66,13 @@ def test_right_options_are_taken(tmp_path: Path) -> None:
     assert read_catalog(catalog_with(tmp_path, options=options)).sources[0].options == options
 
 
+@pytest.mark.parametrize("tab", ["tab", r"\t", "\t"])
+def test_a_tab_may_be_written_as_people_write_it(tab: str) -> None:
+    options = reader_for("csv").options
+    for given in (options.of({"delimiter": tab}), options.of_texts({"delimiter": tab})):
+        assert given.model_dump()["delimiter"] == "\t"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -74,7 +83,7 @@ def test_right_options_are_taken(tmp_path: Path) -> None:
             {"formats": {"volume": "%Y%m%d"}},
             "formats > volume_transferred_t: transactions have no such time: transaction_at",
         ),
-        ({"decimal": ",", "thousands": ","}, "thousands: Value error, the decimal mark cannot separate thousands"),
+        ({"decimal": ",", "thousands": ","}, "thousands: the decimal mark cannot separate thousands"),
         ({"true_values": ["o"], "false_values": ["O"]}, "'o' cannot mean true and false"),
         ({"true_values": [True]}, 'put yes, no, on, off, true and false in quotes, such as "yes"'),
     ],

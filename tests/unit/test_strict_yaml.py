@@ -49,3 +49,27 @@ def test_a_format_is_of_any_header_of_its_column(tmp_path: Path) -> None:
     (tmp_path / "catalog.yaml").write_text(ENTRY + '    options: {formats: {Date: "%d.%m.%y %H:%M"}}\n')
     (source,) = read_catalog(tmp_path / "catalog.yaml").sources
     assert source.forms.formats == {"transaction_at": ("%d.%m.%y %H:%M",)}
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (
+            "    options: {decimal: ,}\n",
+            'options > decimal: it has no value; a comma needs quotes, as in `decimal: ","`',
+        ),
+        (
+            "    options:\n      decimal: ,\n",
+            "line 7, column 16: expected the node content, but found ','; a sign needs",
+        ),
+        ("    options:\n      decimal: ,\n", 'a sign needs quotes: `decimal: ","`'),
+        ("    options: {decimal: , , thousands: .}\n", 'a sign needs quotes: `decimal: ","`'),
+        ("    options: {delimiter: |}\n", 'a sign needs quotes: `delimiter: "|"`'),
+        ("    options: {thousands: '}\n", """a sign needs quotes: `thousands: "'"`"""),
+        ("    options: {null_values: [a}\n", "line 6, column 30: expected ',' or ']', but got '}'"),
+    ],
+)
+def test_a_sign_that_needs_quotes_is_told_with_them(tmp_path: Path, more: str, told: str) -> None:
+    refused = refusal(tmp_path, more)
+    assert told in refused
+    assert "\n" not in refused
