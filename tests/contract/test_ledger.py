@@ -74,7 +74,7 @@ def test_explain_leads_from_a_row_to_its_file_row_run_and_contract(corridor: Cor
 def test_explain_refuses_a_table_without_lineage(corridor: Corridor) -> None:
     with (
         reading(corridor.engine) as connection,
-        pytest.raises(ConfigurationError, match="is no dataset, and no table of one"),
+        pytest.raises(ConfigurationError, match="is no dataset"),
     ):
         explain(connection, "batches", "1")
 

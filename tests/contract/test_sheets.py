@@ -271,4 +271,4 @@ def test_an_error_in_one_of_several_sheets_names_it(path: Path) -> None:
     stray = [["ID transaction", None, *HEADER[1:]], ["TRX-2", "stray", *row(2)[1:]]]
     write(path, {"Janvier": [HEADER, row(1)], "Février": stray})
     table_error = refusal(path)
-    assert (table_error.row, table_error.message.startswith("in the sheet 'Février', column B")) == (2, True)
+    assert (table_error.row, table_error.message.startswith("in the sheet 'Février', column 2 (B)")) == (2, True)
