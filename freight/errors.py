@@ -133,7 +133,7 @@ class QuarantineLimitExceeded(SourceError):
         read_rows: int,
         reason_counts: Mapping[str, int],
         first_bad_rows: Any,
-        remedy: str = "correct the file or the contract, then `dpa retry`; the first bad rows are in load_attempt_rows",
+        remedy: str,
         fault: SourceFault = "quarantine_limit",
         column: str | None = None,
     ) -> None:

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from freight.contracts import Contract
-from freight.contracts.rules import OPTIONS, BrokenRule, read_broken_rules
+from freight.contracts.rules import read_broken_rules
 from freight.frames import row_in_file
 from freight.pipeline import Check, RunReport, UnitOutcome, UnitState
-from freight.reports.faults import in_words, texts_of
+from freight.reports.faults import in_words, options_in_words, texts_of
 from freight.terminal import cell
 from freight.types import LoadCounts
 from freight.words import counted
@@ -143,7 +143,8 @@ def check_line(check: Check) -> str:
             f"{counts.quarantined:,} to quarantine",
         ]
         text = "; ".join([", ".join(parts), *_notes(check)])
-    return f"{_check_state(check)} {outcome.source} {outcome.location}: {text}"
+    place = f"{outcome.source} {outcome.location}".strip()
+    return f"{_check_state(check)} {place}: {text.removeprefix('source: ')}"
 
 
 def _notes(check: Check) -> list[str]:
@@ -207,12 +208,8 @@ def _fault(row: Mapping[str, Any], contract: Contract | None) -> str:
         return code
     texts = texts_of(row["raw"])
     words = [in_words(contract, rule, texts) for rule in rules]
-    words += [_options(contract, rule) for rule in rules if rule.reason == "wrong_type"]
+    words += options_in_words(contract, rules, texts)
     return f"{code} ({'; '.join(words)})"
-
-
-def _options(contract: Contract, rule: BrokenRule) -> str:
-    return f"options of the source that may help: {OPTIONS[contract.by_name[rule.columns[0]].dtype]}"
 
 
 def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:

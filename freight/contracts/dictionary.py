@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from freight.contracts import Column, Contract, contracts
 from freight.contracts.rules import cell_rules, row_rules
 from freight.outward import markdown
+from freight.words import counted
 
 INTRODUCTION = """# Data dictionary
 
@@ -24,7 +25,7 @@ def _dataset(contract: Contract) -> str:
         f"## {contract.dataset}: `{contract.table}`",
         "",
         f"Key: {', '.join(f'`{name}`' for name in contract.business_key)}. "
-        f"Stale after {contract.freshness_s // 3_600} hours. Contract version {contract.version}."
+        f"Stale after {counted(contract.freshness_s // 3_600, 'hour')}. Contract version {contract.version}."
         + (f" Kept for {contract.retention_days} days." if contract.retention_days else "")
         + (f" Drift: {contract.drift}." if contract.drift != "freeze" else ""),
         "",

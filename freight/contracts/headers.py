@@ -103,12 +103,17 @@ def _refuse_doubled(match: HeaderMatch) -> None:
     for column in dict.fromkeys(filter(None, match.columns)):
         cells = [cell for cell, name in zip(match.header, match.columns, strict=True) if name == column]
         if len(cells) > 1:
-            raise SourceError(
-                "doubled_column",
-                f"the headers {listed(cells)} all mean {column!r}",
-                column=name_in(cells[1]),
-                remedy="remove or rename one of them in the source",
-            )
+            raise _doubled(column, cells)
+
+
+def _doubled(column: str, cells: Sequence[str]) -> SourceError:
+    leave_out = f"leave out the wrong one in the catalog, such as {option_to_ignore(cells[1:2])}, then `dpa retry`"
+    return SourceError(
+        "doubled_column",
+        f"the headers {listed(cells)} mean the same column {column!r}",
+        column=name_in(cells[1]),
+        remedy=leave_out if len({*map(normalise, cells)}) > 1 else "have one of them removed or renamed in the source",
+    )
 
 
 def likeness(cell: str, column: Column) -> float:

@@ -352,6 +352,33 @@ def _since_epoch(text: pl.Series, pattern: str) -> pl.Series:
     return (numbers * EPOCHS[pattern]).round().cast(pl.Int64, strict=False).cast(LOCAL_TIME)
 
 
+USUAL_DAYS = ("%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%y", "%d-%b-%Y", "%d %b %Y")
+USUAL_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
+UNSEPARATED = {"instant": ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d %H%M", "%Y%m%d"), "date": ("%Y%m%d", "%d%m%Y")}
+OF_DIGITS = {10: ("epoch_s",), 13: ("epoch_ms",), 5: ("excel_days",)}
+
+
+def formats_of(text: str, *, has_time: bool) -> list[str]:
+    """Return the usual formats that read a day or an instant; none if it is in none of them.
+
+    Args:
+        text: The cell, without outer space.
+        has_time: Whether it may have a time.
+    """
+    if text.isascii() and text.isdigit() and has_time and len(text) in OF_DIGITS:
+        return [*OF_DIGITS[len(text)]]
+    unseparated = UNSEPARATED["instant" if has_time else "date"]
+    separated = (day + time for day in USUAL_DAYS for time in USUAL_TIMES if has_time or not time)
+    return [pattern for pattern in (*unseparated, *separated) if _reads(text, pattern)]
+
+
+def _reads(text: str, pattern: str) -> bool:
+    if text.count(" ") != pattern.count(" "):  # which the parser passes over
+        return False
+    dtype = LOCAL_TIME if "%H" in pattern or "%I" in pattern else pl.Date()
+    return _parsed(pl.Series([text]), pattern, dtype).is_not_null().all()
+
+
 # --- Evidence ------------------------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,11 @@
-"""What a file would have to write where a cell cannot be read: the fault of the cell, by what its file has proved."""
+"""Cells that cannot be read: their fault, by what their file has proved, and the options that would read them."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
-from freight.contracts.contract import Dtype
-from freight.notation.days import DayOrder
+from freight.contracts.contract import Column, Dtype
+from freight.contracts.rules import OPTIONS
+from freight.notation.days import DayOrder, formats_of
 from freight.notation.evidence import Notation
 from freight.notation.forms import Forms
 from freight.notation.numbers import NAMES, OTHER, Reading
@@ -65,3 +67,18 @@ FAULTS: Mapping[Dtype, Callable[[Notation, Forms, Sequence[str]], str]] = {
     "date": _day,
     "boolean": _truth,
 }
+
+
+def options_for(column: Column, text: str) -> str:
+    """Return the options of a catalog that may read a cell, ready to paste if it is clear which.
+
+    Args:
+        column: The column of the cell.
+        text: The cell, without outer space.
+    """
+    is_time = column.dtype in ("instant", "date")
+    if formats := formats_of(text, has_time=column.dtype == "instant") if is_time else []:
+        return " or ".join(f'`options: {{formats: {{{column.name}: "{pattern}"}}}}`' for pattern in formats)
+    if text and not any(sign.isdigit() for sign in text) and column.dtype != "boolean":
+        return f"`options: {{null_values: [{json.dumps(text, ensure_ascii=False)}]}}`, which makes it an empty cell"
+    return OPTIONS[column.dtype]

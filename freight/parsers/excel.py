@@ -18,6 +18,9 @@ from freight.parsers.workbooks.cells import LAST_ROW, within
 from freight.types import ROWS_OF_A_SHEET, row_as_json
 from freight.words import counted
 
+OTHER_ROW = (
+    "if it is another row, name that in the option header_row; if it has two rows, say `options: {header_rows: 2}`; "
+)
 NO_COLUMN = 0  # columns count from 1
 ENDS_EARLY = "the workbook is damaged: its parts do not fit together, or it ends too early"
 
@@ -130,8 +133,7 @@ class _Sheet:
         header = self._table.header
         stray = sorted((row.texts.keys() | row.errors.keys()) - header.keys())
         if stray and stray[0] < max(header):
-            other_row = "if the header is another row, name it in the option header_row; "
-            raise without_header(place_of(stray[0] - 1), row.texts.get(stray[0], ""), row.number, other_row)
+            raise without_header(place_of(stray[0] - 1), row.texts.get(stray[0], ""), row.number, OTHER_ROW)
         named = dict(zip(self._header.values(), self._cells(row), strict=True))
         number, unusable = before + row.number, next((column for column in row.errors if column in header), None)
         if unclear:
@@ -149,7 +151,7 @@ class _Sheet:
             yield f"read like the others: {counted(len(hidden), 'hidden or filtered row')}{of_sheet}: {_spans(hidden)}"
         columns = [c for c in self._table.header if any(c in found for found in self._hidden_columns)]
         if columns:
-            yield f"read like the others: hidden columns{of_sheet}, {', '.join(map(get_column_letter, columns))}"
+            yield f"read like the others: hidden columns{of_sheet}: {', '.join(map(get_column_letter, columns))}"
         if self._unnamed:
             letters = ", ".join(map(get_column_letter, sorted(self._unnamed)))
             yield f"left out, as the catalog says: columns without a name{of_sheet}, {letters}"

@@ -282,6 +282,6 @@ def _remarks(read: Sequence[SheetTable], left: Sequence[str], hidden: Sequence[s
     if len(read) > 1:
         yield f"read the sheets {sheet_names([table.sheet for table in read])}"
     if left:
-        yield f"not read, since their headers differ: the sheets {sheet_names(left)}"
+        yield f"not read, with another header: {sheet_names(left)}"
     if hidden:
-        yield f"not read, since they are hidden: the sheets {sheet_names(hidden)}"
+        yield f"not read, hidden: {sheet_names(hidden)}"

@@ -10,7 +10,7 @@ from freight.errors import QuarantineLimitExceeded, SourceError
 from freight.frames import ROW_NUMBER, bad_rows
 from freight.pipeline.units import PlannedUnit
 from freight.readers import SourceFile
-from freight.reports.faults import reasons_in_words
+from freight.reports.faults import reasons_in_words, remedy_of
 from freight.warehouse.ledger import ATTEMPT_ROWS
 
 LOOKED_AT_ROWS = 100_000  # up to this many bad rows are counted in full, even if they exceed the limit earlier
@@ -60,6 +60,7 @@ class BadRows:
             read_rows=read_rows,
             reason_counts=self.reason_counts,
             first_bad_rows=self.first,
+            remedy=remedy_of(planned.source.contract, self.reason_counts, self.first),
         )
 
 

@@ -4,6 +4,7 @@ from freight.contracts.rules import OPTIONS
 from freight.drift import FROM_ROWS, LATELY_UNITS, expectation, jumps, read_profile
 from freight.errors import QuarantineLimitExceeded, SourceError
 from freight.pipeline.units import ConformedSpool, PlannedUnit
+from freight.reports.faults import reasons_in_words
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
 
@@ -28,7 +29,8 @@ def _retyped(planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
         return []
     contract = planned.source.contract
     column = next(column for column in contract.columns if column.name == spool.retyped)
-    message = f"almost no value of {column.name!r} is {expectation(column)}"  # the values stay in the warehouse
+    told = reasons_in_words(contract, spool.reason_counts, spool.first_bad_rows)
+    message = f"almost no value of {column.name!r} is {expectation(column)}: {told}"
     if contract.drift == "quarantine":
         return [message]
     raise QuarantineLimitExceeded(

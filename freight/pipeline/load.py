@@ -11,7 +11,7 @@ from freight.frames import row_in_file, with_place_in_detail
 from freight.pipeline.drifted import drift_of, is_set_aside
 from freight.pipeline.run import Run
 from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome, UnitState
-from freight.reports.faults import reasons_in_words
+from freight.reports.faults import reasons_in_words, remedy_of
 from freight.spool import read_spool
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading, transaction
@@ -124,6 +124,7 @@ def _refuse_above_limit(planned: PlannedUnit, spool: ConformedSpool, drift: Sequ
         read_rows=spool.read,
         reason_counts=spool.reason_counts,
         first_bad_rows=spool.first_bad_rows,
+        remedy=remedy_of(planned.source.contract, spool.reason_counts, spool.first_bad_rows),
     )
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from freight.contracts import Contract
 from freight.contracts.rules import BrokenRule, read_broken_rules, rule_of
 from freight.frames import BadRow, row_in_file
+from freight.notation.unreadable import options_for
 from freight.reports.cells import visible
 from freight.types import Number
 from freight.warehouse.quarantine import QuarantinedRow
@@ -77,8 +78,36 @@ def reasons_in_words(contract: Contract, counts: Mapping[str, int], bad: pl.Data
         bad: The first bad rows: `BAD_ROWS_SCHEMA`, and their places if they have some.
     """
     told = ", ".join(f"{reason} {count}" for reason, count in counts.items())
-    rows = sorted(bad.iter_rows(named=True), key=lambda row: row["reason"] != next(iter(counts)))
-    return f"{told}; row {row_in_file(rows[0])}: {_fault(contract, rows[0])}" if rows else told
+    row = _commonest(counts, bad)
+    return f"{told}; row {row_in_file(row)}: {_fault(contract, row)}" if row else told
+
+
+def remedy_of(contract: Contract, counts: Mapping[str, int], bad: pl.DataFrame) -> str:
+    """Return the remedy for a file with too many bad rows; see `reasons_in_words`."""
+    row = _commonest(counts, bad)
+    rules = read_broken_rules(row["broken_rules"]) if row else []
+    state = _option(contract, rules[0], texts_of(row["raw"])) if row and rules else ""
+    first = f"if the file is right, say in the catalog {state}; else " if state else ""
+    return f"{first}correct the file or the contract; then `dpa retry`; the first bad rows are in load_attempt_rows"
+
+
+def _option(contract: Contract, broken: BrokenRule, texts: Mapping[str, str | None]) -> str:
+    """Return the options that may read the cell of a row; nothing if it is readable."""
+    if broken.reason != "wrong_type":
+        return ""
+    (name,) = broken.columns
+    return options_for(contract.by_name[name], texts.get(name) or "")
+
+
+def options_in_words(contract: Contract, broken: Sequence[BrokenRule], texts: Mapping[str, str | None]) -> list[str]:
+    """Return the options that may read the cells of a row, one text for each cell that cannot be read."""
+    found = filter(None, (_option(contract, rule, texts) for rule in broken))
+    return [f"options of the source that may help: {option}" for option in found]
+
+
+def _commonest(counts: Mapping[str, int], bad: pl.DataFrame) -> dict[str, Any] | None:
+    """Return the first row of the commonest reason, or else the first one."""
+    return min(bad.iter_rows(named=True), key=lambda row: row["reason"] != next(iter(counts)), default=None)
 
 
 def _fault(contract: Contract, row: Mapping[str, Any]) -> str:

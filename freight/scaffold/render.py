@@ -15,6 +15,7 @@ from freight.types import LoadCounts
 from freight.warehouse.schema import ORIGIN_NAMES, is_key_text
 
 COMMENT_CHARS = 108
+WHY_OPTIONS = "# as the sample is read: a file with few rows may not prove it"
 
 MIGRATION_TYPES = {
     "text": "sa.Text()",
@@ -111,10 +112,10 @@ def _sql_kind(column: Column, contract: Contract) -> str:
 
 def catalog_entry(entry: Mapping[str, Any]) -> list[str]:
     """Return the lines of a catalog entry, without the leading `- `."""
-    lines = {key: f"{key}: {_yaml(value)}" for key, value in entry.items()}
-    if "options" in lines:
-        lines["options"] += "  # as the sample is read, since a file with few rows may not prove it"
-    return [*lines.values()]
+    lines = [f"{key}: {_yaml(value)}" for key, value in entry.items()]
+    if "options" in entry:
+        lines.insert([*entry].index("options"), WHY_OPTIONS)
+    return lines
 
 
 def _yaml(value: Any) -> str:

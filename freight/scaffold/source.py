@@ -39,6 +39,7 @@ TEST_BYTES = 1 << 20  # a limit, since the data stays beside its test for ever
 
 # An option in the remedy of a fault, as the catalog takes it, and the end of such a remedy.
 IN_A_CATALOG = re.compile(r"""`options: \{(\w+): (["']?)(.*?)\2\}`""")
+A_READER = re.compile(r"`reader: (\w+)`")
 THEN_RETRY = ", then `dpa retry`"
 
 NO_TEST = "the test that loads rows of the sample: only a checkout of DPA has tests, an installation does not"
@@ -186,7 +187,8 @@ def _read(wish: Wish) -> Sample:
 
 def _for_the_command_line(remedy: str) -> str:
     """Return a remedy with the options of this command in place of those of a catalog, where the source is not yet."""
-    return IN_A_CATALOG.sub(_as_option, remedy).replace(" in the catalog", "").replace(THEN_RETRY, "")
+    of_command = A_READER.sub(r"`--reader \1`", IN_A_CATALOG.sub(_as_option, remedy))
+    return of_command.replace(" in the catalog", "").replace(THEN_RETRY, "")
 
 
 def _as_option(found: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+import yaml
 
 from freight.console.summary import bad_row_lines
 from freight.pipeline import check_source
@@ -54,8 +55,9 @@ def test_too_many_bad_rows_show_the_first_of_the_commonest_reason(corridor: Corr
     corridor.write("erp_20260214.csv", csv(row(1, status="?"), row(2), row(3, "much"), row(4, "more"), row(5)))
     assert message_of(corridor) == (
         "erp_20260214.csv: 3 of 5 rows break the contract, the limit is 30%: wrong_type 2, not_allowed 1; row 4: "
-        "volume_transferred_t is not a number with a decimal comma: 'much' [quarantine_limit]. Remedy: correct the "
-        "file or the contract, then `dpa retry`; the first bad rows are in load_attempt_rows"
+        "volume_transferred_t is not a number with a decimal comma: 'much' [quarantine_limit]. Remedy: if the file is "
+        'right, say in the catalog `options: {null_values: ["much"]}`, which makes it an empty cell; else correct the '
+        "file or the contract; then `dpa retry`; the first bad rows are in load_attempt_rows"
     )
 
 
@@ -74,6 +76,44 @@ def test_a_free_text_stays_out_of_the_message(tmp_path: Path, warehouse: Warehou
     message = message_of(corridor, "machines")
     assert "row 1: site_location is longer than" in message
     assert "Ngo" not in message
+
+
+@pytest.mark.parametrize(
+    ("at", "options"),
+    [
+        ("13-Feb-26 08:00", '`options: {formats: {transaction_at: "%d-%b-%y %H:%M"}}`'),
+        ("13-févr.-26 08:00", '`options: {formats: {transaction_at: "%d-%b-%y %H:%M"}}`'),
+        ("20260213 0800", '`options: {formats: {transaction_at: "%Y%m%d %H%M"}}`'),
+        ("13/02/2026", '`options: {formats: {transaction_at: "%d/%m/%Y"}}`'),
+        ("1770970000", '`options: {formats: {transaction_at: "epoch_s"}}`'),
+        ("bientôt", '`options: {null_values: ["bientôt"]}`'),
+    ],
+)
+def test_the_option_that_a_refusal_names_reads_the_file(corridor: Corridor, at: str, options: str) -> None:
+    corridor.write("erp_20260214.csv", csv(row(1, at=at), row(2, at=at)))
+    message = message_of(corridor)
+    assert f"if the file is right, say in the catalog {options}" in message
+    corridor.sources[-1] |= yaml.safe_load(options.strip("`")) | {"quarantine_limit": 1.0}
+    release(corridor)
+    (loaded,) = [one for one in corridor.load().outcomes if one.source == "erp"]
+    assert loaded.reason_counts.keys() <= {"required"}
+    assert loaded.counts.inserted == (0 if "null_values" in options else 2)
+
+
+@pytest.mark.parametrize(
+    ("at", "both"),
+    [("01/02/26 08:00", ("%d/%m/%y %H:%M", "%m/%d/%y %H:%M")), ("01/02/2026", ("%d/%m/%Y", "%m/%d/%Y"))],
+)
+def test_a_refusal_names_both_formats_of_a_day(corridor: Corridor, at: str, both: tuple[str, str]) -> None:
+    corridor.sources[-1]["options"] = {"day_first": True}
+    corridor.write("erp_20260214.csv", csv(row(1, at=at), row(2, at=at)))
+    lines = (f'`options: {{formats: {{transaction_at: "{pattern}"}}}}`' for pattern in both)
+    assert " or ".join(lines) in message_of(corridor)
+
+
+def release(corridor: Corridor) -> None:
+    with transaction(corridor.engine) as connection:
+        ledger.release(connection, None, corridor.now)
 
 
 # --- Sheets --------------------------------------------------------------------------------------------------------
@@ -170,8 +210,7 @@ def test_the_index_of_pandas_is_named_and_can_be_left_out(corridor: Corridor, ki
     corridor.now = corridor.now.replace(hour=13)
     (outcome,) = check_source(corridor.engine, corridor.catalog.named("index"), corridor.now)
     assert outcome.outcome.state == "parked"
-    with transaction(corridor.engine) as connection:
-        ledger.release(connection, "index", corridor.now)
+    release(corridor)
     (loaded,) = [one for one in corridor.load().outcomes if one.source == "index"]
     assert (loaded.counts.inserted, loaded.counts.quarantined) == (4, 0)
     assert "left out, as the catalog says" in loaded.message

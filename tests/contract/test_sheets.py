@@ -87,7 +87,7 @@ def test_all_sheets_with_the_header_are_one_table(path: Path) -> None:
     assert found.keys == [("TRX-1", 2), ("TRX-2", 3), ("TRX-3", 10_000_004), ("TRX-4", 20_000_002)]
     assert found.remarks == [
         "read the sheets 'Janvier', 'Février', 'Mars'",
-        "not read, since their headers differ: the sheets 'Notes'",
+        "not read, with another header: 'Notes'",
     ]
 
 
@@ -147,7 +147,7 @@ def test_a_hidden_sheet_is_read_only_if_the_catalog_names_it(path: Path, state: 
     write(path, {"Old": [HEADER, row(9)], "New": [HEADER, row(1)]}, Old=Look(state))
     found = read(path)
     assert found.keys == [("TRX-1", 2)]
-    assert found.remarks == ["not read, since they are hidden: the sheets 'Old'"]
+    assert found.remarks == ["not read, hidden: 'Old'"]
     assert read(path, sheet="*").keys == [("TRX-1", 2)]
     assert read(path, sheet="Old").keys == [("TRX-9", 2)]
     assert read(path, sheet=["New", "Old"]).keys == [("TRX-9", 2), ("TRX-1", 10_000_002)]
@@ -173,7 +173,7 @@ def test_hidden_rows_and_columns_are_data_and_are_counted(path: Path) -> None:
     assert {cells[3] for cells in found.rows} == {"12.5"}
     assert found.remarks == [
         "read like the others: 3 hidden or filtered rows: 3-4, 6",
-        "read like the others: hidden columns, D",
+        "read like the others: hidden columns: D",
     ]
 
 

@@ -94,7 +94,7 @@ def test_tables_with_one_header_are_read_together_and_hidden_rows_are_told(path:
     assert found.keys == [("TRX-1", 2), ("TRX-2", 10_000_002)]
     assert found.remarks == [
         "read the sheets 'table 2', 'table 3'",
-        "not read, since their headers differ: the sheets 'table 1'",
+        "not read, with another header: 'table 1'",
         "read like the others: 1 hidden or filtered row of the sheet 'table 3': 2",
     ]
 
@@ -203,9 +203,9 @@ def test_places_sheets_and_hidden_parts_of_an_xml_spreadsheet(path: Path) -> Non
     assert found.rows[2] == ("TRX-3", "", "", "7", "", 6)
     assert found.rows[4] == ("TRX-5", "MCH-002", "", "", "OK", 8)
     assert found.remarks == [
-        "not read, since they are hidden: the sheets 'Old'",
+        "not read, hidden: 'Old'",
         "read like the others: 1 hidden or filtered row: 5",
-        "read like the others: hidden columns, C, D",
+        "read like the others: hidden columns: C, D",
         "filled down in merged cells: 1 cell",
     ]
 
