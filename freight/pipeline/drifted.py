@@ -29,12 +29,12 @@ def _retyped(planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
         return []
     contract = planned.source.contract
     column = next(column for column in contract.columns if column.name == spool.retyped)
-    told = reasons_in_words(contract, spool.reason_counts, spool.first_bad_rows)
-    message = f"almost no value of {column.name!r} is {expectation(column)}: {told}"
+    message = f"almost no value of {column.name!r} is {expectation(column)}"
     if contract.drift == "quarantine":
         return [message]
+    told = reasons_in_words(contract, spool.reason_counts, spool.first_bad_rows)
     raise QuarantineLimitExceeded(
-        message,
+        f"{message}: {told}",
         fault="retyped_column",
         column=column.name,
         location=planned.unit.location,

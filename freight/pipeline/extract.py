@@ -21,6 +21,7 @@ from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import RawBatch, name_members, reader_for
 from freight.retry import patiently
 from freight.spool import SpoolWriter
+from freight.words import counted
 
 NAME_CHARS = 80  # the part of a file name in a folder name; systems limit the whole to 255
 
@@ -93,7 +94,7 @@ def _no_rows(skipped: int) -> SourceError:
     if skipped:
         return SourceError(
             "header_only",
-            f"skip_rows_where in the catalog leaves out all of its rows, {skipped:,}",
+            f"skip_rows_where in the catalog leaves out all of its {counted(skipped, 'row')}",
             remedy="correct the patterns, so that they match only what is no data, then `dpa retry`",
         )
     return SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")

@@ -68,7 +68,7 @@ def test_a_check_tells_what_a_load_would_change_and_changes_nothing(dpa: Dpa, co
     speaks_for = "stands for 2026-02-03 00:00 in Africa/Douala, by the day in its name"
     assert told[1] == f"{ok}; read with encoding 'utf-8'; delimiter ','; {speaks_for}"
     assert told[2].startswith("  row 5: transaction_at: wrong_type (transaction_at is not a date and time such as ")
-    assert "options of the source that may help: `formats`, `day_first`, `null_values`" in told[2]
+    assert 'options of the source that may help: `options: {null_values: ["never"]}`' in told[2]
     assert "TRX-9" in told[2]
     assert told[3].startswith("FAILED erp erp_20260204.csv: ")
     assert "1 of 1 row breaks the contract" in told[3]

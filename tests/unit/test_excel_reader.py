@@ -211,7 +211,7 @@ def test_a_column_without_a_header_that_holds_something_is_named_by_its_letter(p
     save(path, [["ID transaction", None, "Date"], ["TRX-1"], ROW])
     error = refused(path)
     assert (error.fault, error.row) == ("unknown_column", 3)
-    assert "column B has no header but holds 'MCH-001'" in str(error)
+    assert "column 2 (B) has no header but holds 'MCH-001'" in str(error)
     assert "give the column a header, or empty it" in error.remedy
 
 
