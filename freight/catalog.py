@@ -376,4 +376,7 @@ def _first_fault(error: ValidationError, content: dict[str, Any]) -> str:
     if len(keys) > 1 and keys[0] == "sources" and isinstance(keys[1], int):
         entry = content["sources"][keys[1]]
         keys[1] = entry.get("name", keys[1]) if isinstance(entry, dict) else keys[1]
-    return f"{' > '.join(map(str, keys))}: {fault['msg']}"
+    given = fault["input"]
+    # The text of a location may hold a secret; what YAML takes for something else than text does not.
+    was = f", not {given!r}" if given is None or isinstance(given, bool | int | float | date) else ""
+    return f"{' > '.join(map(str, keys))}: {fault['msg'].removeprefix('Value error, ')}{was}"

@@ -124,3 +124,8 @@ def test_a_reader_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path
 )
 def test_a_command_line_gives_lists_and_mappings_as_yaml(reader: str, name: str, text: str, value: object) -> None:
     assert reader_for(reader).options.of_texts({name: text}).model_dump()[name] == value
+
+
+def test_a_value_that_yaml_takes_for_nothing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="sources > None > name: Input should be a valid string, not None"):
+        read_catalog(catalog_with(tmp_path, name=None))
