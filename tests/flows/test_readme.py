@@ -71,7 +71,7 @@ def test_what_make_run_writes_is_for_its_user_alone_that_of_prefect_included(che
 
 
 def test_progress_is_plain_lines_without_a_terminal(first_run: subprocess.CompletedProcess[str]) -> None:
-    lines = re.findall(r"^\[(\d+)/17\] landing/\S+: loaded, \d+ rows$", first_run.stdout, re.MULTILINE)
+    lines = re.findall(r"^\[(\d+)/17\] landing/\S+: loaded, [\d,]+ rows?$", first_run.stdout, re.MULTILINE)
     assert lines == [str(number) for number in range(1, 18)]
     assert "\x1b" not in first_run.stdout
 
