@@ -4,7 +4,8 @@ Everything runs in one call, in turns; the figures are medians of repeated runs 
 ready rows on PostgreSQL, one `executemany` of ready rows on SQLite. Targets are empty unless a line says
 otherwise.
 
-`make bench ARGS="streaming ..."` loads a Kafka topic instead, see `benchmarks.streaming`.
+`make bench ARGS="streaming ..."` loads a Kafka topic instead, see `benchmarks.streaming`, and `make bench ARGS=growth`
+a warehouse that grows, see `benchmarks.growth`.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks import dpa, peers
+from benchmarks import dpa, growth, peers
 from benchmarks.measure import Timed, medians, print_ratios
 from benchmarks.streaming import __main__ as streaming
 from benchmarks.validation import print_validation
@@ -23,8 +24,9 @@ from tests.lib.postgres import PostgresServer
 
 def main() -> None:
     """Measure, and print Markdown tables."""
-    if sys.argv[1:2] == ["streaming"]:
-        streaming.main(sys.argv[2:])
+    others = {"streaming": streaming.main, "growth": growth.main}
+    if len(sys.argv) > 1 and sys.argv[1] in others:
+        others[sys.argv[1]](sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
