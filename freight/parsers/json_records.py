@@ -14,8 +14,9 @@ from typing import Any, BinaryIO, NamedTuple, Never
 
 import orjson
 
-from freight.contracts.headers import name_in, normalise, shown
+from freight.contracts.headers import is_like_a_name, listed, name_in, normalise, shown
 from freight.errors import SourceError
+from freight.parsers.answers import PLACES, TELLING_KEYS, Told, at
 from freight.parsers.output import Output, open_counted
 from freight.types import Number
 from freight.words import counted
@@ -25,7 +26,8 @@ PIECE_LIMIT_BYTES = 16 << 20  # also the longest line; parsing needs twenty time
 HEADER_ROWS = 50_000  # every key has to appear in one of them
 WRAPPER_KEYS = ("data", "items", "results", "records", "value")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-OPENING = re.compile(rb'\s*(?:\[|\{.*?"(%s)"\s*:\s*\[)\s*(?=\{)' % "|".join(WRAPPER_KEYS).encode(), re.DOTALL)
+OPENING = rb'\s*(?:\[|\{.*?"(%s)"\s*:\s*\[)\s*(?=\{)'  # of a list of objects, bare or under one of some keys
+BARE_LIST = re.compile(rb"\s*\[\s*(?=\{)")
 BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 CUTS_TRIED = 20
 KEYS_REMEMBERED = 1_000
@@ -79,15 +81,16 @@ def parse_list(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: The file.
-        wishes: The keys to `ignore`.
+        wishes: The keys to `ignore`, and the options of a `JsonOptions`.
         output: The output for rows, and for faults: elements that are not flat objects.
 
     Raises:
-        SourceError: The file is empty, not JSON or not a list of objects; an object is too large, or has a key that is
-            not in the first ones.
+        SourceError: The file is empty, not JSON or not a list of objects; it has several lists, a key that shows a
+            failure, or says that there is more; an object is too large, or has a key that is not in the first ones.
     """
     with open_counted(path, output) as stream:
-        _send(enumerate(map(_emptying(wishes.get("ignore", ())), _listed(stream)), start=1), output)
+        objects = _List(wishes).objects(stream)
+        _send(enumerate(map(_emptying(wishes.get("ignore", ())), objects), start=1), output)
 
 
 def parse_lines(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
@@ -147,7 +150,7 @@ def parse_page(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
     Args:
         path: The page, of at most `PIECE_LIMIT_BYTES`: it is parsed as a whole, since a cursor may be at its end.
-        wishes: The `lists`: possible keys of the list of records, unless the page is a list; `keys`: the page's other
+        wishes: The `records`: the key of the list of records, or None for the usual ones; `keys`: the page's other
             keys to return, where `meta.next` leads into an object; `mark`: a key of the records, or None; `last`: a key
             of the last record, or None; `absent`: keys that the page must not have.
         output: The output for a row per record: the record and its mark, both as JSON. Row 0 has the values of the
@@ -159,29 +162,25 @@ def parse_page(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
     document = _whole(path, output)
     beside = document if isinstance(document, dict) else {}
     _refuse_failure(beside, wishes["absent"])
-    records = objects_of(document, wishes["lists"])
+    records = objects_of(document, wishes["records"])
     output.begin(PAGE_HEADER)
     last = records[-1] if records and isinstance(records[-1], dict) else {}
-    values = [_value(key, _at(beside, key)) for key in wishes["keys"]]
+    values = [_value(key, at(beside, key)) for key in wishes["keys"]]
     output.row(0, [f"[{','.join(values)}]", _bounded(wishes["last"], last.get(wishes["last"]))])
     for number, record in enumerate(records, start=1):
         marked = record if isinstance(record, dict) else {}
         output.row(number, [_line(record), _bounded(wishes["mark"], marked.get(wishes["mark"]))])
 
 
-def _refuse_failure(page: Mapping[str, Any], absent: Sequence[str]) -> None:
-    found = next((key for key in absent if _at(page, key)), None)
-    if found is not None:
-        words = f"it has {found!r} beside its records, so it may be incomplete"
-        raise SourceError("unsupported", words, remedy="ask the owner of the API")
-
-
-def _at(page: Mapping[str, Any], key: str) -> Any:
-    """Return the value of a key, or at a path of keys such as `meta.next`; None if there is none."""
-    if key in page:
-        return page[key]
-    outer, _, inner = key.partition(".")
-    return _at(page[outer], inner) if inner and isinstance(page.get(outer), dict) else None
+def _refuse_failure(answer: Mapping[str, Any], absent: Sequence[str]) -> None:
+    found = next((key for key in absent if at(answer, key)), None)
+    if found is not None and any(isinstance(value, list) for value in answer.values()):
+        raise SourceError(
+            "unsupported",
+            f"it has {found!r} beside its records, so it may be incomplete",
+            remedy="ask the sender for all records; if the key means something else, leave it out of `absent_keys`: "
+            f"`options: {{absent_keys: [{', '.join(key for key in absent if key != found)}]}}`",
+        )
 
 
 def _whole(path: Path, output: Output) -> object:
@@ -221,7 +220,7 @@ def _refuse_no_lines(stream: BinaryIO) -> None:
     start = stream.read(PIECE_BYTES)
     if not start.strip():
         raise _empty()
-    if OPENING.match(start.removeprefix(BYTE_ORDER_MARK)) and start.lstrip().startswith(b"["):
+    if BARE_LIST.match(start.removeprefix(BYTE_ORDER_MARK)):
         raise SourceError(
             "unsupported",
             "the file is one list of objects, not one object a line",
@@ -230,34 +229,79 @@ def _refuse_no_lines(stream: BinaryIO) -> None:
     stream.seek(0)
 
 
-def _listed(stream: BinaryIO) -> Iterator[object]:
-    """Yield the elements of the list, parsed piece by piece."""
-    rest = stream.read(PIECE_BYTES).removeprefix(BYTE_ORDER_MARK)
-    if not rest.strip():
-        raise _empty()
-    opening = _opening(rest)
-    rest, given, passed = rest[len(opening) :], 0, Passed().after(opening.decode())
-    while more := stream.read(max(PIECE_BYTES, len(rest))):
-        content = rest + more
-        whole, rest = _cut(content) if opening else ([], content)
-        yield from whole
-        given += len(whole)
-        passed = passed.after(content[: len(content) - len(rest)].decode(errors="replace"))
-        if len(rest) > PIECE_LIMIT_BYTES:
-            raise _too_long(opening, rest, given, passed)
-    yield from _last_objects(opening, rest, given, passed)
+class _List:
+    """The list of a file, parsed piece by piece."""
+
+    def __init__(self, wishes: Mapping[str, Any]) -> None:
+        self._wishes = wishes
+        self._named: str | None = wishes.get("records")
+        keys = WRAPPER_KEYS if self._named is None else (self._named,)
+        self._pattern = re.compile(OPENING % "|".join(map(re.escape, keys)).encode(), re.DOTALL)
+
+    def objects(self, stream: BinaryIO) -> Iterator[object]:
+        """Yield the elements of the list; what stands beside it is judged at the end."""
+        rest = stream.read(PIECE_BYTES).removeprefix(BYTE_ORDER_MARK)
+        if not rest.strip():
+            raise _empty()
+        opening = self._opening(rest)
+        rest, given, passed = rest[len(opening) :], 0, Passed().after(opening.decode())
+        while more := stream.read(max(PIECE_BYTES, len(rest))):
+            content = rest + more
+            whole, rest = _cut(content) if opening else ([], content)
+            yield from whole
+            given += len(whole)
+            passed = passed.after(content[: len(content) - len(rest)].decode(errors="replace"))
+            if len(rest) > PIECE_LIMIT_BYTES:
+                raise _too_long(opening, rest, given, passed)
+        yield from self._last_objects(opening, rest, given, passed)
+
+    def _opening(self, start: bytes) -> bytes:
+        """Return the text before the first object; empty if the list cannot be read piece by piece."""
+        found = self._pattern.match(start)
+        if not found:
+            return b""
+        try:
+            loads(found[0] + (b"]}" if found[1] else b"]"))
+        except ValueError:
+            return b""
+        return found[0]
+
+    def _last_objects(self, opening: bytes, rest: bytes, given: int, passed: Passed) -> list[object]:
+        """Return the rest of the list, which has to have its end.
+
+        Raises:
+            SourceError: The JSON is broken or not a list; or what stands beside the list speaks against it.
+        """
+        try:
+            document = loads(opening + rest)
+        except ValueError as error:
+            raise _not_json(error, opening + rest, opening, given, passed) from None
+        if isinstance(document, dict):
+            _refuse_failure(document, self._wishes.get("absent_keys", ()))
+        objects = objects_of(document, self._named)
+        if isinstance(document, dict) and not self._wishes.get("pages"):
+            _refuse_part(document, given + len(objects), self._wishes.get("total_key"))
+        return objects
 
 
-def _opening(start: bytes) -> bytes:
-    """Return the text before the first object; empty if the list cannot be read piece by piece."""
-    found = OPENING.match(start)
-    if not found:
-        return b""
-    try:
-        objects_of(loads(found[0] + (b"]}" if found[1] else b"]")))
-    except (ValueError, SourceError):
-        return b""
-    return found[0]
+def _refuse_part(answer: Mapping[str, Any], records: int, total_key: str | None) -> None:
+    """Refuse a file that says that it is not the whole list.
+
+    Raises:
+        SourceError: It says so.
+    """
+    told = Told(values={key: at(answer, key) for key in TELLING_KEYS}, records=records)
+    if total_key and str(total := at(answer, total_key)) != str(records):
+        raise _part(f"its {total_key} says {total}, and {records} records came", "correct `total_key` in the catalog")
+    if why := next(told.more(), None):
+        raise _part(why)
+    if total_key is None and (why := next(told.miscounts(), None)):
+        raise _part(why, 'if it counts something else, add `options: {total_key: ""}`')
+
+
+def _part(why: str, *remedies: str) -> SourceError:
+    whole = "deliver the whole list in one file", "if each file is a page of it, add `options: {pages: true}`"
+    return SourceError("unsupported", f"it may not be the whole list: {why}", remedy="; ".join((*whole, *remedies)))
 
 
 def _cut(content: bytes) -> tuple[list[object], bytes]:
@@ -273,23 +317,6 @@ def _cut(content: bytes) -> tuple[list[object], bytes]:
         assert isinstance(objects, list)
         return objects, content[cut.end() - 1 :]
     return [], content
-
-
-def _last_objects(opening: bytes, rest: bytes, given: int, passed: Passed) -> list[object]:
-    """Return the rest of the list, which has to have its end.
-
-    Raises:
-        SourceError: The JSON is broken or not a list, or it has a second list under a possible key.
-    """
-    try:
-        document = loads(opening + rest)
-    except ValueError as error:
-        raise _not_json(error, opening + rest, opening, given, passed) from None
-    objects = objects_of(document)
-    found = OPENING.match(opening + rest)
-    if given and found and found[1] and isinstance(document, dict) and document[found[1].decode()] is not objects:
-        raise SourceError("unsupported", "the JSON has two lists of objects", remedy="deliver one list")
-    return objects
 
 
 def _not_json(
@@ -411,25 +438,53 @@ def _refuse_constant(name: str) -> Never:
     raise ValueError(f"{name} is not JSON")
 
 
-def objects_of(document: object, keys: Sequence[str] = WRAPPER_KEYS) -> list[object]:
-    """Return the list that a document is, or holds under one of the keys.
+def objects_of(document: object, named: str | None = None) -> list[object]:
+    """Return the list that a document is, or holds under a key.
+
+    Args:
+        document: The document.
+        named: The key of the list, or the path of keys to it; None for the usual keys.
 
     Raises:
-        SourceError: There is no list.
+        SourceError: There is no list, or it is unclear which of several it is.
     """
     if isinstance(document, Doubled):
         raise SourceError(
             "unsupported", "the object around the list names a key twice", remedy="deliver one list of objects"
         )
     if isinstance(document, dict):
-        document = next((document[key] for key in keys if isinstance(document.get(key), list)), document)
+        document = at(document, _key_of_list(document) if named is None else named)
     if not isinstance(document, list):
         raise SourceError(
             "unsupported",
             "the JSON is not a list of objects",
-            remedy=f"deliver a list, bare or under one of the keys {', '.join(keys)}",
+            remedy=f"deliver a list, bare or under one of the keys {', '.join(WRAPPER_KEYS)}; or name its key in the "
+            "catalog, such as `options: {records: rows}`",
         )
     return document
+
+
+def _key_of_list(document: Mapping[str, object]) -> str:
+    """Return the usual key of a list of records; empty if there is none.
+
+    Raises:
+        SourceError: Another key holds objects, too, so it is unclear which of them are the records.
+    """
+    usual = [key for key in WRAPPER_KEYS if isinstance(document.get(key), list)]
+    filled = [key for key, value in document.items() if key not in PLACES and _has_objects(value)]
+    if len(filled) > 1 or (usual and not {*filled} <= {*usual}):
+        lists = [*dict.fromkeys([*filled, *usual[:1]])]
+        lines = " or ".join(f"`options: {{records: {key}}}`" for key in lists if is_like_a_name(key))
+        raise SourceError(
+            "unsupported",
+            f"the JSON has several lists: {listed(lists)}, and nothing says which one holds the records",
+            remedy=f"say it in the catalog: {lines}; or deliver one list",
+        )
+    return next(iter([key for key in filled if key in usual] or usual), "")
+
+
+def _has_objects(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(element, dict) for element in value)
 
 
 def _numbered_lines(stream: BinaryIO) -> Iterator[Numbered]:

@@ -19,7 +19,7 @@ from freight.readers.http_paging import ApiOptions
 from freight.readers.ignored import without_ignored
 from freight.readers.json_records import read_json, read_jsonl, read_known_keys
 from freight.readers.locations import SourceFile, below, find_files, put_file
-from freight.readers.options import FileOptions, ReaderOptions
+from freight.readers.options import FileOptions, JsonOptions, ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 from freight.readers.skipped_rows import without_skipped
 from freight.readers.sql_table import SqlOptions, deliver_table, read_table
@@ -108,7 +108,7 @@ class Reader:
 READERS: dict[str, Reader] = {
     "csv": Reader(read_delimited, DelimitedOptions, suffixes=("csv", "tsv", "txt")),
     "excel": Reader(read_excel, ExcelOptions, suffixes=("xlsx", "xlsm", "xls", "xlsb", "ods")),
-    "json": Reader(read_json, FileOptions, suffixes=("json",)),
+    "json": Reader(read_json, JsonOptions, suffixes=("json",)),
     "jsonl": Reader(read_jsonl, FileOptions, suffixes=("jsonl", "ndjson")),
     "fixed_width": Reader(read_fixed_width, FixedWidthOptions),
     "access": Reader(read_access, AccessOptions, suffixes=("mdb", "accdb")),

@@ -16,7 +16,7 @@ import httpx
 
 from freight.errors import ConfigurationError, SourceAway, SourceError, SourceFault, TransientError
 from freight.frames import ROW_NUMBER
-from freight.parsers.json_records import PIECE_LIMIT_BYTES, WRAPPER_KEYS
+from freight.parsers.json_records import PIECE_LIMIT_BYTES
 from freight.readers.http_paging import NEXT_PAGE, Answer, ApiOptions
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import find_files
@@ -209,9 +209,8 @@ class Pages:
     def _read(self, response: httpx.Response, page: Path, records: BinaryIO, marks: BinaryIO) -> Answer:
         """Parse the untrusted page in an isolated process; write its records and their watermarks."""
         options = self._options
-        keys = [options.records] if options.records else WRAPPER_KEYS
         wishes = {
-            "lists": keys,
+            "records": options.records,
             "keys": options.page_keys,
             "mark": options.watermark,
             "last": options.id_key if options.paging == "last_id" else None,

@@ -6,18 +6,19 @@ from freight.contracts import Contract
 from freight.contracts.headers import known_headers, match_header
 from freight.readers.isolated import read_isolated
 from freight.readers.locations import SourceFile
-from freight.readers.options import ReaderOptions
+from freight.readers.options import JsonOptions, ReaderOptions
 from freight.readers.raw import RawTable
 
 
-def read_json(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:
+def read_json(file: SourceFile, contract: Contract, options: JsonOptions) -> RawTable:
     """Read a JSON list of objects, bare or under a key such as `data`; row numbers count the objects from 1.
 
     Raises:
-        SourceError: The file is not JSON, not a list of objects or empty, or an object has a key that the first ones
-            lack.
+        SourceError: The file is not JSON, not a list of objects or empty, has several lists, or says that there is
+            more; or an object has a key that the first ones lack.
     """
-    return read_isolated(file, "freight.parsers.json_records.parse_list", {"ignore": options.ignore})
+    wishes = options.model_dump(include={"ignore", "records", "total_key", "absent_keys", "pages"})
+    return read_isolated(file, "freight.parsers.json_records.parse_list", wishes)
 
 
 def read_jsonl(file: SourceFile, contract: Contract, options: ReaderOptions) -> RawTable:

@@ -161,6 +161,28 @@ class FileOptions(ReaderOptions):
     )
 
 
+class AnswerOptions(ReaderOptions):
+    """Options of readers of lists of records in JSON, such as answers of an API. A key may lead into an object."""
+
+    records: str | None = Field(default=None, description="Key of the list of records; the usual keys by default.")
+    total_key: str | None = Field(
+        default=None, description='Key of the number of all records; the usual keys by default, none for "".'
+    )
+    absent_keys: list[str] = Field(
+        default=["error", "errors", "partial"],
+        description="Keys beside the records that show a failure: they must be absent or empty.",
+    )
+
+
+class JsonOptions(FileOptions, AnswerOptions):
+    """Options of the reader of lists in JSON files."""
+
+    pages: bool = Field(
+        default=False,
+        description="Whether each file is a page of a longer list, so that it may say that there is more.",
+    )
+
+
 def _loaded(text: str) -> Any:
     try:
         return strict_yaml.load(text) if text.lstrip().startswith(("[", "{")) else text

@@ -9,7 +9,7 @@ from typing import Any
 import openpyxl
 
 from freight.contracts import Contract
-from freight.parsers.json_records import WRAPPER_KEYS
+from freight.parsers.json_records import objects_of
 from freight.readers.dialect import DelimitedOptions, detect_dialect
 from freight.readers.locations import text_stream
 from freight.readers.strict_csv import lines_of, strict_records
@@ -35,7 +35,7 @@ def _first_rows(content: bytes, sample: Sample, contract: Contract, rows: int) -
         case "csv":
             return _cut_delimited(sample, contract, rows)
         case "json":
-            return _cut_list(content, rows)
+            return _cut_list(content, rows, sample.options.get("records"))
         case "jsonl":
             return _cut_lines(content, rows)
         case "excel" if plain_name(sample.file).lower().endswith(ZIPPED):
@@ -58,9 +58,8 @@ def _cut_delimited(sample: Sample, contract: Contract, rows: int) -> bytes:
         return "".join([*skipped, *(record.text for record in records)]).encode(dialect.byte_encoding)
 
 
-def _cut_list(content: bytes, rows: int) -> bytes:
-    whole = json.loads(content)
-    objects = whole if isinstance(whole, list) else next(whole[key] for key in WRAPPER_KEYS if key in whole)
+def _cut_list(content: bytes, rows: int, named: str | None) -> bytes:
+    objects = objects_of(json.loads(content), named)
     kept = list(_first_with_all_keys(objects, rows, lambda record: record))
     return f"{json.dumps(kept, ensure_ascii=False, indent=2)}\n".encode()
 

@@ -68,7 +68,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_list_is_read_as_a_whole_parse_reads_it(
     tmp_path: Path, records: list[dict[str, Any]], indent: Any, escaped: bool, key: str
 ) -> None:
-    document = {"count": 1, key: records, "next": None} if key else records
+    document = {"count": len(records), key: records, "next": None} if key else records
     path = tmp_path / "a.json"
     path.write_text(json.dumps(document, indent=indent, ensure_ascii=escaped), encoding="utf-8", newline="")
     assert parsed(path, json_records.parse_list) == ([*KEYS], expected(records), [])

@@ -49,7 +49,7 @@ WITH_SHEET = (
         ("excel", {"sheet": 2026}, "sheet: Input should be a valid string, not 2026"),
         ("excel", {"header_row": "4"}, "header_row: Input should be a valid integer, not '4'"),
         ("excel", {"header_row": 0}, "header_row: Input should be greater than or equal to 1, not 0"),
-        ("json", {"encoding": "utf-8"}, f"encoding: unknown to this reader, which knows {EVERY}"),
+        ("json", {"encoding": "utf-8"}, "encoding: unknown to this reader, which knows absent_keys, day_first, "),
         ("jsonl", {"encoding": "utf-8"}, f"encoding: unknown to this reader, which knows {EVERY}"),
     ],
 )
