@@ -65,6 +65,7 @@ FaultCode = Literal[
     "nested_value",
     "row_too_large",
     "excel_error",
+    "shown_otherwise",
     "merged_cells",
     "no_text",
     "conflicting_event",

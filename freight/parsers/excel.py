@@ -8,20 +8,23 @@ from typing import Any
 from openpyxl.utils import get_column_letter
 
 from freight.contracts.headers import normalise, place_of, sheet_names, without_header
+from freight.contracts.measures import unit_of
 from freight.contracts.rows_above import refuse_rows_above
 from freight.errors import SourceError
 from freight.parsers.merged import Merged
 from freight.parsers.output import Output, open_counted
 from freight.parsers.sheets import SheetTable, Tables, find_tables
 from freight.parsers.workbooks import Row, Workbook, open_workbook
-from freight.parsers.workbooks.cells import LAST_ROW, within
-from freight.types import ROWS_OF_A_SHEET, row_as_json
+from freight.parsers.workbooks.cells import LAST_ROW, Day, Shown, day_in_a_text, within
+from freight.parsers.workbooks.formats import SCALED
+from freight.types import ROWS_OF_A_SHEET, FaultCode, row_as_json
 from freight.words import counted
 
 OTHER_ROW = (
     "if it is another row, name that in the option header_row; if it has two rows, say `options: {header_rows: 2}`; "
 )
 NO_COLUMN = 0  # columns count from 1
+NO_UNITS = ("%", "‰", SCALED)  # these show another number
 ENDS_EARLY = "the workbook is damaged: its parts do not fit together, or it ends too early"
 
 
@@ -51,14 +54,13 @@ def parse(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
 
 def _parse(workbook: Workbook, wishes: Mapping[str, Any], output: Output) -> None:
     tables = find_tables(workbook, wishes)
-    ignored = {normalise(name) for name in wishes["ignore"]}
     known = wishes["columns"], wishes["needed"]
     output.begin([*tables.header.values()], [table.sheet for table in tables.sheets])
     remarks = [workbook.remark, *tables.remarks]
     for place, table in enumerate(tables.sheets):
         try:
             refuse_rows_above(_above(workbook, table, wishes), [*table.header.values()], *known)
-            remarks += _Sheet(workbook, table, tables, ignored).send(output, place * ROWS_OF_A_SHEET)
+            remarks += _Sheet(workbook, table, tables, wishes).send(output, place * ROWS_OF_A_SHEET)
         except SourceError as error:
             raise _in_sheet(error, table, tables) from None
     for remark in filter(None, remarks):
@@ -81,14 +83,19 @@ def _in_sheet(error: SourceError, table: SheetTable, tables: Tables) -> SourceEr
 class _Sheet:
     """Sends the rows of one sheet."""
 
-    def __init__(self, workbook: Workbook, table: SheetTable, tables: Tables, ignored: set[str]) -> None:
+    def __init__(self, workbook: Workbook, table: SheetTable, tables: Tables, wishes: Mapping[str, Any]) -> None:
         self._rows = workbook.rows(table.sheet)
         self._hidden_columns = workbook.hidden_columns(table.sheet)
         self._merged = Merged(workbook.blocks(table.sheet), table)
         self._table, self._header = table, tables.header
         self._places = [table.keys.get(key, NO_COLUMN) for key in tables.header]
+        ignored = {normalise(name) for name in wishes["ignore"]}
         self._ignored = {column for column, text in table.header.items() if normalise(text) in ignored}
         self._unnamed: set[int] | None = set() if "" in ignored else None  # the columns left out, if they are
+        names = {column: wishes["columns"].get(normalise(text), "") for column, text in table.header.items()}
+        self._texts = [column for column, name in names.items() if name in wishes["texts"]]
+        self._units = {column: wishes["units"].get(name, "") for column, name in names.items()}
+        self._shown_units = {unit.strip().lower() for unit in wishes["shown_units"]}
         self._is_one_of_several = len(tables.sheets) > 1
 
     def send(self, output: Output, before: int) -> list[str]:
@@ -108,8 +115,11 @@ class _Sheet:
             row, unclear = self._merged.fill(row)
         if self._unnamed is not None:
             row = self._without_unnamed(row, self._unnamed)
-        if row.errors and self._ignored:
-            row = row._replace(errors={c: told for c, told in row.errors.items() if c not in self._ignored})
+        for column in self._texts:
+            if type(row.texts.get(column)) is Day:
+                row.errors.setdefault(column, day_in_a_text(row.texts[column]))
+        if row.errors:
+            row = row._replace(errors={c: told for c, told in row.errors.items() if not self._is_fine(c, told)})
         if unclear or row.errors or not row.texts.keys() <= self._table.header.keys():
             self._send_fault(row, unclear, output, before)
         elif row.texts:
@@ -120,6 +130,16 @@ class _Sheet:
         left_out |= row.texts.keys() - header.keys()
         texts, errors = ({c: text for c, text in cells.items() if c in header} for cells in (row.texts, row.errors))
         return row._replace(texts=texts, errors=errors)
+
+    def _is_fine(self, column: int, told: str) -> bool:
+        """Whether a cell is left out, or shows only a unit that the contract or the catalog states."""
+        if column in self._ignored:
+            return True
+        unit = told.unit if isinstance(told, Shown) else ""
+        return bool(unit) and (unit.lower() in self._shown_units or self._is_of_contract(column, unit))
+
+    def _is_of_contract(self, column: int, unit: str) -> bool:
+        return unit not in NO_UNITS and unit_of(unit) == self._units.get(column)
 
     def _cells(self, row: Row) -> list[str]:
         return [row.texts.get(column, "") for column in self._places]
@@ -139,7 +159,9 @@ class _Sheet:
         if unclear:
             output.fault(number, None, "merged_cells", unclear, row_as_json(named))
         elif unusable is not None:
-            output.fault(number, header[unusable], "excel_error", row.errors[unusable], row_as_json(named))
+            told = row.errors[unusable]
+            reason: FaultCode = "shown_otherwise" if isinstance(told, Shown) else "excel_error"
+            output.fault(number, header[unusable], reason, told, row_as_json(named))
         else:
             beyond = {get_column_letter(column): row.texts.get(column, "") for column in stray}
             detail = "cells to the right of the header"

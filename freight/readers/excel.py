@@ -20,6 +20,9 @@ class ExcelOptions(FileOptions):
     header_row: int | None = Field(default=None, ge=1, description="First row of the header, as Excel shows it.")
     header_rows: int = Field(default=1, ge=1, le=5, description="Rows of the header; their texts are joined.")
     encoding: str | None = Field(default=None, description="Of a page of HTML that does not name it, such as cp1252.")
+    shown_units: list[str] = Field(
+        default=[], description="Units that number formats show, such as % or kg, beside numbers that count as held."
+    )
 
 
 def read_excel(file: SourceFile, contract: Contract, options: ExcelOptions) -> RawTable:
@@ -36,5 +39,8 @@ def read_excel(file: SourceFile, contract: Contract, options: ExcelOptions) -> R
             unclear which of its sheets to read.
     """
     needed = [column.name for column in contract.columns if not column.optional]
-    wishes = {"columns": known_headers(contract), "needed": needed, **options.model_dump()}
+    units = {column.name: column.unit for column in contract.columns if column.unit}
+    texts = [column.name for column in contract.columns if column.dtype == "text"]
+    known = {"columns": known_headers(contract), "needed": needed, "units": units, "texts": texts}
+    wishes = {**known, **options.model_dump()}
     return read_isolated(file, "freight.parsers.excel.parse", wishes)

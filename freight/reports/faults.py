@@ -30,6 +30,10 @@ FAULTS: dict[str, str] = {
     "nested_value": "a list or an object stands where a value belongs",
     "row_too_large": "the row is larger than a row of a table may be",
     "excel_error": "the cell holds an error, or a formula without a result",
+    "shown_otherwise": (
+        "the cell shows something else than it holds: a unit, a day made of a code, or characters that are struck out, "
+        "raised or lowered"
+    ),
     "merged_cells": "the value of merged cells may belong to several columns",
     "no_text": "the cell holds a value that is not text",
     "conflicting_event": "an event with this key is stored with different content, and events never change",

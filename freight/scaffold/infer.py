@@ -13,6 +13,7 @@ import polars as pl
 from freight.contracts import Column, Contract, Dtype
 from freight.contracts.contract import DEFAULT_TEXT_LIMIT
 from freight.contracts.headers import listed, normalise, place_of, shown
+from freight.contracts.measures import SPELLINGS, unit_of
 from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER
 from freight.scaffold.keys import given_key, guessed_key, is_code
@@ -27,23 +28,6 @@ NUMERIC = r"^-?[0-9][0-9., \u00a0\u202f]*$"  # without letters: 12E4 is a code
 CODE = r"^-?0[0-9]"
 EXACT_DIGITS = 15  # the digits that a double stores exactly
 TYPES: tuple[Dtype, ...] = ("boolean", "integer", "number", "date", "instant")
-UNITS = {
-    "t": "tonnes",
-    "kg": "kg",
-    "km": "km",
-    "m": "m",
-    "m3": "m³",
-    "l": "litres",
-    "s": "seconds",
-    "min": "minutes",
-    "h": "hours",
-    "pct": "%",
-    "bar": "bar",
-    "deg": "degrees",
-    "fcfa": "FCFA",
-    "xaf": "XAF",
-    "eur": "EUR",
-}
 IN_BRACKETS = re.compile(r"[(\[]([^)\]]+)[)\]]\s*$")
 
 
@@ -171,8 +155,8 @@ def keeps(texts: pl.Series, column: Column, locale: Locale, now: datetime) -> bo
 def _unit(header: str, name: str) -> str:
     """Return the unit in a header, after its name or in brackets."""
     if found := IN_BRACKETS.search(header):
-        return UNITS.get(found[1].strip().lower(), found[1].strip())
-    return UNITS.get(name.rpartition("_")[2], "") if "_" in name else ""
+        return unit_of(found[1])
+    return SPELLINGS.get(name.rpartition("_")[2], "") if "_" in name else ""
 
 
 def _as_key(column: Column) -> Column:

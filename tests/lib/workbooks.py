@@ -100,7 +100,9 @@ def write_xls(path: Path, sheets: Sheets, *, since_1904: bool = False, looks: Lo
     """Write with xlwt, in the format of Excel 97 to 2003."""
     book = xlwt.Workbook(encoding="utf-8")
     book.dates_1904 = since_1904
-    styles = {name: xlwt.easyxf(num_format_str=name) for name in ("General", DATE, TIME, DURATION, "00000", "@")}
+    styles = {name: xlwt.XFStyle() for name in _formats(sheets)}
+    for name, style in styles.items():
+        style.num_format_str = name
     for name, rows in sheets.items():
         sheet = book.add_sheet(name)
         for place, row in enumerate(rows):
@@ -130,6 +132,12 @@ def _epoch(since_1904: bool) -> Any:
     return CALENDAR_MAC_1904 if since_1904 else CALENDAR_WINDOWS_1900
 
 
+def _formats(sheets: Sheets) -> list[str]:
+    cells = (cell for rows in sheets.values() for row in rows for cell in row)
+    own = (cell.number_format for cell in cells if isinstance(cell, Shown))
+    return [*dict.fromkeys(["General", DATE, TIME, DURATION, *own])]
+
+
 def _number(value: Any, since_1904: bool) -> tuple[Any, str]:
     """Return the value for a binary workbook, and the format that gives it its meaning."""
     match value:
@@ -146,7 +154,7 @@ def _number(value: Any, since_1904: bool) -> tuple[Any, str]:
 
 def write_xlsb(path: Path, sheets: Sheets, *, since_1904: bool = False, looks: Looks = MappingProxyType({})) -> None:
     """Write record by record according to [MS-XLSB]; all texts are shared, and every second cell is in short form."""
-    formats, strings = ["General", DATE, TIME, DURATION, "00000", "@"], list[str]()
+    formats, strings = _formats(sheets), list[str]()
     parts = {
         "[Content_Types].xml": _content_types(sheets),
         "_rels/.rels": _relations({"rId1": ("officeDocument", "xl/workbook.bin")}),

@@ -22,9 +22,13 @@ def catalog_with(folder: Path, **changes: Any) -> Path:
 EVERY = (
     "day_first, decimal, false_values, formats, ignore, members, null_values, skip_rows_where, thousands, true_values"
 )
+WITH_LIST = (
+    "absent_keys, day_first, decimal, false_values, formats, ignore, members, null_values, pages, records, "
+    "skip_rows_where, thousands, total_key, true_values"
+)
 WITH_SHEET = (
     "day_first, decimal, encoding, false_values, formats, header_row, header_rows, ignore, members, null_values, "
-    "sheet, skip_rows_where, skip_sheets, thousands, true_values"
+    "sheet, shown_units, skip_rows_where, skip_sheets, thousands, true_values"
 )
 
 
@@ -49,7 +53,7 @@ WITH_SHEET = (
         ("excel", {"sheet": 2026}, "sheet: Input should be a valid string, not 2026"),
         ("excel", {"header_row": "4"}, "header_row: Input should be a valid integer, not '4'"),
         ("excel", {"header_row": 0}, "header_row: Input should be greater than or equal to 1, not 0"),
-        ("json", {"encoding": "utf-8"}, "encoding: unknown to this reader, which knows absent_keys, day_first, "),
+        ("json", {"encoding": "utf-8"}, f"encoding: unknown to this reader, which knows {WITH_LIST}"),
         ("jsonl", {"encoding": "utf-8"}, f"encoding: unknown to this reader, which knows {EVERY}"),
     ],
 )

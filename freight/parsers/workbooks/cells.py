@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Never, Protocol
 
 from openpyxl.styles.numbers import BUILTIN_FORMATS, is_date_format, is_timedelta_format
 from openpyxl.utils import range_boundaries
 from openpyxl.utils.datetime import CALENDAR_WINDOWS_1900, from_excel
 
 from freight.errors import SourceError
+from freight.parsers.workbooks.formats import unit_in_format
 from freight.types import Number
 
 EXACT_FLOAT_INTEGERS = 1e15  # below it a float holds every whole number, so its text needs no exponent
@@ -19,6 +20,7 @@ BOOLEANS = {"0": "false", "1": "true", "false": "false", "true": "true"}
 LEADING_ZEROS = re.compile(r"0{2,}")  # of a number format: 42 shows as 00042
 EAST_ASIAN_DATES = dict.fromkeys([*range(27, 37), *range(50, 59)], "yyyy-mm-dd h:mm")  # missing in openpyxl
 LAST_ROW, LAST_COLUMN = 1 << 20, 1 << 14  # the limits of the programs, in each kind of workbook
+SHOWN_CHARS = 40  # of a text or a format, in a message
 NO_DAY = 60  # 29 February 1900, which exists only in Excel
 ERRORS = {  # of the binary kinds, by code
     0x00: "#NULL!",
@@ -41,6 +43,22 @@ class UnusableCell(Exception):
         super().__init__(detail)
         self.text = text
         self.detail = detail
+
+
+class Shown(str):
+    """Why people see something else in a cell than it holds.
+
+    Attributes:
+        unit: The unit that its number format shows; empty if it is not about a unit.
+    """
+
+    unit: str = ""
+
+
+class Day(str):
+    """A day or an instant that the program stores as such; one that was entered as text is a plain text."""
+
+    __slots__ = ()
 
 
 class Row(NamedTuple):
@@ -120,6 +138,30 @@ def after(previous: int, position: int, kind: str, written: object) -> int:
     return position
 
 
+def shown_with(text: str, unit: str, how: str) -> UnusableCell:
+    """Return the doubt about a number that is shown with a unit, in some format."""
+    told = Shown(
+        f"the cell holds {text}, but {how} shows {unit[:SHOWN_CHARS]!r}, which the contract does not state; if the "
+        f"number that it holds counts, add `options: {{shown_units: [{unit[:SHOWN_CHARS]!r}]}}` in the catalog"
+    )
+    told.unit = unit
+    return UnusableCell(text, told)
+
+
+def marked_text(text: str, marked: str) -> UnusableCell:
+    """Return the doubt about a text of which some characters are struck out, raised or lowered."""
+    told = f"the cell holds {text[:SHOWN_CHARS]!r}, of which {marked[:SHOWN_CHARS]!r} is struck out, raised or lowered"
+    return UnusableCell(text, Shown(f"{told}, so it shows something else; write its value plainly"))
+
+
+def day_in_a_text(day: str) -> Shown:
+    """Return the doubt about a day in a column of texts."""
+    return Shown(
+        f"the cell holds the day {day} in a column of text: the program may have made it of a code such as 1-2; "
+        "format the column as text, and enter the value again"
+    )
+
+
 def cells_within(reference: str) -> Block:
     """Return the block of a reference such as B2:C4."""
     first_column, first_row, last_column, last_row = range_boundaries(reference)
@@ -157,11 +199,14 @@ def format_codes(own: dict[int, str]) -> dict[int, str]:
 
 
 def written_as(code: str, epoch: datetime) -> WriteNumber | None:
-    """Return the writer of a number format for dates or leading zeros; None if its numbers need no change."""
+    """Return the writer of a number format for dates, leading zeros or units; None if its numbers need no change."""
     duration = is_timedelta_format(code)
     if duration or is_date_format(code):
         return partial(_date, epoch=epoch, duration=duration)
-    return partial(_padded_number, width=len(code)) if LEADING_ZEROS.fullmatch(code) else None
+    if LEADING_ZEROS.fullmatch(code):
+        return partial(_padded_number, width=len(code))
+    unit = unit_in_format(code)
+    return partial(_with_unit, unit=unit, code=code) if unit else None
 
 
 def number_text(value: str, write: WriteNumber | None) -> str:
@@ -204,7 +249,11 @@ def duration_text(length: timedelta) -> str:
 
 def instant(when: datetime) -> str:
     """Return an instant to the millisecond, in the format of all dates here."""
-    return when.isoformat(" ", "milliseconds" if when.microsecond else "seconds")
+    return Day(when.isoformat(" ", "milliseconds" if when.microsecond else "seconds"))
+
+
+def _with_unit(value: str, unit: str, code: str) -> Never:
+    raise shown_with(Number(plain_number(value)), unit, f"its format {code[:SHOWN_CHARS]}")
 
 
 def _padded_number(value: str, width: int) -> str:

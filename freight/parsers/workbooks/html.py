@@ -12,7 +12,7 @@ from typing import Any
 from lxml import etree
 
 from freight.errors import SourceError
-from freight.parsers.workbooks.cells import LAST_COLUMN, LAST_ROW, Block, Row, within
+from freight.parsers.workbooks.cells import LAST_COLUMN, LAST_ROW, Block, Row, marked_text, within
 
 LOOK_BYTES = 4_096
 CHARSET = re.compile(rb"""<meta[^>]*?charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
@@ -23,6 +23,7 @@ SPACE = re.compile(r"[ \t\r\n]+")
 HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 OUTER_SPACE = " \n\xa0"
 ROW_PARTS = ("thead", "tbody", "tfoot")
+MARKED = ("s", "strike", "del", "sup", "sub")
 NO_TEXT = ("table", "script", "style")
 
 type Element = Any  # of lxml, which declares no types
@@ -145,7 +146,15 @@ def _span(written: str | None) -> int:
 
 
 def _shown(cell: Element) -> str:
-    lines = "".join(_pieces(cell)).split("\n")
+    text = _text_in(cell)
+    marked = next(filter(None, map(_text_in, cell.iter(*MARKED))), "") if len(cell) else ""
+    if marked:
+        raise marked_text(text, marked)
+    return text
+
+
+def _text_in(element: Element) -> str:
+    lines = "".join(_pieces(element)).split("\n")
     return "\n".join(line.strip(" ") for line in lines).strip(OUTER_SPACE)
 
 

@@ -27,8 +27,10 @@ from freight.parsers.workbooks.cells import (
     formula_without_result,
     instant,
     number_text,
+    shown_with,
     within,
 )
+from freight.parsers.workbooks.formats import unit_in_text
 from freight.parsers.workbooks.package import behind_a_password
 
 CONTENT, MANIFEST = "content.xml", "META-INF/manifest.xml"
@@ -275,7 +277,13 @@ def _is_error(shown: str) -> bool:
 
 
 def _as_shown(text: str, shown: str) -> str:
-    """Return a number with the leading zeros of its format."""
+    """Return a number with the leading zeros of its format.
+
+    Raises:
+        UnusableCell: It is shown with a unit.
+    """
+    if unit := unit_in_text(shown):
+        raise shown_with(text, unit, "it")
     padded = shown.startswith("0") and shown.isdecimal() and shown.lstrip("0") == text.lstrip("0")
     return shown if padded else text
 

@@ -11,6 +11,7 @@ from datetime import date, datetime, time, timedelta
 from enum import IntEnum
 from struct import unpack_from
 
+from openpyxl.styles.numbers import is_date_format
 from python_calamine import CalamineSheet, CalamineWorkbook, SheetVisibleEnum
 
 from freight.errors import SourceError
@@ -18,12 +19,14 @@ from freight.parsers.workbooks.cells import (
     ERRORS,
     LEADING_ZEROS,
     Block,
+    Day,
     Row,
     duration_text,
     error_cell,
     instant,
     number_text,
 )
+from freight.parsers.workbooks.formats import unit_in_format
 
 REMARK = "the .xls is damaged: a second engine, python-calamine, has read its cells, but not which rows are hidden"
 GLOBALS = b"\x09\x08\x10\x00\x00\x06\x05\x00"  # how a workbook since Excel 97 begins; older texts have code pages
@@ -116,7 +119,7 @@ def _text(value: object, error: str) -> str:
             rounded = value + MILLISECOND / 2
             return instant(rounded - timedelta(microseconds=rounded.microsecond % 1_000))
         case date():
-            return f"{value.isoformat()} 00:00:00"
+            return Day(f"{value.isoformat()} 00:00:00")
         case timedelta():
             return duration_text(value)
         case time():
@@ -151,7 +154,7 @@ class _Records:
             case Kind.SHEET:
                 name = self._names[unpack_from("<I", data)[0]] = _text_of(data[6], data[7:])
                 self.errors[name] = {}
-            case Kind.FORMAT if LEADING_ZEROS.fullmatch(_text_of(unpack_from("<H", data, 2)[0], data[4:])):
+            case Kind.FORMAT if _shows_more(_text_of(unpack_from("<H", data, 2)[0], data[4:])):
                 raise unreadable()
             case Kind.ERROR | Kind.FORMULA if self._first in self._names:
                 self.errors[self._names[self._first]] |= _error(kind, data)
@@ -167,7 +170,7 @@ def _errors(content: bytes) -> dict[str, Errors]:
     """Return the errors of each sheet.
 
     Raises:
-        SourceError: The records do not reach the end of each sheet, or a number format shows leading zeros.
+        SourceError: The records do not reach the end of each sheet, or a number format shows leading zeros or a unit.
     """
     start, found = content.find(GLOBALS), _Records()
     stream = content[start : start + _size_of_stream(content)] if start >= 0 else b""
@@ -177,6 +180,11 @@ def _errors(content: bytes) -> dict[str, Errors]:
     except (struct.error, IndexError, UnicodeError):  # what looks like a record is none
         pass
     raise unreadable()
+
+
+def _shows_more(code: str) -> bool:
+    """Whether a number format shows leading zeros or a unit."""
+    return bool(LEADING_ZEROS.fullmatch(code) or (not is_date_format(code) and unit_in_format(code)))
 
 
 def _size_of_stream(content: bytes) -> int:

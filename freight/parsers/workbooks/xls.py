@@ -136,7 +136,7 @@ def _refusal(error: Exception) -> Exception:
 
 
 def _styled_numbers(book: xlrd.Book) -> dict[int, WriteNumber]:
-    """Return the number writers of the cell styles that show dates or leading zeros."""
+    """Return the number writers of the cell styles that show dates, leading zeros or units."""
     epoch = CALENDAR_MAC_1904 if book.datemode else CALENDAR_WINDOWS_1900
     codes = format_codes({key: found.format_str for key, found in book.format_map.items() if found.format_str})
     written = {xf.xf_index: written_as(codes.get(xf.format_key, ""), epoch) for xf in book.xf_list}

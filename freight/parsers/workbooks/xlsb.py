@@ -207,7 +207,7 @@ def _block(data: bytes) -> Block:
 
 
 def _styled_numbers(records: Iterable[Record], *, since_1904: bool) -> dict[int, WriteNumber]:
-    """Return the number writers of the cell styles that show dates or leading zeros."""
+    """Return the number writers of the cell styles that show dates, leading zeros or units."""
     epoch = CALENDAR_MAC_1904 if since_1904 else CALENDAR_WINDOWS_1900
     records = list(records)
     codes = format_codes({_integer16(data): _string(data[2:]) for kind, data in records if kind == Kind.FORMAT})

@@ -8,7 +8,7 @@ memory, and takes twice as long. Faster engines are no choice: they turn error c
 import codecs
 import re
 from collections.abc import Iterator, Sequence
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Self
 from xml.etree.ElementTree import Element, fromstring, iterparse
 
 from openpyxl.reader.excel import ExcelReader
@@ -18,6 +18,7 @@ from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS, STYLES_TYPE
 from freight.parsers.workbooks.cells import (
     BOOLEANS,
     Block,
+    Day,
     Row,
     UnusableCell,
     WriteNumber,
@@ -26,6 +27,7 @@ from freight.parsers.workbooks.cells import (
     error_cell,
     format_codes,
     formula_without_result,
+    marked_text,
     number_text,
     written_as,
 )
@@ -123,13 +125,13 @@ class XlsxWorkbook:
             case "n":
                 return number_text(value, self._styled.get(cell.get("s")))
             case "s" if value.isdigit():
-                return self._strings[int(value)]
+                return _plain(self._strings[int(value)])
             case "str":
                 return _unescaped(value)
             case "b" if value in BOOLEANS:
                 return BOOLEANS[value]
             case "d":
-                return value  # ISO 8601, which contracts accept
+                return Day(value)  # ISO 8601, which contracts accept
             case "e":
                 raise error_cell(value)
         raise UnusableCell(value, f"the cell holds {value!r}, which is not a value of the type {kind!r}")
@@ -184,10 +186,37 @@ def _shared_strings(reader: ExcelReader) -> list[str]:
 
 
 def _rich_text(element: Element) -> str:
-    """Return a text without its formatting and without phonetic readings."""
-    runs = (child for child in element if child.tag in (TEXT, RUN))
-    pieces = (child.text if child.tag == TEXT else child.findtext(TEXT) for child in runs)
-    return _unescaped("".join(piece or "" for piece in pieces))
+    """Return a text without its formatting and without phonetic readings; a `_Marked` if its formatting counts."""
+    runs = [child for child in element if child.tag in (TEXT, RUN)]
+    pieces = [(child.text if child.tag == TEXT else child.findtext(TEXT)) or "" for child in runs]
+    text = _unescaped("".join(pieces))
+    marked = next((piece for run, piece in zip(runs, pieces, strict=True) if run.tag == RUN and _is_marked(run)), "")
+    return _Marked(text, marked) if marked.strip() else text
+
+
+class _Marked(str):
+    """A text of which some characters are struck out, raised or lowered: the first of them are `marked`."""
+
+    marked: str
+
+    def __new__(cls, text: str, marked: str) -> Self:
+        """Return the text."""
+        kept = super().__new__(cls, text)
+        kept.marked = marked
+        return kept
+
+
+def _plain(text: str) -> str:
+    if isinstance(text, _Marked):
+        raise marked_text(str(text), text.marked)
+    return text
+
+
+def _is_marked(run: Element) -> bool:
+    """Whether a run of characters is struck out, raised or lowered."""
+    struck, moved = (run.find(f"{_tag('rPr')}/{_tag(name)}") for name in ("strike", "vertAlign"))
+    is_struck = struck is not None and BOOLEANS.get(struck.get("val", "1")) == "true"
+    return is_struck or (moved is not None and moved.get("val") in ("superscript", "subscript"))
 
 
 def _unescaped(text: str) -> str:
@@ -196,7 +225,7 @@ def _unescaped(text: str) -> str:
 
 
 def _styled_numbers(reader: ExcelReader) -> dict[str | None, WriteNumber]:
-    """Return the number writers of the cell styles that show dates or leading zeros."""
+    """Return the number writers of the cell styles that show dates, leading zeros or units."""
     entry = reader.package.find(STYLES_TYPE)
     if entry is None:
         return {}
@@ -235,7 +264,7 @@ def _column(cell: Element, previous: int) -> int:
 def _text_without_value(cell: Element, kind: str) -> str:
     inline = cell.find(INLINE)
     if inline is not None:
-        return _rich_text(inline)
+        return _plain(_rich_text(inline))
     formula = cell.find(FORMULA)
     if kind == "e" or (formula is not None and kind != "str"):  # the result of a formula may be a text without letters
         raise formula_without_result(f"={(formula.text if formula is not None else None) or ''}")

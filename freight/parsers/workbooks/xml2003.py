@@ -34,6 +34,12 @@ NAME, INDEX, SPAN, HIDDEN, STYLE_ID, TYPE, FORMULA, CODE = (
     SPREADSHEET + name for name in ("Name", "Index", "Span", "Hidden", "StyleID", "Type", "Formula", "Format")
 )
 ACROSS, DOWN, ID = f"{SPREADSHEET}MergeAcross", f"{SPREADSHEET}MergeDown", f"{SPREADSHEET}ID"
+NAMED_FORMATS = {
+    "Percent": "0.00%",
+    "Currency": "$#,##0.00",
+    "Euro Currency": "€#,##0.00",
+    **dict.fromkeys(("Fixed", "Standard", "Scientific", "General Number", "Yes/No", "True/False", "On/Off"), ""),
+}
 NO_DAY = datetime(1899, 12, 31)  # of a time without a day
 
 
@@ -143,7 +149,8 @@ class XmlWorkbook:
 
 def _format(style: Element) -> str:
     found = style.find(FORMAT)
-    return "" if found is None else found.get(CODE, "")
+    code = "" if found is None else found.get(CODE, "")
+    return NAMED_FORMATS.get(code, code)
 
 
 def _count(element: Element, attribute: str) -> int:
