@@ -38,6 +38,7 @@ SourceFault = Literal[
     "doubled_column",
     "rows_above_header",
     "second_header",
+    "other_unit",
     "unknown_column",
     "renamed_column",
     "retyped_column",

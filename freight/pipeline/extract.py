@@ -17,6 +17,7 @@ from freight.pipeline.layout import lay_out
 from freight.pipeline.remarks import Remarks
 from freight.pipeline.reshape import read_unit
 from freight.pipeline.second_header import SecondHeader
+from freight.pipeline.unit_row import refuse_other_units
 from freight.pipeline.units import PlannedUnit, RawSpool
 from freight.readers import RawBatch, name_members, reader_for
 from freight.retry import patiently
@@ -69,7 +70,10 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
             seen.note(batch)
             remarks.note(batch)
             named = layout.apply(batch)
-            second_header.look_for(named.rows, ReadAs(facts=remarks.facts(table.sheets)).place)
+            place = ReadAs(facts=remarks.facts(table.sheets)).place
+            if rows.rows == 0:
+                refuse_other_units(named.rows, headers, contract, place)
+            second_header.look_for(named.rows, place)
             evidence.note(raw.with_rows_of_the_file(_whole(named.rows, contract)), asked)
             rows.write(named.rows)
             faults.write(named.faults)

@@ -79,3 +79,14 @@ def test_the_day_and_the_number_of_a_footer_prove_nothing(corridor: Corridor, ki
     rows = [[f"TRX-{number}", "MCH-001", "03/02/2026 10:00", "1.5", "OK"] for number in range(4)]
     told = outcome(corridor, kind, [HEADER, *rows, ["Printed", "", "11/13/2026 10:00", "1,5", ""]])
     assert "'03/02/2026' can have the day or the month first, and no day of the file proves which" in told
+
+
+@pytest.mark.parametrize("unit", ["kg", "(KG)", "lb"])
+def test_a_row_of_other_units_below_the_header_refuses_the_file(corridor: Corridor, kind: str, unit: str) -> None:
+    told = outcome(corridor, kind, [HEADER, ["", "", "", unit, ""], *ROWS])
+    assert f"row 2, column 'volume': the row names the unit {unit!r} for the numbers below it, and the contract" in told
+    assert "[other_unit]. Remedy: deliver the column in tonnes" in told
+
+
+def test_a_row_of_the_same_units_costs_only_itself(corridor: Corridor, kind: str) -> None:
+    assert outcome(corridor, kind, [HEADER, ["", "", "", "t", ""], *ROWS]) == "4 of 5"
