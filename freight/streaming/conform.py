@@ -1,8 +1,8 @@
 """Turns messages into a micro-batch in memory: parsed, typed, validated, late rows flagged, one version per key."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from freight.transforms.versions import kept_versions, with_content_hash
 from freight.types import origin_us_of
 from freight.validation import Locale, split
 from freight.warehouse.stream_load import MicroBatch, OffsetRange
+from freight.warehouse.streams import NO_TIMES, Newest
 
 LATE_US = 3_600_000_000  # microseconds behind the newest event of the partition
 MOST_AHEAD_US = 86_400_000_000  # of the time at which a message was sent
@@ -31,7 +32,7 @@ class Received:
 
     Attributes:
         messages: The messages, with the columns of `MESSAGE_SCHEMA`.
-        spans: The span of each partition: its topic_id, from_offset, until_offset, and the newest event time before it.
+        spans: The span of each partition.
     """
 
     messages: pl.DataFrame
@@ -40,12 +41,12 @@ class Received:
 
 @dataclass(frozen=True)
 class Span:
-    """Offsets [from_offset, until_offset) of a partition, and the newest event time before them."""
+    """Offsets [from_offset, until_offset) of a partition, and the newest times before them."""
 
     topic_id: str
     from_offset: int
     until_offset: int
-    newest_event_us: int | None = None
+    newest: Newest = NO_TIMES
 
 
 def conform(received: Received, contract: Contract, locale: Locale, now: datetime) -> MicroBatch:
@@ -58,17 +59,17 @@ def conform(received: Received, contract: Contract, locale: Locale, now: datetim
         now: The instant against which times are judged.
     """
     messages, untimed = _with_times(received.messages.with_row_index(ROW_NUMBER), now)
-    received = replace(received, messages=messages.drop(ROW_NUMBER))
+    messages = _in_order(messages, received.spans)
     usable = messages.filter(~messages[ROW_NUMBER].is_in(untimed[ROW_NUMBER].implode())) if untimed.height else messages
     rows, bad = _typed(usable, contract, locale, now)
     rows = _flag_late(rows, contract, received.spans)
-    newest = _newest_events(rows, contract)
     kept = kept_versions(rows, contract)
+    newest = _newest(messages, rows, contract, received.spans)
     return MicroBatch(
-        tuple(_ranges(received, rows, kept, newest)),
+        tuple(_ranges(messages, received.spans, newest, _superseded(rows, kept))),
         kept,
         _bad_rows(pl.concat([untimed, bad]), messages),
-        received.messages,
+        messages.select(PARTITION, "offset", "origin_us", "value"),
     )
 
 
@@ -84,6 +85,17 @@ def _with_times(messages: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, pl
     ahead = messages.filter(is_ahead).select(ROW_NUMBER, pl.col("sent_us") // 1_000)
     timed = messages.with_columns(pl.when(~is_ahead).then("sent_us").otherwise(0).alias("sent_us"))
     return timed, bad_rows(BadRow(row, None, "sent_at_out_of_range", _ahead(ms), b"") for row, ms in ahead.iter_rows())
+
+
+def _in_order(messages: pl.DataFrame, spans: Mapping[int, Span]) -> pl.DataFrame:
+    """Add the origin, the newest time of sending so far: in a partition a later offset is newer, by any clock."""
+    before = {partition: span.newest.sent_us for partition, span in spans.items()}
+    so_far = pl.col("sent_us").cum_max().over(PARTITION)
+    return messages.with_columns(origin_us=pl.max_horizontal(so_far, _by_partition(before)))
+
+
+def _by_partition(values: Mapping[int, int | None]) -> pl.Expr:
+    return pl.col(PARTITION).replace_strict(values, return_dtype=pl.Int64)
 
 
 def _ahead(sent_ms: int) -> str:
@@ -125,8 +137,8 @@ def _parsed(messages: pl.DataFrame, contract: Contract, locale: Locale, now: dat
 
 
 def _with_origin(valid: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
-    """Replace the row number, which is the place among the messages, by partition, time of sending and offset."""
-    origin = messages.select(PARTITION, origin_us="sent_us", origin_seq="offset")
+    """Replace the row number, which is the place among the messages, by partition, origin and offset."""
+    origin = messages.select(PARTITION, "origin_us", origin_seq="offset")
     if valid.height < messages.height:
         origin = origin[valid[ROW_NUMBER]]
     return valid.drop(ROW_NUMBER).hstack(origin)
@@ -134,50 +146,58 @@ def _with_origin(valid: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
 
 def _flag_late(rows: pl.DataFrame, contract: Contract, spans: Mapping[int, Span]) -> pl.DataFrame:
     """Flag rows that arrived long after newer events of their partition."""
-    before = {partition: span.newest_event_us for partition, span in spans.items()}
+    before = {partition: span.newest.event_us for partition, span in spans.items()}
     event_us = pl.col(contract.event_time or "").dt.epoch("us")
     so_far = event_us.cum_max().over(PARTITION)
-    newest = pl.max_horizontal(so_far, pl.col(PARTITION).replace_strict(before, return_dtype=pl.Int64))
+    newest = pl.max_horizontal(so_far, _by_partition(before))
     return rows.with_columns(is_late=event_us < newest - LATE_US)
 
 
-def _newest_events(rows: pl.DataFrame, contract: Contract) -> dict[int, int]:
-    newest = rows.group_by(PARTITION).agg(pl.col(contract.event_time or "").max().dt.epoch("us"))
-    return dict(newest.iter_rows())
+def _newest(
+    messages: pl.DataFrame, rows: pl.DataFrame, contract: Contract, spans: Mapping[int, Span]
+) -> dict[int, Newest]:
+    """Return the newest times of each partition, including those of before."""
+    event_us = pl.col(contract.event_time or "").max().dt.epoch("us")
+    events = dict(rows.group_by(PARTITION).agg(event_us).iter_rows())
+    sent = dict(messages.group_by(PARTITION).agg(pl.col("origin_us").max()).iter_rows())
+    return {
+        partition: Newest(
+            sent.get(partition, span.newest.sent_us),
+            max((us for us in (span.newest.event_us, events.get(partition)) if us is not None), default=None),
+        )
+        for partition, span in spans.items()
+    }
+
+
+def _superseded(rows: pl.DataFrame, kept: pl.DataFrame) -> dict[int, int]:
+    """Return by partition how many rows are left out, since the micro-batch itself holds a newer version."""
+    left = _rows_by_partition(kept)
+    return {partition: count - left.get(partition, 0) for partition, count in _rows_by_partition(rows).items()}
 
 
 def _ranges(
-    received: Received, rows: pl.DataFrame, kept: pl.DataFrame, newest: Mapping[int, int]
-) -> Sequence[OffsetRange]:
-    superseded = _rows_by_partition(rows)
-    for partition, count in _rows_by_partition(kept).items():
-        superseded[partition] -= count
-    figures = received.messages.group_by(PARTITION).agg(
+    messages: pl.DataFrame, spans: Mapping[int, Span], newest: Mapping[int, Newest], superseded: Mapping[int, int]
+) -> Iterator[OffsetRange]:
+    figures = messages.group_by(PARTITION).agg(
         pl.len(),
         pl.col("value").bin.size().sum().fill_null(0),
-        pl.col("sent_us").filter(pl.col("sent_us") > 0).min().fill_null(0).alias("oldest"),  # 0 states no time
-        pl.col("sent_us").max().alias("newest"),
+        pl.col("sent_us").filter(pl.col("sent_us") > 0).min().fill_null(0),  # 0 states no time
     )
     by_partition = {partition: values for partition, *values in figures.iter_rows()}
-    return [
-        OffsetRange(
+    for partition, span in sorted(spans.items()):
+        count, size_bytes, oldest_sent_us = by_partition.get(partition, (0, 0, 0))
+        yield OffsetRange(
             partition,
             span.topic_id,
             span.from_offset,
             span.until_offset,
-            *_sizes(by_partition.get(partition), superseded.get(partition, 0)),
-            newest_event_us=max(
-                (us for us in (span.newest_event_us, newest.get(partition)) if us is not None), default=None
-            ),
+            count,
+            size_bytes,
+            superseded.get(partition, 0),
+            oldest_sent_us,
+            span.newest,
+            newest[partition],
         )
-        for partition, span in sorted(received.spans.items())
-    ]
-
-
-def _sizes(figures: Sequence[int] | None, superseded: int) -> tuple[int, int, int, int, int]:
-    """Return messages, size_bytes, superseded, oldest_sent_us and newest_sent_us of a range."""
-    messages, size_bytes, oldest_us, newest_us = figures or (0, 0, 0, 0)
-    return messages, size_bytes, superseded, oldest_us, newest_us
 
 
 def _rows_by_partition(rows: pl.DataFrame) -> dict[int, int]:
@@ -185,11 +205,11 @@ def _rows_by_partition(rows: pl.DataFrame) -> dict[int, int]:
 
 
 def _bad_rows(bad: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
-    """Add to each bad row its offset, its partition, the raw message and its time of sending."""
+    """Add to each bad row its offset, its partition, the raw message and its origin."""
     came = messages[bad[ROW_NUMBER]]
     return bad.with_columns(
         came["offset"].alias(ROW_NUMBER),
         came["value"].fill_null(b"").alias("raw"),
-        came["sent_us"].alias("origin_us"),
+        came["origin_us"],
         came[PARTITION],
     )

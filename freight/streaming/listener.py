@@ -220,8 +220,7 @@ class ListenerLoop:
         batch = conform(self._buffer.take(), self._stream.contract, self._locale, self._clock())
         if why := self._watch.judge(batch):
             raise self._too_much_poison(why, batch)
-        for offsets in batch.ranges:
-            self._buffer.know_newest_event(offsets.partition, offsets.newest_event_us)
+        self._buffer.note_newest(batch)
         return batch
 
     def _too_much_poison(self, why: str, batch: MicroBatch) -> QuarantineLimitExceeded:
@@ -284,7 +283,7 @@ class ListenerLoop:
             return
         for partition, position in positions.items():
             start = position.next_offset
-            self._buffer.begin(partition, Span(position.topic_id, start, start, position.newest_event_us))
+            self._buffer.begin(partition, Span(position.topic_id, start, start, position.newest))
         log.info("%s reads %s", self._stream.topic, {p: position.next_offset for p, position in positions.items()})
         self._unpositioned.clear()
         self._note_end_of_trouble()

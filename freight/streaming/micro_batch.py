@@ -9,6 +9,7 @@ from freight.frames import PARTITION
 from freight.streaming.conform import Received, Span
 from freight.streaming.consumer import Polled
 from freight.streaming.messages import MESSAGE_SCHEMA
+from freight.warehouse.stream_load import MicroBatch
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,11 @@ class Buffer:
         self._empty()
         return received
 
-    def know_newest_event(self, partition: int, newest_event_us: int | None) -> None:
-        """Note the newest event time of a partition; it decides which later messages are late."""
-        if partition in self._spans:
-            self._spans[partition] = replace(self._spans[partition], newest_event_us=newest_event_us)
+    def note_newest(self, batch: MicroBatch) -> None:
+        """Note the newest times of the partitions of a micro-batch; later messages are judged by them."""
+        for offsets in batch.ranges:
+            if offsets.partition in self._spans:
+                self._spans[offsets.partition] = replace(self._spans[offsets.partition], newest=offsets.newest)
 
     def drop(self, partitions: Collection[int] | None = None) -> None:
         """Drop all waiting messages, since the other partitions are read again from their positions."""

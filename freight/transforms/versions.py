@@ -25,12 +25,13 @@ def with_content_hash(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 def kept_versions(rows: pl.DataFrame, contract: Contract, sequence: str = "origin_seq") -> pl.DataFrame:
     """Keep the newest version of each key by `origin_us`, the column `sequence` and `content_hash`; sort by the keys.
 
-    For immutable rows, keep every distinct content, so that the warehouse can find the rows that contradict it.
+    Keep all immutable rows: only the warehouse knows which of them contradict a stored one.
     """
     key = list(contract.business_key)
     in_order = rows.sort([*key, "origin_us", sequence, CONTENT_HASH])
-    same = [*key, CONTENT_HASH] if contract.immutable else key
-    is_last = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in same)
+    if contract.immutable:
+        return in_order
+    is_last = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in key)
     return in_order.filter(is_last)
 
 

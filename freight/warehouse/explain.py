@@ -120,7 +120,7 @@ def _origin(found: sa.RowMapping, row: sa.RowMapping) -> list[tuple[str, object]
         ("topic", found["topic"]),
         ("partition", found["partition_number"]),
         ("offset", row["origin_seq"]),
-        ("sent_at", instant_of(row["origin_us"])),
+        ("as_of", instant_of(row["origin_us"])),
         ("group", found["consumer_group"]),
     ]
 

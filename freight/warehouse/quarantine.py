@@ -20,7 +20,7 @@ IDS_PER_STATEMENT = 1_000
 class QuarantinedRow:
     """A bad row: its location, its fault, and its text as JSON bytes (or as bytes that could not be cut).
 
-    For a stream, `row_number` is the offset, `origin_us` the instant when the message was sent, and `raw` the message.
+    For a stream, `row_number` is the offset, `origin_us` its origin, and `raw` the message.
     `source_row` is the row of the file from which a source's own function has made the row.
     """
 

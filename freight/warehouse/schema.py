@@ -68,9 +68,10 @@ def origin_columns() -> list[sa.Column[Any]]:
     ]
 
 
+LATE = "is_late"  # of an event: set by the stream
 ORIGIN_NAMES = tuple(column.name for column in origin_columns())
 # Names that no column of a dataset may have: those that every row has, and words that analysts would have to quote.
-UNUSABLE_NAMES = {*ORIGIN_NAMES, "is_late", ROW_NUMBER, *RESERVED_WORDS, *sqlite.dialect.preparer.reserved_words}
+UNUSABLE_NAMES = {*ORIGIN_NAMES, LATE, ROW_NUMBER, *RESERVED_WORDS, *sqlite.dialect.preparer.reserved_words}
 COUNT_NAMES = ("read_rows", "inserted", "updated", "unchanged", "superseded", "quarantined")
 
 
@@ -195,7 +196,8 @@ file_positions = sa.Table(
 )
 
 # The offset up to which a consumer group has read a partition. A topic recreated under the same name has another
-# topic_id, and so its own positions. `newest_event_us` is the newest event time seen, and the measure of lateness.
+# topic_id, and so its own positions. `newest_event_us` is the newest event time seen, and the measure of lateness;
+# `newest_sent_us` is the newest time of sending, and the least origin of the messages that follow.
 stream_positions = sa.Table(
     "stream_positions",
     metadata,
@@ -206,12 +208,15 @@ stream_positions = sa.Table(
     sa.Column("first_offset", BigInt, nullable=False),
     sa.Column("next_offset", BigInt, nullable=False),
     sa.Column("newest_event_us", BigInt),
+    sa.Column("newest_sent_us", BigInt, nullable=False, server_default="0"),
     sa.Column("listener_id", sa.Text, nullable=False),
     sa.Column("moved_at", UtcInstant, nullable=False),
 )
 
 # The partition of each stream batch; first_row and last_row of the batch are its offsets. A stream batch grows for
-# some minutes: a row for each micro-batch would be millions a day.
+# some minutes: a row for each micro-batch would be millions a day. `sent_before_us` and `event_before_us` are the
+# newest times of its position when it began, so that its messages can be read again with the same origin; null in
+# batches from before schema version 0015.
 stream_batches = sa.Table(
     "stream_batches",
     metadata,
@@ -220,6 +225,8 @@ stream_batches = sa.Table(
     sa.Column("topic", KeyText, nullable=False),
     sa.Column("topic_id", KeyText, nullable=False),
     sa.Column("partition_number", BigInt, nullable=False),
+    sa.Column("sent_before_us", BigInt),
+    sa.Column("event_before_us", BigInt),
 )
 
 # Every assignment of a partition to a listener, with the messages that Kafka would have redelivered or had lost.

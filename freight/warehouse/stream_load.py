@@ -17,16 +17,17 @@ from freight.warehouse.datasets import RowWriter
 from freight.warehouse.ledger import LoadUnit, count_values, open_batch, write_quarantine
 from freight.warehouse.refused import refused_rows
 from freight.warehouse.schema import COUNT_NAMES, batches, quarantine, stream_batches, stream_positions
-from freight.warehouse.streams import ListenerRef, Stream, free_frozen_listeners, read_positions
+from freight.warehouse.streams import NO_TIMES, ListenerRef, Newest, Stream, free_frozen_listeners, read_positions
 from freight.warehouse.upsert import Batch, UpsertCounts
 
 BATCH_AGE = timedelta(minutes=5)  # a lineage row grows for this long, so loaded_at is accurate to this
 MEETING_BATCHES = 20  # after one meets a stored key, this many micro-batches are expected to meet more
 
 MOVE_POSITION = sa.text(
-    "UPDATE stream_positions SET next_offset = :until_offset, newest_event_us = :newest_event_us, "
-    "listener_id = :listener_id, moved_at = :now WHERE consumer_group = :consumer_group AND topic = :topic "
-    "AND topic_id = :topic_id AND partition_number = :partition AND next_offset = :from_offset"
+    "UPDATE stream_positions SET next_offset = :until_offset, newest_sent_us = :newest_sent_us, "
+    "newest_event_us = :newest_event_us, listener_id = :listener_id, moved_at = :now "
+    "WHERE consumer_group = :consumer_group AND topic = :topic AND topic_id = :topic_id "
+    "AND partition_number = :partition AND next_offset = :from_offset"
 ).bindparams(sa.bindparam("now", type_=stream_positions.c.moved_at.type))
 
 GROW_BATCH = sa.text(
@@ -45,8 +46,8 @@ class OffsetRange:
         size_bytes: The size of the messages.
         superseded: The number of rows left out because the micro-batch itself holds a newer version of their key.
         oldest_sent_us: The instant when the oldest message was sent; 0 without a message.
-        newest_sent_us: The instant when the newest message was sent; 0 without a message.
-        newest_event_us: The newest event time of the partition so far, including this range.
+        before: The newest times of the partition before this range.
+        newest: The newest times so far, including this range.
     """
 
     partition: int
@@ -57,8 +58,8 @@ class OffsetRange:
     size_bytes: int = 0
     superseded: int = 0
     oldest_sent_us: int = 0
-    newest_sent_us: int = 0
-    newest_event_us: int | None = None
+    before: Newest = NO_TIMES
+    newest: Newest = NO_TIMES
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,10 @@ class MicroBatch:
 
     Attributes:
         ranges: One range for each partition, in their order.
-        rows: Conformed rows with `partition_number`, `origin_us` and `origin_seq`; a key occurs once.
+        rows: Conformed rows with `partition_number`, `origin_us` and `origin_seq`; a key occurs once, unless such rows
+            never change.
         bad_rows: Columns of `BAD_ROWS_SCHEMA` (row_number is the offset), `origin_us` and `partition_number`.
-        raw: `partition_number`, `offset`, `sent_us` and `value` of the messages: the warehouse may refuse some.
+        raw: `partition_number`, `offset`, `origin_us` and `value` of the messages: the warehouse may refuse some.
     """
 
     ranges: tuple[OffsetRange, ...]
@@ -194,8 +196,7 @@ class StreamLoader:
             "consumer_group": self._stream.group,
             "topic": self._stream.topic,
         }
-        names = ("partition", "topic_id", "from_offset", "until_offset", "newest_event_us")
-        moves = [{**shared, **{name: getattr(offsets, name) for name in names}} for offsets in ranges]
+        moves = [{**shared, **_move(offsets)} for offsets in ranges]
         moved = connection.execute(MOVE_POSITION, moves).rowcount
         if moved == len(ranges):
             return True
@@ -231,7 +232,7 @@ class StreamLoader:
         return batch_id
 
     def _unit(self, offsets: OffsetRange) -> LoadUnit:
-        location, sent_at = self._stream.location(offsets.partition), instant_of(offsets.newest_sent_us)
+        location, sent_at = self._stream.location(offsets.partition), instant_of(offsets.newest.sent_us)
         return self._stream.unit(self._listener.run_id, location, offsets.topic_id, sent_at)
 
     def _write(
@@ -270,6 +271,15 @@ class StreamLoader:
         )
 
 
+def _move(offsets: OffsetRange) -> dict[str, object]:
+    """Return the parameters that move the position of a partition."""
+    return {
+        **{name: getattr(offsets, name) for name in ("partition", "topic_id", "from_offset", "until_offset")},
+        "newest_sent_us": offsets.newest.sent_us,
+        "newest_event_us": offsets.newest.event_us,
+    }
+
+
 def _conflicting(raw: pl.DataFrame, partition: int, offsets: Sequence[int]) -> pl.DataFrame:
     """Return the messages that contradict stored rows, as bad rows without their partition."""
     found = raw.filter((pl.col(PARTITION) == partition) & pl.col("offset").is_in(list(offsets)))
@@ -300,7 +310,7 @@ def _bad_rows(messages: pl.DataFrame, reason: FaultCode) -> pl.DataFrame:
         "detail",
         pl.col("value").alias("raw"),
         pl.lit(None, pl.String).alias("broken_rules"),
-        pl.col("sent_us").alias("origin_us"),
+        "origin_us",
         PARTITION,
     )
 
@@ -319,6 +329,8 @@ def _note_partition(connection: sa.Connection, stream: Stream, offsets: OffsetRa
             topic=stream.topic,
             topic_id=offsets.topic_id,
             partition_number=offsets.partition,
+            sent_before_us=offsets.before.sent_us,
+            event_before_us=offsets.before.event_us,
         )
     )
 
@@ -336,7 +348,7 @@ def _grow_batches(
             "size_bytes": offsets.size_bytes,
             "first_row": offsets.from_offset,
             "last_row": offsets.until_offset - 1,
-            "as_of": instant_of(offsets.newest_sent_us),
+            "as_of": instant_of(offsets.newest.sent_us),
             "loaded_at": now,
             "batch_id": number,
             **count_values(part),
@@ -346,7 +358,7 @@ def _grow_batches(
     connection.execute(GROW_BATCH, grown)
 
 
-def _quarantined(stream: Stream, offsets: OffsetRange) -> sa.ColumnElement[bool]:
+def quarantined_of(stream: Stream, offsets: OffsetRange) -> sa.ColumnElement[bool]:
     """Return the condition for the quarantined rows of these offsets."""
     batches_of_partition = sa.select(stream_batches.c.batch_id).where(
         stream_batches.c.topic == stream.topic,
@@ -365,7 +377,7 @@ def _without_quarantined(connection: sa.Connection, stream: Stream, micro_batch:
         [
             (offsets.partition, row_number)
             for offsets in micro_batch.ranges
-            for row_number, reason in connection.execute(sa.select(*names).where(_quarantined(stream, offsets)))
+            for row_number, reason in connection.execute(sa.select(*names).where(quarantined_of(stream, offsets)))
             if reason == "conflicting_event" or _is_among(micro_batch.bad_rows, offsets.partition, row_number)
         ],
         schema={PARTITION: pl.Int64, "known_offset": pl.Int64},
@@ -399,7 +411,7 @@ def _mark_replayed(
     connection.execute(
         quarantine.update()
         .where(
-            _quarantined(stream, offsets),
+            quarantined_of(stream, offsets),
             quarantine.c.batch_id != batch_id,
             quarantine.c.replayed_batch_id.is_(None),
             quarantine.c.reason != "conflicting_event",

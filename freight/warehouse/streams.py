@@ -106,6 +106,22 @@ class PartitionLog:
 
 
 @dataclass(frozen=True)
+class Newest:
+    """The newest times of a partition's messages before an offset.
+
+    Attributes:
+        sent_us: The newest time of sending; 0 without one. It is the least origin of the messages that follow.
+        event_us: The newest event time; None without one. It decides which of them are late.
+    """
+
+    sent_us: int = 0
+    event_us: int | None = None
+
+
+NO_TIMES = Newest()
+
+
+@dataclass(frozen=True)
 class StreamPosition:
     """The offset up to which a partition has been read."""
 
@@ -113,8 +129,8 @@ class StreamPosition:
     topic_id: str
     first_offset: int
     next_offset: int
-    newest_event_us: int | None
     listener_id: str
+    newest: Newest = NO_TIMES
 
 
 def read_positions(connection: sa.Connection, stream: Stream) -> list[StreamPosition]:
@@ -125,10 +141,15 @@ def read_positions(connection: sa.Connection, stream: Stream) -> list[StreamPosi
         table.c.topic_id,
         table.c.first_offset,
         table.c.next_offset,
-        table.c.newest_event_us,
         table.c.listener_id,
+        table.c.newest_sent_us,
+        table.c.newest_event_us,
     ).where(table.c.consumer_group == stream.group, table.c.topic == stream.topic)
-    return [StreamPosition(*row) for row in connection.execute(query.order_by(table.c.partition_number))]
+    found = connection.execute(query.order_by(table.c.partition_number))
+    return [
+        StreamPosition(p, topic_id, first, following, reader, Newest(*newest))
+        for p, topic_id, first, following, reader, *newest in found
+    ]
 
 
 def take_positions(

@@ -1,7 +1,8 @@
 """Merge versions of rows into a table: the newest version of each key wins, and every row is counted.
 
 Versions of a key are ordered by (origin_us, origin_seq, content_hash), so the same rows give the same table in any
-order of arrival. A newer version with the same content moves only the origin; it counts as unchanged.
+order of arrival. A newer version with the same content moves only the origin, and whether it was late; it counts as
+unchanged. Of rows that never change, the first content of a key stays, and those that differ are conflicts.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ from freight.errors import InvariantViolated
 from freight.types import BatchId, LoadCounts
 from freight.warehouse.bulk import append, append_new, columns_list, create_staging, drop_staging, stored_keys
 from freight.warehouse.connect import is_postgresql
-from freight.warehouse.schema import ORIGIN_NAMES
+from freight.warehouse.schema import LATE, ORIGIN_NAMES
 
 # Rows are tried as new in parts of at least this size: a part with a stored key has been copied in vain.
 PART_ROWS = 250_000
@@ -36,7 +37,8 @@ class Batch:
     Attributes:
         batch_ids: The lineage rows that the rows belong to: one for a file, one per partition for a micro-batch.
         contract: The contract of the dataset.
-        frames: Returns the conformed rows with origin columns, from the start at each call; a key occurs once.
+        frames: Returns the conformed rows with origin columns, from the start at each call; a key occurs once, unless
+            such rows never change.
         rows: The number of rows that `frames` returns.
         likely_new: Whether to try first as if no key were stored; a wrong guess only costs time.
     """
@@ -167,8 +169,10 @@ def _merge_rows(connection: sa.Connection, batch: Batch, before_change: BeforeCh
 def _look_up_and_merge(connection: sa.Connection, batch: Batch, before_change: BeforeChange | None) -> CountsByBatch:
     """Insert rows with new keys directly, which costs a third of staging them, and merge the others."""
     _avoid_reading_whole_tables(connection)
-    rows = pl.concat(batch.frames()).sort(batch.contract.business_key)
+    rows = pl.concat(batch.frames()).sort(batch.contract.business_key, maintain_order=True)
     is_stored = stored_keys(connection, batch.contract.table, rows.select(batch.contract.business_key))
+    if batch.contract.immutable:  # the first row of a key is stored before the others meet it
+        is_stored |= ~rows.select(pl.struct(batch.contract.business_key).is_first_distinct()).to_series()
     new, stored = (_only(batch, [rows.filter(chosen)]) for chosen in (~is_stored, is_stored))
     inserted = _insert_new(connection, new) if new.rows else {}
     if inserted is None:  # another process has stored one of them in between
@@ -290,6 +294,15 @@ def _written(connection: sa.Connection, statement: str, batch_ids: Sequence[Batc
     return Counter(connection.execute(sa.text(f"{statement} RETURNING batch_id")).scalars())
 
 
+def _newest_of_each_content(contract: Contract, staging: str) -> str:
+    """Return a subquery for the newest staged row of each key and content: an update of a row has to meet a single one."""
+    same = columns_list((*contract.business_key, "content_hash"))
+    return (
+        f"(SELECT n.*, ROW_NUMBER() OVER (PARTITION BY {same} ORDER BY origin_us DESC, origin_seq DESC) AS place "
+        f"FROM {staging} AS n)"
+    )
+
+
 class _Statements:
     """The SQL of a merge; the same text runs on both engines."""
 
@@ -301,7 +314,9 @@ class _Statements:
         version = "({0}.origin_us, {0}.origin_seq, {0}.content_hash)"
         newer = f"{version.format('s')} > {version.format('t')}"
         values = ", ".join(f'"{name}" = s."{name}"' for name in names if name not in contract.business_key)
-        origin = ", ".join(f"{name} = s.{name}" for name in ORIGIN_NAMES)
+        of_version = [*ORIGIN_NAMES, *({LATE} & {*names})]  # what a version has apart from its content
+        origin = ", ".join(f"{name} = s.{name}" for name in of_version)
+        newest = _newest_of_each_content(contract, staging) if contract.immutable else staging
         self.insert_new = (
             f"INSERT INTO {table} AS t ({columns_list(names)}) SELECT {columns_list(names)} FROM {staging} "
             f"WHERE true ORDER BY {key}, origin_us, origin_seq ON CONFLICT DO NOTHING"
@@ -311,8 +326,9 @@ class _Statements:
             f"WHERE {same_key} AND {newer} AND s.content_hash <> t.content_hash"
         )
         self.confirm_same = (
-            f"UPDATE {table} AS t SET {origin} FROM {staging} AS s "
+            f"UPDATE {table} AS t SET {origin} FROM {newest} AS s "
             f"WHERE {same_key} AND {newer} AND s.content_hash = t.content_hash"
+            + (" AND s.place = 1" if contract.immutable else "")
         )
         self.compare = (
             "SELECT count(CASE WHEN s.content_hash <> t.content_hash THEN 1 END), "

@@ -94,7 +94,7 @@ def test_quarantined_messages_come_back_when_the_contract_takes_them(read: Liste
     lineage = dict(found.lineage)
     told = [lineage[name] for name in ("topic", "partition", "offset", "cause", "group")]
     assert told == [read.topic, 1, 10, "replay", read.group]
-    assert lineage["sent_at"] == datetime.fromtimestamp((SENT_MS + 10) / 1000, UTC)
+    assert lineage["as_of"] == datetime.fromtimestamp((SENT_MS + 10) / 1000, UTC)
     assert_sound(read)
 
 
