@@ -23,6 +23,7 @@ from freight.warehouse.streams import ListenerRef, PartitionLog, Stream
 
 log = logging.getLogger("freight")
 
+LATEST_US = 2**63 - 1
 SILENCE_POLLS = 30  # of a second each; then the broker does not deliver messages that it has
 
 
@@ -94,7 +95,7 @@ def _before(engine: Engine, stream: Stream, known: PartitionLog, span: Span) -> 
 
 
 def _untimed(engine: Engine, stream: Stream, spans: Iterable[tuple[int, Span]]) -> pl.DataFrame:
-    """Return the messages whose times do not count, since they were out of range."""
+    """Return the messages whose times were out of range; they stay in quarantine, and order no others."""
     found = [(p, offset) for p, span in spans for offset in untimed_offsets(engine, stream, _range(p, span))]
     return pl.DataFrame(found, schema={PARTITION: pl.Int64, "offset": pl.Int64}, orient="row")
 
@@ -145,7 +146,7 @@ class _Rereader:
         polled = self._reader.poll(room, 1.0).before(ends)
         if self._untimed.is_empty():
             return polled
-        known = self._untimed.with_columns(sent_us=pl.lit(0, pl.Int64))
+        known = self._untimed.with_columns(sent_us=pl.lit(LATEST_US))  # again out of range, whatever the time is now
         messages = polled.messages.update(known, on=[PARTITION, "offset"])
         return replace(polled, messages=messages)
 

@@ -147,8 +147,8 @@ def read_positions(connection: sa.Connection, stream: Stream) -> list[StreamPosi
     ).where(table.c.consumer_group == stream.group, table.c.topic == stream.topic)
     found = connection.execute(query.order_by(table.c.partition_number))
     return [
-        StreamPosition(p, topic_id, first, following, reader, Newest(*newest))
-        for p, topic_id, first, following, reader, *newest in found
+        StreamPosition(p, topic_id, first, following, listener_id, Newest(*newest))
+        for p, topic_id, first, following, listener_id, *newest in found
     ]
 
 

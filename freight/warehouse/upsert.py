@@ -295,7 +295,7 @@ def _written(connection: sa.Connection, statement: str, batch_ids: Sequence[Batc
 
 
 def _newest_of_each_content(contract: Contract, staging: str) -> str:
-    """Return a subquery for the newest staged row of each key and content: an update of a row has to meet a single one."""
+    """Return a subquery for the newest staged row of each key and content: an update has to meet a single row."""
     same = columns_list((*contract.business_key, "content_hash"))
     return (
         f"(SELECT n.*, ROW_NUMBER() OVER (PARTITION BY {same} ORDER BY origin_us DESC, origin_seq DESC) AS place "

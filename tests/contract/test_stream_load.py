@@ -30,9 +30,12 @@ def test_new_stored_changed_and_older_rows_share_a_micro_batch(new_reader: NewRe
     reader.loader.load(reader.batch([event(1), event(2)], [event(3), event(4)], sent_us=10))
     mixed = reader.batch([event(1), event(2, 99.0), event(5)], [event(3, 1.0), event(6), event(7)], sent_us=20)
     assert reader.loader.load(mixed) == LoadCounts(read=6, inserted=3, updated=2, unchanged=1)
-    older = reader.batch([event(2, 50.0), event(8)], [], sent_us=5)
-    assert reader.loader.load(older) == LoadCounts(read=2, inserted=1, superseded=1)
-    expected = {1: 12.5, 2: 99.0, 3: 1.0, 4: 12.5, 5: 12.5, 6: 12.5, 7: 12.5, 8: 12.5}
+    clock_went_back = reader.batch([event(2, 50.0), event(8)], [], sent_us=5)
+    assert reader.loader.load(clock_went_back) == LoadCounts(read=2, inserted=1, updated=1)
+    other = new_reader("another")
+    older = other.batch([event(2, 60.0)], [], sent_us=5)
+    assert other.loader.load(older) == LoadCounts(read=1, superseded=1)
+    expected = {1: 12.5, 2: 50.0, 3: 1.0, 4: 12.5, 5: 12.5, 6: 12.5, 7: 12.5, 8: 12.5}
     assert rows(reader.engine, FACTS) == [(f"TRX-{number}", volume) for number, volume in expected.items()]
     assert_proven(reader.engine)
 

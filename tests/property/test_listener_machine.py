@@ -37,7 +37,7 @@ STREAM = Stream("transactions", "freight.transactions", "dpa")
 PARTITIONS = range(2)
 SLOTS = range(2)
 
-# key, when it was sent (versions of a key are ordered by it), volume; a volume below 0 breaks the contract
+# key, when it was sent by a clock that may go back, volume; a volume below 0 breaks the contract
 events = st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(-2, 9))
 
 
@@ -174,17 +174,17 @@ def message(key: str, volume: int) -> bytes:
     return json.dumps(record).encode()
 
 
-def expected_facts(broker: MemoryBroker) -> dict[str, float]:
-    """Return the newest valid version of each key; of versions that were sent at once the later offset is newer."""
-    newest: dict[str, tuple[int, int, float]] = {}
+def expected_facts(broker: MemoryBroker) -> dict[str, tuple[float, int, int]]:
+    """Return the last valid version of each key, whenever its producer says that it was sent, and its origin."""
+    last: dict[str, tuple[float, int, int]] = {}
     for log in broker.logs.values():
+        origin_us = 0
         for offset, (sent_us, value) in enumerate(log):
+            origin_us = max(origin_us, sent_us)
             record = json.loads(value or b"{}")
             if record["volume_transferred"] >= 0:
-                version = (sent_us, offset, float(record["volume_transferred"]))
-                key = record["transaction_id"]
-                newest[key] = max(newest.get(key, version), version)
-    return {key: volume for key, (_, _, volume) in newest.items()}
+                last[record["transaction_id"]] = (float(record["volume_transferred"]), origin_us, offset)
+    return last
 
 
 def expected_quarantine(broker: MemoryBroker) -> set[tuple[str, int, bytes]]:
@@ -204,8 +204,9 @@ def select(url: str, query: str) -> list[Any]:
     return rows
 
 
-def facts(url: str) -> dict[str, float]:
-    return dict(map(tuple, select(url, "SELECT transaction_id, volume_transferred_t FROM fact_transactions")))
+def facts(url: str) -> dict[str, tuple[float, int, int]]:
+    found = select(url, "SELECT transaction_id, volume_transferred_t, origin_us, origin_seq FROM fact_transactions")
+    return {key: tuple(rest) for key, *rest in found}
 
 
 def quarantined(url: str) -> set[tuple[str, int, bytes]]:
