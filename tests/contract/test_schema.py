@@ -171,3 +171,30 @@ def test_rows_that_were_quarantined_before_keep_their_broken_rules(warehouse: Wa
         for table in ("quarantine", "load_attempt_rows"):
             kept = connection.execute(sa.text(f"SELECT broken_rules FROM {table} ORDER BY row_number")).scalars().all()
             assert [read_broken_rules(text) for text in kept] == [*OF_BEFORE.values(), []]
+
+
+def test_positions_begin_with_the_newest_usable_time_that_their_batches_state(warehouse: WarehouseUnderTest) -> None:
+    drop_everything(warehouse.engine)
+    with transaction(warehouse.engine) as connection:
+        command.upgrade(alembic_config(connection), "0014")
+        for batch_id, as_of in enumerate(["2026-02-28 10:00:00", "2026-02-28 09:00:00", "5138-01-01 00:00:00"], 1):
+            connection.execute(sa.text(STREAM_BATCH), {"batch_id": batch_id, "as_of": as_of})
+            connection.execute(sa.text(f"INSERT INTO stream_batches VALUES ({batch_id}, 'dpa', 't', 'id', 0)"))
+        connection.execute(
+            sa.text(
+                "INSERT INTO stream_positions VALUES ('dpa', 't', 'id', 0, 0, 3, NULL, 'me', '2026-03-01 00:00:00'), "
+                "('dpa', 't', 'id', 1, 0, 0, NULL, 'me', '2026-03-01 00:00:00')"
+            )
+        )
+    migrate(warehouse.engine)
+    with reading(warehouse.engine) as connection:
+        found = connection.execute(sa.text("SELECT newest_sent_us FROM stream_positions ORDER BY partition_number"))
+        assert found.scalars().all() == [1_772_272_800_000_000, 0]
+
+
+STREAM_BATCH = (
+    "INSERT INTO batches (batch_id, run_id, source, dataset, cause, contract_version, location, file_hash, size_bytes, "
+    "as_of, decimal_mark, simulated, read_rows, inserted, updated, unchanged, superseded, quarantined, loaded_at) "
+    "VALUES (:batch_id, 'run', 't', 'transactions', 'load', 1, 't/0', 'id', 0, :as_of, '', false, "
+    "0, 0, 0, 0, 0, 0, '2026-02-28 10:00:01')"
+)

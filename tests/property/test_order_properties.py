@@ -202,7 +202,8 @@ def test_any_order_of_files_cuts_and_replays_gives_the_tables_of_the_oracle(
         with fresh(warehouse, tmp_path) as corridor, reader_of(warehouse, "transactions") as reader:
             left = ranked(delivered, range(len(delivered)))
             while left or is_unread(reader, sent):
-                if left and data.draw(st.booleans()):
+                has_file_now = data.draw(st.booleans())
+                if left and has_file_now:
                     left.pop(data.draw(st.integers(0, len(left) - 1))).write(corridor)
                     corridor.load()
                 load_next(reader, "transactions", sent, data.draw(some_of_each))
