@@ -119,28 +119,28 @@ def test_a_bad_release_of_a_producer_does_not_drain_the_topic_into_quarantine(
     assert reconcile(warehouse.engine) == []
 
 
-def test_an_older_event_never_overwrites_a_newer_one_and_lateness_is_flagged(
+def test_the_last_message_of_a_key_stays_by_any_clock_and_lateness_is_flagged(
     warehouse: WarehouseUnderTest, kafka: SharedKafka
 ) -> None:
     topic = new_topic(kafka, 1)
     sent = int(NOW.timestamp() * 1000)
     send(kafka, topic, [event(1, 10.0), event(1, 11.0), event(2, 1.0, at="2026-03-01 10:30:00")], sent_ms=sent)
     listening(warehouse, kafka, topic).run()
-    send(kafka, topic, [event(1, 9.0)], sent_ms=sent - 1_000)
     send(kafka, topic, [event(1, 11.0)], sent_ms=sent + 1_000)
+    send(kafka, topic, [event(1, 9.0)], sent_ms=sent - 1_000)
     send(kafka, topic, [event(3, 1.0, at="2026-03-01 09:29:59"), event(4, 1.0, at="2026-03-01 09:30:00")])
     send(kafka, topic, [event(5, at="2099-01-01 00:00:00"), event(6, 1.0, at="2026-03-01 10:00:00")])
     listening(warehouse, kafka, topic).run()
     query = "SELECT transaction_id, volume_transferred_t, is_late FROM fact_transactions ORDER BY 1"
     assert [(key, volume, bool(late)) for key, volume, late in rows(warehouse.engine, query)] == [
-        ("TRX-1", 11.0, False),
+        ("TRX-1", 9.0, True),
         ("TRX-2", 1.0, False),
         ("TRX-3", 1.0, True),
         ("TRX-4", 1.0, False),
         ("TRX-6", 1.0, False),
     ]
     outcomes = "SELECT sum(inserted), sum(updated), sum(unchanged), sum(superseded), sum(quarantined) FROM batches"
-    assert rows(warehouse.engine, outcomes) == [(5, 0, 1, 2, 1)]
+    assert rows(warehouse.engine, outcomes) == [(5, 1, 0, 2, 1)]
     assert reconcile(warehouse.engine) == []
 
 
