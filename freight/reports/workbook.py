@@ -20,12 +20,18 @@ from freight.contracts import LOCAL_ZONE, contracts
 from freight.errors import ConfigurationError
 from freight.reports.cells import SHEET_ROWS, CellValue, set_cell, set_text
 from freight.warehouse.connect import Engine
-from freight.warehouse.report_queries import ReportData, read_report
+from freight.warehouse.report_queries import ReportData, ReportWindow, read_report
 from freight.whole_files import in_place_of
 
 WORKBOOK_NAME = "supply_chain_report.xlsx"
 SIMULATED_NOTICE = "SIMULATED DATA"
-DAILY_NOTE = "One row per local day and site with traffic. UNKNOWN: the machine has no site"
+DAILY_NOTE = (
+    "One row per local day and site with traffic. UNKNOWN: the machine has no site. An incomplete day may have begun only: "
+    "it is part of no other figure"
+)
+SITE_NOTE = "The machines behind the site UNKNOWN. Their transactions move to a site once a machines file names it"
+COMPLETE, INCOMPLETE = "complete", "INCOMPLETE"
+SHOWN_MACHINES = 10
 OTHER_SITES = "Other sites"
 
 Row = dict[str, Any]
@@ -69,6 +75,8 @@ DAILY_SITES = (
     Shown("total_alerts", "Alerts", COUNT),
     Shown("alert_share", "Alert share", SHARE),
     Shown("active_machines", "Active machines", COUNT),
+    Shown("day_is", "Day is"),
+    Shown("stations", "Stations that reported"),
     Shown("iso_week", "ISO week", "0"),
     Shown("as_of", "As of (UTC)", INSTANT),
 )
@@ -83,6 +91,8 @@ STATIONS = (
     Shown("transactions", "Transactions", COUNT),
     Shown("alerts", "Alerts", COUNT),
     Shown("corridor_km", "Corridor (km)", KILOMETRES),
+    Shown("active_days", "Days with traffic", COUNT),
+    Shown("days", "Days", COUNT),
 )
 TOP_MACHINES = (
     Shown("machine_id", "Machine"),
@@ -95,6 +105,16 @@ TOP_MACHINES = (
     Shown("alert_share", "Alert share", SHARE),
     Shown("active_days", "Active days", COUNT),
     Shown("utilisation", "Utilisation", SHARE),
+)
+WITHOUT_SITE = (
+    Shown("machine_id", "Machine"),
+    Shown("reason", "Reason"),
+    Shown("site_now", "Site now"),
+    Shown("site_since", "Since (UTC)", INSTANT),
+    Shown("transactions", "Transactions", COUNT),
+    Shown("volume_t", "Volume (t)", TONNES),
+    Shown("first_date", "First day (local)", DAY),
+    Shown("last_date", "Last day (local)", DAY),
 )
 QUARANTINE = (
     Shown("source", "Source"),
@@ -166,9 +186,10 @@ def _workbook(data: ReportData, *, simulated: bool, now: datetime) -> Workbook:
     workbook.properties.created = workbook.properties.modified = now.replace(tzinfo=None)
     summary = workbook.active
     summary.title = "Summary"
-    _add_table_sheets(workbook, "Daily sites", DAILY_SITES, data.daily_sites.records(), DAILY_NOTE)
+    _add_daily_sites(workbook, data)
     _add_stations(workbook, data)
     _add_top_machines(workbook, data)
+    _add_table_sheets(workbook, "Without site", WITHOUT_SITE, data.without_site.records(), SITE_NOTE)
     _add_quarantine(workbook, data)
     _add_data_quality(workbook, data, now)
     volumes = _add_daily_volume(workbook, data)
@@ -252,6 +273,26 @@ def set_up_page(sheet: Worksheet) -> None:
 # The sheets
 
 
+def _add_daily_sites(workbook: Workbook, data: ReportData) -> None:
+    rows = [
+        {**row, "day_is": COMPLETE if row["is_complete"] else INCOMPLETE, "stations": _stations_of(row)}
+        for row in data.daily_sites.records()
+    ]
+    for sheet in _add_table_sheets(workbook, "Daily sites", DAILY_SITES, rows, DAILY_NOTE):
+        for cell in sheet.iter_rows(min_row=HEADING_ROW + 1, max_col=len(DAILY_SITES)):
+            if cell[_position(DAILY_SITES, "day_is") - 1].value == INCOMPLETE:
+                _grey_out(cell)
+
+
+def _grey_out(cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        cell.font = _font(italic=True, color=QUIET)
+
+
+def _stations_of(day: Row) -> str:
+    return f"{day['stations_reported']} of {day['stations_expected']}"
+
+
 def _add_stations(workbook: Workbook, data: ReportData) -> None:
     rows = data.stations.records()
     sheet = _add_table_sheets(workbook, "Stations", STATIONS, rows, _station_note(data))[0]
@@ -295,7 +336,8 @@ def _reliability_chart(sheet: Worksheet, stations: int) -> BarChart:
 
 
 def _add_top_machines(workbook: Workbook, data: ReportData) -> None:
-    note = f"{_window(data)}. Utilisation = days with a transaction / {data.days} days. Equal volumes share a rank"
+    days = data.window.days if data.window else 0
+    note = f"{_window(data)}. Utilisation = days with a transaction / {days} days. Equal volumes share a rank"
     _add_table_sheets(workbook, "Top machines", TOP_MACHINES, data.top_machines.records(), note)
 
 
@@ -348,10 +390,9 @@ def _volume_by_day(data: ReportData) -> tuple[list[str], list[Row]]:
     """Return the busiest sites (the others in one column), and a row per day of the window by site; None: no data."""
     busy = [row["site_location"] for row in data.stations.records() if row["transactions"]]
     shown = busy if len(busy) <= CHART_SITES else [*busy[: CHART_SITES - 1], OTHER_SITES]
-    if data.first_date is None or data.last_date is None:
+    if data.window is None:
         return shown, []
-    length = (data.last_date - data.first_date).days + 1
-    days = [data.first_date + timedelta(days=offset) for offset in range(length)]
+    days = [data.window.first_date + timedelta(days=offset) for offset in range(data.window.days)]
     volumes: dict[date, Row] = {day: {"day": day, **dict.fromkeys(shown)} for day in days}
     for row in data.daily_sites.records():
         site = row["site_location"] if row["site_location"] in shown else OTHER_SITES
@@ -392,8 +433,7 @@ def _headlines(data: ReportData, now: datetime) -> list[tuple[str, CellValue, st
     return [
         ("Written at (UTC)", now, INSTANT),
         ("Content as of (UTC)", data.as_of, INSTANT),
-        ("Window, first local day", data.first_date, DAY),
-        ("Window, last local day", data.last_date, DAY),
+        *_window_headlines(data),
         ("Transactions in the window", transactions, COUNT),
         ("Volume in the window (t)", sum(row["volume_t"] for row in stations), TONNES),
         ("Alerts in the window", alerts, COUNT),
@@ -402,10 +442,39 @@ def _headlines(data: ReportData, now: datetime) -> list[tuple[str, CellValue, st
         ("Strategic hubs", _sites_of(stations, "STRATEGIC HUB"), ""),
         ("Hubs at risk", _sites_of(stations, "HUB AT RISK"), ""),
         ("Volume at no known station (t)", sum(r["volume_t"] for r in stations if not r["station_code"]), TONNES),
+        ("Machines without a site", _some(data.without_site.column("machine_id")), ""),
         (f"Busiest day in {LOCAL_ZONE}", _busiest_day(data), DAY),
         ("Transactions of all time", data.transactions, COUNT),
         ("Rows in quarantine", data.quarantined_rows, COUNT),
     ]
+
+
+def _window_headlines(data: ReportData) -> list[tuple[str, CellValue, str]]:
+    """Return the window, and how much of it is there."""
+    window = data.window
+    return [
+        ("Window, first local day", window and window.first_date, DAY),
+        ("Window, last local day", window and window.last_date, DAY),
+        ("Complete days in the window", window and (window.days if window.is_complete else 0), COUNT),
+        ("Days of stations with traffic", window and _station_days(window), ""),
+        ("Left out, since incomplete", _left_out(data), ""),
+    ]
+
+
+def _station_days(window: ReportWindow) -> str:
+    return f"{window.station_days_reported:,} of {window.station_days_expected:,}"
+
+
+def _left_out(data: ReportData) -> str:
+    """Return the days after the window with the stations that have reported."""
+    days = data.left_out.records()
+    return "; ".join(f"{day['transaction_date']}: {_stations_of(day)} stations" for day in days) or "none"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = len(names) - SHOWN_MACHINES
+    return ", ".join(names[:SHOWN_MACHINES]) + (f" and {more:,} more" if more > 0 else "") or "none"
 
 
 def _sites_of(stations: Sequence[Row], hub_class: str) -> str:
@@ -483,4 +552,7 @@ def _position(columns: Sequence[Shown], name: str) -> int:
 
 
 def _window(data: ReportData) -> str:
-    return f"{data.first_date} to {data.last_date} (local days)" if data.days else "No transactions are loaded"
+    if data.window is None:
+        return "No transactions are loaded"
+    incomplete = "" if data.window.is_complete else ", INCOMPLETE: it may have begun only"
+    return f"{data.window.first_date} to {data.window.last_date} (local days{incomplete})"

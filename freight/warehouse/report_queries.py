@@ -1,7 +1,7 @@
 """The queries of the reports: mostly the views that analysts read, with the same types on both engines."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ _VIEW_TYPES: Mapping[str, type[sa.types.TypeEngine[Any]]] = {
     "newest_as_of": UtcInstant,
     "last_loaded_at": UtcInstant,
     "last_failed_at": UtcInstant,
+    "site_since": UtcInstant,
 }
 
 
@@ -45,29 +46,50 @@ class ReportTable:
 
 
 @dataclass(frozen=True)
+class ReportWindow:
+    """The row of `v_reporting_window`: the days that a report covers, and how many of their figures are there.
+
+    Attributes:
+        first_date, last_date: The first and last day, local.
+        days: The number of days.
+        is_complete: 0 if the only days in the data may have begun only.
+        station_days_reported, station_days_expected: The days with traffic, and the expected ones, over all stations.
+    """
+
+    first_date: date
+    last_date: date
+    days: int
+    is_complete: int
+    station_days_reported: int
+    station_days_expected: int
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that a report shows, read from one state of the warehouse.
 
     Attributes:
-        first_date, last_date, days: The reporting window (local days); None and 0 while nothing is loaded.
+        window: The reporting window; None while nothing is loaded.
+        left_out: The rows of `v_days` after the window: days that may have begun only.
         as_of: The instant that the newest content of any source stands for; None while nothing is loaded.
         transactions: The number of facts in the warehouse, of all time.
         daily_sites: The rows of `v_daily_site_stats`, newest day first.
-        stations: The rows of `v_hub_classification` with the active days, most volume first.
+        stations: The rows of `v_hub_classification`, most volume first.
         top_machines: The rows of `v_machine_activity` down to rank 10, including ties.
+        without_site: The rows of `v_machines_without_site`, most volume first.
         quarantine: The newest bad rows; `raw` holds bytes.
         quarantined_rows: The number of rows in quarantine, including those in `quarantine`.
         data_quality: The rows of `v_data_quality`.
     """
 
-    first_date: date | None
-    last_date: date | None
-    days: int
+    window: ReportWindow | None
+    left_out: ReportTable
     as_of: datetime | None
     transactions: int
     daily_sites: ReportTable
     stations: ReportTable
     top_machines: ReportTable
+    without_site: ReportTable
     quarantine: ReportTable
     quarantined_rows: int
     data_quality: ReportTable
@@ -81,26 +103,32 @@ def read_report(engine: Engine) -> ReportData:
         ConfigurationError: The warehouse refuses the connection.
     """
     with reading(engine) as connection:
-        first_date, last_date, days = _window(connection)
         quality = _data_quality(connection)
         return ReportData(
-            first_date=first_date,
-            last_date=last_date,
-            days=days,
+            window=_window(connection),
+            left_out=_left_out(connection),
             as_of=max((instant for instant in quality.column("newest_as_of") if instant), default=None),
             transactions=_count(connection, "fact_transactions"),
             daily_sites=_daily_sites(connection),
             stations=_stations(connection),
             top_machines=_top_machines(connection),
+            without_site=_without_site(connection),
             quarantine=_newest_quarantined(connection),
             quarantined_rows=_count(connection, "quarantine"),
             data_quality=quality,
         )
 
 
-def _window(connection: sa.Connection) -> tuple[date | None, date | None, int]:
-    found = _view(connection, "v_reporting_window", ("first_date", "last_date", "days"), order_by="days").rows
-    return found[0] if found else (None, None, 0)
+def _window(connection: sa.Connection) -> ReportWindow | None:
+    names = tuple(field.name for field in fields(ReportWindow))
+    found = _view(connection, "v_reporting_window", names, order_by="days").rows
+    return ReportWindow(*found[0]) if found else None
+
+
+def _left_out(connection: sa.Connection) -> ReportTable:
+    names = ("transaction_date", "stations_reported", "stations_expected", "transactions")
+    last_day = sa.select(sa.column("last_day_number")).select_from(sa.table("v_reporting_window")).scalar_subquery()
+    return _view(connection, "v_days", names, order_by="day_number", where=sa.column("day_number") > last_day)
 
 
 def _daily_sites(connection: sa.Connection) -> ReportTable:
@@ -115,6 +143,9 @@ def _daily_sites(connection: sa.Connection) -> ReportTable:
         "total_alerts",
         "alert_share",
         "active_machines",
+        "is_complete",
+        "stations_reported",
+        "stations_expected",
         "as_of",
     )
     return _view(connection, "v_daily_site_stats", names, order_by="day_number DESC, site_location")
@@ -132,6 +163,8 @@ def _stations(connection: sa.Connection) -> ReportTable:
         "volume_t",
         "transactions",
         "alerts",
+        "active_days",
+        "days",
         "min_volume_share",
         "min_reliability",
     )
@@ -154,6 +187,12 @@ def _top_machines(connection: sa.Connection) -> ReportTable:
     )
     best = sa.column("volume_rank") <= TOP_MACHINES
     return _view(connection, "v_machine_activity", names, order_by="volume_rank, machine_id", where=best)
+
+
+def _without_site(connection: sa.Connection) -> ReportTable:
+    names = ("machine_id", "reason", "site_now", "site_since", "transactions", "volume_t", "first_date", "last_date")
+    order = "ROUND(CAST(volume_t AS NUMERIC), 3) DESC, machine_id"
+    return _view(connection, "v_machines_without_site", names, order_by=order)
 
 
 def _data_quality(connection: sa.Connection) -> ReportTable:

@@ -1,5 +1,6 @@
 -- One row per local day and site with traffic. Sites that are not stations (such as UNKNOWN) have rows of their own,
--- with empty station columns. Volumes in tonnes; shares are 0 to 1.
+-- with empty station columns. Volumes in tonnes; shares are 0 to 1. A day whose is_complete is 0 may have begun only: do
+-- not compare it with others (see v_days).
 SELECT
     d.day_number,
     d.transaction_date,
@@ -17,7 +18,11 @@ SELECT
     d.total_alerts,
     CAST(d.total_alerts AS DOUBLE PRECISION) / NULLIF(d.total_transactions, 0) AS alert_share,
     d.active_machines,
+    y.is_complete,
+    y.stations_reported,
+    y.stations_expected,
     d.as_of
 FROM aggr_daily_site_stats AS d
 LEFT JOIN dim_calendar AS c ON c.day_number = d.day_number
+LEFT JOIN v_days AS y ON y.day_number = d.day_number
 LEFT JOIN v_station_of_site AS s ON s.site_location = d.site_location

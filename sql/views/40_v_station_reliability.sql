@@ -32,6 +32,7 @@ SELECT
     x.region,
     x.corridor_km,
     x.active_days,
+    w.days,
     x.transactions,
     x.volume_t,
     x.alerts,

@@ -40,6 +40,8 @@ SELECT
     m.transactions,
     m.volume_t,
     m.alerts,
+    m.active_days,
+    m.days,
     CAST(m.min_volume_share AS DOUBLE PRECISION) AS min_volume_share,
     CAST(m.min_reliability AS DOUBLE PRECISION) AS min_reliability,
     m.first_date,

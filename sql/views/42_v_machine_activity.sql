@@ -24,6 +24,7 @@ SELECT
     a.alerts,
     CAST(a.alerts AS DOUBLE PRECISION) / NULLIF(a.transactions, 0) AS alert_share,
     a.active_days,
+    w.days,
     CAST(a.active_days AS DOUBLE PRECISION) / NULLIF(w.days, 0) AS utilisation,
     w.first_date,
     w.last_date

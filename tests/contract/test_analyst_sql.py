@@ -250,8 +250,16 @@ def expected_day_over_day() -> list[tuple[Any, ...]]:
             change = rounded(Fraction(100 * (stats.alerts - before.alerts), before.alerts), 2)
         else:
             note = "no alerts the day before" if stats.alerts else "no alerts on both days"
-        rows.append((day.isoformat(), site, stats.alerts, before.alerts if before else None, change, note))
+        alerts_before = before.alerts if before else None
+        rows.append((day.isoformat(), site, stats.alerts, alerts_before, change, note, *reported(day)))
     return newest_first(rows)
+
+
+def reported(day: date) -> tuple[int, int]:
+    """Return how many stations had traffic on a day, and how many in the 30 days up to it."""
+    month = {day - timedelta(days=back) for back in range(30)}
+    codes = [(fact.day, code_of(fact.site)) for fact in many_facts() if code_of(fact.site)]
+    return len({code for at, code in codes if at == day}), len({code for at, code in codes if at in month})
 
 
 def station_stats() -> list[tuple[str | None, str, Stats]]:
@@ -281,7 +289,8 @@ def expected_reliability() -> list[tuple[Any, ...]]:
             rank = 1 + sum(1 for other, *_ in ranked if other is not None and other > value)
         percent = None if value is None else rounded(100 * value, 2)
         share = rounded(100 * stats.volume / total, 2)
-        rows.append((rank, code, site, stats.transactions, stats.alerts, percent, share))
+        figures = (stats.transactions, stats.alerts, percent, share)
+        rows.append((rank, code, site, *figures, len(stats.days), 30))
     return rows
 
 
@@ -301,7 +310,8 @@ def expected_hubs() -> list[tuple[Any, ...]]:
             hub_class = "RELIABLE FEEDER" if value >= Fraction(9, 10) else "FRAGILE STOP"
         percent = None if value is None else rounded(100 * value, 2)
         region = "Centre" if code else None
-        row = (hub_class, code, site, region, float(stats.volume), rounded(100 * share, 2), percent, 15.0, 90.0)
+        shares = (rounded(100 * share, 2), percent, 15.0, 90.0)
+        row = (hub_class, code, site, region, float(stats.volume), *shares, len(stats.days), 30)
         rows.append(((order.index(hub_class), -stats.volume, code or "", site.encode()), row))
     return [row for _, row in sorted(rows)]
 
@@ -320,6 +330,7 @@ def expected_top_machines() -> list[tuple[Any, ...]]:
             stats.alerts,
             rounded(Fraction(100 * stats.alerts, stats.transactions), 2),
             len(stats.days),
+            30,
             rounded(Fraction(100 * len(stats.days), 30), 2),
         )
         for machine, stats in machines
@@ -332,7 +343,7 @@ def expected_rolling() -> list[tuple[Any, ...]]:
     for day, site in daily:
         week = [daily[key] for back in range(7) if (key := (day - timedelta(days=back), site)) in daily]
         volume = sum((stats.volume for stats in week), Fraction(0))
-        rows.append((day.isoformat(), site, float(daily[day, site].volume), float(volume), len(week)))
+        rows.append((day.isoformat(), site, float(daily[day, site].volume), float(volume), len(week), 1))
     return newest_first(rows)
 
 
@@ -476,7 +487,7 @@ def test_equal_reliability_shares_a_rank(corridor: Corridor) -> None:
     rows += [("MCH-002", "2026-02-01", volume, "ERR") for volume in (5.0, 6.0, 50.0, 60.0)]
     rows += [("MCH-003", "2026-02-01", 5.0, "ERR")]
     load_few(corridor, rows)
-    assert [(rank, code, percent) for rank, code, _, _, _, percent, _ in ask(corridor, RELIABILITY)] == [
+    assert [(rank, code, percent) for rank, code, _, _, _, percent, *_ in ask(corridor, RELIABILITY)] == [
         (1, "BEL", 50),
         (1, "DLA", 50),
         (3, "NGE", 0),
@@ -490,11 +501,11 @@ def test_missing_days_count_as_zero_in_the_rolling_volume(corridor: Corridor) ->
     days = {"2026-02-01": 1.0, "2026-02-02": 2.0, "2026-02-07": 4.0, "2026-02-08": 8.0, "2026-02-20": None}
     load_few(corridor, [("MCH-001", day, volume, "OK") for day, volume in days.items()])
     assert ask(corridor, ROLLING) == [
-        ("2026-02-20", "Douala", 0, 0, 1),
-        ("2026-02-08", "Douala", 8, 14, 3),  # the 1st is eight days old
-        ("2026-02-07", "Douala", 4, 7, 3),
-        ("2026-02-02", "Douala", 2, 3, 2),
-        ("2026-02-01", "Douala", 1, 1, 1),
+        ("2026-02-20", "Douala", 0, 0, 1, 1),
+        ("2026-02-08", "Douala", 8, 14, 3, 1),  # the 1st is eight days old
+        ("2026-02-07", "Douala", 4, 7, 3, 1),
+        ("2026-02-02", "Douala", 2, 3, 2, 1),
+        ("2026-02-01", "Douala", 1, 1, 1, 1),
     ]
 
 
@@ -530,7 +541,7 @@ def test_a_value_on_a_threshold_reaches_it(corridor: Corridor) -> None:
 
 def test_volumes_that_are_all_empty_divide_nothing_by_zero(corridor: Corridor) -> None:
     load_few(corridor, [("MCH-001", "2026-02-01", None, "ERR"), ("MCH-001", "2026-02-02", 0.0, "OK")])
-    assert ask(corridor, HUBS)[0] == ("RELIABLE FEEDER", "DLA", "Douala", "Centre", 0, None, 100, 15, 90)
+    assert ask(corridor, HUBS)[0] == ("RELIABLE FEEDER", "DLA", "Douala", "Centre", 0, None, 100, 15, 90, 2, 2)
     assert [row[5] for row in ask(corridor, TOP_MACHINES)] == [0]
 
 
@@ -552,6 +563,118 @@ def test_the_window_ends_at_the_newest_day_and_holds_thirty_days(corridor: Corri
         ("2026-01-12", "2026-02-10", 30)
     ]
     assert ask(corridor, RELIABILITY)[0][3] == 2
+
+
+# A day that has begun only
+
+
+def load_cut_off(corridor: Corridor) -> Corridor:
+    """Load two days of three stations, and one transaction after the midnight at which the file was cut."""
+    write_stations(corridor, STATIONS)
+    write_sites(corridor, date(2026, 1, 1), SITES)
+    machines = ("MCH-001", "MCH-002", "MCH-003")
+    lines = [
+        f"TRX-{day}{number},{machine},2026-02-0{day} 10:00:00,{number + 5},WARN"
+        for day in (1, 2)
+        for number, machine in enumerate(machines)
+    ]
+    corridor.write_transactions("erp_20260203.csv", [*lines, "TRX-9,MCH-001,2026-02-03 00:10:00,30,OK"])
+    assert not corridor.load().failures
+    return corridor
+
+
+def missing(corridor: Corridor) -> list[tuple[Any, ...]]:
+    """Return the site and first day of each run of days without data."""
+    return [(row[1], row[3]) for row in ask(corridor, GAPS) if row[0] == "MISSING"]
+
+
+DAYS_SAID = "SELECT transaction_date, is_complete, stations_reported, stations_expected FROM v_days ORDER BY 1"
+
+
+def test_a_day_that_has_only_begun_is_marked_and_compared_with_nothing(corridor: Corridor) -> None:
+    load_cut_off(corridor)
+    assert answer(corridor.engine, DAYS_SAID) == [
+        ("2026-02-01", 1, 3, 3),
+        ("2026-02-02", 1, 3, 3),
+        ("2026-02-03", 0, 1, 3),
+    ]
+    assert ask(corridor, DAY_OVER_DAY)[0] == ("2026-02-03", "Douala", 0, 1, None, "the day is incomplete", 1, 3)
+    assert ask(corridor, DAY_OVER_DAY)[1][4] == 0
+    assert missing(corridor) == []
+    assert ask(corridor, ROLLING)[0][-1] == 0
+    window = "SELECT last_date, days, is_complete, station_days_reported, station_days_expected FROM v_reporting_window"
+    assert answer(corridor.engine, window) == [("2026-02-02", 2, 1, 6, 6)]
+    assert [row[3] for row in ask(corridor, RELIABILITY)][:3] == [2, 2, 2]
+    assert answer(corridor.engine, "SELECT MAX(active_days), MAX(days) FROM v_machine_activity") == [(2, 2)]
+
+
+def test_the_next_delivery_completes_a_day(corridor: Corridor) -> None:
+    load_cut_off(corridor)
+    corridor.write_transactions("erp_20260204.csv", ["TRX-10,MCH-001,2026-02-03 12:00:00,30,OK"])
+    corridor.load()
+    assert answer(corridor.engine, DAYS_SAID)[-1] == ("2026-02-03", 1, 1, 3)
+    assert answer(corridor.engine, "SELECT last_date FROM v_reporting_window") == [("2026-02-03",)]
+    assert missing(corridor) == [("Bélabo", "2026-02-03"), ("Ngaoundéré", "2026-02-03")]
+
+
+@pytest.mark.parametrize(
+    ("written_at", "is_complete"),
+    [("2026-02-03 23:30", 0), ("2026-02-04 00:30", 1)],
+    ids=["before its end", "after it"],
+)
+def test_a_file_that_is_named_after_its_own_day_completes_it_if_all_stations_have_reported(
+    corridor: Corridor, written_at: str, is_complete: int
+) -> None:
+    lines = [f"TRX-{n},MCH-00{n},2026-02-03 12:00:00,30,OK" for n in (1, 2, 3)]
+    assert days_of_file(corridor, lines, written_at)[-1] == ("2026-02-03", is_complete, 3, 3)
+
+
+def test_a_file_that_is_named_after_its_own_day_leaves_it_open_if_a_station_is_missing(corridor: Corridor) -> None:
+    lines = [f"TRX-{n},MCH-00{n},2026-02-0{day} 12:00:00,30,OK" for n, day in ((1, 2), (2, 2), (3, 3))]
+    assert days_of_file(corridor, lines, "2026-02-04 00:30") == [("2026-02-02", 1, 2, 2), ("2026-02-03", 0, 1, 3)]
+
+
+def days_of_file(corridor: Corridor, lines: Sequence[str], written_at: str) -> list[tuple[Any, ...]]:
+    """Load a file that is named after 3 February, and return the days."""
+    write_stations(corridor, STATIONS)
+    write_sites(corridor, date(2026, 1, 1), SITES)
+    path = corridor.write_transactions("erp_20260203.csv", lines)
+    moment = datetime.fromisoformat(f"{written_at}+01:00").timestamp()
+    os.utime(path, (moment, moment))
+    corridor.load()
+    return answer(corridor.engine, DAYS_SAID)
+
+
+def test_a_station_is_expected_for_thirty_days_after_its_last_traffic(corridor: Corridor) -> None:
+    rows = [("MCH-001", f"2026-01-{day:02}", 1.0, "OK") for day in range(1, 32)]
+    rows += [("MCH-001", "2026-02-01", 1.0, "OK"), ("MCH-002", "2026-01-02", 1.0, "OK")]
+    load_few(corridor, rows)
+    said = {day: expected for day, _, _, expected in answer(corridor.engine, DAYS_SAID)}
+    assert [said[day] for day in ("2026-01-01", "2026-01-02", "2026-01-31", "2026-02-01")] == [1, 2, 2, 1]
+
+
+def test_before_any_day_is_complete_the_window_is_what_there_is(corridor: Corridor) -> None:
+    """As on the first day of a stream: the newest delivery stands for an instant in that day."""
+    days_of_file(corridor, ["TRX-1,MCH-001,2026-02-03 00:10:00,30,OK"], "2026-02-03 00:20")
+    query = "SELECT last_date, days, is_complete FROM v_reporting_window"
+    assert answer(corridor.engine, query) == [("2026-02-03", 1, 0)]
+
+
+def test_the_machines_behind_the_site_unknown_are_named_with_the_reason(corridor: Corridor) -> None:
+    rows = [(machine, "2026-02-01", 25.0, "OK") for machine in ("MCH-001", "MCH-006", "MCH-099", "MCH-099")]
+    load_few(corridor, rows, sites={**SITES, "MCH-007": None})
+    query = "SELECT machine_id, reason, transactions, volume_t FROM v_machines_without_site ORDER BY 1"
+    assert answer(corridor.engine, query) == [
+        ("MCH-006", "the machines file gives it no site", 1, 25),
+        ("MCH-007", "the machines file gives it no site", 0, 0),
+        ("MCH-099", "no machines file lists it", 2, 50),
+    ]
+    unknown = "SELECT transactions, volume_t FROM v_station_reliability WHERE site_location = 'UNKNOWN'"
+    assert answer(corridor.engine, unknown) == [(3, 75)]
+    write_sites(corridor, date(2026, 2, 5), {**SITES, "MCH-007": None, "MCH-099": "Edéa"})
+    corridor.load()
+    query = "SELECT reason, site_now FROM v_machines_without_site WHERE machine_id = 'MCH-099'"
+    assert answer(corridor.engine, query) == []  # its first site counts for the time before it
 
 
 def test_days_that_come_late_are_told_with_their_rows(corridor: Corridor) -> None:

@@ -23,7 +23,10 @@ from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import NOW, Corridor
 from tests.lib.office import convert
 
-SHEETS = ["Summary", "Daily sites", "Stations", "Top machines", "Quarantine", "Data quality", "Daily volume"]
+SHEETS = [
+    *("Summary", "Daily sites", "Stations", "Top machines", "Without site", "Quarantine", "Data quality"),
+    "Daily volume",
+]
 HEADING, FIRST = 2, 3  # rows of a table sheet
 
 INJECTIONS = (
@@ -123,6 +126,10 @@ def test_the_figures_are_those_of_the_input(corridor: Corridor) -> None:
     assert told["Hubs at risk"] == "Douala"
     assert told["Volume at no known station (t)"] == 4.5
     assert told["Rows in quarantine"] == 1
+    assert told["Complete days in the window"] == 3
+    assert told["Days of stations with traffic"] == "3 of 6"
+    assert told["Left out, since incomplete"] == "none"
+    assert told["Machines without a site"] == "MCH-099"
     ledger = [row for row in book["Summary"].iter_rows(values_only=True, max_col=8) if row[0] == "erp"]
     assert ledger == [("erp", 6, 5, 0, 0, 0, 1, 0)]
     assert [row[:7] for row in table(book["Stations"])] == [
@@ -138,6 +145,26 @@ def test_the_figures_are_those_of_the_input(corridor: Corridor) -> None:
         (datetime(2026, 2, 1), "Bélabo", 50),
         (datetime(2026, 2, 1), "Douala", 40),
     ]
+
+
+def test_a_day_that_has_only_begun_is_marked_and_left_out(corridor: Corridor) -> None:
+    corridor.write_transactions("erp_20260204b.csv", ["TRX-7,MCH-001,2026-02-04 00:10:00,3,WARN"])
+    corridor.load()
+    book = opened(written(corridor))
+    told = headlines(book["Summary"])
+    assert told["Window, last local day"] == datetime(2026, 2, 3)
+    assert told["Alerts in the window"] == 1
+    assert told["Left out, since incomplete"] == "2026-02-04: 1 of 2 stations"
+    days = [(row[0].day, *row[9:11]) for row in table(book["Daily sites"])]
+    assert days[:2] == [(4, "INCOMPLETE", "1 of 2"), (3, "complete", "1 of 2")]
+    assert book["Daily sites"]["A3"].font.italic
+    assert not book["Daily sites"]["A4"].font.italic
+    assert [row[0].day for row in table(book["Daily volume"])] == [1, 2, 3]
+
+
+def test_the_machines_behind_unknown_are_named(corridor: Corridor) -> None:
+    sheet = opened(written(corridor))["Without site"]
+    assert [row[:3] + row[4:6] for row in table(sheet)] == [("MCH-099", "no machines file lists it", None, 1, 4.5)]
 
 
 def test_the_charts_draw_every_day_and_every_station_with_traffic(corridor: Corridor) -> None:
