@@ -12,19 +12,25 @@ from typing import Any
 
 from openpyxl import Workbook
 from openpyxl.cell import Cell, WriteOnlyCell
+from openpyxl.styles import Font
+from openpyxl.utils import get_column_letter
 from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 
 from freight.errors import ConfigurationError
 from freight.reports.cells import CELL_LIMIT, SHEET_ROWS, fits, set_cell
 from freight.reports.formulas import GUARD, guarded
-from freight.reports.workbook import INSTANT
+from freight.reports.workbook import DAY, INSTANT, NARROWEST, SHARE, TONNES
 from freight.warehouse.connect import Engine
+from freight.warehouse.dictionary import SHARE as SHARE_UNIT
+from freight.warehouse.dictionary import described
 from freight.warehouse.extracts import Extract, extract
 from freight.whole_files import new_file
 from freight.words import counted
 
 log = logging.getLogger(__name__)
 
+FORMATS = {SHARE_UNIT: SHARE, "tonnes": TONNES, "hours": TONNES}  # by the unit of a column
+ROOM_FOR_A_BUTTON = 4  # characters
 SHEET_NAME_CHARS, NUMBERED_NAME_CHARS = 31, 25  # Excel's limits
 
 
@@ -134,12 +140,25 @@ def _write_workbook(found: Extract, name: str, path: Path, _: _Texts) -> None:
 
 
 def _fill(workbook: Workbook, found: Extract, name: str) -> None:
-    sheet = _new_sheet(workbook, name, found.columns)
+    sheet, formats = _new_sheet(workbook, name, found.columns), _formats(name)
     for row in found:
         if found.taken > 1 and found.taken % (SHEET_ROWS - 1) == 1:
             sheet = _new_sheet(workbook, name, found.columns)
         place = f"row {found.taken}, "
-        sheet.append([_held(sheet, value, place + c) for c, value in zip(found.columns, row, strict=True)])
+        cells = zip(found.columns, formats, row, strict=True)
+        sheet.append([_held(sheet, value, place + column, shown_as) for column, shown_as, value in cells])
+    _let_filter(workbook, len(found.columns), found.taken)
+
+
+def _formats(name: str) -> list[str]:
+    """Return how each column shows fractions: as in the report. The cells keep all digits."""
+    return [FORMATS.get(column.unit, "") for column in described(name).values()]
+
+
+def _let_filter(workbook: Workbook, columns: int, rows: int) -> None:
+    for number, sheet in enumerate(workbook.worksheets):
+        below = min(rows - number * (SHEET_ROWS - 1), SHEET_ROWS - 1)
+        sheet.auto_filter.ref = f"A1:{get_column_letter(columns)}{below + 1}"
 
 
 def _new_sheet(workbook: Workbook, name: str, columns: Sequence[str]) -> WriteOnlyWorksheet:
@@ -147,16 +166,28 @@ def _new_sheet(workbook: Workbook, name: str, columns: Sequence[str]) -> WriteOn
     sheet = workbook.create_sheet(
         name[:SHEET_NAME_CHARS] if number == 1 else f"{name[:NUMBERED_NAME_CHARS]} ({number})"
     )
-    sheet.append([_held(sheet, column, column) for column in columns])
+    sheet.freeze_panes = "A2"
+    for position, column in enumerate(columns, start=1):
+        sheet.column_dimensions[get_column_letter(position)].width = max(NARROWEST, len(column) + ROOM_FOR_A_BUTTON)
+    sheet.append([_heading(sheet, column) for column in columns])
     return sheet
 
 
-def _held(sheet: WriteOnlyWorksheet, value: Any, place: str) -> Cell | int | float | None:
+def _heading(sheet: WriteOnlyWorksheet, column: str) -> Cell:
+    cell = WriteOnlyCell(sheet)
+    set_cell(cell, column)
+    cell.font = Font(name="Calibri", bold=True)
+    return cell
+
+
+def _held(sheet: WriteOnlyWorksheet, value: Any, place: str, shown_as: str) -> Cell | int | float | None:
     """Return the content of a cell.
 
     Raises:
         ConfigurationError: No cell can hold the value.
     """
+    if type(value) is float and shown_as and isfinite(value):
+        return _cell(sheet, value, shown_as)
     if value is None or (type(value) in (int, float) and isfinite(value)):
         return value  # nearly all values: an explicit cell takes five times as long
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
@@ -164,8 +195,12 @@ def _held(sheet: WriteOnlyWorksheet, value: Any, place: str) -> Cell | int | flo
         raise ConfigurationError(
             f"{place}: {len(text):,} characters, but a cell of a workbook holds {CELL_LIMIT:,}: export it as .csv"
         )
+    return _cell(sheet, text, INSTANT if isinstance(text, datetime) else DAY if isinstance(text, date) else "")
+
+
+def _cell(sheet: WriteOnlyWorksheet, value: Any, number_format: str) -> Cell:
     cell = WriteOnlyCell(sheet)
-    set_cell(cell, text, INSTANT if isinstance(text, datetime) else "")
+    set_cell(cell, value, number_format)
     return cell
 
 

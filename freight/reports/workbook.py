@@ -26,8 +26,8 @@ from freight.whole_files import in_place_of
 WORKBOOK_NAME = "supply_chain_report.xlsx"
 SIMULATED_NOTICE = "SIMULATED DATA"
 DAILY_NOTE = (
-    "One row per local day and site with traffic. UNKNOWN: the machine has no site. An incomplete day may have begun only: "
-    "it is part of no other figure"
+    "One row per local day and site with traffic. UNKNOWN: the machine has no site. "
+    "An incomplete day may have begun only: it is part of no other figure"
 )
 SITE_NOTE = "The machines behind the site UNKNOWN. Their transactions move to a site once a machines file names it"
 COMPLETE, INCOMPLETE = "complete", "INCOMPLETE"
@@ -452,12 +452,14 @@ def _headlines(data: ReportData, now: datetime) -> list[tuple[str, CellValue, st
 def _window_headlines(data: ReportData) -> list[tuple[str, CellValue, str]]:
     """Return the window, and how much of it is there."""
     window = data.window
+    if window is None:
+        return [("Window, local days", None, "")]
     return [
-        ("Window, first local day", window and window.first_date, DAY),
-        ("Window, last local day", window and window.last_date, DAY),
-        ("Complete days in the window", window and (window.days if window.is_complete else 0), COUNT),
-        ("Days of stations with traffic", window and _station_days(window), ""),
-        ("Left out, since incomplete", _left_out(data), ""),
+        ("Window, first local day", window.first_date, DAY),
+        ("Window, last local day", window.last_date, DAY),
+        ("Complete days in the window", window.days if window.is_complete else 0, COUNT),
+        ("Station days with traffic", _station_days(window), ""),
+        ("Incomplete day, left out", _left_out(data), ""),
     ]
 
 

@@ -16,7 +16,6 @@ import polars as pl
 
 from freight.catalog import DEFAULT_QUARANTINE_LIMIT
 from freight.contracts import LOCAL_ZONE, Contract, contracts
-from freight.contracts.dictionary import render as dictionary
 from freight.contracts.headers import listed
 from freight.errors import ConfigurationError, SourceError
 from freight.frames import ROW_NUMBER
@@ -29,6 +28,7 @@ from freight.scaffold.render import contract_module, migration, source_test
 from freight.scaffold.sample import READERS_OF_FILES, Sample, find_sample, plain_name, read_sample, reader_of
 from freight.types import LoadCounts
 from freight.validation import Locale, Split, split
+from freight.warehouse.dictionary import render as dictionary
 from freight.warehouse.migrate import newest_version
 from freight.warehouse.schema import metadata
 

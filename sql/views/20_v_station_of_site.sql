@@ -1,5 +1,7 @@
 -- The station of each site. Facts and machines name their site by the station's name; if two stations share a name, the
 -- smaller code gets the site (as in the load), so a join never doubles a fact.
+-- Columns as in: dim_stations.
+--   site_location (text): Name of the station, by which facts and machines name their site.
 SELECT
     s.station_name AS site_location,
     s.station_code,

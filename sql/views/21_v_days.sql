@@ -4,6 +4,14 @@
 --   or the newest delivery stands for an instant after its end,
 --   or a delivery was written after its end, and every expected station has reported.
 -- A station is expected on a day if it had traffic in the 30 days up to it.
+-- Columns as in: dim_calendar.
+--   transaction_date (date): Local day.
+--   is_complete (integer): 1 if the day is complete, 0 if it may have begun only.
+--   stations_reported (integer): Stations with traffic on the day.
+--   stations_expected (integer): Stations with traffic in the 30 days up to it.
+--   transactions (integer): Number of transactions.
+--   volume_t (number, tonnes): Freight moved.
+--   alerts (integer): Number of alerts.
 WITH span AS (
     SELECT MIN(day_number) AS oldest, MAX(day_number) AS newest FROM aggr_daily_site_stats
 ),

@@ -1,6 +1,10 @@
 -- Every transaction with its station and the load that brought its current version. `transaction_at` is UTC,
 -- `transaction_date` the local day. Station columns are empty if the site is UNKNOWN or not a station, lineage columns
 -- if the lineage was purged.
+-- Columns as in: fact_transactions, batches, v_station_of_site.
+--   critical_alert (integer): 1 for status WARN or ERR and a volume below 20 tonnes; 0 without a volume.
+--   station_name (text): Name of the station; empty if the site is not one.
+--   corridor_km (number, km): Distance of the station from Douala along the line.
 SELECT
     t.transaction_id,
     t.machine_id,

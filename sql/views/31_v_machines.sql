@@ -1,5 +1,8 @@
 -- Every machine in its current state. `valid_from` is the instant since which it has this site, year and type
 -- (1900-01-01: always, as far as known); `is_absent` is 1 if the newest machines file no longer lists it.
+-- Columns as in: dim_machines, v_station_of_site.
+--   site_location (text): Site of the machine; UNKNOWN if none is known.
+--   is_absent (integer): 1 if the newest machines file no longer lists it.
 SELECT
     m.machine_id,
     m.machine_type,

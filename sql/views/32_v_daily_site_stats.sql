@@ -1,6 +1,8 @@
 -- One row per local day and site with traffic. Sites that are not stations (such as UNKNOWN) have rows of their own,
--- with empty station columns. Volumes in tonnes; shares are 0 to 1. A day whose is_complete is 0 may have begun only: do
--- not compare it with others (see v_days).
+-- with empty station columns. A day whose is_complete is 0 may have begun only: do not compare it with others (see
+-- v_days).
+-- Columns as in: aggr_daily_site_stats, v_days, dim_calendar, v_station_of_site.
+--   alert_share (number, share): total_alerts / total_transactions.
 SELECT
     d.day_number,
     d.transaction_date,

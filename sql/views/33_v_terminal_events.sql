@@ -1,6 +1,11 @@
 -- Every terminal event with the site of its machine at the time; UNKNOWN if that is not known. `event_at` is UTC;
 -- `is_late` is 1 for an event more than an hour older than the newest of its partition. Lineage columns describe the
 -- message that brought it.
+-- Columns as in: fact_terminal_events, batches.
+--   is_late (integer): 1 for an event more than an hour older than the newest of its partition on arrival.
+--   site_location (text): Site of the machine at the time; UNKNOWN if that is not known.
+--   machine_type (text): Kind of machine at the time.
+--   message_offset (integer): Offset of the message in its partition.
 SELECT
     e.event_id,
     e.machine_id,

@@ -1,6 +1,12 @@
 -- The reliability of each station in the reporting window: 1 - alerts / transactions, empty without traffic. Every
 -- station has a row, with or without traffic, and so does every site with traffic that is not a station (such as
--- UNKNOWN): its station_code is empty. volume_share is the share of the volume of all sites. Shares are 0 to 1.
+-- UNKNOWN): its station_code is empty. volume_share is the share of the volume of all sites.
+-- Columns as in: v_reporting_window, v_days, v_station_of_site.
+--   site_location (text): Station or other site.
+--   active_days (integer): Days of the window with a transaction.
+--   days (integer): Days of the window.
+--   reliability (number, share): 1 - alerts / transactions; empty without a transaction.
+--   volume_share (number, share): Part of the volume of all sites.
 WITH traffic AS (
     SELECT
         d.site_location,

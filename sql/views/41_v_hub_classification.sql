@@ -9,6 +9,10 @@
 --   NO TRAFFIC         a station without transactions in the window
 --   NOT A STATION      traffic of a site that is UNKNOWN or matches no station, see the analyst guide
 -- Values are rounded to 6 digits before the comparison, so that both engines decide alike at a threshold.
+-- Columns as in: v_station_reliability.
+--   hub_class (text): Class, see above.
+--   min_volume_share (number, share): From this volume_share on, a station is a hub.
+--   min_reliability (number, share): From this reliability on, a station is reliable.
 WITH thresholds AS (
     SELECT 0.15 AS min_volume_share, 0.90 AS min_reliability
 ),

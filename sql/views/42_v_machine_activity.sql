@@ -1,6 +1,12 @@
 -- The activity of each machine in the reporting window, the most volume first. utilisation = days with a transaction /
 -- days of the window. Site and type are the current ones, and empty for a machine that no machines file lists. Machines
 -- of equal volume share a rank.
+-- Columns as in: v_reporting_window, v_station_reliability, v_machines.
+--   volume_rank (integer): Rank by volume_t; 1 is the largest, equal volumes share a rank.
+--   alert_share (number, share): alerts / transactions.
+--   active_days (integer): Days of the window with a transaction.
+--   utilisation (number, share): active_days / days of the window.
+--   site_location (text): Site of the machine now.
 WITH activity AS (
     SELECT
         t.machine_id,

@@ -1,5 +1,11 @@
 -- The machines behind the site UNKNOWN: those with transactions there in the reporting window, and those to which the
 -- newest machines file gives no site. `reason` says why. The transactions move to a site once a machines file names it.
+-- Columns as in: v_machines, v_days.
+--   reason (text): Why it has no site.
+--   site_now (text): Site of the machine now; empty if no machines file lists it.
+--   site_since (instant): Instant since which it has that site.
+--   first_date (date): First local day of these transactions.
+--   last_date (date): Last local day of these transactions.
 WITH traffic AS (
     SELECT
         t.machine_id,

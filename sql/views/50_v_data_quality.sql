@@ -3,6 +3,19 @@
 -- Replays of quarantined rows are not counted again; waiting_rows are the quarantined rows that no replay has accepted.
 -- A failed attempt is a file that loaded nothing. newest_as_of is the instant that the newest content stands for, and
 -- hours_behind its distance from the freshest source; reference data is naturally far behind.
+-- Columns as in: batches.
+--   files (integer): Number of loaded files or other deliveries.
+--   balance (integer): read_rows less its five outcomes; always 0.
+--   quarantined_share (number, share): quarantined / read_rows.
+--   waiting_rows (integer): Quarantined rows that no replay or import has loaded.
+--   last_loaded_at (instant): Last load.
+--   newest_as_of (instant): Instant that the newest content stands for.
+--   hours_behind (number, hours): Distance of the newest content from that of the freshest source.
+--   failed_attempts (integer): Files that loaded nothing.
+--   last_failed_at (instant): Last failure.
+--   last_fault (text): Code of the last fault.
+--   last_message (text): Last fault in words.
+--   simulated (integer): 1 if the simulator made the data.
 WITH counted AS (
     SELECT source, dataset, read_rows, inserted, updated, unchanged, superseded, quarantined
     FROM batches

@@ -1,5 +1,7 @@
 -- Who changed which cells of quarantined rows before they were loaded: a row per cell. An empty value means no value.
 -- `location` and `row_number` are the place of the delivered row; for a stream, its partition and offset.
+-- Columns as in: corrections, batches.
+--   row_number (integer): Row of the delivered file, or offset.
 SELECT
     c.corrected_at,
     c.corrected_by,

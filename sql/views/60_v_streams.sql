@@ -2,6 +2,11 @@
 -- without_message (transaction markers, aborted and compacted messages) + gap_offsets (gone before they were read, and
 -- accepted as gone); read_rows = inserted + updated + unchanged + superseded + quarantined. `balance` is the
 -- difference, always 0. A partition whose topic was created again has a row per topic_id.
+-- Columns as in: stream_positions, batches.
+--   offsets (integer): Offsets that were passed.
+--   without_message (integer): Offsets without a message: transaction markers, aborted and compacted messages.
+--   gap_offsets (integer): Offsets that were gone before they were read, and accepted as gone.
+--   balance (integer): Offsets that are not accounted for; always 0.
 WITH counted AS (
     SELECT
         s.consumer_group,

@@ -237,6 +237,34 @@ def test_what_is_there_stays_unless_it_may_be_replaced(engine: Engine, tmp_path:
         export(engine, "runs", tmp_path / "runs.pdf")
 
 
+def test_a_workbook_shows_fractions_as_the_report_does_and_keeps_all_their_digits(
+    engine: Engine, tmp_path: Path
+) -> None:
+    with transaction(engine) as connection:
+        connection.execute(sa.text("UPDATE aggr_daily_site_stats SET total_volume = 12.3456"))
+    export(engine, "v_daily_site_stats", tmp_path / "d.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "d.xlsx")["v_daily_site_stats"]
+    cells = dict(zip([cell.value for cell in sheet[1]], sheet[2], strict=True))
+    assert (cells["total_volume"].value, cells["total_volume"].number_format) == (12.3456, "#,##0.0")
+    assert cells["alert_share"].number_format == "0.0%"
+    assert cells["total_transactions"].number_format == "General"
+
+
+def test_a_workbook_has_a_frozen_bold_header_with_filters_on_each_sheet(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freight.reports.export.SHEET_ROWS", 6)
+    export(engine, "station_aliases", tmp_path / "a.xlsx")
+    sheets = openpyxl.load_workbook(tmp_path / "a.xlsx").worksheets
+    assert [(sheet.freeze_panes, sheet.auto_filter.ref) for sheet in sheets] == [
+        ("A2", "A1:B6"),
+        ("A2", "A1:B6"),
+        ("A2", "A1:B3"),
+    ]
+    assert all(sheet["A1"].font.bold for sheet in sheets)
+    assert all(sheet.column_dimensions["B"].width >= len("station_code") for sheet in sheets)
+
+
 def test_an_empty_table_has_its_header(engine: Engine, tmp_path: Path) -> None:
     with transaction(engine) as connection:
         connection.execute(sa.text("DELETE FROM station_aliases"))

@@ -127,8 +127,8 @@ def test_the_figures_are_those_of_the_input(corridor: Corridor) -> None:
     assert told["Volume at no known station (t)"] == 4.5
     assert told["Rows in quarantine"] == 1
     assert told["Complete days in the window"] == 3
-    assert told["Days of stations with traffic"] == "3 of 6"
-    assert told["Left out, since incomplete"] == "none"
+    assert told["Station days with traffic"] == "3 of 6"
+    assert told["Incomplete day, left out"] == "none"
     assert told["Machines without a site"] == "MCH-099"
     ledger = [row for row in book["Summary"].iter_rows(values_only=True, max_col=8) if row[0] == "erp"]
     assert ledger == [("erp", 6, 5, 0, 0, 0, 1, 0)]
@@ -154,7 +154,7 @@ def test_a_day_that_has_only_begun_is_marked_and_left_out(corridor: Corridor) ->
     told = headlines(book["Summary"])
     assert told["Window, last local day"] == datetime(2026, 2, 3)
     assert told["Alerts in the window"] == 1
-    assert told["Left out, since incomplete"] == "2026-02-04: 1 of 2 stations"
+    assert told["Incomplete day, left out"] == "2026-02-04: 1 of 2 stations"
     days = [(row[0].day, *row[9:11]) for row in table(book["Daily sites"])]
     assert days[:2] == [(4, "INCOMPLETE", "1 of 2"), (3, "complete", "1 of 2")]
     assert book["Daily sites"]["A3"].font.italic

@@ -11,8 +11,8 @@ import typer
 import bootstrap
 from freight.console.cli import app
 from freight.contracts import contracts
-from freight.contracts.dictionary import render
 from freight.settings import PROJECT_ROOT
+from freight.warehouse.dictionary import render
 
 DOCUMENTS = sorted(
     [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md"), PROJECT_ROOT / "deployments/aks/README.md"]
