@@ -1,7 +1,7 @@
 """Tables of the warehouse. Dataset tables derive from their contracts; the ledger's tables are defined here.
 
-The migrations under `sql/migrations` create them; a test compares both. `doc` of a column and `row` of a table are for the
-data dictionary.
+The migrations under `sql/migrations` create them; a test compares both. `doc` of a column and `row` of a table are
+for the data dictionary.
 """
 
 from datetime import UTC, datetime

@@ -1,12 +1,14 @@
 """The documents say what is true: commands exist, links lead somewhere, the dictionary is that of the contracts."""
 
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 
 import bootstrap
 from freight.console.cli import app
@@ -75,6 +77,44 @@ def test_decisions_are_numbered_and_each_is_in_the_architecture() -> None:
 @pytest.mark.parametrize("decision", [d for d in DOCUMENTS if d.parent.name == "decisions"], ids=lambda path: path.stem)
 def test_a_decision_has_each_part(decision: Path, part: str) -> None:
     assert f"\n**{part}.** " in decision.read_text(encoding="utf-8")
+
+
+def outputs(text: str) -> set[str]:
+    """Return the files and folders that the commands of a document leave in the project's folder."""
+    exports = re.findall(r"dpa export \w+ (\S+\.\w+)", text)
+    others = re.findall(r'dpa (?:backup|quarantine export) "?([\w/]+[^\s`"]*\.\w+|\w+/[^"`\n]*)', text)
+    return {*exports, *others, *re.findall(r"--dest (\w+)", text), *re.findall(r"--from-file=(auth-\w+)", text)}
+
+
+def test_git_ignores_what_the_documented_commands_leave() -> None:
+    left = set().union(*(outputs(path.read_text(encoding="utf-8")) for path in DOCUMENTS))
+    assert left >= {
+        "transactions.csv",
+        "stations.xlsx",
+        "corrections.xlsx",
+        "backup/dwh.sqlite",
+        "wheels",
+        "auth-string",
+    }
+    paths = sorted(f"{name}/x" if "." not in name and name != "auth-string" else name for name in left)
+    ignored = subprocess.run(["git", "check-ignore", *paths], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert ignored.stdout.splitlines() == paths
+
+
+def test_the_french_document_names_every_deployment_with_its_time() -> None:
+    text = (PROJECT_ROOT / "docs" / "exploitation.fr.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| .* \| ([^|]+) \|$", text.partition("| déploiement |")[2], re.MULTILINE))
+    deployments = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    assert rows.keys() == {deployment["name"] for deployment in deployments}
+    for deployment in deployments:
+        has_schedule = bool(deployment.get("schedules"))
+        assert rows[deployment["name"]].startswith("à la demande") is not has_schedule, deployment["name"]
+
+
+def test_the_french_document_names_every_setting() -> None:
+    text = (PROJECT_ROOT / "docs" / "exploitation.fr.md").read_text(encoding="utf-8")
+    read = (PROJECT_ROOT / "freight" / "settings.py").read_text(encoding="utf-8")
+    assert set(re.findall(r'"(DPA_\w+)"', read)) <= set(re.findall(r"^\| `(DPA_\w+)` \|", text, re.MULTILINE))
 
 
 def test_folders_that_the_architecture_names_exist() -> None:
