@@ -1,5 +1,6 @@
 """The promise of a dataset: its columns, units, ranges and business key, written once as data."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Column:
         minimum, maximum: The inclusive range of a number.
         allowed: The only values that a text may have, compared after upper-casing.
         pattern: The regular expression that the whole text must match.
+        example: A text that matches the pattern, for messages to people.
         max_length: The longest text, in characters.
         not_before: The earliest day of a date or an instant, as `YYYY-MM-DD`.
         not_after: The day before which it must be, as `YYYY-MM-DD`.
@@ -54,12 +56,17 @@ class Column:
     maximum: float | None = None
     allowed: tuple[str, ...] = ()
     pattern: str | None = None
+    example: str = ""
     max_length: int = DEFAULT_TEXT_LIMIT
     not_before: str = EARLIEST_DAY
     not_after: str = LATEST_DAY
     future_limit_s: int | None = None
     past_limit_s: int | None = None
     aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.pattern and not re.fullmatch(self.pattern, self.example):
+            raise ConfigurationError(f"{self.name}: its example {self.example!r} does not match {self.pattern}")
 
     @property
     def is_free_text(self) -> bool:

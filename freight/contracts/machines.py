@@ -17,6 +17,7 @@ CONTRACT = Contract(
             "Identifier of the machine.",
             required=True,
             pattern=r"MCH-[0-9]{3,6}",
+            example="MCH-007",
             aliases=("id", "machine", "id_machine", "code_machine", "maschine"),
         ),
         Column(

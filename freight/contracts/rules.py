@@ -301,8 +301,8 @@ CELL_RULES = (
         "pattern",
         applies=lambda column: bool(column.pattern),
         broken=lambda cells: ~cells.values.str.contains(f"^(?:{cells.column.pattern})$"),
-        wrong=lambda column: f"does not match {column.pattern}",
-        stated=lambda column: f"like `{column.pattern}`",
+        wrong=lambda column: f"is not a code such as {column.example}",
+        stated=lambda column: f"such as {column.example} (`{column.pattern}`)",
         is_misfit=True,
     ),
     CellRule(

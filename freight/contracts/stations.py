@@ -17,6 +17,7 @@ CONTRACT = Contract(
             "Code of the station, unique on the corridor.",
             required=True,
             pattern=r"[A-Z]{3,5}",
+            example="DLA",
             aliases=("code", "code_gare", "gare_code", "station"),
         ),
         Column(

@@ -24,6 +24,7 @@ CONTRACT = Contract(
             "Identifier of the event.",
             required=True,
             pattern=r"EVT-[0-9]{1,18}",
+            example="EVT-42",
             aliases=("id", "evt_id", "id_evenement"),
         ),
         Column(
@@ -32,6 +33,7 @@ CONTRACT = Contract(
             "Machine that reported the event.",
             required=True,
             pattern=r"MCH-[0-9]{3,6}",
+            example="MCH-007",
             aliases=("machine", "id_machine", "code_machine"),
         ),
         Column(

@@ -17,6 +17,7 @@ CONTRACT = Contract(
             "Identifier of the transaction.",
             required=True,
             pattern=r"[A-Z]{2,5}-[0-9]{1,18}",
+            example="TRX-42",
             aliases=(
                 *("id", "trx_id", "id_transaction", "numero_transaction", "n°_transaction", "no_transaction"),
                 "transaktion",
@@ -28,6 +29,7 @@ CONTRACT = Contract(
             "Machine that made the transfer.",
             required=True,
             pattern=r"MCH-[0-9]{3,6}",
+            example="MCH-007",
             aliases=("machine", "id_machine", "code_machine", "maschine"),
         ),
         Column(

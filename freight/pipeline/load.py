@@ -4,14 +4,15 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from freight.contracts import contract_for
 from freight.contracts.headers import listed
 from freight.drift import written
 from freight.errors import PositionFenced, QuarantineLimitExceeded, SourceError, TransientError
-from freight.frames import row_in_file, with_place_in_detail
+from freight.frames import each_bad_row, row_in_file, with_place_in_detail
 from freight.pipeline.drifted import drift_of, is_set_aside
 from freight.pipeline.run import Run
 from freight.pipeline.units import ConformedSpool, PlannedUnit, UnitOutcome, UnitState
-from freight.reports.faults import reasons_in_words, remedy_of
+from freight.reports.faults import faults_of, reasons_in_words, remedy_of
 from freight.spool import read_spool
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading, transaction
@@ -104,9 +105,10 @@ def _content(spool: ConformedSpool) -> UnitContent:
 
 def _log_bad_rows(unit: LoadUnit, spool: ConformedSpool) -> None:
     """Log the first bad rows without values; those stay in the warehouse, with its access rights and retention."""
-    for row in spool.first_bad_rows.head(LOGGED_BAD_ROWS).iter_rows(named=True):
-        cell = (unit.location, row_in_file(row), row["column_name"])
-        log.warning("quarantined %s row %s column %s: %s", *cell, row["detail"] or row["reason"])
+    first, contract = spool.first_bad_rows.head(LOGGED_BAD_ROWS), contract_for(unit.dataset)
+    for row, bad in zip(first.iter_rows(named=True), each_bad_row(first), strict=True):
+        told = faults_of(bad, contract, None)
+        log.warning("quarantined %s row %s: %s [%s]", unit.location, row_in_file(row), told, bad.reason)
     if spool.quarantined > LOGGED_BAD_ROWS:
         log.warning("quarantined %s: %d rows in all, %s", unit.location, spool.quarantined, dict(spool.reason_counts))
 

@@ -20,7 +20,7 @@ from freight.contracts.headers import known_headers, normalise
 from freight.errors import ConfigurationError
 from freight.notation.evidence import READ_AS_USUAL, ReadAs
 from freight.reports.cells import set_cell, set_text
-from freight.reports.faults import broken_rules_of, in_words
+from freight.reports.faults import broken_rules_of, faults_of
 from freight.reports.workbook import set_up_page
 from freight.types import BatchId
 from freight.warehouse.connect import Engine, reading
@@ -33,6 +33,7 @@ KEY = "Key"
 BEFORE, AFTER = {KEY: 8, "What is wrong": 64, "Source": 14, "Row": 22}, {"As delivered": 60, "File": 60}
 CELL_WIDTH = 24
 HEADING_ROW = 2
+LONGEST_LIST = 200  # characters that Excel takes as the values or the message of a drop-down list
 AUTHOR = "DPA"  # until a person saves the workbook
 AS_TEXT = "@"  # keeps Excel from converting typed text
 
@@ -147,20 +148,21 @@ def _add_sheet(workbook: Workbook, contract: Contract, rows: Sequence[tuple[Quar
 def _choices(contract: Contract, last_row: int) -> Iterator[DataValidation]:
     """Yield a drop-down list for each column with allowed values; other input only causes a warning."""
     for position, column in enumerate(contract.columns, start=len(BEFORE) + 1):
-        if column.allowed:
+        listed = ",".join(column.allowed)
+        if listed and len(listed) <= LONGEST_LIST:
             letter = get_column_letter(position)
-            choices = DataValidation("list", formula1=f'"{",".join(column.allowed)}"', errorStyle="warning")
+            choices = DataValidation("list", formula1=f'"{listed}"', errorStyle="warning", allow_blank=True)
+            choices.errorTitle, choices.error = column.name, f"Choose one of {', '.join(column.allowed)}"
             choices.add(f"{letter}{HEADING_ROW + 1}:{letter}{last_row}")
             yield choices
 
 
 def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, place: int | str, contract: Contract) -> list[Cell]:
     texts, broken = cells_of(row, contract), broken_rules_of(row)
-    wrong = "; ".join(in_words(contract, rule, texts, row.detail) for rule in broken)
     bad = {name for rule in broken for name in rule.columns} & contract.by_name.keys()
     return [
         _quiet(sheet, key_of(row)),
-        _plain(sheet, wrong),
+        _plain(sheet, faults_of(row, contract, texts)),
         _quiet(sheet, row.source),
         _place(sheet, place),
         *(_editable(sheet, column, texts, bad) for column in contract.columns),

@@ -48,20 +48,34 @@ def broken_rules_of(row: QuarantinedRow | BadRow) -> Sequence[BrokenRule]:
     return read_broken_rules(row.broken_rules) or [fault]
 
 
-def in_words(contract: Contract, broken: BrokenRule, texts: Mapping[str, str | None], detail: str | None = None) -> str:
+def faults_of(row: QuarantinedRow | BadRow, contract: Contract, texts: Mapping[str, str | None] | None) -> str:
+    """Return all faults of a row in words.
+
+    Args:
+        row: The row.
+        contract: The contract of its dataset.
+        texts: The cells by column; None to name the columns alone, without their values.
+    """
+    return "; ".join(in_words(contract, broken, texts, row.detail) for broken in broken_rules_of(row))
+
+
+def in_words(
+    contract: Contract, broken: BrokenRule, texts: Mapping[str, str | None] | None, detail: str | None = None
+) -> str:
     """Return the fault of a row in words.
 
     Args:
         contract: The contract of its dataset.
         broken: The rule that it breaks, or its fault.
-        texts: The cells by column; a rule over several columns shows those that it compares.
+        texts: The cells by column; a rule over several columns shows those that it compares. None shows none.
         detail: The reader's explanation of a fault; a fault of one column does not need it.
     """
     if rule := rule_of(contract, broken):
         if broken.found:
             return f"{broken.columns[0]} {broken.found}"
-        has_several = len(broken.columns) > 1
-        return rule.wrong(lambda name: _shown(name, texts.get(name)) if has_several else name)
+        if texts is None or len(broken.columns) == 1:
+            return rule.wrong(lambda name: name)
+        return rule.wrong(lambda name: _shown(name, texts.get(name)))
     known = ", ".join(name for name in broken.columns if name in contract.by_name)
     words = FAULTS.get(broken.reason, f"{broken.reason}, a rule that the contract no longer has: replay the row")
     return f"{known}: {words}" if known else f"{words} ({detail})" if detail else words

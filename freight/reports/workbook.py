@@ -18,7 +18,9 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from freight.contracts import LOCAL_ZONE, contracts
 from freight.errors import ConfigurationError
+from freight.frames import BadRow
 from freight.reports.cells import SHEET_ROWS, CellValue, set_cell, set_text
+from freight.reports.faults import faults_of, texts_of
 from freight.warehouse.connect import Engine
 from freight.warehouse.report_queries import ReportData, ReportWindow, read_report
 from freight.whole_files import in_place_of
@@ -120,9 +122,9 @@ QUARANTINE = (
     Shown("source", "Source"),
     Shown("location", "File", width=46),
     Shown("row_in_file", "Row", COUNT, width=18),
+    Shown("wrong", "What is wrong", width=60),
     Shown("column_name", "Column"),
     Shown("reason", "Reason"),
-    Shown("detail", "Detail", width=40),
     Shown("raw", "Raw value", width=90),
     Shown("replayed", "Replayed"),
 )
@@ -343,13 +345,20 @@ def _add_top_machines(workbook: Workbook, data: ReportData) -> None:
 
 def _add_quarantine(workbook: Workbook, data: ReportData) -> None:
     rows = [
-        {**row, "replayed": "yes" if row["replayed_batch_id"] is not None else "no"}
+        {**row, "wrong": _wrong(row), "replayed": "yes" if row["replayed_batch_id"] is not None else "no"}
         for row in data.quarantine.records()
     ]
     more = data.quarantined_rows - len(rows)
     note = f"The newest {len(rows):,} of {data.quarantined_rows:,} quarantined rows"
     note += f"; {more:,} more are in the table quarantine" if more else ""
     _add_table_sheets(workbook, "Quarantine", QUARANTINE, rows, note)
+
+
+def _wrong(row: Row) -> str | None:
+    """Return the faults of a quarantined row in words; as stored if a release no longer knows its dataset."""
+    contract, raw = contracts().get(row["dataset"]), bytes(row["raw"])
+    stored = (row["row_in_file"], row["column_name"], row["reason"], row["detail"], raw, row["broken_rules"])
+    return faults_of(BadRow(*stored), contract, texts_of(raw)) if contract else row["detail"]
 
 
 def _add_data_quality(workbook: Workbook, data: ReportData, now: datetime) -> None:

@@ -220,7 +220,10 @@ def _data_quality(connection: sa.Connection) -> ReportTable:
 
 
 def _newest_quarantined(connection: sa.Connection) -> ReportTable:
-    names = ("source", "location", "row_in_file", "column_name", "reason", "detail", "raw", "replayed_batch_id")
+    names = (
+        *("source", "dataset", "location", "row_in_file", "column_name", "reason", "detail", "raw", "broken_rules"),
+        "replayed_batch_id",
+    )
     row_in_file = sa.func.coalesce(quarantine.c.source_row, quarantine.c.row_number)
     columns = [row_in_file if name == "row_in_file" else quarantine.c[name] for name in names]
     query = sa.select(quarantine.c.batch_id, *columns).order_by(quarantine.c.quarantine_id.desc())

@@ -110,7 +110,10 @@ def test_the_workbook_says_in_words_what_is_wrong_and_colours_the_bad_cells(book
     ]
     assert coloured == [["volume_transferred_t"], ["transaction_at", "status_code"], ["machine_id"]]
     assert cell(sheet, 1, "transaction_at").number_format == "@"
-    assert sheet.data_validations.dataValidation[0].formula1 == '"OK,WARN,ERR"'
+    (choices,) = sheet.data_validations.dataValidation
+    assert (choices.type, choices.formula1, choices.showDropDown) == ("list", '"OK,WARN,ERR"', False)
+    status = cell(sheet, 1, "status_code").column_letter
+    assert str(choices.sqref) == f"{status}3:{status}5"
 
 
 def test_corrected_rows_load_once_and_the_others_stay(corridor: Corridor, book: Path) -> None:

@@ -138,7 +138,7 @@ PLACE = "2 of sheet 'Avril'"
 def test_a_row_of_several_sheets_is_told_with_its_sheet(sheets: Corridor, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "freight"):
         sheets.load()
-    assert f"quarantined book_20260201.xlsx row {PLACE} column volume_transferred_t" in caplog.text
+    assert f"quarantined book_20260201.xlsx row {PLACE}: volume_transferred_t is not a number" in caplog.text
     ((detail,),) = sheets.rows("quarantine", "detail", order_by="1")
     assert detail == f"row {PLACE}: volume_transferred_t: wrong_type"
 

@@ -241,6 +241,18 @@ def test_quarantined_text_stays_text_and_never_becomes_a_formula(corridor: Corri
         assert b'quotePrefix="1"' in archive.read("xl/styles.xml")
 
 
+def test_the_quarantine_says_in_words_what_is_wrong(corridor: Corridor) -> None:
+    corridor.write_transactions(
+        "erp_20260205.csv",
+        ["TRX-8,Kran 7,2026-02-04 10:00:00,3,OK", *(f"TRX-{n},MCH-001,2026-02-04 10:00:00,3,OK" for n in (21, 22, 23))],
+    )
+    corridor.load()
+    assert [row[3:6] for row in table(opened(written(corridor))["Quarantine"])] == [
+        ("machine_id is not a code such as MCH-007", "machine_id", "pattern"),
+        ("volume_transferred_t is not between 0 and 5000 tonnes", "volume_transferred_t", "out_of_range"),
+    ]
+
+
 def test_characters_that_no_workbook_can_hold_are_replaced_visibly(corridor: Corridor) -> None:
     add_to_quarantine(corridor, [b"a\x00b\x1bc\x07", "\uffff|\ufffe".encode(), b"caf\xe9"])
     assert [cell.value for cell in raw_cells(written(corridor), 3)] == ["a␀b␛c␇", "\ufffd|\ufffd", "caf\\xe9"]

@@ -252,7 +252,7 @@ def test_the_log_file_tells_who_ran_what_and_why_rows_were_quarantined(corridor:
     log = (home / "logs" / "dpa.log").read_text(encoding="utf-8")
     assert "started by" in log
     assert "erp_20260203.csv (sha256 " in log
-    assert "quarantined erp_20260203.csv row 7 column volume_transferred_t: volume_transferred_t: out_of_range" in log
+    assert "row 7: volume_transferred_t is not between 0 and 5000 tonnes [out_of_range]" in log
 
 
 def test_prefect_shows_a_named_run_with_what_the_core_logged(corridor: Corridor) -> None:

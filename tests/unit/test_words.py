@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from freight.contracts import Column, Contract, contract_for, contracts
-from freight.contracts.rules import BrokenRule, rules_of
+from freight.contracts.rules import BrokenRule, Ordered, rules_of
+from freight.errors import ConfigurationError
 from freight.frames import ROW_NUMBER, BadRow, each_bad_row
-from freight.reports.faults import FAULTS, broken_rules_of, in_words
+from freight.reports.faults import FAULTS, broken_rules_of, faults_of, in_words
 from freight.types import FaultCode
 from freight.validation import Locale, split
 
@@ -86,3 +87,30 @@ def test_a_rule_that_the_contract_has_no_more_leads_to_a_replay() -> None:
     lenient = replace(TRANSACTIONS, columns=tuple(replace(column, pattern=None) for column in TRANSACTIONS.columns))
     told = in_words(lenient, BrokenRule("pattern", ("machine_id",)), {})
     assert told == "machine_id: pattern, a rule that the contract no longer has: replay the row"
+
+
+def test_a_code_is_told_by_an_example_and_not_by_an_expression() -> None:
+    told = in_words(TRANSACTIONS, BrokenRule("pattern", ("machine_id",)), {})
+    assert told == "machine_id is not a code such as MCH-007"
+
+
+@pytest.mark.parametrize("example", ["", "DLA-1"])
+def test_an_example_that_does_not_match_is_refused(example: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"site: its example .* does not match \[A-Z\]\{3\}"):
+        Column("site", "text", "", pattern="[A-Z]{3}", example=example)
+
+
+def test_a_log_has_no_values_of_rows() -> None:
+    row = FAULT._replace(reason="out_of_order", broken_rules='[{"columns": ["a_t", "b_t"], "reason": "out_of_order"}]')
+    weights = Contract(
+        "weights",
+        1,
+        "weights",
+        (),
+        (Column("a_t", "number", ""), Column("b_t", "number", "")),
+        0,
+        0,
+        rules=(Ordered("a_t", "<", "b_t"),),
+    )
+    assert faults_of(row, weights, None) == "a_t must be less than b_t: correct one of them"
+    assert faults_of(row, weights, {"a_t": "2"}) == "a_t ('2') must be less than b_t (empty): correct one of them"
