@@ -44,6 +44,11 @@ class Reading(NamedTuple):
         """Return the reading as the ledger stores it."""
         return self.decimal + (GROUPS if self.groups else "") + (DISPUTED if self.is_disputed else "")
 
+    @property
+    def in_words(self) -> str:
+        """The sign before decimals, with an example."""
+        return f"{NAMES[self.decimal]}: 12{self.decimal}5"
+
     @classmethod
     def of(cls, text: str) -> "Reading":
         """Return the reading that the ledger has stored as a text."""

@@ -30,7 +30,7 @@ from freight.words import counted
 
 KEY = "Key"
 # The headings around the columns of the contract, and their widths in characters.
-BEFORE, AFTER = {KEY: 8, "What is wrong": 64, "Source": 14, "Row": 22}, {"As delivered": 60, "File": 60}
+BEFORE, AFTER = {KEY: 8, "What is wrong": 64, "Source": 14, "Row": 22, "Decimals": 14}, {"As delivered": 60, "File": 60}
 CELL_WIDTH = 24
 HEADING_ROW = 2
 LONGEST_LIST = 200  # characters that Excel takes as the values or the message of a drop-down list
@@ -39,7 +39,8 @@ AS_TEXT = "@"  # keeps Excel from converting typed text
 
 NOTE = (
     "Correct the coloured cells, save, and return the workbook: `dpa quarantine import FILE`. Unchanged rows stay in "
-    "quarantine. Rows may be sorted, filtered and deleted; the column Key must stay unchanged."
+    "quarantine. Write decimals as the column Decimals says. Rows may be sorted, filtered and deleted; the column Key "
+    "must stay unchanged."
 )
 HEADING_FONT, QUIET_FONT = Font(name="Calibri", bold=True, color="FFFFFF"), Font(name="Calibri", color="888888")
 HEADING_FILL, BAD_FILL = PatternFill("solid", start_color="1F3A5F"), PatternFill("solid", start_color="FFC7CE")
@@ -123,12 +124,13 @@ def _workbook(rows: Iterable[QuarantinedRow], read_as: Mapping[BatchId, ReadAs])
     workbook.properties.creator = workbook.properties.lastModifiedBy = AUTHOR
     ordered = sorted(rows, key=lambda row: (row.dataset, row.source, row.location, row.row_number))
     for dataset, of_dataset in groupby(ordered, key=lambda row: row.dataset):
-        placed = [(row, read_as.get(row.batch_id, READ_AS_USUAL).place(row.row_in_file)) for row in of_dataset]
-        _add_sheet(workbook, contract_for(dataset), placed)
+        _add_sheet(workbook, contract_for(dataset), list(of_dataset), read_as)
     return workbook
 
 
-def _add_sheet(workbook: Workbook, contract: Contract, rows: Sequence[tuple[QuarantinedRow, int | str]]) -> None:
+def _add_sheet(
+    workbook: Workbook, contract: Contract, rows: Sequence[QuarantinedRow], read_as: Mapping[BatchId, ReadAs]
+) -> None:
     sheet = workbook.create_sheet(contract.dataset)
     widths = {**BEFORE, **dict.fromkeys(contract.column_names, CELL_WIDTH), **AFTER}
     for position, width in enumerate(widths.values(), start=1):
@@ -141,8 +143,8 @@ def _add_sheet(workbook: Workbook, contract: Contract, rows: Sequence[tuple[Quar
         sheet.data_validations.append(choice)
     sheet.append([_quiet(sheet, NOTE)])
     sheet.append([_heading(sheet, heading) for heading in widths])
-    for row, place in rows:
-        sheet.append(_row(sheet, row, place, contract))
+    for row in rows:
+        sheet.append(_row(sheet, row, contract, read_as.get(row.batch_id)))
 
 
 def _choices(contract: Contract, last_row: int) -> Iterator[DataValidation]:
@@ -157,14 +159,20 @@ def _choices(contract: Contract, last_row: int) -> Iterator[DataValidation]:
             yield choices
 
 
-def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, place: int | str, contract: Contract) -> list[Cell]:
+def _decimals(read_as: ReadAs | None) -> str:
+    """Return how to write decimals in a file's rows, with an example; empty if that is no longer known."""
+    return read_as.notation.numbers.in_words if read_as else ""
+
+
+def _row(sheet: WriteOnlyWorksheet, row: QuarantinedRow, contract: Contract, read_as: ReadAs | None) -> list[Cell]:
     texts, broken = cells_of(row, contract), broken_rules_of(row)
     bad = {name for rule in broken for name in rule.columns} & contract.by_name.keys()
     return [
         _quiet(sheet, key_of(row)),
         _plain(sheet, faults_of(row, contract, texts)),
         _quiet(sheet, row.source),
-        _place(sheet, place),
+        _place(sheet, (read_as or READ_AS_USUAL).place(row.row_in_file)),
+        _quiet(sheet, _decimals(read_as)),
         *(_editable(sheet, column, texts, bad) for column in contract.columns),
         _quiet(sheet, row.raw.decode("utf-8", "backslashreplace")),
         _quiet(sheet, row.location),

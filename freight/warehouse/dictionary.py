@@ -19,7 +19,7 @@ from freight.contracts.rules import cell_rules, row_rules
 from freight.errors import ConfigurationError
 from freight.outward import markdown
 from freight.warehouse.migrate import views
-from freight.warehouse.schema import ORIGIN_NAMES, UtcInstant, metadata, origin_columns
+from freight.warehouse.schema import ORIGIN_NAMES, SQL_TYPES, UtcInstant, metadata, origin_columns
 from freight.words import counted
 
 INTRODUCTION = f"""# Data dictionary
@@ -91,6 +91,11 @@ def described(name: str) -> Columns:
         ConfigurationError: A column has no description.
     """
     return _described_view(name) if name in views() else _described_table(name)
+
+
+def typed_columns(view: str) -> list[sa.ColumnClause[Any]]:
+    """Return the columns of a view with their types, which SQLite does not report."""
+    return [sa.column(name, SQL_TYPES[column.type]) for name, column in described(view).items()]
 
 
 # --- Views ----------------------------------------------------------------------------------------------------------

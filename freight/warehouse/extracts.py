@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from freight.errors import ConfigurationError
 from freight.warehouse.connect import Engine, reading
+from freight.warehouse.dictionary import typed_columns
 from freight.warehouse.migrate import views
 from freight.warehouse.schema import metadata
 
@@ -44,7 +45,12 @@ def extract(engine: Engine, name: str) -> Iterator[Extract]:
     """
     if name not in views() and name not in metadata.tables:
         raise ConfigurationError(f"there is no table or view {name!r}: the views are {', '.join(views())}")
-    query = sa.select(metadata.tables[name]) if name in metadata.tables else sa.select("*").select_from(sa.table(name))
-    streamed = query.execution_options(yield_per=ROWS_AT_A_TIME)
+    streamed = _rows_of(name).execution_options(yield_per=ROWS_AT_A_TIME)
     with reading(engine) as connection, closing(connection.execute(streamed)) as result:
         yield Extract(tuple(result.keys()), result)
+
+
+def _rows_of(name: str) -> sa.Select[Any]:
+    if name in metadata.tables:
+        return sa.select(metadata.tables[name])
+    return sa.select(*typed_columns(name)).select_from(sa.table(name))

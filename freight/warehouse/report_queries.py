@@ -1,6 +1,6 @@
 """The queries of the reports: mostly the views that analysts read, with the same types on both engines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
@@ -9,23 +9,12 @@ import sqlalchemy as sa
 
 from freight.notation.evidence import READ_AS_USUAL
 from freight.warehouse.connect import Engine, reading
+from freight.warehouse.dictionary import typed_columns
 from freight.warehouse.quarantine import read_as_of
-from freight.warehouse.schema import UtcInstant, quarantine
+from freight.warehouse.schema import quarantine
 
 TOP_MACHINES = 10
 QUARANTINE_ROWS = 1_000
-
-# SQLite reports no types for the columns of a view: these columns are listed here, the others need no conversion.
-_VIEW_TYPES: Mapping[str, type[sa.types.TypeEngine[Any]]] = {
-    "transaction_date": sa.Date,
-    "first_date": sa.Date,
-    "last_date": sa.Date,
-    "as_of": UtcInstant,
-    "newest_as_of": UtcInstant,
-    "last_loaded_at": UtcInstant,
-    "last_failed_at": UtcInstant,
-    "site_since": UtcInstant,
-}
 
 
 @dataclass(frozen=True)
@@ -242,7 +231,8 @@ def _view(
     order_by: str,
     where: sa.ColumnElement[bool] | None = None,
 ) -> ReportTable:
-    columns = [sa.column(name, _VIEW_TYPES.get(name, sa.types.NullType)()) for name in names]
+    typed = {column.name: column for column in typed_columns(view)}
+    columns = [typed[name] for name in names]
     query = sa.select(*columns).select_from(sa.table(view)).order_by(sa.text(order_by))
     return _table(connection, names, query if where is None else query.where(where))
 

@@ -116,6 +116,25 @@ def test_the_workbook_says_in_words_what_is_wrong_and_colours_the_bad_cells(book
     assert str(choices.sqref) == f"{status}3:{status}5"
 
 
+def test_the_workbook_names_the_decimal_sign_of_each_file(corridor: Corridor) -> None:
+    rows = ["TRX-30;MCH-001;2026-02-01 10:00:00;7500,5;OK", "TRX-31;MCH-001;2026-02-01 10:00:00;7,25;OK"]
+    header = "transaction_id;machine_id;transaction_at;volume_transferred_t;status_code"
+    corridor.write("french_20260203.csv", "\n".join([header, *rows]) + "\n")
+    corridor.add_source("french", "transactions", "csv", "french*.csv", quarantine_limit=1.0)
+    corridor.load()
+    path = corridor.folder / "both.xlsx"
+    write_quarantine_book(corridor.engine, path, None, 100)
+    assert {(row["Source"], row["Decimals"]) for row in shown(path)} == {
+        ("erp", "point: 12.5"),
+        ("french", "comma: 12,5"),
+    }
+    number = [row["Source"] for row in shown(path)].index("french") + 1
+    outcome = give_back(corridor, correct(path, {number: {"volume_transferred_t": "75,5"}}))
+    assert told(outcome)[0] == LoadCounts(read=1, inserted=1)
+    found = dict(corridor.rows("fact_transactions", "transaction_id", "volume_transferred_t"))
+    assert found["TRX-30"] == 75.5
+
+
 def test_corrected_rows_load_once_and_the_others_stay(corridor: Corridor, book: Path) -> None:
     correct(book, {1: {"volume_transferred_t": "75"}, 3: {"machine_id": "MCH-002"}})
     assert told(give_back(corridor, book)) == (LoadCounts(read=2, inserted=2), 0, 1, 0)
@@ -269,7 +288,7 @@ def test_neither_of_two_rows_that_are_one_loads(corridor: Corridor, book: Path) 
 
 def test_a_workbook_that_lost_a_column_or_is_none_loads_nothing(corridor: Corridor, book: Path) -> None:
     workbook = openpyxl.load_workbook(book)
-    workbook["transactions"].delete_cols(6)
+    workbook["transactions"].delete_cols(7)
     workbook.save(book)
     with pytest.raises(SourceError, match="no longer has the column 'machine_id'"):
         give_back(corridor, book)

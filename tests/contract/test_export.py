@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from datetime import datetime
 from pathlib import Path
 
 import openpyxl
@@ -248,6 +249,9 @@ def test_a_workbook_shows_fractions_as_the_report_does_and_keeps_all_their_digit
     assert (cells["total_volume"].value, cells["total_volume"].number_format) == (12.3456, "#,##0.0")
     assert cells["alert_share"].number_format == "0.0%"
     assert cells["total_transactions"].number_format == "General"
+    day = cells["transaction_date"]
+    assert (day.value, day.number_format) == (datetime(2026, 2, 1), "yyyy-mm-dd")
+    assert isinstance(cells["as_of"].value, datetime)
 
 
 def test_a_workbook_has_a_frozen_bold_header_with_filters_on_each_sheet(
