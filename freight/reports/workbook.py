@@ -566,4 +566,5 @@ def _window(data: ReportData) -> str:
     if data.window is None:
         return "No transactions are loaded"
     incomplete = "" if data.window.is_complete else ", INCOMPLETE: it may have begun only"
-    return f"{data.window.first_date} to {data.window.last_date} (local days{incomplete})"
+    days = f"{data.window.first_date} to {data.window.last_date} (local days{incomplete})"
+    return f"{days}, {_station_days(data.window)} station days with traffic"
