@@ -288,8 +288,15 @@ def _set_up(setup: Setup) -> None:
     hashed = ["--require-hashes", "--index-strategy", "unsafe-best-match"]
     # Compiled now, on all cores: else a flow and its server compile the same modules at once.
     sync = ["sync", "--compile-bytecode", *hashed, setup.lock]
-    _get_uv(setup)(sync, FAILURE.format("uv", setup.lock))
+    _say("  1/2 uv, which installs the packages")
+    uv = _get_uv(setup)
+    _say("  2/2 {} packages: fetched, checked against their hashes, compiled".format(_count_packages(setup.lock)))
+    uv(sync, FAILURE.format("uv", setup.lock))
     _write_stamp(setup, base)
+
+
+def _count_packages(lock: str) -> int:
+    return len(re.findall(r"^[\w.-]+==", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def _make_anew(setup: Setup) -> str:
@@ -381,7 +388,9 @@ def _get_uv(setup: Setup) -> Callable[[List[str], str], None]:
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     locked = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", UV_LOCK]
     _need([*pip, *locked], FAILURE.format("pip", UV_LOCK), _environment_of_pip(settings))
-    options = ["--quiet", "--python", python]
+    options = ["--python", python]
+    if not sys.stderr.isatty():  # on a terminal uv shows its progress, and then what it has installed
+        options.append("--quiet")
     if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         options.append("--no-index")
 
@@ -501,9 +510,9 @@ def _module(setup: Setup, *argv: str) -> Command:
 def run(args: List[str]) -> int:
     """Simulate what is missing, then load."""
     python = str(prepare(RUN))
-    environment = dict({"PREFECT_LOGGING_LEVEL": "WARNING"}, **_environment(RUN))  # the flow prints its own summary
+    environment = _environment(RUN)
     code = _call([python, "-m", CLI, "demo"], environment)
-    return code or _become([python, "-m", "flows.load_nightly", *args], environment)
+    return code or _become([python, "-m", CLI, "run", *args], environment)
 
 
 def check(args: List[str]) -> int:

@@ -1,6 +1,7 @@
 """Load every batch source of the catalog into the warehouse.
 
-Running it again with the same inputs changes nothing. From the shell: `python -m flows.load_nightly`.
+Running it again with the same inputs changes nothing. From the shell: `python -m flows.load_nightly`, and
+`dpa run` if a source names a block.
 """
 
 import sys
@@ -14,18 +15,15 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from blocks.places import warehouse_place
-from freight.care.open_places import open_places, privacy_warning
 from freight.catalog import Catalog, read_catalog
+from freight.console.load import show_run
 from freight.console.progress import progress
-from freight.console.summary import drifts, headline, print_summary, reasons, remarks, shortfalls, summary_rows
-from freight.database_urls import safe_url
+from freight.console.summary import drifts, headline, reasons, remarks, shortfalls, summary_rows
 from freight.errors import ConfigurationError, DpaError
 from freight.exits import exits_in_words
 from freight.pipeline import RunReport, run_catalog
 from freight.settings import Settings, load_settings, started_by
-from freight.terminal import PlainConsole
 from freight.types import RunId
-from freight.warehouse.whole import leave_whole
 from tasks.artifacts import publish_table
 from tasks.endings import ends_in_words
 from tasks.load import TaskSteps
@@ -76,16 +74,8 @@ def _load_catalog(catalog: Catalog, block: str | None, settings: Settings) -> Ru
     steps = TaskSteps(block, catalog, RunId(str(runtime.flow_run.id)))
     report = run_catalog(steps, started_by(), progress)
     _publish(report)
-    warehouse_url = warehouse_place(block, settings).url
-    places = {
-        "warehouse": safe_url(warehouse_url),
-        "report": write_report(block, simulated=catalog.simulated),
-        "log": log,
-    }
-    warnings = [*leave_whole(), privacy_warning(open_places(settings, warehouse_url))]
-    print_summary(
-        PlainConsole(), report, simulated=catalog.simulated, places=places, warnings=[*filter(None, warnings)]
-    )
+    places = {"report": write_report(block, simulated=catalog.simulated), "log": log}
+    show_run(report, catalog, settings, warehouse_place(block, settings).url, places)
     return report
 
 
@@ -106,10 +96,12 @@ def _publish(report: RunReport) -> None:
 @exits_in_words
 def main() -> int:
     """Run the flow in this process; return 0 if all is loaded, 2 if a setting is wrong, 1 if anything else failed."""
-    ArgumentParser(description=__doc__).parse_args()
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("sources", nargs="*", help="Sources of the catalog; by default all.")
+    sources = parser.parse_args().sources
     guard_temporary_server()
     with login_hint():
-        state = load_nightly(return_state=True)
+        state = load_nightly(sources=sources or None, return_state=True)
     error = state.result(raise_on_failure=False)
     if isinstance(error, DpaError):
         print(f"error: {error}", file=sys.stderr)

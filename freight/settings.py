@@ -150,6 +150,11 @@ def load_umask() -> int:
     return int(mask, 8)
 
 
+def environment_with(**defaults: str) -> dict[str, str]:
+    """Return the environment for a program that this process starts, with defaults for variables that are not set."""
+    return {**defaults, **os.environ}
+
+
 def started_by() -> str:
     """Return the user that runs this process, as user@machine; a user without a name is a number."""
     try:

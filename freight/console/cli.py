@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EVERYDAY, CARE, SET_UP = "Everyday", "Proof, repair and housekeeping", "Set-up and demonstration"
 IN_ORDER = (
-    *("sources", "parked", "retry", "quarantine", "replay", "explain", "export"),
+    *("run", "sources", "parked", "retry", "quarantine", "replay", "explain", "export"),
     *("reconcile", "accept-gap", "backup", "purge", "doctor"),
     *("migrate", "demo", "stream", "prefect-login", "fetch-access", "reset"),
 )
@@ -93,6 +93,16 @@ def _current_warehouse() -> "tuple[Settings, Engine]":
     settings, engine = _warehouse()
     require_current(engine)
     return settings, engine
+
+
+@app.command(name="run", rich_help_panel=EVERYDAY)
+def run_command(
+    sources: Annotated[list[str] | None, typer.Argument(help="Sources of the catalog; by default all.")] = None,
+) -> None:
+    """Load new files of all sources, or of some; repeating it changes nothing. Exit 1 if a file failed."""
+    from freight.console.load import load
+
+    raise typer.Exit(load(sources or None))
 
 
 @app.command(name="migrate", rich_help_panel=SET_UP)

@@ -1,9 +1,12 @@
 """The nightly flow on a real Prefect server."""
 
 import contextlib
+import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from freight.care.reconcile import reconcile
 from freight.errors import TransientError
 from freight.outward import markdown
 from freight.pipeline import RunReport
+from freight.settings import PROJECT_ROOT
 from freight.warehouse.migrate import migrate
 from tasks import load as steps
 from tests.lib.corridor import HEADER, MACHINES, Corridor, nightly
@@ -138,6 +142,26 @@ def test_a_table_is_reached_by_the_block_that_the_catalog_names(corridor: Corrid
     assert run_flow().is_completed()
     assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-1", 1), ("TRX-9", 1)]
     assert reconcile(steps.warehouse()) == []
+
+
+def test_dpa_run_loads_sources_with_blocks_by_the_flow(corridor: Corridor, home: Path, server: dict[str, str]) -> None:
+    with OddApi() as api:
+        HttpApi(base_url=api.url, private=True).save("erp-machines")
+        api.reply = lambda _: Reply(MACHINES)
+        place = {"connection": "erp-machines", "location": "machines"}
+        corridor.sources.append({"name": "api", "dataset": "machines", "reader": "http_api", **place})
+        assert corridor.catalog.sources
+        done = subprocess.run(
+            [sys.executable, "-m", "freight.console.cli", "run", "api"],
+            cwd=PROJECT_ROOT,
+            env={**os.environ, **server, "DPA_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done
+    assert "2 rows read: 2 changed the warehouse" in done.stdout
+    assert corridor.rows("batches", "source", "read_rows") == [("api", 2)]
 
 
 def test_a_run_in_which_a_fallback_serves_is_degraded(corridor: Corridor) -> None:
@@ -333,6 +357,6 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
 
 
 def test_an_argument_that_nobody_reads_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["load_nightly", "--source", "stations"])
+    monkeypatch.setattr("sys.argv", ["load_nightly", "--day", "2026-02-01"])
     with pytest.raises(SystemExit, match="2"):
         main()

@@ -190,7 +190,7 @@ def checkout(folder: Path) -> Path:
     )
     shutil.copy(SOURCE, folder)
     for lock in LOCKS:
-        (folder / lock).write_text(f"# packages of {lock}\n", encoding="utf-8")
+        (folder / lock).write_text(f"# packages of {lock}\nit==1\n", encoding="utf-8")
     return folder
 
 
@@ -202,6 +202,7 @@ class Setups:
         self.venvs_made = 0
         self.installed: list[str] = []
         self.uv_exit_code = 0
+        self.told: list[str] = []
 
     def call(self, argv: list[str], environment: dict[str, str]) -> int:
         """Stand in for `bootstrap._call`: make virtual environments without pip, and only note what uv is told."""
@@ -215,6 +216,7 @@ class Setups:
             assert argv[-2:] == ["-r", "requirements-uv.lock"]
             return 0
         assert argv[1:3] == ["pip", "sync"]
+        self.told = argv
         self.installed += [argument for argument in argv if argument in LOCKS]
         return self.uv_exit_code
 
@@ -242,11 +244,22 @@ class TestSetup:
         assert setups.prepare(bootstrap.RUN) == (1, ["requirements.lock"])
         assert setups.prepare(bootstrap.RUN) == (0, [])
 
-    def test_announces_itself_in_one_line(self, setups: Setups, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_says_once_what_it_does(self, setups: Setups, capsys: pytest.CaptureFixture[str]) -> None:
         setups.prepare(bootstrap.RUN)
         setups.prepare(bootstrap.RUN)
         version = ".".join(map(str, sys.version_info[:3]))
-        assert capsys.readouterr().out == f"Setting up .venv with Python {version} - a minute, once\n"
+        assert capsys.readouterr().out.splitlines() == [
+            f"Setting up .venv with Python {version} - a minute, once",
+            "  1/2 uv, which installs the packages",
+            "  2/2 1 packages: fetched, checked against their hashes, compiled",
+        ]
+
+    def test_uv_shows_its_progress_on_a_terminal_alone(self, setups: Setups, monkeypatch: pytest.MonkeyPatch) -> None:
+        setups.prepare(bootstrap.RUN)
+        assert "--quiet" in setups.told
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        setups.prepare(bootstrap.BENCH)
+        assert "--quiet" not in setups.told
 
     @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-uv.lock"])
     def test_stale_lock_is_installed(self, setups: Setups, lock: str) -> None:
@@ -511,9 +524,9 @@ class TestCommands:
         return started
 
     def test_run_simulates_then_loads(self, started: list[list[str]]) -> None:
-        self.exit_codes["flows.load_nightly --help"] = 3
+        self.exit_codes["freight.console.cli run"] = 3
         assert bootstrap.main(["run", "--help"]) == 3
-        assert started == [["-m", "freight.console.cli", "demo"], ["-m", "flows.load_nightly", "--help"]]
+        assert started == [["-m", "freight.console.cli", "demo"], ["-m", "freight.console.cli", "run", "--help"]]
 
     def test_run_stops_when_the_simulation_fails(self, started: list[list[str]]) -> None:
         self.exit_codes["freight.console.cli demo"] = 4
