@@ -1,9 +1,7 @@
 """`dpa`: look after a warehouse from the shell."""
 
-import json
 import sys
 import tomllib
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,13 +22,16 @@ from freight.types import Retention, RunId
 from freight.words import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from freight.warehouse.connect import Engine
+    from freight.warehouse.explain import Explanation
 
 # A command imports its modules when it runs: data libraries take seconds to load, and `--help` needs none of them.
 
 EVERYDAY, CARE, SET_UP = "Everyday", "Proof, repair and housekeeping", "Set-up and demonstration"
 IN_ORDER = (
-    *("run", "sources", "parked", "retry", "quarantine", "replay", "explain", "export"),
+    *("run", "sources", "parked", "retry", "history", "quarantine", "replay", "explain", "export"),
     *("reconcile", "accept-gap", "backup", "purge", "doctor"),
     *("migrate", "demo", "stream", "prefect-login", "fetch-access", "reset"),
 )
@@ -66,6 +67,7 @@ app.add_typer(quarantine_commands, name="quarantine", rich_help_panel=EVERYDAY)
 console = PlainConsole(highlight=False, soft_wrap=True)
 
 KEEP = Retention()
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
 
 @app.callback()
@@ -197,9 +199,10 @@ def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] 
 @app.command(name="parked", rich_help_panel=EVERYDAY)
 def parked_command(
     source: Annotated[str | None, typer.Option(help="Only this source or topic.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the files that failed and wait for `dpa retry`, with the reason and the remedy of each."""
+    from freight.console.as_json import print_json
     from freight.warehouse import ledger
     from freight.warehouse.connect import reading
 
@@ -207,47 +210,84 @@ def parked_command(
     with reading(engine) as connection:
         found = ledger.all_parked(connection, source)
     if as_json:
-        print(json.dumps([asdict(one) for one in found], default=str, ensure_ascii=False))
+        print_json(found)
         return
     for one in found:
         console.print(f"PARKED since {one.since:%Y-%m-%d %H:%M} UTC {one.source}: {one.message}", markup=False)
     console.print(f"Parked files: {len(found)}" if found else "No file is parked")
 
 
+@app.command(name="history", rich_help_panel=EVERYDAY)
+def history_command(
+    wanted: Annotated[
+        str | None, typer.Argument(metavar="[PATH|SOURCE]", help="A file, a source or a topic; by default all.")
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="The number of newest entries.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List what was loaded when, with its counts, and what failed, with its reason; the newest first."""
+    from freight.console.as_json import print_json
+    from freight.console.history import history_lines
+    from freight.warehouse.connect import reading
+    from freight.warehouse.history import history
+
+    _, engine = _current_warehouse()
+    with reading(engine) as connection:
+        entries = history(connection, wanted, last)
+    if as_json:
+        print_json(entries)
+        return
+    for line in (line for entry in entries for line in history_lines(entry)):
+        console.print(line, markup=False)
+    if not entries:
+        console.print(f"Nothing was loaded from {wanted}" if wanted else "Nothing was loaded yet", markup=False)
+
+
 @app.command(name="reconcile", rich_help_panel=CARE)
-def reconcile_command() -> None:
+def reconcile_command(as_json: AsJson = False) -> None:
     """Prove the ledger against the tables; print any discrepancies and exit 1."""
     from freight.care.reconcile import AGREE, reconcile
+    from freight.console.as_json import print_json
 
     _, engine = _current_warehouse()
     findings = reconcile(engine)
-    for finding in findings:
-        console.print(f"BROKEN {finding}", markup=False)
+    if as_json:
+        print_json(findings)
+    else:
+        for line in [f"BROKEN {finding}" for finding in findings] or [AGREE]:
+            console.print(line, markup=False)
     if findings:
         raise typer.Exit(1)
-    console.print(AGREE)
 
 
 @app.command(name="explain", rich_help_panel=EVERYDAY)
 def explain_command(
     table: Annotated[str, typer.Argument(help="Dataset or its table, such as transactions or fact_transactions.")],
     key: Annotated[str, typer.Argument(help="Business key, such as TRX-1.")],
+    as_json: AsJson = False,
 ) -> None:
     """Show the file, row, run and contract version that a row came from."""
+    from freight.console.as_json import print_json
     from freight.warehouse.connect import reading
     from freight.warehouse.explain import explain
 
     _, engine = _current_warehouse()
     with reading(engine) as connection:
         found = explain(connection, table, key)
-    if not found:
+    if as_json:
+        print_json([{"row": dict(one.row), "lineage": dict(one.lineage)} for one in found])
+    elif not found:
         console.print(f"{table} has no row {key}", markup=False)
+    else:
+        for line in (line for one in found for line in _explained(one)):
+            console.print(line, markup=False)
+    if not found:
         raise typer.Exit(1)
-    for explanation in found:
-        for name, value in explanation.row:
-            console.print(f"{name:<22} {value}", markup=False)
-        for name, value in explanation.lineage or [("from", "lineage was purged")]:
-            console.print(f"  {name:<20} {value}", markup=False)
+
+
+def _explained(found: "Explanation") -> "Iterator[str]":
+    yield from (f"{name:<22} {value}" for name, value in found.row)
+    yield from (f"  {name:<20} {value}" for name, value in found.lineage or [("from", "lineage was purged")])
 
 
 @app.command(name="replay", rich_help_panel=EVERYDAY)

@@ -1,4 +1,4 @@
-"""`dpa quarantine`: let people correct rows that break their contract, in a workbook."""
+"""`dpa quarantine`: list rows that break their contract, and let people correct them in a workbook."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +60,29 @@ def import_command(
     console.print(str(outcome), markup=False)
     if outcome.problems:
         raise typer.Exit(1)
+
+
+@app.command(name="list")
+def list_command(
+    source: Annotated[str | None, typer.Option(help="Only rows of this source or topic.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list for a program.")] = False,
+) -> None:
+    """List the rows that wait in quarantine by file and reason, with their age and the first of them."""
+    from freight.console.as_json import print_json
+    from freight.console.waiting import EXAMPLES, as_data, waiting_lines
+    from freight.warehouse.connect import open_engine, reading
+    from freight.warehouse.migrate import require_current
+    from freight.warehouse.quarantine import waiting_groups
+
+    engine = open_engine(load_settings().warehouse_url)
+    require_current(engine)
+    with reading(engine) as connection:
+        groups = waiting_groups(connection, source, EXAMPLES)
+    if as_json:
+        print_json([as_data(group) for group in groups])
+        return
+    for line in waiting_lines(groups, _now()):
+        console.print(line, markup=False)
 
 
 def _now() -> datetime:

@@ -41,7 +41,7 @@ def _retyped(planned: PlannedUnit, spool: ConformedSpool) -> list[str]:
         read_rows=spool.read,
         reason_counts=spool.reason_counts,
         first_bad_rows=spool.first_bad_rows,
-        remedy="have the source corrected: load_attempt_rows has its first bad rows; or, if the change is permanent, "
+        remedy="have the source corrected: `dpa history` shows the first bad rows; or, if the change is permanent, "
         f"state in the options of the source how it is written ({OPTIONS[column.dtype]}), or change "
         f"freight/contracts/{contract.dataset}.py; then `dpa retry`",
     )

@@ -81,10 +81,12 @@ def in_words(
     return f"{known}: {words}" if known else f"{words} ({detail})" if detail else words
 
 
-def with_value(contract: Contract, broken: BrokenRule, texts: Mapping[str, str | None]) -> str:
+def with_value(
+    contract: Contract, broken: BrokenRule, texts: Mapping[str, str | None], detail: str | None = None
+) -> str:
     """Return the fault of a row in words, with the cell; the words of a rule over several columns contain theirs."""
     text = texts.get(broken.columns[0]) if len(broken.columns) == 1 else None
-    return in_words(contract, broken, texts) + (f": {shown_value(text)}" if text else "")
+    return in_words(contract, broken, texts, detail) + (f": {shown_value(text)}" if text else "")
 
 
 def reasons_in_words(contract: Contract, counts: Mapping[str, int], bad: pl.DataFrame) -> str:
@@ -106,7 +108,7 @@ def remedy_of(contract: Contract, counts: Mapping[str, int], bad: pl.DataFrame) 
     rules = read_broken_rules(row["broken_rules"]) if row else []
     state = _option(contract, rules[0], texts_of(row["raw"])) if row and rules else ""
     first = f"if the file is right, say in the catalog {state}; else " if state else ""
-    return f"{first}correct the file or the contract; then `dpa retry`; the first bad rows are in load_attempt_rows"
+    return f"{first}correct the file or the contract; then `dpa retry`; `dpa history` shows the first bad rows"
 
 
 def _option(contract: Contract, broken: BrokenRule, texts: Mapping[str, str | None]) -> str:

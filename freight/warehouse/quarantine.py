@@ -1,6 +1,7 @@
 """The way back from quarantine: find rows, mark them when they are loaded, and record people's corrections."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -156,6 +157,72 @@ def read_as_of(connection: sa.Connection, batch_ids: Iterable[BatchId]) -> dict[
         connection.execute(query.where(batches.c.batch_id.in_(ids))) for ids in batched(batch_ids, IDS_PER_STATEMENT)
     )
     return {batch_id: ReadAs.of(decimal_mark, read_as) for rows in found for batch_id, decimal_mark, read_as in rows}
+
+
+@dataclass(frozen=True)
+class WaitingGroup:
+    """Rows of one file or partition that wait in quarantine for the same reason.
+
+    Attributes:
+        source, dataset, location: The source or topic, its dataset, and the file or partition.
+        column_name, reason: The column of the fault, and its code.
+        rows: The number of rows.
+        since: The instant at which the oldest of them was quarantined.
+        first_rows: The first of them.
+    """
+
+    source: str
+    dataset: str
+    location: str
+    column_name: str | None
+    reason: str
+    rows: int
+    since: datetime
+    first_rows: tuple[QuarantinedRow, ...]
+
+
+_GROUP = tuple(quarantine.c[name] for name in ("source", "dataset", "location", "column_name", "reason"))
+
+
+def waiting_groups(connection: sa.Connection, source: str | None, first_rows: int) -> list[WaitingGroup]:
+    """Return the rows that wait in quarantine by file and reason, the largest groups first.
+
+    Args:
+        connection: The connection to the warehouse.
+        source: The source or topic of the rows; None for all.
+        first_rows: The number of first rows of each group to return.
+    """
+    waiting = quarantine.c.replayed_batch_id.is_(None) & _of(quarantine.c.source, source)
+    count = sa.func.count().label("rows")
+    query = (
+        sa.select(*_GROUP, count, sa.func.min(batches.c.loaded_at).label("since"))
+        .join(batches, batches.c.batch_id == quarantine.c.batch_id)
+        .where(waiting)
+        .group_by(*_GROUP)
+        .order_by(count.desc(), *_GROUP)
+    )
+    first = _first_of_groups(connection, waiting, first_rows)
+    return [
+        WaitingGroup(**row._mapping, first_rows=tuple(first[tuple(row)[: len(_GROUP)]]))
+        for row in connection.execute(query)
+    ]
+
+
+def _first_of_groups(
+    connection: sa.Connection, waiting: sa.ColumnElement[bool], limit: int
+) -> defaultdict[tuple[object, ...], list[QuarantinedRow]]:
+    place = sa.func.row_number().over(partition_by=_GROUP, order_by=quarantine.c.row_number).label("place")
+    numbered = sa.select(quarantine.c.quarantine_id, place).where(waiting).subquery()
+    query = (
+        sa.select(*_ROW)
+        .join(numbered, numbered.c.quarantine_id == quarantine.c.quarantine_id)
+        .where(numbered.c.place <= limit)
+        .order_by(quarantine.c.row_number)
+    )
+    found: defaultdict[tuple[object, ...], list[QuarantinedRow]] = defaultdict(list)
+    for row in _rows(connection, query):
+        found[tuple(getattr(row, column.name) for column in _GROUP)].append(row)
+    return found
 
 
 def rows_by_id(connection: sa.Connection, quarantine_ids: Iterable[int]) -> dict[int, QuarantinedRow]:

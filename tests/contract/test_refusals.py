@@ -57,7 +57,7 @@ def test_too_many_bad_rows_show_the_first_of_the_commonest_reason(corridor: Corr
         "erp_20260214.csv: 3 of 5 rows break the contract, the limit is 30%: wrong_type 2, not_allowed 1; row 4: "
         "volume_transferred_t is not a number with a decimal comma: 'much' [quarantine_limit]. Remedy: if the file is "
         'right, say in the catalog `options: {null_values: ["much"]}`, which makes it an empty cell; else correct the '
-        "file or the contract; then `dpa retry`; the first bad rows are in load_attempt_rows"
+        "file or the contract; then `dpa retry`; `dpa history` shows the first bad rows"
     )
 
 
