@@ -88,7 +88,7 @@ def _ended(report: RunReport, degraded_share: float) -> State[Any]:
 
 
 def _publish(report: RunReport) -> None:
-    lines = reasons(report, "failed", "parked", "replaced", "waiting")
+    lines = reasons(report, "failed", "parked", "gone", "replaced", "waiting")
     paragraphs = [headline(report), *lines, *drifts(report), *remarks(report)]
     publish_table(summary_rows(report), "load-nightly-summary", *paragraphs)
 

@@ -111,6 +111,11 @@ class Source(BaseModel):
         return bool(DAY.search(self.location))
 
     @property
+    def is_of_one_day(self) -> bool:
+        """Whether it has only the files of one day."""
+        return bool(self._dated)
+
+    @property
     def file_names(self) -> FileNames:
         """What the names of its files tell."""
         return FileNames(self.name, self.time_zone, self.name_tells, self._dated or self.location)

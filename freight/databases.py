@@ -36,7 +36,17 @@ LOGIN_REFUSED = ("authentication failed", "login failed", "access denied for use
 CONNECTION_REFUSED = (*LOGIN_REFUSED, "no password supplied", "does not exist", "no pg_hba.conf entry")
 # The client's messages for a server that does not prove its identity.
 UNPROVEN = ("certificate", "does not support SSL")
-SQLITE_REFUSED = ("readonly", "read-only", "unable to open", "not a database")
+# SQLite's words for a file that it cannot use, with what helps.
+SQLITE_REFUSED = {
+    "readonly": "let this user write the file and its folder, and check that their disk is not mounted read-only",
+    "read-only": "let this user write the file and its folder, and check that their disk is not mounted read-only",
+    "unable to open": "check that its folder exists and that this user may enter and write it",
+    "not a database": "it is another file or damaged: correct its path, or restore a backup",
+}
+REMEDIES = {
+    READ_ONLY_SERVER: "; it accepts no writes: wait if a failover is under way, else have it set to read-write, or "
+    "name another server"
+}
 SQLSTATE_CHARS = 5
 # MySQL's error numbers, in place of an SQLSTATE: no permission, no such login or database, read-only.
 MYSQL_REFUSED = (1044, 1045, 1049, 1142, 1143, 1227, 1356, 1370, 1698, 1792)
@@ -220,8 +230,8 @@ def translate(error: DBAPIError, place: str) -> DpaError | None:
     """
     state, is_sqlite, message = sqlstate(error), isinstance(error.orig, sqlite3.Error), first_line(error)
     lowered = message.lower()
-    if is_sqlite and any(word in lowered for word in SQLITE_REFUSED):
-        return ConfigurationError(f"{place} cannot be used: {message}")
+    if is_sqlite and (remedy := next((SQLITE_REFUSED[word] for word in SQLITE_REFUSED if word in lowered), "")):
+        return ConfigurationError(f"{place} cannot be used: {message}; {remedy}")
     unconnected = state is None and isinstance(error, OperationalError)
     number = next(iter(getattr(error.orig, "args", ())), None)
     is_refused = state in REFUSED_STATES or number in MYSQL_REFUSED
@@ -237,7 +247,7 @@ def translate(error: DBAPIError, place: str) -> DpaError | None:
     if state == PROTOCOL_VIOLATION:
         return None
     if state and (state.startswith(TRANSIENT_CLASSES) or state in TRANSIENT_STATES):
-        return TransientError(f"{place} is not ready: {message} ({state})")
+        return TransientError(f"{place} is not ready: {message} ({state}){REMEDIES.get(state, '')}")
     if state is None and isinstance(error, (OperationalError, InterfaceError)) and not is_sqlite:
         return TransientError(f"{place} cannot be reached: {message}")
     if isinstance(error, (DataError, IntegrityError)):

@@ -24,6 +24,7 @@ SourceFault = Literal[
     "ambiguous_dates",
     "ambiguous_sheets",
     "missing",
+    "gone",
     "unreadable",
     "empty",
     "header_only",

@@ -201,7 +201,7 @@ def parked_command(
     source: Annotated[str | None, typer.Option(help="Only this source or topic.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the files that failed and wait for `dpa retry`, with the reason and the remedy of each."""
+    """List the files that failed and wait for `dpa retry`, with reason and remedy, and those that are gone."""
     from freight.console.as_json import print_json
     from freight.warehouse import ledger
     from freight.warehouse.connect import reading
@@ -213,8 +213,10 @@ def parked_command(
         print_json(found)
         return
     for one in found:
-        console.print(f"PARKED since {one.since:%Y-%m-%d %H:%M} UTC {one.source}: {one.message}", markup=False)
-    console.print(f"Parked files: {len(found)}" if found else "No file is parked")
+        state = "GONE" if one.is_gone else "PARKED"
+        console.print(f"{state} since {one.since:%Y-%m-%d %H:%M} UTC {one.source}: {one.message}", markup=False)
+    parked = sum(not one.is_gone for one in found)
+    console.print(f"Parked files: {parked}" if parked else "No file is parked")
 
 
 @app.command(name="history", rich_help_panel=EVERYDAY)

@@ -29,6 +29,7 @@ NOTES: dict[UnitState, str] = {
     "parked": "parked",
     "replaced": "replaced by a fallback",
     "failed": "FAILED",
+    "gone": "gone",
 }
 
 
@@ -44,7 +45,7 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
     notes = [f"{states.count(state)} {text}" for state, text in NOTES.items() if state in states]
     return {
         "source": source,
-        "files": len(outcomes),
+        "files": len(outcomes) - states.count("gone"),
         "read": counts.read,
         "inserted": counts.inserted,
         "updated": counts.updated,
@@ -58,14 +59,15 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
 def headline(report: RunReport) -> str:
     """Return the run in one sentence."""
     left = {"parked": report.parked, "replaced": report.replaced, "left for the next run": report.waiting}
+    left |= {"gone": report.gone}
     left_out = "".join(f"; {count} {state}" for state, count in left.items() if count)
     if report.failures:
-        failed = f"{len(report.failures)} of {counted(len(report.outcomes), 'file')} failed"
+        failed = f"{len(report.failures)} of {counted(report.files, 'file')} failed"
         return f"{failed}{left_out}; the others are loaded"
     counts = report.counts()
     if counts.read == 0 and report.changed_stats == 0:
         if report.parked:
-            files = f"{report.parked} of {counted(len(report.outcomes), 'file')}"
+            files = f"{report.parked} of {counted(report.files, 'file')}"
             return f"{files} failed before and wait for `dpa retry`; no other file is new"
         return f"Nothing to do: no file is new, the warehouse is unchanged{left_out}"
     ended = f"{counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined{left_out}"
@@ -99,7 +101,7 @@ def shortfalls(report: RunReport, degraded_share: float) -> list[str]:
         for source, counts in by_source
         if counts.quarantined > degraded_share * counts.read
     ]
-    return [*reasons(report, "parked", "replaced"), *drifts(report), *_unarchived(report), *many]
+    return [*reasons(report, "parked", "replaced", "gone"), *drifts(report), *_unarchived(report), *many]
 
 
 def drifts(report: RunReport) -> list[str]:
@@ -260,7 +262,7 @@ def print_summary(
     for row in summary_rows(report):
         if row["note"]:
             console.print(f"{row['source']}: {row['note']}", markup=False, highlight=False)
-    states: tuple[UnitState, ...] = ("failed", "parked", "replaced", "waiting")
+    states: tuple[UnitState, ...] = ("failed", "parked", "gone", "replaced", "waiting")
     for reason in [*reasons(report, *states), *drifts(report), *_unarchived(report), *remarks(report)]:
         console.print(reason, markup=False, highlight=False, soft_wrap=True)
     console.print(headline(report), style="bold red" if report.failures else "bold green", highlight=False)

@@ -12,12 +12,13 @@ from freight.catalog import Source
 from freight.drift import read_profile
 from freight.errors import SourceError
 from freight.pipeline.contained import contained
+from freight.pipeline.gone import gone_files, unseen_unit
 from freight.pipeline.load import fail_unit
 from freight.pipeline.run import Run
 from freight.pipeline.units import PlannedUnit, Reshaping, SourcePlan, UnitOutcome
 from freight.readers import Connections, Delivery, NewContent, Place, read_function, reader_for
 from freight.retry import patiently
-from freight.types import Fingerprint, Position, RunId, instant_of
+from freight.types import Position, RunId, instant_of
 from freight.warehouse import ledger
 from freight.warehouse.connect import Engine, reading
 from freight.warehouse.ledger import LoadUnit
@@ -50,8 +51,9 @@ def plan_source(
         try:
             planned = _plan_delivery(run, source, delivery, last_header, reshaping)
         except SourceError as error:
-            planned = fail(run, _unseen(source, delivery, run.run_id, now), error.at(delivery.path))
+            planned = fail(run, unseen_unit(source, delivery.path, run.run_id, now), error.at(delivery.path))
         (plan.units if isinstance(planned, PlannedUnit) else plan.ended).append(planned)  # type: ignore[arg-type]
+    plan.ended.extend(gone_files(run, source, [delivery.path for delivery in deliveries], fail))
     return _unless_too_old(source, plan, now)
 
 
@@ -190,22 +192,8 @@ def _unit(
     reshaping: Reshaping | None,
 ) -> LoadUnit:
     version = reshaping.function.version if reshaping else None
-    unseen = _unseen(source, delivery, run_id, _as_of(content, position, version))
+    unseen = unseen_unit(source, delivery.path, run_id, _as_of(content, position, version))
     return replace(unseen, fingerprint=content.fingerprint, function_version=version)
-
-
-def _unseen(source: Source, delivery: Delivery, run_id: RunId, as_of: datetime) -> LoadUnit:
-    """Return the unit of a delivery before its content is read."""
-    return LoadUnit(
-        run_id=run_id,
-        source=source.name,
-        dataset=source.dataset,
-        location=delivery.path,
-        fingerprint=Fingerprint(),
-        as_of=as_of,
-        contract_version=source.contract.version,
-        simulated=source.simulated,
-    )
 
 
 def _as_of(content: NewContent, position: Position | None, function_version: str | None) -> datetime:

@@ -70,6 +70,16 @@ class RunReport:
         """Number of files that are still being delivered and are left for the next run."""
         return sum(outcome.state == "waiting" for outcome in self.outcomes)
 
+    @property
+    def gone(self) -> int:
+        """Number of files that failed before and were taken away."""
+        return sum(outcome.state == "gone" for outcome in self.outcomes)
+
+    @property
+    def files(self) -> int:
+        """Number of files and sources that were there."""
+        return len(self.outcomes) - self.gone
+
     def counts(self, source: str | None = None) -> LoadCounts:
         """Return the summed counts of one source, or of all sources."""
         chosen = (outcome.counts for outcome in self.outcomes if source in (None, outcome.source))

@@ -19,7 +19,7 @@ from freight.spool import read_spool
 from freight.types import ROWS_OF_A_SHEET, LoadCounts, Position, Reshaped
 from freight.warehouse.ledger import LoadUnit
 
-UnitState = Literal["loaded", "unchanged", "waiting", "parked", "replaced", "failed"]
+UnitState = Literal["loaded", "unchanged", "waiting", "parked", "replaced", "failed", "gone"]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from freight.readers.options import FileOptions, JsonOptions, ReaderOptions
 from freight.readers.raw import RawBatch, RawTable
 from freight.readers.skipped_rows import without_skipped
 from freight.readers.sql_table import SqlOptions, deliver_table, read_table
-from freight.readers.zip_members import name_members
+from freight.readers.zip_members import is_left_out, name_members, stored_at
 
 __all__ = [
     "FILES_ONLY",
@@ -41,11 +41,13 @@ __all__ = [
     "below",
     "find_files",
     "find_stored",
+    "is_left_out",
     "looks_loaded",
     "name_members",
     "put_file",
     "read_function",
     "reader_for",
+    "stored_at",
 ]
 
 

@@ -101,6 +101,23 @@ def _is_member(name: str, members: str | None) -> bool:
     return fnmatchcase(whole.lower(), members.lower())
 
 
+def stored_at(location: str) -> str:
+    """Return the location of the file that is stored: for an entry of a `.zip`, that of the archive."""
+    return location[: _cut(location)]
+
+
+def is_left_out(location: str, members: str | None) -> bool:
+    """Whether `members` leaves out the entry of a `.zip` at a location."""
+    entry = location[_cut(location) + 1 :]
+    return bool(entry) and not _is_member(entry, members)
+
+
+def _cut(location: str) -> int:
+    """Return where the location of an archive ends."""
+    found = location.lower().find(f"{SUFFIX}/")
+    return found + len(SUFFIX) if found >= 0 else len(location)
+
+
 def _names(found: Sequence[zipfile.ZipInfo]) -> str:
     more = f" and {len(found) - SHOWN_FILES} more" if len(found) > SHOWN_FILES else ""
     return ", ".join(writable(info.filename) for info in found[:SHOWN_FILES]) + more

@@ -6,7 +6,7 @@ The central idea: functions that write take a connection inside the transaction 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import sqlalchemy as sa
@@ -31,7 +31,9 @@ from freight.warehouse.schema import (
 )
 
 # Faults of the location, not of the content: the same content may load next time, so it is not parked.
-PASSING_FAULTS = ("missing", "unreadable", "changed_while_reading")
+GONE: Final = "gone"  # of a file that failed and was taken away
+OF_THE_PLACE = ("missing", "unreadable", "changed_while_reading")
+PASSING_FAULTS = (*OF_THE_PLACE, GONE)
 ATTEMPT_ROWS = 100  # bad rows kept for a refused unit: enough to see the fault, not a second copy of the file
 
 
@@ -265,7 +267,7 @@ class Parked:
 
     Attributes:
         source, location: The source and the file.
-        fault: The code of the fault.
+        fault: The code of the fault; `GONE` if the file was taken away afterwards.
         message: The fault and its remedy in words, as it was reported.
         since: The instant of the attempt.
     """
@@ -276,33 +278,62 @@ class Parked:
     message: str
     since: datetime
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was taken away since it failed."""
+        return self.fault == GONE
+
 
 def _newest_attempts() -> sa.Select[Any]:
     names = ("source", "location", "fault", "message")
     columns = [*(load_attempts.c[name] for name in names), load_attempts.c.attempted_at.label("since")]
-    waits = load_attempts.c.released_at.is_(None) & load_attempts.c.fault.not_in(PASSING_FAULTS)
-    return sa.select(*columns).where(waits).order_by(load_attempts.c.attempt_id.desc())
+    return sa.select(*columns).where(load_attempts.c.released_at.is_(None)).order_by(load_attempts.c.attempt_id.desc())
 
 
 def parked(connection: sa.Connection, unit: LoadUnit) -> Parked | None:
-    """Return how the same content failed before under the same contract and function; None if it may be tried."""
+    """Return how the same content failed before under the same contract and function; None if it may be tried.
+
+    A file that was taken away and is delivered again may be tried, even with the same content.
+    """
+    later = load_attempts.alias()
+    was_gone = sa.exists().where(
+        later.c.source == load_attempts.c.source,
+        later.c.location == load_attempts.c.location,
+        later.c.attempt_id > load_attempts.c.attempt_id,
+        later.c.fault == GONE,
+    )
     found = _newest_attempts().where(
         _is_of_content(unit),
+        load_attempts.c.fault.not_in(PASSING_FAULTS),
         load_attempts.c.contract_version == unit.contract_version,
         load_attempts.c.function_version.is_not_distinct_from(unit.function_version),
+        ~was_gone,
     )
     row = connection.execute(found.limit(1)).first() if unit.fingerprint.content_id else None
     return Parked(**row._mapping) if row else None
 
 
 def all_parked(connection: sa.Connection, source: str | None = None) -> list[Parked]:
-    """Return the files of a source, or of all, that failed and were not loaded since; the newest first."""
+    """Return the files of a source, or of all, that failed and were not loaded since; the newest first.
+
+    Files that were taken away afterwards are among them; those that may load next time are not.
+    """
+    return _not_loaded(connection, source, load_attempts.c.fault.not_in(OF_THE_PLACE))
+
+
+def failed_files(connection: sa.Connection, source: str) -> list[Parked]:
+    """Return the files of a source that failed, parked or not, and were neither loaded nor told to be gone since."""
+    return [one for one in _not_loaded(connection, source, sa.true()) if not one.is_gone]
+
+
+def _not_loaded(connection: sa.Connection, source: str | None, wanted: sa.ColumnElement[bool]) -> list[Parked]:
+    """Return the newest wanted attempt at each file that was not loaded since, the newest first."""
     loaded = sa.select(batches.c.batch_id).where(
         batches.c.source == load_attempts.c.source,
         batches.c.location == load_attempts.c.location,
         batches.c.loaded_at > load_attempts.c.attempted_at,
     )
-    query = _newest_attempts().where(~loaded.exists())
+    query = _newest_attempts().where(wanted, ~loaded.exists())
     rows = connection.execute(query.where(load_attempts.c.source == source) if source else query)
     newest: dict[tuple[str, str], Parked] = {}
     for row in rows:
@@ -330,11 +361,11 @@ def _is_of_content(unit: LoadUnit) -> sa.ColumnElement[bool]:
 
 
 def release(connection: sa.Connection, source: str | None, now: datetime) -> int:
-    """Release parked units of one source or of all, so that the next run retries them; return how many attempts."""
-    parked = load_attempts.update().where(load_attempts.c.released_at.is_(None)).values(released_at=now)
-    if source:
-        parked = parked.where(load_attempts.c.source == source)
-    return connection.execute(parked).rowcount
+    """Release parked files of one source or of all, so that the next run retries them; return how many there are."""
+    files = [one for one in all_parked(connection, source) if not one.is_gone]
+    failed = load_attempts.update().where(load_attempts.c.released_at.is_(None)).values(released_at=now)
+    connection.execute(failed.where(load_attempts.c.source == source) if source else failed)
+    return len(files)
 
 
 def holds_simulated_data(connection: sa.Connection) -> bool | None:
