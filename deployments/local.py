@@ -100,10 +100,9 @@ class Endpoint:
         """Return the environment of Prefect's programs, separate from this user's other Prefects."""
         return {
             **SERVER_SETTINGS,
-            "DPA_SCALING": "false",  # an embedded warehouse allows one listener, and a laptop may have no Kafka
             **os.environ,
             "PREFECT_HOME": str(here.prefect),
-            "DPA_WORK_POOL": POOL,
+            "PREFECT_DEFAULT_WORK_POOL_NAME": POOL,
             **self.variables,
         }
 

@@ -137,9 +137,9 @@ def main() -> int:
     """
     options = _parser().parse_args()
     guard_temporary_server()
-    _start_server_of_our_own()
     try:
         with login_hint():
+            _start_server_of_our_own()
             state = listen(**vars(options), return_state=True)
     except KeyboardInterrupt:
         return 130

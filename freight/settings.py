@@ -118,6 +118,17 @@ def _is_set(variable: str) -> bool:
     return value == "true"
 
 
+def scales_listeners() -> bool:
+    """Whether listeners are to be scaled, from `DPA_SCALING`; by default not.
+
+    An embedded warehouse allows one listener, and a laptop may have no Kafka.
+
+    Raises:
+        ConfigurationError: The value is neither true nor false.
+    """
+    return _is_set("DPA_SCALING")
+
+
 def azure_cloud() -> AzureCloud:
     """Return the Azure cloud whose hosts may receive this process's identity, from `DPA_AZURE_CLOUD`.
 

@@ -11,6 +11,9 @@ from prefect.settings import get_current_settings
 
 from freight.errors import ConfigurationError
 
+PATIENCE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+LATE = "attempting to connect to ephemeral Prefect API server"  # in Prefect's words
+
 
 def new_login() -> str:
     """Return a user and a random password, as `user:password`."""
@@ -27,22 +30,23 @@ def guard_temporary_server() -> None:
         return
     login = new_login()
     # A busy small machine needs minutes instead of Prefect's 20 s to make the database and compile what it imports.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "600")
+    os.environ.setdefault(PATIENCE, "600")
     os.environ |= {
         "PREFECT_SERVER_API_AUTH_STRING": login,
         "PREFECT_API_AUTH_STRING": login,
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "",  # no page needs it, since it has no interface
         "PREFECT_CLIENT_METRICS_ENABLED": "false",  # otherwise a run opens a port to everybody
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
     refresh_global_settings_context()
 
 
 @contextmanager
 def login_hint() -> Iterator[None]:
-    """Explain what to do if a server asks for a login that this process does not have.
+    """Explain what to do if a server asks for a login that this process does not have, or if its own does not start.
 
     Raises:
-        ConfigurationError: In place of the server's refusal.
+        ConfigurationError: In place of the server's refusal, or of the traceback of a late server.
     """
     try:
         yield
@@ -52,4 +56,12 @@ def login_hint() -> Iterator[None]:
         raise ConfigurationError(
             f"Prefect at {get_current_settings().api.url} asks for a login: give this shell the one of `make up` with "
             "`. .prefect/login.sh`, set PREFECT_API_AUTH_STRING, or unset PREFECT_API_URL"
+        ) from None
+    except RuntimeError as error:
+        if LATE not in str(error):
+            raise
+        waited = get_current_settings().server.ephemeral.startup_timeout_seconds
+        raise ConfigurationError(
+            f"Prefect's temporary server did not start within {waited} s: set {PATIENCE} to more seconds, or start a "
+            "server with `make up` and give this shell its address with `. .prefect/login.sh`"
         ) from None

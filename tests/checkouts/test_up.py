@@ -138,6 +138,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 UP, LOGIN, RUN, DOWN = block("sh", "make up").splitlines()
+DEPLOY = ".venv/bin/prefect --no-prompt deploy --all"
 
 
 @pytest.fixture(scope="module")
@@ -405,6 +406,13 @@ def test_everything_runs_from_prefect_and_nothing_after_make_down(installation: 
         name: told["id"] for name, told in deployed.items()
     }
     assert count(installation, "fact_transactions") == loaded
+
+    installation.run(f"{LOGIN}\n{DEPLOY}")  # needs no variable
+    check_deployments(installation.deployments())
+    installation.run(f"{LOGIN}\n{DEPLOY}", DPA_SCALING="true")
+    scaler = installation.deployments()["scale-listeners/scale-listeners"]
+    assert [schedule["active"] for schedule in scaler["schedules"]] == [True]
+    installation.run(f"{LOGIN}\n{DEPLOY}")
 
     start(installation, "reconcile/reconcile", until="COMPLETED")
     listener = start(installation, "listen/listen-transactions", until="RUNNING", simulated=True)

@@ -55,7 +55,7 @@ from prefect import flow, get_client
 from flows import load_nightly as program
 
 @flow
-def held():
+def held(sources):
     with get_client(sync_client=True) as client:
         print(client.api_url, flush=True)
     sys.stdin.readline()
@@ -106,6 +106,22 @@ def test_who_calls_a_server_without_its_login_is_told_where_it_is(command: str, 
     assert "Traceback" not in done.stderr
     assert f"error: Prefect at {server_that_refuses} asks for a login" in done.stderr
     assert "`. .prefect/login.sh`" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["flows.load_nightly", "flows.listen", "deployments.apply_blocks"])
+def test_who_waits_in_vain_for_a_server_of_its_own_is_told_the_setting(command: str, tmp_path: Path) -> None:
+    """On a slow machine; here no server is waited for at all."""
+    done = subprocess.run(
+        [sys.executable, "-m", command],
+        env={"PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "error: Prefect's temporary server did not start within 0 s: set PREFECT_SERVER_EPHEMERAL" in done.stderr
+    assert "start a server with `make up`" in done.stderr
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def pool(
     path = folder / "job-template.json"
     path.write_text(json.dumps(template(image)), encoding="utf-8")
     told_to_prefect(url, "work-pool", "create", "aks", "--type", "kubernetes", "--base-job-template", str(path))
-    told_to_prefect(url, "--no-prompt", "deploy", "--all", DPA_WORK_POOL="aks", DPA_SCALING="false")
+    told_to_prefect(url, "--no-prompt", "deploy", "--all", PREFECT_DEFAULT_WORK_POOL_NAME="aks")
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [*PREFECT, "worker", "start", "--pool", "aks", "--type", "kubernetes", "--install-policy", "never"],

@@ -39,7 +39,7 @@ def job_variables(deployment: str) -> dict[str, Any]:
     """Return the job variables of a deployment in prefect.yaml."""
     told = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     (found,) = [found for found in told["deployments"] if found["name"] == deployment]
-    return dict(found["work_pool"].get("job_variables", {}))
+    return dict(found.get("work_pool", {}).get("job_variables", {}))
 
 
 @cache
