@@ -115,7 +115,7 @@ def test_every_dpa_command_works_on_the_first_run(checkout: Checkout, tmp_path: 
         shutil.copytree(checkout.folder / name, home / name)
     shutil.copy(checkout.folder / "catalog.yaml", home)
     commands = re.findall(r"^\| `(dpa [^`]+)` \|", README, re.MULTILINE)
-    assert len(commands) == 13
+    assert len(commands) == 17
     for command in commands:
         command = command.replace("NAME", "erp_csv").replace("FILE", str(next(home.glob("landing/erp_csv/*.csv"))))
         catalog = "my-catalog.yaml" if " new " in command else "catalog.yaml"  # that of the demo takes no real source
