@@ -59,19 +59,31 @@ def _row(report: RunReport, source: str) -> dict[str, object]:
 def headline(report: RunReport) -> str:
     """Return the run in one sentence."""
     left = {"parked": report.parked, "replaced": report.replaced, "left for the next run": report.waiting}
-    left |= {"gone": report.gone}
+    left["gone"] = report.gone
     left_out = "".join(f"; {count} {state}" for state, count in left.items() if count)
     if report.failures:
         failed = f"{len(report.failures)} of {counted(report.files, 'file')} failed"
         return f"{failed}{left_out}; the others are loaded"
     counts = report.counts()
     if counts.read == 0 and report.changed_stats == 0:
-        if report.parked:
-            files = f"{report.parked} of {counted(report.files, 'file')}"
-            return f"{files} failed before and wait for `dpa retry`; no other file is new"
-        return f"Nothing to do: no file is new, the warehouse is unchanged{left_out}"
+        return _nothing_new(report)
     ended = f"{counts.changed:,} changed the warehouse, {counts.quarantined:,} quarantined{left_out}"
     return f"{counted(counts.read, 'row')} read: {ended}"
+
+
+def _nothing_new(report: RunReport) -> str:
+    """Return the run in one sentence if it loaded nothing; broken files come first."""
+    broken = {
+        "failed before and wait for `dpa retry`": report.parked,
+        "cannot be used and have a fallback": report.replaced,
+        "failed before and are gone": report.gone,
+    }
+    files = counted(report.files + report.gone, "file")
+    told = [f"{count} of {files} {what}" for what, count in broken.items() if count]
+    waiting = f"; {report.waiting} left for the next run" if report.waiting else ""
+    if told:
+        return f"{', '.join(told)}; no other file is new{waiting}"
+    return f"Nothing to do: no file is new, the warehouse is unchanged{waiting}"
 
 
 def reasons(report: RunReport, *states: UnitState) -> list[str]:

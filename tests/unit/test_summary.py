@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from freight.console.summary import headline, print_summary, shortfalls
-from freight.pipeline import RunReport, UnitOutcome
+from freight.pipeline import RunReport, UnitOutcome, UnitState
 from freight.types import LoadCounts, RunId
 
 MILLION = LoadCounts(read=1_000_000, inserted=899_999, unchanged=100_000, quarantined=1)
@@ -42,6 +42,17 @@ def test_files_that_wait_are_told_and_are_no_failure() -> None:
     loaded = UnitOutcome("erp", "a.csv", "loaded", MILLION)
     assert "WAITING erp: b.csv: changed 3 s ago" in summary(loaded, waiting)
     assert headline(RunReport(RunId("run-1"), (loaded, waiting))).endswith("1 quarantined; 1 left for the next run")
+
+
+def test_nothing_to_do_is_no_headline_for_broken_files() -> None:
+    states: tuple[UnitState, ...] = ("unchanged", "parked", "replaced", "gone", "waiting")
+    outcomes = [UnitOutcome("erp", f"{state}.csv", state) for state in states]
+    assert headline(RunReport(RunId("run-1"), tuple(outcomes))) == (
+        "1 of 5 files failed before and wait for `dpa retry`, 1 of 5 files cannot be used and have a fallback, "
+        "1 of 5 files failed before and are gone; no other file is new; 1 left for the next run"
+    )
+    idle = headline(RunReport(RunId("run-1"), (outcomes[0], outcomes[-1])))
+    assert idle == "Nothing to do: no file is new, the warehouse is unchanged; 1 left for the next run"
 
 
 def test_a_message_is_never_wrapped_within_a_path() -> None:
