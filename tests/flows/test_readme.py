@@ -28,7 +28,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture(scope="module")
 def first_run(checkout: Checkout) -> subprocess.CompletedProcess[str]:
-    """`make run` on a fresh checkout, with the server that it starts for itself."""
+    """`make run` on a fresh checkout."""
     (line,) = (line for line in block("sh", "make test").splitlines() if line.startswith("make run"))
     return checkout.run(line)
 
@@ -63,8 +63,12 @@ def test_make_run_simulates_and_loads_a_corridor_and_ends_with_a_summary(
 
 
 @pytest.mark.usefixtures("first_run")
-def test_what_make_run_writes_is_for_its_user_alone_that_of_prefect_included(checkout: Checkout) -> None:
-    made = [checkout.folder / name for name in MADE_BY_DPA] + [checkout.folder.with_name("prefect")]
+def test_what_make_run_writes_is_for_its_user_alone_and_so_is_what_a_flow_writes(checkout: Checkout) -> None:
+    prefect = checkout.folder.with_name("prefect")
+    assert not prefect.exists()  # a load needs none
+    flow = checkout.run(".venv/bin/python -m flows.load_nightly")  # with the server that it starts for itself
+    assert flow.returncode == 0, flow.stdout
+    made = [*(checkout.folder / name for name in MADE_BY_DPA), prefect]
     paths = [path for folder in made if folder.exists() for path in (folder, *folder.rglob("*"))]
     assert {path.suffix for path in paths} >= {".sqlite", ".log", ".xlsx", ".csv", ".db"}
     assert [path for path in paths if path.stat().st_mode & 0o077] == []
