@@ -362,13 +362,17 @@ def accept_gap_command(
 
 
 @app.command(rich_help_panel=CARE)
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Check which of DPA's files other users can read, and whether parsers are confined; exit 1 if not well."""
     from freight.care.doctor import examine
+    from freight.console.as_json import print_json
 
     findings = [*examine(load_settings())]
-    for finding, remedy in findings:
-        console.print(f"{finding}. Remedy: {remedy}" if remedy else finding, markup=False)
+    if as_json:
+        print_json([{"finding": finding, "remedy": remedy} for finding, remedy in findings])
+    else:
+        for finding, remedy in findings:
+            console.print(f"{finding}. Remedy: {remedy}" if remedy else finding, markup=False)
     if any(remedy for _, remedy in findings):
         raise typer.Exit(1)
 

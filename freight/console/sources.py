@@ -1,6 +1,5 @@
 """`dpa sources`: make a source from a sample, and check or preview sources before a load."""
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,14 +20,16 @@ console = PlainConsole(highlight=False, soft_wrap=True)
 @app.command()
 def check(
     names: Annotated[list[str] | None, typer.Argument(help="Sources of the catalog; by default all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Read and validate new data, and show what a load would change; exit 1 if it would fail.
 
     Nothing is written: the load for the comparison is rolled back. For sources with a block use the flow check-sources.
     """
     from freight.catalog import read_catalog
-    from freight.console.summary import bad_row_lines, check_line
-    from freight.pipeline import check_source, tied_sources
+    from freight.console.as_json import print_json
+    from freight.console.summary import check_data, check_lines
+    from freight.pipeline import check_source
     from freight.warehouse.connect import open_engine
     from freight.warehouse.migrate import require_current
 
@@ -37,14 +38,11 @@ def check(
     require_current(engine)
     catalog = read_catalog(settings.catalog).only(names)
     found = [c for source in catalog.sources for c in check_source(engine, source, datetime.now(UTC))]
-    for name, files in Counter(one.outcome.source for one in found if one.outcome.state == "unchanged").items():
-        console.print(f"UNCHANGED {name}: {files} loaded before", markup=False)
-    for one in found:
-        if one.outcome.state != "unchanged":
-            for line in (check_line(one), *(f"  {row}" for row in bad_row_lines(one))):
-                console.print(line, markup=False)
-    for tie in tied_sources([one.outcome for one in found], catalog):
-        console.print(tie, markup=False)
+    if as_json:
+        print_json(check_data(found))
+    else:
+        for line in check_lines(found, catalog):
+            console.print(line, markup=False)
     if any(one.outcome.state == "failed" for one in found):
         raise typer.Exit(1)
 

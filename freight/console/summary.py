@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from freight.catalog import Catalog
 from freight.contracts import Contract
 from freight.contracts.rules import read_broken_rules
 from freight.frames import row_in_file
-from freight.pipeline import Check, RunReport, UnitOutcome, UnitState
+from freight.pipeline import Check, RunReport, UnitOutcome, UnitState, tied_sources
 from freight.reports.faults import in_words, options_in_words, texts_of
 from freight.terminal import cell
 from freight.types import LoadCounts
@@ -139,6 +141,16 @@ def check_headline(checks: Sequence[Check]) -> str:
     return f"{changes}, {counts.quarantined:,} be quarantined; {known}; nothing was written"
 
 
+def check_lines(checks: Sequence[Check], catalog: Catalog) -> Iterator[str]:
+    """Describe the files of a check: the number of unchanged ones, each other one with its first bad rows, and ties."""
+    unchanged = Counter(check.outcome.source for check in checks if check.outcome.state == "unchanged")
+    yield from (f"UNCHANGED {name}: {files} loaded before" for name, files in unchanged.items())
+    for check in (check for check in checks if check.outcome.state != "unchanged"):
+        yield check_line(check)
+        yield from (f"  {row}" for row in bad_row_lines(check))
+    yield from tied_sources([check.outcome for check in checks], catalog)
+
+
 def _without_location(outcome: UnitOutcome) -> str:
     """Return the message of a file without its location, with which the message of a fault begins."""
     return outcome.message.removeprefix(outcome.location).lstrip(":, ") if outcome.location else outcome.message
@@ -243,6 +255,12 @@ def check_rows(checks: Sequence[Check]) -> list[dict[str, object]]:
         }
         for check in checks
     ]
+
+
+def check_data(checks: Sequence[Check]) -> list[dict[str, object]]:
+    """Return one row per file for a program, with the reason of a failure and the first bad rows."""
+    rows = zip(check_rows(checks), checks, strict=True)
+    return [{**row, "message": check.outcome.message, "bad_rows": bad_row_cells(check)} for row, check in rows]
 
 
 # --- Previews ----------------------------------------------------------------------------------------------------

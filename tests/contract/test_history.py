@@ -118,9 +118,22 @@ def test_more_groups_than_a_terminal_shows_are_counted(dpa: Dpa, corridor: Corri
 
 
 @pytest.mark.usefixtures("corridor")
-def test_explain_and_reconcile_answer_programs_too(dpa: Dpa) -> None:
+def test_a_check_answers_programs_with_the_reason_and_the_bad_rows(dpa: Dpa, corridor: Corridor) -> None:
+    corridor.write_transactions("erp/erp_20260204.csv", [BAD, GOOD[1]])
+    done = dpa("sources", "check", "erp", "--json")
+    assert done.returncode == 1
+    found = {row["file"]: row for row in json.loads(done.stdout)}
+    assert found["erp/erp_20260202.csv"]["state"] == "UNCHANGED"
+    refused = found["erp/erp_20260204.csv"]
+    assert (refused["state"], refused["bad_rows"][0]["row"]) == ("FAILED", 2)
+    assert "1 of 2 rows break the contract" in refused["message"]
+
+
+@pytest.mark.usefixtures("corridor")
+def test_explain_doctor_and_reconcile_answer_programs_too(dpa: Dpa) -> None:
     (found,) = in_json(dpa, "explain", "fact_transactions", "TRX-0")
     assert (found["row"]["volume_transferred_t"], found["lineage"]["file"]) == (31.0, "erp/erp_20260203.csv")
     assert in_json(dpa, "reconcile") == []
+    assert all(finding["finding"] for finding in json.loads(dpa("doctor", "--json").stdout))
     nothing = dpa("explain", "fact_transactions", "TRX-99", "--json")
     assert (nothing.returncode, json.loads(nothing.stdout)) == (1, [])
