@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from freight.warehouse.history import HistoryEntry
+from freight.words import counted
 
 OUTCOMES = {"loaded": "LOADED", "failed": "FAILED"}
 
@@ -26,4 +27,4 @@ def _result(entry: HistoryEntry) -> str:
     counts = asdict(entry.counts)
     read = counts.pop("read")
     ends = " + ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    return f"{entry.location}: {read:,} rows read{f' = {ends}' if ends else ''}"
+    return f"{entry.location}: {counted(read, 'row')} read{f' = {ends}' if ends else ''}"

@@ -72,16 +72,17 @@ def list_command(
     from freight.console.waiting import EXAMPLES, as_data, waiting_lines
     from freight.warehouse.connect import open_engine, reading
     from freight.warehouse.migrate import require_current
-    from freight.warehouse.quarantine import waiting_groups
+    from freight.warehouse.quarantine import read_as_of, waiting_groups
 
     engine = open_engine(load_settings().warehouse_url)
     require_current(engine)
     with reading(engine) as connection:
         groups = waiting_groups(connection, source, EXAMPLES)
+        read_as = read_as_of(connection, {row.batch_id for group in groups for row in group.first_rows})
     if as_json:
-        print_json([as_data(group) for group in groups])
+        print_json([as_data(group, read_as) for group in groups])
         return
-    for line in waiting_lines(groups, _now()):
+    for line in waiting_lines(groups, read_as, _now()):
         console.print(line, markup=False)
 
 

@@ -1,5 +1,6 @@
 """The history of deliveries: what was loaded when, with counts, and what failed, with the reason."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,13 +13,14 @@ from freight.types import Cause, LoadCounts
 from freight.warehouse.schema import COUNT_NAMES, batches, load_attempt_rows, load_attempts, runs
 
 SHOWN_BAD_ROWS = 3
+PLACED = re.compile(r"row (?P<place>\d+ of sheet [^:]+): (?P<fault>.+)", re.S)  # no name of a sheet has a colon
 
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """A bad row of a delivery that was refused: its number, its column and its fault."""
+    """A bad row of a delivery that was refused: its number or place, such as `5 of sheet 'Mars'`, column and fault."""
 
-    row: int
+    row: int | str
     column: str | None
     fault: str
 
@@ -116,4 +118,6 @@ def _first_bad_rows(connection: sa.Connection, attempts: Iterable[int]) -> dict[
 
 
 def _bad_row(row: sa.Row[Any]) -> AttemptRow:
+    if placed := PLACED.fullmatch(row.detail or ""):
+        return AttemptRow(placed["place"], row.column_name, placed["fault"])
     return AttemptRow(row.source_row or row.row_number, row.column_name, row.detail or row.reason)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import WarehouseUnderTest
-from tests.lib.corridor import Corridor, nightly
+from tests.lib.corridor import HEADER, Corridor, nightly
 from tests.lib.dpa import Dpa
+from tests.lib.workbooks import WRITERS
 
 GOOD = [f"TRX-{number},MCH-001,2026-02-01 10:00:00,30,OK" for number in range(5)]
 BAD = "TRX-9,MCH-001,never,30,OK"
@@ -47,8 +48,8 @@ def in_json(dpa: Dpa, *arguments: str) -> Any:
 @pytest.mark.usefixtures("corridor")
 def test_the_history_tells_loads_and_failures_the_newest_first(dpa: Dpa) -> None:
     told = dpa("history").stdout.splitlines()
-    assert told[0] == "2026-03-03 12:00 UTC LOADED erp: erp/erp_20260203.csv: 1 rows read = 1 updated"
-    assert told[1].startswith("2026-03-02 12:00 UTC FAILED erp: erp/erp_20260203.csv: 1 of 2 rows break the contract")
+    assert told[0] == "2026-03-03 12:00 UTC LOADED erp: erp/erp_20260203.csv: 1 row read = 1 updated"
+    assert told[1].startswith("2026-03-02 12:00 UTC FAILED erp: erp/erp_20260203.csv: 1 of 2 rows breaks the contract")
     assert told[2] == "  row 2: transaction_at: wrong_type"
     assert told[3] == (
         "2026-03-01 12:00 UTC LOADED erp: erp/erp_20260202.csv: 7 rows read = 5 inserted + 2 quarantined"
@@ -84,13 +85,13 @@ def test_the_history_of_nothing_says_so(dpa: Dpa) -> None:
 def test_waiting_rows_are_listed_by_file_and_reason_with_the_first_of_them(dpa: Dpa) -> None:
     told = dpa("quarantine", "list").stdout.splitlines()
     assert told[0].startswith(
-        "WAITING erp erp/erp_20260202.csv: 1 rows, transaction_at: wrong_type, since 2026-03-01 12:00 UTC, "
+        "WAITING erp erp/erp_20260202.csv: 1 row, transaction_at: wrong_type, since 2026-03-01 12:00 UTC, "
     )
     assert told[1].startswith("  row 7: transaction_at is not a ")
     assert told[1].endswith(": 'never'")
-    assert told[2].startswith("WAITING erp erp/erp_20260202.csv: 1 rows, volume_transferred_t: wrong_type, since ")
+    assert told[2].startswith("WAITING erp erp/erp_20260202.csv: 1 row, volume_transferred_t: wrong_type, since ")
     assert told[3].startswith("  row 8: volume_transferred_t is not a number")
-    assert told[-1].startswith("Waiting rows: 2, of 1 files. `dpa quarantine export")
+    assert told[-1].startswith("Waiting rows: 2, of 1 file. `dpa quarantine export")
     groups = in_json(dpa, "quarantine", "list", "--source", "erp")
     assert [(group["column_name"], group["rows"]) for group in groups] == [
         ("transaction_at", 1),
@@ -99,6 +100,25 @@ def test_waiting_rows_are_listed_by_file_and_reason_with_the_first_of_them(dpa: 
     assert groups[0]["first_rows"][0]["row"] == 7
     assert json.loads(groups[0]["first_rows"][0]["text"])["transaction_at"] == "never"
     assert in_json(dpa, "quarantine", "list", "--source", "machines") == []
+
+
+def test_rows_of_a_workbook_are_told_with_their_sheet(tmp_path: Path, warehouse: WarehouseUnderTest, dpa: Dpa) -> None:
+    header, *good = (line.split(",") for line in (HEADER, *GOOD))
+    sheets = {"Janvier": [header, *good], "Février": [header, ALSO_BAD.split(",")]}
+    WRITERS[".xlsx"](tmp_path / "book_20260201.xlsx", sheets)
+    corridor = nightly(tmp_path, warehouse.engine)
+    corridor.add_source("book", "transactions", "excel", "book*.xlsx", quarantine_limit=0.1)
+    corridor.load()
+    assert "\n  row 2 of sheet 'Février': volume_transferred_t: wrong_type\n" in dpa("history").stdout
+    (failed,) = in_json(dpa, "history", "book")
+    assert failed["first_bad_rows"][0]["row"] == "2 of sheet 'Février'"
+    corridor.sources[-1]["quarantine_limit"] = 0.5
+    assert dpa("retry").returncode == 0
+    corridor.load()
+    told = dpa("quarantine", "list").stdout.splitlines()
+    assert told[1].startswith("  row 2 of sheet 'Février': volume_transferred_t is not a number")
+    (group,) = in_json(dpa, "quarantine", "list", "--source", "book")
+    assert group["first_rows"][0]["row"] == "2 of sheet 'Février'"
 
 
 def test_an_empty_quarantine_says_so(dpa: Dpa) -> None:
@@ -126,7 +146,7 @@ def test_a_check_answers_programs_with_the_reason_and_the_bad_rows(dpa: Dpa, cor
     assert found["erp/erp_20260202.csv"]["state"] == "UNCHANGED"
     refused = found["erp/erp_20260204.csv"]
     assert (refused["state"], refused["bad_rows"][0]["row"]) == ("FAILED", 2)
-    assert "1 of 2 rows break the contract" in refused["message"]
+    assert "1 of 2 rows breaks the contract" in refused["message"]
 
 
 @pytest.mark.usefixtures("corridor")

@@ -74,7 +74,7 @@ def test_a_failed_file_that_was_taken_away_is_told_once(corridor: Corridor) -> N
     )
     assert line in told.splitlines()
     assert "erp: 1 gone" in told
-    assert "1 rows read: 1 changed the warehouse, 0 quarantined; 1 gone" in told
+    assert "1 row read: 1 changed the warehouse, 0 quarantined; 1 gone" in told
     assert re.search(r"^erp +1 +1 ", told, re.MULTILINE)  # one file is there
     again = dpa(corridor, "run")
     assert ("gone" in again.lower(), "Nothing to do" in again) == (False, True)

@@ -67,11 +67,11 @@ def test_a_named_source_is_loaded_alone(corridor: Corridor, dpa: Dpa) -> None:
 def test_a_file_that_fails_is_told_with_exit_code_1_and_is_parked_afterwards(corridor: Corridor, dpa: Dpa) -> None:
     corridor.write_transactions("erp_20260203.csv", [BAD])
     done = dpa("run")
-    assert (done.returncode, "FAILED erp: erp_20260203.csv: 1 of 1 rows" in done.stdout) == (1, True), done
+    assert (done.returncode, "FAILED erp: erp_20260203.csv: 1 of 1 row breaks" in done.stdout) == (1, True), done
     assert loaded(corridor) == ["TRX-1"]
     again = dpa("run")
     assert again.returncode == 0
-    assert "PARKED erp: erp_20260203.csv: 1 of 1 rows break the contract" in again.stdout
+    assert "PARKED erp: erp_20260203.csv: 1 of 1 row breaks the contract" in again.stdout
     assert "1 of 3 files failed before and wait for `dpa retry`; no other file is new" in again.stdout
     assert again.stdout.count("erp_20260203.csv") == 1
 

@@ -141,7 +141,7 @@ def _day(session: Session, home: Path) -> str:
     session.note("an analyst corrects the coloured cell and saves the workbook")
     correct(home / "corrections.xlsx", {1: {"volume_transferred_t": "28.5"}})
     session.type("quarantine import corrections.xlsx")
-    session.type("explain fact_transactions TRX-7")
+    session.type("explain transactions TRX-7")
     session.note("the owner of the scale answers that it writes decimal points: the option goes into the catalog")
     _write_catalog(home, options={"decimal": "."})
     session.type("retry --source scale")
