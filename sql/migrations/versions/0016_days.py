@@ -4,7 +4,7 @@ No table changes. The version tells a run that the views must be made first, whi
 """
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
