@@ -1,18 +1,11 @@
-"""Alerts: which Prefect events people receive, the text of the messages, and the command that sets them up.
+"""Alerts: which Prefect events people receive, and the text of the messages; `dpa alerts` sets them up."""
 
-`python -m deployments.automations apply` can be repeated: it leaves up-to-date automations alone.
-"""
-
-import sys
-from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import MicrosoftTeamsWebhook, SendgridEmail, SlackWebhook, TwilioSMS
 from prefect.blocks.webhook import Webhook
@@ -28,16 +21,11 @@ from prefect.events.schemas.automations import (
     ResourceSpecificationDict,
 )
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 
 from blocks.alert_channel import AlertChannel, Kind
 from blocks.places import load_block
-from freight.errors import ConfigurationError
-from freight.exits import exits_in_words
 from freight.outward import BODIES, SUBJECTS, Table
-from tasks import heartbeat
-from tasks.overdue import OVERDUE
-from tasks.temporary_server import login_hint
+from tasks import heartbeat, news
 
 CHANNEL = "alerts"  # the default Alert Channel block
 SENDER = "dpa-alerts"  # Prefect's own block that is made from it
@@ -46,34 +34,40 @@ TAG = "dpa-alert"  # marks our automations
 TRIED = "dpa.alerts.tried"
 
 RUNS = "prefect.flow-run.*"
+ENDS = "dpa.run.*"
 STREAMS = "dpa.stream.*"
 OF_DPA: ResourceSpecificationDict = {"prefect.resource.id": "prefect.tag.dpa", "prefect.resource.role": "tag"}
 EACH = {"prefect.resource.id"}
-EACH_DEPLOYMENT = {"related:flow:prefect.resource.id", "related:deployment:prefect.resource.id", "prefect.state-name"}
+EACH_CRASH = {"related:flow:prefect.resource.id", "related:deployment:prefect.resource.id", "prefect.state-message"}
+EACH_NEWS = {"prefect.resource.id", news.EPISODE}  # a run that ends decides itself whether it has news
 
 AGAIN = timedelta(minutes=10)  # the pause before the same alert repeats, however often its cause occurs
-OVERDUE_AGAIN = timedelta(hours=6)  # the same for checks that run every hour
+AGAIN_CRASHED = timedelta(minutes=2)  # shorter: the server does not know whether a run was well in between
 SILENCE = timedelta(seconds=6 * heartbeat.BEAT_S)  # Prefect can lose some of a listener's heartbeats
 UNREADY = timedelta(seconds=15)  # a resumed pool is not ready until its worker's next heartbeat
 
-RUN = """\
-Source: {{ deployment.name or flow.name }}{% if flow_run.parameters.dataset %}, \
-{{ flow_run.parameters.topic or flow_run.parameters.dataset }}{% endif %}
-Reason: {{ flow_run.state.message | truncate(600) }}
-Run: {{ flow_run.name }} {{ (flow_run | ui_url) or flow_run.id }}"""
-EVENT = """\
-Source: {{ event.resource.name }}
-Reason: {{ event.payload.reason | truncate(600) }}
-Run: {{ flow_run.name or "none" }} {{ (flow_run | ui_url) if flow_run }}"""
+# A link that leads to the reader's own machine is worse than none.
+LINK = "{{% set url = ({} | ui_url) or '' %}}{{% if '//127.0.0.1' in url or '//localhost' in url %}}\
+(a link that opens elsewhere needs PREFECT_UI_URL) {{% endif %}}{{{{ url }}}}"
+OF_RUN = LINK.format("flow_run")
+RUN = f"""\
+Source: {{{{ deployment.name or flow.name }}}}{{% if flow_run.parameters.dataset %}}, \
+{{{{ flow_run.parameters.topic or flow_run.parameters.dataset }}}}{{% endif %}}
+Reason: {{{{ flow_run.state.message | truncate(600) }}}}
+Run: {{{{ flow_run.name }}}} {OF_RUN}"""
+EVENT = f"""\
+Source: {{{{ event.resource.name }}}}
+Reason: {{{{ event.payload.reason | truncate(1000) }}}}
+Run: {{{{ flow_run.name or "none" }}}} {{% if flow_run %}}{OF_RUN}{{% endif %}}"""
 SILENT = """\
 Source: {{ event.resource.id }}
 Reason: no heartbeat since {{ event.occurred }}; then it was "{{ event.payload.state | truncate(200) }}", \
 lag {{ event.payload.lag }}
 Listener: {{ event.payload.listener }}"""
-POOL = """\
-Source: work pool {{ event.resource.name }}
+POOL = f"""\
+Source: work pool {{{{ event.resource.name }}}}
 Reason: none of its workers has sent a heartbeat for a while
-Pool: {{ (work_pool | ui_url) or event.resource.name }}"""
+Pool: {{{{ event.resource.name }}}} {LINK.format("work_pool")}"""
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,7 @@ class Alert:
         body = f"{self.body}\nTo do: {self.page}"
         return AutomationCore(
             name=f"DPA: {self.name}",
-            description=f"Made by `python -m deployments.automations apply`. What to do: {self.page}",
+            description=f"Made by `dpa alerts apply`. What to do: {self.page}",
             tags=[TAG],
             trigger=self.trigger,
             actions=[_action(kind, sender, sender_id, f"DPA: {self.subject}", body)],
@@ -157,31 +151,38 @@ def _unless(*events: str, after: str, within: timedelta, of: str) -> EventTrigge
 ALERTS = (
     Alert(
         name="a run failed",
-        trigger=_when(
-            "prefect.flow-run.Failed",
-            "prefect.flow-run.Crashed",
-            "prefect.flow-run.TimedOut",
-            of=RUNS,
-            each=EACH_DEPLOYMENT,
-            of_dpa=True,
-        ),
+        trigger=_when("dpa.run.failed", of=ENDS, each=EACH_NEWS),
+        subject="{{ event.resource.name }} {{ event.payload.state }}",
+        body=EVENT,
+        page="docs/alerts.md#a-run-failed",
+    ),
+    Alert(
+        name="a run crashed",
+        trigger=_when("prefect.flow-run.Crashed", of=RUNS, each=EACH_CRASH, again=AGAIN_CRASHED, of_dpa=True),
         subject="{{ deployment.name or flow.name }} {{ flow_run.state.name }}",
         body=RUN,
         page="docs/alerts.md#a-run-failed",
     ),
     Alert(
         name="a load is degraded",
-        trigger=_when("prefect.flow-run.Degraded", of=RUNS, each=EACH_DEPLOYMENT, of_dpa=True),
-        subject="{{ deployment.name or flow.name }} is done, but degraded",
-        body=RUN,
+        trigger=_when("dpa.run.degraded", of=ENDS, each=EACH_NEWS),
+        subject="{{ event.resource.name }} is done, but degraded",
+        body=EVENT,
         page="docs/alerts.md#a-load-is-degraded",
     ),
     Alert(
         name="something is overdue",
-        trigger=_when(OVERDUE, of="dpa.overdue.*", again=OVERDUE_AGAIN),
-        subject="{{ event.resource.name }} is overdue",
+        trigger=_when("dpa.run.overdue", of=ENDS, each=EACH_NEWS),
+        subject="{{ event.payload.headline | truncate(200) }}",
         body=EVENT,
         page="docs/alerts.md#something-is-overdue",
+    ),
+    Alert(
+        name="it is well again",
+        trigger=_when("dpa.run.well", of=ENDS, each=EACH_NEWS),
+        subject="{{ event.resource.name }} is well again",
+        body=EVENT,
+        page="docs/alerts.md#it-is-well-again",
     ),
     Alert(
         name="a listener is lost",
@@ -302,38 +303,7 @@ def has_channel(client: SyncPrefectClient) -> bool:
     return True
 
 
-def _try() -> str:
+def try_out() -> None:
     """Send a test alert along the way of all alerts."""
     payload = {"reason": "this is a test of the alerts"}
     emit_event(TRIED, {"prefect.resource.id": "dpa.alerts", "prefect.resource.name": "DPA"}, payload=payload)
-    return "A test alert is on its way"
-
-
-@exits_in_words
-def main() -> int:
-    """Run the command."""
-    parser = ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    applied = commands.add_parser("apply", help="set up Prefect's alerts to a channel")
-    applied.add_argument("--channel", default=CHANNEL, help="name of an Alert Channel block (default: %(default)s)")
-    commands.add_parser("try", help="send a test alert")
-    options = parser.parse_args()
-    with login_hint(), _server() as client:
-        print(_try() if options.command == "try" else apply(client, options.channel))
-    return 0
-
-
-@contextmanager
-def _server() -> Iterator[SyncPrefectClient]:
-    """Yield a client of the server that sends alerts; without a named server, Prefect would start a temporary one."""
-    url = PREFECT_API_URL.value()
-    if url is None:
-        raise ConfigurationError("no server is named: set PREFECT_API_URL, such as http://127.0.0.1:4200/api")
-    with get_client(sync_client=True) as client:
-        if error := client.api_healthcheck():
-            raise ConfigurationError(f"Prefect does not answer at {url}: {error}")
-        yield client
-
-
-if __name__ == "__main__":
-    sys.exit(main())

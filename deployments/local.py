@@ -50,6 +50,10 @@ from freight.settings import PROJECT_ROOT, Settings, load_settings
 POOL = "local"
 START_LIMIT_S = 600.0  # a small, busy machine takes minutes for the server; one that ends is noticed at once
 DRAIN_LIMIT_S = 60.0  # Prefect kills a run 30 s after it was cancelled
+NO_CHANNEL = (
+    "No channel for alerts is set: if a night fails, nobody hears of it. To set one: dpa alerts set teams"
+    " (or slack, email, sms, webhook; docs/alerts.md)"
+)
 PREFECT = (sys.executable, "-m", "prefect")
 SERVER = (sys.executable, "-m", "deployments.server")
 
@@ -136,10 +140,15 @@ def up(here: Settings) -> None:
         blocks = here.home / "blocks.yaml"
         apply_blocks(blocks if blocks.exists() else None)
         _deploy(endpoint, here)
-        if automations.has_channel(client):
-            _say(automations.apply(client))
+        _say(automations.apply(client) if automations.has_channel(client) else NO_CHANNEL)
         _wait_for(_worker(here), lambda: _is_at_work(client, worker))
     _say(_what_next(here, endpoint))
+
+
+def running_endpoint(here: Settings) -> Endpoint | None:
+    """Return the endpoint of the server that `make up` has started here; None if there is none."""
+    process = _server(here).process()
+    return Endpoint.of(process) if process else None
 
 
 def _start_server(here: Settings) -> Endpoint:

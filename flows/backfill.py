@@ -22,12 +22,14 @@ from freight.warehouse.migrate import require_current
 from tasks.artifacts import publish_table
 from tasks.day_runs import DayRun, run_days
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import dated
 
 MOST_DAYS = 3_660
 SHOWN = 20  # days in the message of a run; the artifact shows all
 
 
+@told
 @flow(name="backfill", flow_run_name=dated("backfill"))
 @ends_in_words
 def backfill(

@@ -14,11 +14,13 @@ from freight.settings import load_settings
 from tasks.artifacts import publish_table
 from tasks.check import check
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import dated
 
 SHOWN = 20  # failures, and ties, in the message of a run; the artifact shows all failures
 
 
+@told
 @flow(name="check-sources", flow_run_name=dated("check-sources"))
 @ends_in_words
 def check_sources(

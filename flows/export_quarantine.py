@@ -17,9 +17,11 @@ from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import dated
 
 
+@told
 @flow(name="export-quarantine", flow_run_name=dated("export-quarantine"))
 @ends_in_words
 def export_quarantine(

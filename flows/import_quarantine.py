@@ -16,9 +16,11 @@ from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
 from freight.words import counted
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import DEGRADED, dated
 
 
+@told
 @flow(name="import-quarantine", flow_run_name=dated("import-quarantine"))
 @ends_in_words
 def import_quarantine(

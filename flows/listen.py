@@ -33,6 +33,7 @@ from freight.warehouse.connect import closing
 from freight.warehouse.streams import Stream
 from tasks.endings import ends_in_words
 from tasks.heartbeat import Heartbeat
+from tasks.news import told
 from tasks.run_names import dated
 from tasks.stoppable import run_until_stopped
 from tasks.temporary_server import guard_temporary_server, login_hint
@@ -48,6 +49,7 @@ def _run_name() -> str:
     return dated(f"listen {parameters['topic'] or session.topic_of(parameters['dataset'])}")()
 
 
+@told
 @flow(name="listen", flow_run_name=_run_name)
 @ends_in_words
 def listen(

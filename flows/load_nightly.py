@@ -28,6 +28,7 @@ from tasks.artifacts import publish_table
 from tasks.endings import ends_in_words
 from tasks.load import TaskSteps
 from tasks.log import log_run
+from tasks.news import told
 from tasks.report import write_report
 from tasks.run_names import DEGRADED, dated
 from tasks.temporary_server import guard_temporary_server, login_hint
@@ -40,6 +41,7 @@ def _run_name() -> str:
     return f"load {day}" if day else dated("load-nightly")()
 
 
+@told
 @flow(name="load-nightly", flow_run_name=_run_name)
 @ends_in_words
 def load_nightly(

@@ -13,6 +13,7 @@ from freight.settings import load_settings
 from freight.types import Retention
 from freight.warehouse.connect import closing
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import dated
 
 KEEP = Retention()
@@ -20,6 +21,7 @@ KEEP = Retention()
 Days = Annotated[int, Field(ge=1)]
 
 
+@told
 @flow(name="maintain-warehouse", flow_run_name=dated("maintain-warehouse"))
 @ends_in_words
 def maintain_warehouse(

@@ -15,11 +15,13 @@ from freight.settings import load_settings
 from freight.words import counted
 from tasks.artifacts import publish_table
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import dated
 
 MOST_ROWS = 100  # Prefect stores them
 
 
+@told
 @flow(name="preview-source", flow_run_name=dated("preview-source"))
 @ends_in_words
 def preview_source(source: str, rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 10) -> State[Any]:

@@ -12,11 +12,13 @@ from freight.settings import load_settings
 from freight.warehouse.connect import closing
 from freight.warehouse.migrate import require_current
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import dated
 
 SHOWN = 20  # findings in the message of a run; `dpa reconcile` prints all of them
 
 
+@told
 @flow(name="reconcile", flow_run_name=dated("reconcile"))
 @ends_in_words
 def reconcile(warehouse: str | None = None) -> State[Any]:

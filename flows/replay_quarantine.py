@@ -15,9 +15,11 @@ from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
 from freight.words import counted
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import dated
 
 
+@told
 @flow(name="replay-quarantine", flow_run_name=dated("replay-quarantine"))
 @ends_in_words
 def replay_quarantine(source: str | None = None, warehouse: str | None = None) -> State[Any]:

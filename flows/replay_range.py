@@ -17,9 +17,11 @@ from freight.warehouse.connect import closing
 from freight.warehouse.runs import noted_run
 from freight.warehouse.streams import Stream
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import dated
 
 
+@told
 @flow(name="replay-range", flow_run_name=dated("replay-range"))
 @ends_in_words
 def replay_range(

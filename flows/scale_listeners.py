@@ -29,6 +29,7 @@ from freight.types import RunId
 from freight.warehouse.connect import Engine, closing, open_engine
 from freight.warehouse.streams import Stream
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.run_names import dated
 from tasks.scaling import Board, ListenDeployment, PrefectRuns, read_deployment
 from tasks.stoppable import run_until_stopped
@@ -41,6 +42,7 @@ Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 
 
+@told
 @flow(name="scale-listeners", flow_run_name=dated("scale-listeners"))
 @ends_in_words
 def scale_listeners(

@@ -11,12 +11,14 @@ from freight.catalog import read_catalog
 from freight.errors import ConfigurationError
 from freight.settings import load_settings
 from tasks.endings import ends_in_words
+from tasks.news import told
 from tasks.report import send, write_report
 from tasks.run_names import dated
 
 SUBTYPE = "vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
+@told
 @flow(name="send-report", flow_run_name=dated("send-report"))
 @ends_in_words
 def send_report(

@@ -15,13 +15,15 @@ from freight.warehouse.freshness import newest_loads
 from freight.warehouse.ledger import holds_simulated_data
 from freight.warehouse.migrate import require_current
 from tasks.endings import ends_in_words
-from tasks.overdue import overdue_nightlies, tell
-from tasks.run_names import dated
+from tasks.news import told
+from tasks.overdue import overdue_nightlies
+from tasks.run_names import OVERDUE, dated
 
 ON_TIME = "nothing is overdue"
 SIMULATED = "the warehouse holds simulated data, which is never overdue"
 
 
+@told
 @flow(name="watch", flow_run_name=dated("watch"))
 @ends_in_words
 def watch(
@@ -39,17 +41,16 @@ def watch(
         freshness_s: The limits of age in seconds in place of the contracts', such as {"terminal_events": 86400}.
 
     Returns:
-        Completed if nothing is overdue. Failed under the name Overdue, with a message that lists everything overdue and
-        an event in Prefect for each. Failed with the `DpaError` if the check was not possible.
+        Completed if nothing is overdue. Failed under the name Overdue, with a message that lists everything
+        overdue. Failed with the `DpaError` if the check was not possible.
     """
     here, now = load_settings(), datetime.now(UTC)
     loads = _loads(open_warehouse(warehouse, here))
     if loads is None:
         return Completed(message=SIMULATED)
     stale = stale_datasets(loads, freshness_s or {}, now)
-    findings = [*overdue_nightlies(load_nightly.name, Night.before(now, nightly_from, nightly_by)), *stale]
-    tell(findings)
-    return _state(findings)
+    nightlies = overdue_nightlies(load_nightly.name, Night.before(now, nightly_from, nightly_by))
+    return _state([*nightlies, *stale])
 
 
 def _loads(warehouse: Engine) -> dict[str, datetime] | None:
@@ -63,5 +64,6 @@ def _loads(warehouse: Engine) -> dict[str, datetime] | None:
 def _state(findings: list[Overdue]) -> State[Any]:
     if not findings:
         return Completed(message=ON_TIME, data=findings)
-    lines = [f"{len(findings)} overdue", *map(str, findings)]
-    return Failed(name="Overdue", message="\n".join(lines), data=findings)
+    names = ", ".join(found.name for found in findings)
+    lines = [f"{names} {'is' if len(findings) == 1 else 'are'} overdue", *map(str, findings)]
+    return Failed(name=OVERDUE, message="\n".join(lines), data=findings)

@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -21,6 +21,7 @@ from freight.streaming.status import Snapshot, Status
 from freight.streaming.threads import daemon
 from freight.warehouse.streams import Stream
 from tasks.api import impatient_client
+from tasks.news import WELL_S, tell_listening
 
 log = logging.getLogger("freight")
 
@@ -62,7 +63,7 @@ class Heartbeat:
         self._artifact_id: UUID | None = None
         self._before: Event | None = None
         self._shown_at = float("-inf")
-        self._is_away = False
+        self._is_away = self._is_well = False
         self._ended = threading.Event()
         self._thread = daemon("heartbeat", self._run)
 
@@ -91,6 +92,7 @@ class Heartbeat:
                     self._show(prefect, snapshot)
                     self._shown_at = time.monotonic()
                 self._end_if_cancelled(prefect)
+            self._tell_if_well(snapshot)
             self._emit(event, snapshot)  # only if Prefect answers: it would log each event that it cannot send
             self._is_away = False
         except Exception as error:  # whatever it is, the data flow continues
@@ -103,6 +105,13 @@ class Heartbeat:
         if state is not None and state.is_cancelling():
             self.is_cancelled = True
             self._stop.set()
+
+    def _tell_if_well(self, snapshot: Snapshot) -> None:
+        """Tell once that this listener works, which is news if an earlier one failed."""
+        listens_for = datetime.now(UTC) - snapshot.started_at
+        if not self._is_well and snapshot.state == "listening" and listens_for.total_seconds() >= WELL_S:
+            tell_listening(self._run_id)
+            self._is_well = True
 
     def _emit(self, event: str, snapshot: Snapshot) -> None:
         """Pass an event to Prefect's sending thread."""

@@ -1,6 +1,6 @@
-"""Finds the nightly loads that Prefect still waits for, and sends events about overdue work."""
+"""Finds the nightly loads that Prefect still waits for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
@@ -8,11 +8,9 @@ from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import StateType
-from prefect.events import emit_event
 
 from freight.care.overdue import Night, Overdue
 
-OVERDUE = "dpa.overdue"
 DONE = [StateType.COMPLETED, StateType.FAILED]  # a Failed run has raised an alert itself, and has loaded what it could
 
 
@@ -51,10 +49,3 @@ def _is_done(prefect: SyncPrefectClient, deployment_id: UUID, night: Night) -> b
         limit=1,
     )
     return bool(runs)
-
-
-def tell(findings: Sequence[Overdue]) -> None:
-    """Send an event for each overdue finding; an alert reacts to them, and repeats the same one only after hours."""
-    for found in findings:
-        resource = {"prefect.resource.id": f"dpa.overdue.{found.key}", "prefect.resource.name": found.name}
-        emit_event(OVERDUE, resource, payload={"reason": found.reason})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 DEGRADED = "Degraded"  # a Completed state; an alert reacts to its name
+OVERDUE = "Overdue"  # a Failed state, for which there is an alert of its own
 
 
 def dated(what: str) -> Callable[[], str]:

@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,7 +34,7 @@ EVERYDAY, CARE, SET_UP = "Everyday", "Proof, repair and housekeeping", "Set-up a
 IN_ORDER = (
     *("run", "sources", "parked", "retry", "history", "quarantine", "replay", "explain", "export"),
     *("reconcile", "accept-gap", "backup", "purge", "doctor"),
-    *("migrate", "demo", "stream", "prefect-login", "fetch-access", "reset"),
+    *("migrate", "demo", "stream", "prefect-login", "alerts", "fetch-access", "reset"),
 )
 
 
@@ -64,6 +65,8 @@ app = typer.Typer(
 )
 app.add_typer(source_commands, name="sources", rich_help_panel=EVERYDAY)
 app.add_typer(quarantine_commands, name="quarantine", rich_help_panel=EVERYDAY)
+# By name: the core knows nothing of its orchestration, and this module imports Prefect only when a command runs.
+app.add_typer(import_module("deployments.alert_commands").app, name="alerts", rich_help_panel=SET_UP)
 console = PlainConsole(highlight=False, soft_wrap=True)
 
 KEEP = Retention()

@@ -23,9 +23,11 @@ from prefect.events.schemas.automations import Automation, Posture
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed, Failed
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from blocks.alert_channel import AlertChannel
 from deployments import automations
+from deployments.alert_commands import app as alert_commands
 from deployments.automations import ALERTS, CHANNEL, SENDER, Alert
 from deployments.local import POOL
 from flows.listen import listen
@@ -197,14 +199,14 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert f"FAILED failed: {HOSTILE_NAME}, " in failed  # a webhook gets text as it is; others: test_alert_texts.py
     assert HOSTILE_HEADER not in failed  # it is no name of a column
     overdue = receiver.wait_for("transactions is overdue").body
-    assert "Reason: nothing was loaded since" in overdue
+    assert "\ntransactions: nothing was loaded since" in overdue
     assert f" {own.endpoint.ui}/runs/flow-run/" in overdue
     lost = receiver.wait_for(f"a listener of {ORDERLY} is lost").body
     assert r"Reason: no sign of life for 45 s \x1b[2J\u202e<!channel>" in lost
     assert "120,000 messages wait" in receiver.wait_for(f"{ORDERLY} is lagging").body
     assert receiver.wait_for("work pool flapping is not ready")
     subjects = Counter(told.subject for told in receiver.messages)
-    assert len(subjects) == 9, "\n".join(subjects)
+    assert len(subjects) == 10, "\n".join(subjects)
     # On a busy machine the worker may have been silent for a while before.
     assert [told for told, times in subjects.items() if times > 1 and POOL not in told] == []
     assert SECRET not in own.said
@@ -260,26 +262,28 @@ def test_a_channel_of_another_kind_takes_the_place_and_the_old_key_is_forgotten(
     assert "canary" not in str(documents)
 
 
-def test_the_command_says_what_it_did_or_what_is_missing(
-    prefect: SyncPrefectClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_commands_set_a_channel_and_try_it_and_say_what_is_missing(
+    prefect: SyncPrefectClient, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert prefect
-    monkeypatch.setattr("sys.argv", ["automations", "apply"])
-    assert automations.main() == 0
-    assert "alerts go to the channel 'alerts'" in capsys.readouterr().out
-    monkeypatch.setattr("sys.argv", ["automations", "apply", "--channel", "none"])
-    assert automations.main() == 2
-    assert "there is no Alert Channel block 'none'" in capsys.readouterr().err
+    alerts = CliRunner()
+    given = alerts.invoke(alert_commands, ["set", "webhook"], input=f"{receiver.url}\n", catch_exceptions=False)
+    assert "alerts go to the channel 'alerts'" in given.output
+    assert SECRET not in given.output
+    monkeypatch.setenv("DPA_ALERT_KEY", receiver.url)
+    assert "0 made" in alerts.invoke(alert_commands, ["set", "webhook"], catch_exceptions=False).output
+    assert "A test alert is on its way" in alerts.invoke(alert_commands, ["try"]).output
+    assert "this is a test of the alerts" in receiver.wait_for("this is how an alert arrives").body
+
+    missing = alerts.invoke(alert_commands, ["apply", "--channel", "none"])
+    assert "there is no Alert Channel block 'none'" in str(missing.exception)
+    monkeypatch.setenv("DPA_HOME", str(tmp_path))
     for url, said in (
-        (None, "set PREFECT_API_URL"),
+        (None, "no Prefect server is running here: make up"),
         ("http://127.0.0.1:9/api", "does not answer at http://127.0.0.1:9"),
     ):
         with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
-            assert automations.main() == 2
-        assert said in capsys.readouterr().err
-    monkeypatch.setattr("sys.argv", ["automations", "try"])
-    assert automations.main() == 0
-    assert "this is a test of the alerts" in receiver.wait_for("this is how an alert arrives").body
+            assert said in str(alerts.invoke(alert_commands, ["try"]).exception)
 
 
 def test_a_nightly_is_overdue_if_it_is_scheduled_and_no_run_has_ended(

@@ -69,7 +69,13 @@ def rendered(alert: Alert, kind: Kind) -> tuple[str, str]:
         id=uuid4(), name=HOSTILE, state=SimpleNamespace(message=HOSTILE, name=HOSTILE), parameters={"dataset": HOSTILE}
     )
     resource = SimpleNamespace(id=HOSTILE, name=HOSTILE)
-    payload = {"reason": f"{HOSTILE}\nsecond line", "state": HOSTILE, "lag": 1, "listener": HOSTILE}
+    payload = {
+        "reason": f"{HOSTILE}\nsecond line",
+        "headline": HOSTILE,
+        "state": HOSTILE,
+        "lag": 1,
+        "listener": HOSTILE,
+    }
     event = SimpleNamespace(resource=resource, payload=payload, occurred="now")
     context = {"deployment": named, "flow": named, "flow_run": run, "event": event, "work_pool": None}
     JinjaTemplateAction._register_filters_if_needed()
