@@ -42,8 +42,7 @@ KEYS: dict[Kind, tuple[re.Pattern[str], str]] = {
 class AlertChannel(SecretFields, Block):
     """The destination of alerts.
 
-    Prefect's server sends them, without our code: `python -m deployments.automations apply` turns this block into one
-    of Prefect's own kinds.
+    Prefect's server sends them, without our code: `dpa alerts apply` turns this block into one of Prefect's own kinds.
 
     Attributes:
         kind: The kind of channel.

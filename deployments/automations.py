@@ -43,6 +43,7 @@ EACH_NEWS = {"prefect.resource.id", news.EPISODE}  # a run that ends decides its
 
 AGAIN = timedelta(minutes=10)  # the pause before the same alert repeats, however often its cause occurs
 AGAIN_CRASHED = timedelta(minutes=2)  # shorter: the server does not know whether a run was well in between
+AGAIN_WAITS = timedelta(seconds=heartbeat.WAITING_S)  # all listeners of a stream tell the same
 SILENCE = timedelta(seconds=6 * heartbeat.BEAT_S)  # Prefect can lose some of a listener's heartbeats
 UNREADY = timedelta(seconds=15)  # a resumed pool is not ready until its worker's next heartbeat
 
@@ -197,6 +198,20 @@ ALERTS = (
         subject="nobody listens to {{ event.resource.name }}",
         body=SILENT,
         page="docs/alerts.md#a-stream-is-silent",
+    ),
+    Alert(
+        name="a stream waits",
+        trigger=_when(heartbeat.WAITS, of=STREAMS, again=AGAIN_WAITS),
+        subject="{{ event.resource.name }} waits",
+        body=EVENT,
+        page="docs/alerts.md#a-stream-waits",
+    ),
+    Alert(
+        name="a stream goes on",
+        trigger=_when(heartbeat.GOES_ON, of=STREAMS, again=AGAIN_WAITS),
+        subject="{{ event.resource.name }} goes on",
+        body=EVENT,
+        page="docs/alerts.md#a-stream-waits",
     ),
     Alert(
         name="a stream is lagging",

@@ -27,7 +27,10 @@ log = logging.getLogger("freight")
 
 EVENT = "dpa.listener.heartbeat"
 ENDED = "dpa.listener.ended"  # replaces the last heartbeat, so that no alert waits for more
+WAITS = "dpa.stream.waits"
+GOES_ON = "dpa.stream.goes-on"
 BEAT_S = 30.0
+WAITING_S = 120.0  # a wait beyond this is told to people
 SHOW_S = 60.0  # between two updates of the artifact
 LAST_BEAT_S = 3.0  # for the last one, when the listener ends
 
@@ -63,7 +66,8 @@ class Heartbeat:
         self._artifact_id: UUID | None = None
         self._before: Event | None = None
         self._shown_at = float("-inf")
-        self._is_away = self._is_well = False
+        self._is_away = self._is_well = self._has_told_wait = False
+        self._waits_since: float | None = None
         self._ended = threading.Event()
         self._thread = daemon("heartbeat", self._run)
 
@@ -93,6 +97,7 @@ class Heartbeat:
                     self._shown_at = time.monotonic()
                 self._end_if_cancelled(prefect)
             self._tell_if_well(snapshot)
+            self._tell_if_waiting(snapshot)
             self._emit(event, snapshot)  # only if Prefect answers: it would log each event that it cannot send
             self._is_away = False
         except Exception as error:  # whatever it is, the data flow continues
@@ -112,6 +117,21 @@ class Heartbeat:
         if not self._is_well and snapshot.state == "listening" and listens_for.total_seconds() >= WELL_S:
             tell_listening(self._run_id)
             self._is_well = True
+
+    def _tell_if_waiting(self, snapshot: Snapshot) -> None:
+        """Tell of a system that has been away for a while, and that it is back."""
+        if not snapshot.state.startswith("waiting"):
+            if self._has_told_wait:
+                self._send(GOES_ON, f"its listener waited, and is now {snapshot.state}")
+            self._waits_since, self._has_told_wait = None, False
+            return
+        self._waits_since = self._waits_since or time.monotonic()
+        if not self._has_told_wait and time.monotonic() - self._waits_since >= WAITING_S:
+            self._send(WAITS, snapshot.state)
+            self._has_told_wait = True
+
+    def _send(self, event: str, reason: str) -> None:
+        emit_event(event, stream_resource(self._stream), payload={"reason": reason})
 
     def _emit(self, event: str, snapshot: Snapshot) -> None:
         """Pass an event to Prefect's sending thread."""

@@ -177,10 +177,13 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
 
     degraded = run(load_nightly, catalog=home / "degraded.yaml")
     assert (degraded.is_completed(), degraded.name) == (True, "Degraded")
-    for _ in range(2):
+    for _ in range(3):  # the second time for another reason
         assert run(load_nightly, catalog=home / "failed.yaml").is_failed()
-        (home / HOSTILE_NAME).unlink(missing_ok=True)  # else it were parked the second time
-    assert run(watch, freshness_s={"transactions": 0}).name == "Overdue"
+        (home / HOSTILE_NAME).unlink(missing_ok=True)
+    (home / "failed_20260316.csv").write_text(f"{HEADER}\n{GOOD.format(990)}\n", encoding="utf-8")
+    assert run(load_nightly, catalog=home / "failed.yaml").is_completed()
+    for _ in range(2):
+        assert run(watch, freshness_s={"transactions": 0}).name == "Overdue"
     for _ in range(2):
         tell_of_stream("dpa.listener.lost", "no sign of life for 45 s \x1b[2J\u202e<!channel>")
     tell_of_pool(own, "restarted", "not-ready", "ready")
@@ -198,6 +201,9 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     failed = receiver.wait_for("load-nightly Failed").body
     assert f"FAILED failed: {HOSTILE_NAME}, " in failed  # a webhook gets text as it is; others: test_alert_texts.py
     assert HOSTILE_HEADER not in failed  # it is no name of a column
+    end = receiver.wait_for("load-nightly is well again").body
+    assert ": 3, the last one with: 1 of 1 files failed" in end
+    assert "no file is there [missing]" in end
     overdue = receiver.wait_for("transactions is overdue").body
     assert "\ntransactions: nothing was loaded since" in overdue
     assert f" {own.endpoint.ui}/runs/flow-run/" in overdue
@@ -208,7 +214,8 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     subjects = Counter(told.subject for told in receiver.messages)
     assert len(subjects) == 10, "\n".join(subjects)
     # On a busy machine the worker may have been silent for a while before.
-    assert [told for told, times in subjects.items() if times > 1 and POOL not in told] == []
+    repeated = {told: times for told, times in subjects.items() if times > 1 and POOL not in told}
+    assert repeated == {"DPA: load-nightly Failed": 2}
     assert SECRET not in own.said
 
 

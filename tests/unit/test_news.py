@@ -31,7 +31,7 @@ def heard(runs: Sequence[Ended]) -> list[News | None]:
 
 
 def kinds(*runs: Ended) -> list[str | None]:
-    return [told and told.kind for told in heard(runs)]
+    return [told.kind if told else None for told in heard(runs)]
 
 
 def test_a_healthy_day_says_nothing() -> None:
