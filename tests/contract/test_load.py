@@ -146,7 +146,7 @@ def test_a_file_above_the_limit_loads_nothing_is_reported_once_and_parked(corrid
     corridor.write_transactions("erp_20260203.csv", ["TRX-3,MCH-001,2026-02-02 10:00:00,30,OK"])
     first = corridor.load()
     assert [outcome.location for outcome in first.failures] == ["erp_20260202.csv"]
-    assert "1 of 2 rows break the contract, the limit is 30%: wrong_type 1" in first.failures[0].message
+    assert "1 of 2 rows breaks the contract, the limit is 30%: wrong_type 1" in first.failures[0].message
     assert corridor.rows("fact_transactions", "transaction_id", "1") == [("TRX-3", 1)]
     assert corridor.rows("load_attempt_rows", "row_number", "reason") == [(3, "wrong_type")]
     second = corridor.load()

@@ -148,7 +148,7 @@ def test_a_quarantined_row_shows_its_row_of_the_file_and_keeps_the_text_after_th
 def test_the_first_bad_rows_of_a_refused_file_show_their_rows_of_the_file(corridor: Corridor) -> None:
     by_month(corridor)
     corridor.sources[0]["quarantine_limit"] = 0.1
-    assert "1 of 5 rows break the contract" in failure(corridor)
+    assert "1 of 5 rows breaks the contract" in failure(corridor)
     assert corridor.rows("load_attempt_rows", "row_number", "source_row") == [(32, 3)]
 
 
