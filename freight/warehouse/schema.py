@@ -255,8 +255,10 @@ stream_batches = sa.Table(
     sa.Column("topic", KeyText, nullable=False, doc="Topic."),
     sa.Column("topic_id", KeyText, nullable=False, doc="Id of the topic, which changes if it is created again."),
     sa.Column("partition_number", BigInt, nullable=False, doc="Number of the partition."),
-    sa.Column("sent_before_us", BigInt, doc="Newest time of sending before it, since 1970 UTC."),
-    sa.Column("event_before_us", BigInt, doc="Newest event time before it, since 1970 UTC."),
+    sa.Column(
+        "sent_before_us", BigInt, doc="Newest time of sending before it, since 1970 UTC; empty in older batches."
+    ),
+    sa.Column("event_before_us", BigInt, doc="Newest event time before it, since 1970 UTC; empty in older batches."),
     info={"row": "a batch of a stream"},
 )
 
