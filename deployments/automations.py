@@ -54,7 +54,7 @@ OF_RUN = LINK.format("flow_run")
 RUN = f"""\
 Source: {{{{ deployment.name or flow.name }}}}{{% if flow_run.parameters.dataset %}}, \
 {{{{ flow_run.parameters.topic or flow_run.parameters.dataset }}}}{{% endif %}}
-Reason: {{{{ flow_run.state.message | truncate(600) }}}}
+Reason: {{{{ (flow_run.state.message or "none given") | truncate(600) }}}}
 Run: {{{{ flow_run.name }}}} {OF_RUN}"""
 EVENT = f"""\
 Source: {{{{ event.resource.name }}}}

@@ -11,9 +11,12 @@ from uuid import uuid4
 import pytest
 import requests
 from prefect.blocks.abstract import NotificationBlock
+from prefect.client.schemas.objects import FlowRun
 from prefect.events.actions import CallWebhook, SendNotification
 from prefect.server.events.actions import JinjaTemplateAction
 from prefect.server.utilities.user_templates import render_user_template_sync
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+from prefect.states import Failed
 from pydantic import SecretStr
 
 from blocks.alert_channel import AlertChannel, Kind
@@ -39,6 +42,7 @@ KEYS: dict[Kind, tuple[str, dict[str, Any]]] = {
     "webhook": ("https://example.org/canary", {}),
 }
 NOTIFIERS: list[Kind] = ["teams", "slack", "email", "sms"]
+WITH_RUN = [alert for alert in ALERTS if "flow_run | ui_url" in alert.body]
 MARKUP = ("<", ">", "](", "![")
 
 
@@ -150,6 +154,18 @@ def test_a_webhook_gets_text_that_is_json_and_nothing_unseen(alert: Alert) -> No
     assert "\n" not in subject
     assert not set(subject + body) & set("\x1b\u202e\u2069\0\ufeff")
     assert "<!channel>" in subject + body
+
+
+@pytest.mark.parametrize("alert", WITH_RUN, ids=lambda alert: alert.name)
+def test_a_run_without_a_message_is_told_with_a_link_that_a_phone_reaches(alert: Alert) -> None:
+    action = alert.automation("webhook", channel("webhook").sender_block(), uuid4()).actions[0]
+    assert isinstance(action, CallWebhook)
+    JinjaTemplateAction._register_filters_if_needed()
+    run = FlowRun(id=uuid4(), flow_id=uuid4(), name="a run", state=Failed())
+    here = {PREFECT_API_URL: "http://127.0.0.1:4200/api", PREFECT_UI_URL: "https://prefect.example.org"}
+    with temporary_settings(here):
+        body = json.loads(render_user_template_sync(action.payload, {"flow_run": run}))["body"]
+    assert f"a run https://prefect.example.org/runs/flow-run/{run.id}" in body
 
 
 @pytest.mark.parametrize("kind", KEYS)
