@@ -231,7 +231,7 @@ class ListenerLoop:
             reason_counts=dict(batch.bad_rows["reason"].value_counts().iter_rows()),
             first_bad_rows=batch.bad_rows,
             remedy="correct the producer or the contract, then `dpa retry`; to quarantine them anyway, raise the "
-            "limit of the listener; the first bad messages are in load_attempt_rows",
+            f"limit of the listener; `dpa history {self._stream.topic}` shows the first bad messages",
         )
 
     def _settle(self, outcome: Outcome | None) -> None:

@@ -67,7 +67,7 @@ def origin_columns() -> list[sa.Column[Any]]:
             "origin_us",
             BigInt,
             nullable=False,
-            doc="Instant that its file stands for, or that its message was sent, since 1970 UTC.",
+            doc="Instant that its file stands for, or the newest time of its partition so far.",
         ),
         sa.Column("origin_seq", BigInt, nullable=False, doc="Row number in the file, or offset."),
         sa.Column("content_hash", BigInt, nullable=False, doc="Hash of the content."),
@@ -359,7 +359,7 @@ quarantine = sa.Table(
     sa.Column(
         "origin_us",
         BigInt,
-        doc="Instant that its file stands for, or that its message was sent, since 1970 UTC.",
+        doc="Instant that its file stands for, or the newest time of its partition so far.",
     ),  # null in rows from before schema version 0004: these have that of their batch
     *bad_row_columns(),
     sa.Column("replayed_batch_id", BigInt, doc="Batch that has loaded it since; empty while it waits."),
