@@ -3,12 +3,13 @@
 The pages of an API are answers, and so are many JSON files: somebody has saved them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-PLACES = ("links", "_links", "meta", "pagination", "paging", "page")  # objects in which answers describe their pages
+# Objects in which answers describe their pages.
+PLACES = ("links", "_links", "meta", "pagination", "paging", "page", "meta.pagination", "meta.paging", "meta.page")
 
 
 def in_usual_places(*names: str) -> tuple[str, ...]:
@@ -21,7 +22,10 @@ LINKS = ("@odata.nextLink", *in_usual_places("next", "nextLink", "next_link", "n
 CURSORS = in_usual_places(
     "next_cursor", "nextCursor", "next_page_token", "nextPageToken", "next_token", "next_page", "nextPage"
 )
-IS_MORE = in_usual_places("has_more", "hasMore", "has_next", "hasNext", "has_next_page", "hasNextPage", "more")
+IS_MORE = (
+    *in_usual_places("has_more", "hasMore", "has_next", "hasNext", "has_next_page", "hasNextPage", "more"),
+    *in_usual_places("truncated", "is_truncated", "isTruncated", "IsTruncated"),
+)
 IS_LAST = in_usual_places("last", "isLast", "is_last")
 TOTALS = (
     "@odata.count",
@@ -29,7 +33,9 @@ TOTALS = (
     *in_usual_places("total_items", "totalItems", "total_elements", "totalElements", "total_results", "totalResults"),
 )
 COUNTS = in_usual_places("count")  # of all records, or of those of this page
-PAGE_COUNTS = in_usual_places("total_pages", "totalPages", "page_count", "pageCount", "last_page", "lastPage")
+PAGE_COUNTS = in_usual_places("total_pages", "totalPages", "page_count", "pageCount", "last_page", "lastPage", "pages")
+IS_WELL = ("success", "ok")
+STATUS, FAILURES = "status", ("error", "fail", "failed", "failure")
 TELLING_KEYS = (*LINKS, *CURSORS, *IS_MORE, *IS_LAST, *TOTALS, *COUNTS, *PAGE_COUNTS)
 
 
@@ -82,12 +88,49 @@ class Told:
                 yield total, f"its {key} says {total}, and {records} records came"
 
 
+def around(document: object, records: str | None) -> list[Mapping[str, Any]]:
+    """Return the objects that hold a list of records, the outermost first.
+
+    Args:
+        document: The answer.
+        records: The path of keys to the list; None for a list under a key of the answer itself.
+    """
+    holders: list[Mapping[str, Any]] = []
+    for key in (*(records or "").split(".")[:-1], ""):
+        if isinstance(document, dict):
+            holders.append(document)
+            document = document.get(key)
+    return holders
+
+
+def first_at(answers: Sequence[Mapping[str, Any]], key: str) -> Any:
+    """Return the value of a key, or at a path of keys, in the first object that has one; else None."""
+    return next((value for answer in answers if (value := at(answer, key)) is not None), None)
+
+
 def at(answer: Mapping[str, Any], key: str) -> Any:
     """Return the value of a key, or at a path of keys such as `meta.next`; None if there is none."""
     if key in answer:
         return answer[key]
     outer, _, inner = key.partition(".")
-    return at(answer[outer], inner) if inner and isinstance(answer.get(outer), dict) else None
+    part = answer.get(outer) if inner else None
+    if isinstance(part, list):
+        part = _links_by_relation(part)
+    return at(part, inner) if isinstance(part, dict) else None
+
+
+def _links_by_relation(links: Sequence[object]) -> dict[str, Any]:
+    """Return the addresses of a list such as `[{"rel": "next", "href": "?page=2"}]`."""
+    return {str(link["rel"]): link.get("href") for link in links if isinstance(link, dict) and "rel" in link}
+
+
+def failure(answers: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what says that an answer is not well; None if nothing does."""
+    for key in IS_WELL:
+        if first_at(answers, key) is False:
+            return f"its {key} is false"
+    status = first_at(answers, STATUS)
+    return f"its {STATUS} is {status!r}" if isinstance(status, str) and status.lower() in FAILURES else None
 
 
 def number(value: object) -> int | None:

@@ -16,7 +16,7 @@ import orjson
 
 from freight.contracts.headers import is_like_a_name, listed, name_in, normalise, shown
 from freight.errors import SourceError
-from freight.parsers.answers import PLACES, TELLING_KEYS, Told, at
+from freight.parsers.answers import PLACES, TELLING_KEYS, Told, around, at, failure, first_at
 from freight.parsers.output import Output, open_counted
 from freight.types import Number
 from freight.words import counted
@@ -160,21 +160,30 @@ def parse_page(path: Path, wishes: Mapping[str, Any], output: Output) -> None:
         SourceError: The page is not JSON, has no list, is empty or too large, or has a key that must be absent.
     """
     document = _whole(path, output)
-    beside = document if isinstance(document, dict) else {}
+    beside = around(document, wishes["records"])
     _refuse_failure(beside, wishes["absent"])
     records = objects_of(document, wishes["records"])
     output.begin(PAGE_HEADER)
     last = records[-1] if records and isinstance(records[-1], dict) else {}
-    values = [_value(key, at(beside, key)) for key in wishes["keys"]]
+    values = [_value(key, first_at(beside, key)) for key in wishes["keys"]]
     output.row(0, [f"[{','.join(values)}]", _bounded(wishes["last"], last.get(wishes["last"]))])
     for number, record in enumerate(records, start=1):
         marked = record if isinstance(record, dict) else {}
         output.row(number, [_line(record), _bounded(wishes["mark"], marked.get(wishes["mark"]))])
 
 
-def _refuse_failure(answer: Mapping[str, Any], absent: Sequence[str]) -> None:
-    found = next((key for key in absent if at(answer, key)), None)
-    if found is not None and any(isinstance(value, list) for value in answer.values()):
+def _refuse_failure(answers: Sequence[Mapping[str, Any]], absent: Sequence[str]) -> None:
+    """Refuse records beside which a key shows a failure.
+
+    Args:
+        answers: The objects around the list of records.
+        absent: The keys that show a failure if they have a value.
+    """
+    has_list = any(isinstance(value, list) for answer in answers for value in answer.values())
+    if has_list and (why := failure(answers)):
+        raise SourceError("unsupported", f"{why}, so it may be incomplete", remedy="ask the sender for all records")
+    found = next((key for key in absent if first_at(answers, key)), None)
+    if found is not None and has_list:
         raise SourceError(
             "unsupported",
             f"it has {found!r} beside its records, so it may be incomplete",
@@ -276,22 +285,22 @@ class _List:
             document = loads(opening + rest)
         except ValueError as error:
             raise _not_json(error, opening + rest, opening, given, passed) from None
-        if isinstance(document, dict):
-            _refuse_failure(document, self._wishes.get("absent_keys", ()))
+        beside = around(document, self._named)
+        _refuse_failure(beside, self._wishes.get("absent_keys", ()))
         objects = objects_of(document, self._named)
-        if isinstance(document, dict) and not self._wishes.get("pages"):
-            _refuse_part(document, given + len(objects), self._wishes.get("total_key"))
+        if beside and not self._wishes.get("pages"):
+            _refuse_part(beside, given + len(objects), self._wishes.get("total_key"))
         return objects
 
 
-def _refuse_part(answer: Mapping[str, Any], records: int, total_key: str | None) -> None:
+def _refuse_part(answers: Sequence[Mapping[str, Any]], records: int, total_key: str | None) -> None:
     """Refuse a file that says that it is not the whole list.
 
     Raises:
         SourceError: It says so.
     """
-    told = Told(values={key: at(answer, key) for key in TELLING_KEYS}, records=records)
-    if total_key and str(total := at(answer, total_key)) != str(records):
+    told = Told(values={key: first_at(answers, key) for key in TELLING_KEYS}, records=records)
+    if total_key and str(total := first_at(answers, total_key)) != str(records):
         raise _part(f"its {total_key} says {total}, and {records} records came", "correct `total_key` in the catalog")
     if why := next(told.more(), None):
         raise _part(why)
@@ -452,16 +461,31 @@ def objects_of(document: object, named: str | None = None) -> list[object]:
         raise SourceError(
             "unsupported", "the object around the list names a key twice", remedy="deliver one list of objects"
         )
+    found = document
     if isinstance(document, dict):
-        document = at(document, _key_of_list(document) if named is None else named)
-    if not isinstance(document, list):
+        found = at(document, _key_of_list(document) if named is None else named)
+    if not isinstance(found, list):
+        lists = [*_lists_in(document)] or ["rows"]
+        lines = " or ".join(f"`options: {{records: {path}}}`" for path in lists)
         raise SourceError(
             "unsupported",
             "the JSON is not a list of objects",
-            remedy=f"deliver a list, bare or under one of the keys {', '.join(WRAPPER_KEYS)}; or name its key in the "
-            "catalog, such as `options: {records: rows}`",
+            remedy=f"deliver a list, bare or under one of the keys {', '.join(WRAPPER_KEYS)}; or name the list in the "
+            f"catalog: {lines}",
         )
-    return document
+    return found
+
+
+def _lists_in(document: object, path: str = "") -> Iterator[str]:
+    """Yield the paths of keys to the lists of objects within an object."""
+    if not isinstance(document, dict):
+        return
+    for key, value in document.items():
+        if not is_like_a_name(key):
+            continue
+        if _has_objects(value):
+            yield f"{path}{key}"
+        yield from _lists_in(value, f"{path}{key}.")
 
 
 def _key_of_list(document: Mapping[str, object]) -> str:

@@ -40,13 +40,37 @@ def outcome(corridor: Corridor, document: object, **options: object) -> str:
         ({"errors": ["site 2 is away"]}, "it has 'errors' beside its records"),
         ({"error": "timeout"}, "it has 'error' beside its records"),
         ({"partial": True}, "it has 'partial' beside its records"),
+        ({"meta": {"pagination": {"current_page": 1, "last_page": 9}}}, "its meta.pagination.last_page says 9"),
+        ({"pagination": {"page": 1, "pages": 10}}, "its pagination.pages says 10"),
+        ({"meta": {"page": {"total": 40}}}, "its meta.page.total says 40, and 2 records came"),
+        ({"links": [{"rel": "next", "href": "/t?page=2"}]}, "its links.next names a next page"),
+        ({"truncated": True}, "its truncated is true"),
     ],
     ids=str,
 )
 def test_a_file_that_is_not_the_whole_list_is_refused(corridor: Corridor, beside: dict[str, Any], told: str) -> None:
+    for document, options in (
+        ({"data": MACHINES, **beside}, {}),
+        ({"response": {"result": {"items": MACHINES, **beside}}}, {"records": "response.result.items"}),
+    ):
+        corridor.sources.clear()
+        message = outcome(corridor, document, **options)
+        assert told in message
+        assert "options: {" in message
+        assert corridor.stored("machines") == []
+
+
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"success": False}, "its success is false"),
+        ({"status": "error", "message": "timeout"}, "its status is 'error'"),
+    ],
+    ids=str,
+)
+def test_a_file_that_says_that_it_failed_is_refused(corridor: Corridor, beside: dict[str, Any], told: str) -> None:
     message = outcome(corridor, {"data": MACHINES, **beside})
     assert told in message
-    assert "options: {" in message
     assert corridor.stored("machines") == []
 
 
@@ -91,7 +115,7 @@ def test_an_empty_usual_list_does_not_hide_another_one(corridor: Corridor) -> No
 
 def test_a_list_may_lie_in_an_object(corridor: Corridor) -> None:
     document = {"answer": {"machines": MACHINES}}
-    assert "options: {records: rows}" in outcome(corridor, document)
+    assert "`options: {records: answer.machines}`" in outcome(corridor, document)
     corridor.sources.clear()
     assert outcome(corridor, {**document, "total": 2}, records="answer.machines") == "2 of 2"
 
@@ -101,3 +125,13 @@ def test_a_long_list_is_judged_with_all_of_its_records(corridor: Corridor) -> No
     told = outcome(corridor, {"rows": machines, "total": 17_999}, records="rows")
     assert "its total says 17999, and 18000 records came" in told
     assert len(json.dumps(machines)) > PIECE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [({"content": MACHINES}, "content"), ({"_embedded": {"items": MACHINES}}, "_embedded.items")],
+)
+def test_a_list_in_another_place_is_named_by_its_path(corridor: Corridor, document: dict[str, Any], path: str) -> None:
+    assert f"`options: {{records: {path}}}`" in outcome(corridor, document)
+    corridor.sources.clear()
+    assert outcome(corridor, {**document, "note": "the same list"}, records=path) == "2 of 2"

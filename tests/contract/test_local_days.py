@@ -250,7 +250,13 @@ def forget_later_versions(connection: sa.Connection) -> None:
     for name in reversed(views()):  # a column that a view reads cannot be dropped
         connection.execute(sa.text(f"DROP VIEW IF EXISTS {name}"))
     connection.execute(sa.text("DROP TABLE reshapes"))
-    added = {"function_version": ("file_positions", "load_attempts"), "source_row": ("quarantine", "load_attempt_rows")}
+    added = {
+        "function_version": ("file_positions", "load_attempts"),
+        "source_row": ("quarantine", "load_attempt_rows"),
+        "newest_sent_us": ("stream_positions",),
+        "sent_before_us": ("stream_batches",),
+        "event_before_us": ("stream_batches",),
+    }
     for column, tables in added.items():
         for table in tables:
             connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
