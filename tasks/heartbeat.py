@@ -50,6 +50,38 @@ def stream_resource(stream: Stream) -> dict[str, str]:
     }
 
 
+class Waiting:
+    """Decides what people hear of a listener that waits for a system."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._is_told = False
+
+    def note(self, state: str, now: float) -> str | None:
+        """Take note of a listener's state.
+
+        Args:
+            state: The state.
+            now: The time on a clock that only goes forward, in seconds.
+
+        Returns:
+            The event that people should hear of: it has waited for a while, or goes on after that. A listener that
+            just ends does not go on. Otherwise None.
+        """
+        if state.startswith("waiting"):
+            return self._wait(now)
+        goes_on = self._is_told and state == "listening"
+        self._since, self._is_told = None, False
+        return GOES_ON if goes_on else None
+
+    def _wait(self, now: float) -> str | None:
+        self._since = now if self._since is None else self._since
+        if self._is_told or now - self._since < WAITING_S:
+            return None
+        self._is_told = True
+        return WAITS
+
+
 class Heartbeat:
     """Reports a listener's state while the context lasts, and stops the listener when its run is cancelled.
 
@@ -66,8 +98,8 @@ class Heartbeat:
         self._artifact_id: UUID | None = None
         self._before: Event | None = None
         self._shown_at = float("-inf")
-        self._is_away = self._is_well = self._has_told_wait = False
-        self._waits_since: float | None = None
+        self._is_away = self._is_well = False
+        self._waiting = Waiting()
         self._ended = threading.Event()
         self._thread = daemon("heartbeat", self._run)
 
@@ -119,19 +151,9 @@ class Heartbeat:
             self._is_well = True
 
     def _tell_if_waiting(self, snapshot: Snapshot) -> None:
-        """Tell of a system that has been away for a while, and that it is back."""
-        if not snapshot.state.startswith("waiting"):
-            if self._has_told_wait:
-                self._send(GOES_ON, f"its listener waited, and is now {snapshot.state}")
-            self._waits_since, self._has_told_wait = None, False
-            return
-        self._waits_since = self._waits_since or time.monotonic()
-        if not self._has_told_wait and time.monotonic() - self._waits_since >= WAITING_S:
-            self._send(WAITS, snapshot.state)
-            self._has_told_wait = True
-
-    def _send(self, event: str, reason: str) -> None:
-        emit_event(event, stream_resource(self._stream), payload={"reason": reason})
+        if event := self._waiting.note(snapshot.state, time.monotonic()):
+            reason = snapshot.state if event == WAITS else "its listener has what it waited for"
+            emit_event(event, stream_resource(self._stream), payload={"reason": reason})
 
     def _emit(self, event: str, snapshot: Snapshot) -> None:
         """Pass an event to Prefect's sending thread."""

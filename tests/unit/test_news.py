@@ -11,6 +11,7 @@ from prefect.utilities.importtools import import_object
 
 from freight.settings import PROJECT_ROOT
 from tasks import news
+from tasks.heartbeat import GOES_ON, WAITING_S, WAITS, Waiting
 from tasks.news import AGAIN, Ended, News, fingerprint, news_of, shortened
 
 START = datetime(2026, 3, 16, 1, tzinfo=UTC)
@@ -94,6 +95,49 @@ def test_listeners_that_end_together_have_the_same_news() -> None:
     assert one is not None
     assert other is not None
     assert one.episode == other.episode
+
+
+def heard_of_waiting(*states: tuple[float, str]) -> list[str | None]:
+    waiting = Waiting()
+    return [waiting.note(state, now) for now, state in states]
+
+
+def test_a_stream_that_waits_is_told_once_after_a_while_and_that_it_goes_on() -> None:
+    away = "waiting: kafka:9092 does not answer"
+    long = 1000 + WAITING_S
+    states = [
+        (990, "listening"),
+        (1000, away),
+        (long - 1, away),
+        (long, away),
+        (long + 30, away),
+        (long + 60, "listening"),
+    ]
+    assert heard_of_waiting(*states, (long + 90, "listening")) == [None, None, None, WAITS, None, GOES_ON, None]
+
+
+def test_a_stream_that_waits_again_is_told_again() -> None:
+    states = [
+        (0, "waiting"),
+        (WAITING_S, "waiting"),
+        (200, "listening"),
+        (210, "waiting"),
+        (200 + WAITING_S, "waiting"),
+    ]
+    assert heard_of_waiting(*states, (210 + WAITING_S, "waiting")) == [None, WAITS, GOES_ON, None, None, WAITS]
+
+
+@pytest.mark.parametrize("ending", ["draining", "completed", "failed", "lost"])
+def test_a_listener_that_ends_while_it_waits_does_not_go_on(ending: str) -> None:
+    states = [(0, "waiting"), (WAITING_S, "waiting"), (WAITING_S + 1, ending)]
+    assert heard_of_waiting(*states) == [None, WAITS, None]
+
+
+def test_short_waits_are_not_told() -> None:
+    half = WAITING_S * 2 / 3
+    assert set(heard_of_waiting((0, "waiting"), (half, "waiting"), (half + 1, "listening"), (2 * half, "waiting"))) == {
+        None
+    }
 
 
 @pytest.mark.parametrize(
