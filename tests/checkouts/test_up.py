@@ -192,6 +192,7 @@ def start(installation: Installation, deployment: str, until: str, **parameters:
 def test_make_up_starts_a_server_and_a_worker_and_deploys_everything(installation: Installation, first_up: str) -> None:
     assert first_up.startswith("Simulated 28,002 rows in 17 files")
     assert f"  {LOGIN}\n" in first_up
+    assert "nobody hears of it. To set one: dpa alerts set teams" in first_up
     check_deployments(installation.deployments())
     check_server(installation.server_settings())
     assert len(installation.processes()) == 2

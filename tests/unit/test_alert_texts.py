@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 import requests
 from prefect.blocks.abstract import NotificationBlock
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, WorkPool
 from prefect.events.actions import CallWebhook, SendNotification
 from prefect.server.events.actions import JinjaTemplateAction
 from prefect.server.utilities.user_templates import render_user_template_sync
@@ -20,7 +20,7 @@ from prefect.states import Failed
 from pydantic import SecretStr
 
 from blocks.alert_channel import AlertChannel, Kind
-from deployments.automations import ALERTS, Alert
+from deployments.automations import ALERTS, SILENT, Alert
 from freight.outward import BODIES, SUBJECTS, markdown, plain
 from tests.lib.alerting import Answers
 from tests.unit.test_alert_channel import MAIL, SMS, TEAMS, TWILIO
@@ -65,7 +65,7 @@ def channel(kind: Kind) -> AlertChannel:
     return AlertChannel(kind=kind, key=SecretStr(key), **more)
 
 
-def rendered(alert: Alert, kind: Kind) -> tuple[str, str]:
+def rendered(alert: Alert, kind: Kind, **more: Any) -> tuple[str, str]:
     """Return subject and body as Prefect's server makes them, where every text of others is hostile."""
     action = alert.automation(kind, channel(kind).sender_block(), uuid4()).actions[0]
     named = SimpleNamespace(id=uuid4(), name=HOSTILE)
@@ -81,7 +81,7 @@ def rendered(alert: Alert, kind: Kind) -> tuple[str, str]:
         "listener": HOSTILE,
     }
     event = SimpleNamespace(resource=resource, payload=payload, occurred="now")
-    context = {"deployment": named, "flow": named, "flow_run": run, "event": event, "work_pool": None}
+    context = {"deployment": named, "flow": named, "flow_run": run, "event": event, "work_pool": None, **more}
     JinjaTemplateAction._register_filters_if_needed()
     if isinstance(action, CallWebhook):
         told = json.loads(render_user_template_sync(action.payload, context))
@@ -146,6 +146,24 @@ def test_no_alert_does_anything_where_it_arrives(kind: Kind, alert: Alert, answe
             content = json.loads(answers.bodies[0])["content"][0]["value"]
             assert "<" not in content.replace("<br>\n", "")
             assert "\nTo do: docs/alerts.md" in content
+
+
+@pytest.mark.parametrize("alert", [one for one in ALERTS if one.body != SILENT], ids=lambda alert: alert.name)
+@pytest.mark.parametrize(
+    ("place", "is_marked"),
+    [
+        ("https://prefect.example.org:4200", False),
+        ("http://127.0.0.1:4200", True),
+        ("http://localhost:4200", True),
+    ],
+)
+def test_a_link_that_opens_only_on_the_server_is_marked(alert: Alert, place: str, is_marked: bool) -> None:
+    run, pool = FlowRun(flow_id=uuid4(), name="run"), WorkPool(name="local", type="process", default_queue_id=uuid4())
+    with temporary_settings({PREFECT_UI_URL: place}):
+        _, body = rendered(alert, "webhook", flow_run=run, work_pool=pool)
+    (line,) = [line for line in body.splitlines() if place in line]
+    assert ("(a link that opens elsewhere needs PREFECT_UI_URL) " in line) == is_marked
+    assert line.endswith((f"{place}/runs/flow-run/{run.id}", f"{place}/work-pools/work-pool/local"))
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
