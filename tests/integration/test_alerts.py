@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,12 +20,14 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCre
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import emit_event
 from prefect.events.schemas.automations import Automation, Posture
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Crashed, Failed
+from prefect.states import Completed, Crashed, Failed
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from blocks.alert_channel import AlertChannel
+from blocks.warehouse import Warehouse
 from deployments import automations
 from deployments.alert_commands import app as alert_commands
 from deployments.automations import ALERTS, CHANNEL, SENDER, Alert
@@ -38,8 +40,13 @@ from freight.warehouse.migrate import migrate
 from tasks import heartbeat
 from tasks import load as steps
 from tasks.overdue import overdue_nightlies
+from tests.conftest import WarehouseUnderTest
 from tests.lib.alerting import OwnPrefect, Receiver, own_prefect, receiving, run_of
 from tests.lib.corridor import HEADER
+from tests.lib.kafka import OwnKafka, new_topic
+from tests.lib.postgres import PostgresServer
+from tests.lib.streams import send
+from tests.lib.vault import StandInVault
 from tests.lib.waiting import LIMIT_S, wait_until
 
 # What sends to Slack and the like imports a module that Python 3.13 drops.
@@ -48,6 +55,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 SECRET = "canary-of-the-webhook"
 PATIENCE = timedelta(seconds=60)  # far more than a busy server needs for one event
 AGAIN_S = 5.0
+QUIET_S = 20.0
 KILLED, ORDERLY = "freight.transactions", "freight.terminal-events"
 GOOD = "TRX-{},MCH-001,2026-03-14 10:00:00,30,OK"
 BAD = "TRX-{},MCH-001,never,30,OK"
@@ -148,12 +156,27 @@ def beats(prefect: Any, topic: str) -> int:
     return len(prefect.request("POST", "/events/filter", json={"filter": wanted}).json()["events"])
 
 
-def start_a_listener(own: OwnPrefect, prefect: SyncPrefectClient) -> psutil.Process:
-    """Start a worker and a run of a listener; return the worker."""
+def deploy_nightly(prefect: SyncPrefectClient) -> UUID:
+    """Deploy the nightly load with its schedule, but without a worker for it."""
+    nightly = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 2 * * *", timezone="Africa/Douala"), active=True)
+    return deploy(prefect, load_nightly, "flows.load_nightly.load_nightly", schedules=[nightly])
+
+
+def age_deployments(own: OwnPrefect) -> None:
+    """Make the deployments a week old, so that there were nights since."""
+    with closing(sqlite3.connect(own.database, timeout=LIMIT_S)) as connection:
+        connection.execute("UPDATE deployment SET created = datetime('now', '-7 days')")
+        connection.commit()
+
+
+def start_a_listener(own: OwnPrefect, prefect: SyncPrefectClient, **more: Any) -> psutil.Process:
+    """Start a worker and a run of a listener, without those of earlier tests; return the worker."""
+    with suppress(ObjectNotFound):
+        prefect.delete_deployment(prefect.read_deployment_by_name("listen/listen").id)
     prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
     where: dict[str, Any] = {"work_pool_name": POOL, "parameters": {"dataset": "transactions"}}
     deployment = deploy(prefect, listen, "flows.listen.listen", **where)
-    worker = own.start_worker()
+    worker = own.start_worker(**more)
     prefect.create_flow_run_from_deployment(deployment)
     return worker
 
@@ -217,6 +240,109 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     repeated = {told: times for told, times in subjects.items() if times > 1 and POOL not in told}
     assert repeated == {"DPA: load-nightly Failed": 2}
     assert SECRET not in own.said
+
+
+def write_broken_files(home: Path) -> None:
+    """Write two catalogs whose file is broken, each in another way."""
+    for name, text in {"empty": HEADER, "lacking": "transaction_id\nT1"}.items():
+        source = f"{{name: {name}, dataset: transactions, reader: csv, location: '{name}_*.csv'}}"
+        (home / f"{name}.yaml").write_text(f"sources: [{source}]", encoding="utf-8")
+        (home / f"{name}_20260315.csv").write_text(f"{text}\n", encoding="utf-8")
+
+
+def fail_to_load(home: Path, server: PostgresServer, url: str) -> None:
+    """Make loads fail for four reasons: a wrong block, broken files, other broken files, and a read-only warehouse."""
+    for catalog, warehouse in (("healthy", "wrong"), ("empty", None), ("healthy", "wrong"), ("lacking", None)):
+        assert run(load_nightly, catalog=home / f"{catalog}.yaml", warehouse=warehouse).is_failed()
+    Warehouse(url=url).save("standby", overwrite=True)
+    with server.read_only(url):
+        assert run(load_nightly, catalog=home / "healthy.yaml", warehouse="standby").is_failed()
+
+
+def mend_loads(home: Path, url: str) -> None:
+    """End the failures of the warehouse."""
+    Warehouse(url=url).save("wrong", overwrite=True)
+    for warehouse in ("wrong", "standby"):
+        assert run(load_nightly, catalog=home / "healthy.yaml", warehouse=warehouse).is_completed()
+
+
+def end_the_late_night(prefect: SyncPrefectClient, nightly: UUID) -> None:
+    late = prefect.create_flow_run_from_deployment(nightly)
+    prefect.set_flow_run_state(late.id, Completed())
+    assert run(watch).is_completed()
+    prefect.delete_deployment(nightly)
+
+
+def be_healthy(home: Path) -> None:
+    """Run what has nothing to tell, and wait for what may arrive late."""
+    for _ in range(2):
+        assert run(load_nightly, catalog=home / "healthy.yaml").is_completed()
+        assert run(watch).is_completed()
+    sleep(QUIET_S)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1_800)
+def test_eight_failures_within_minutes_are_told_with_their_reasons_and_their_ends(
+    own: OwnPrefect,
+    prefect: SyncPrefectClient,
+    receiver: Receiver,
+    home: Path,
+    own_kafka: OwnKafka,
+    postgres_server: PostgresServer,
+    postgres_warehouse: WarehouseUnderTest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_broken_files(home)
+    kafka = own_kafka()
+    monkeypatch.setenv("DPA_KAFKA_BOOTSTRAP", kafka.bootstrap)
+    new_topic(kafka, 1, name=KILLED)
+    poisoned = new_topic(kafka, 1)
+    send(kafka, poisoned, [b"poison"] * 200)
+    assert run(load_nightly, catalog=home / "healthy.yaml").is_completed()
+    nightly = deploy_nightly(prefect)
+    age_deployments(own)
+
+    began = monotonic()
+    kafka.stop()
+    worker = start_a_listener(own, prefect, bootstrap=kafka.bootstrap)
+    fail_to_load(home, postgres_server, postgres_warehouse.url)
+    for _ in range(2):
+        assert run(watch).name == "Overdue"
+    waits = receiver.wait_for(f"{KILLED} waits").body
+    kafka.start()
+    assert receiver.wait_for(f"{KILLED} goes on")
+    assert run(listen, topic=poisoned, at_end=True, quarantine_limit=0.1).is_failed()
+    kill_the_listener(own, prefect, worker)
+    crashed = receiver.wait_for("listen Crashed").body
+    worker.kill()
+    assert monotonic() - began < automations.AGAIN.total_seconds()  # in which alerts could be taken for one
+    assert receiver.wait_for(f"work pool {POOL} is not ready")
+    assert receiver.wait_for(f"nobody listens to {KILLED}")
+
+    mend_loads(home, postgres_warehouse.url)
+    end_the_late_night(prefect, nightly)
+    assert receiver.wait_for("watch is well again")
+    be_healthy(home)
+    failed = "\n".join(told.body for told in receiver.messages if told.subject == "DPA: load-nightly Failed")
+    reasons = ("no Freight Warehouse block 'wrong'", "[header_only]", "[missing_column]", "read-only transaction")
+    assert {reason: failed.count(reason) for reason in reasons} == dict.fromkeys(reasons, 1)
+    assert "waiting: Kafka does not answer" in waits
+    assert "200 of the last 200 messages are bad" in receiver.wait_for(f"listen, {poisoned} Failed").body
+    assert "status code: -9" in crashed
+    assert "no run ended since" in receiver.wait_for("load-nightly/load-nightly is overdue").body
+    assert Counter(told.subject.removeprefix("DPA: ") for told in receiver.messages) == {
+        "load-nightly Failed": 4,
+        f"{KILLED} waits": 1,
+        f"listen, {poisoned} Failed": 1,
+        "load-nightly/load-nightly is overdue": 1,
+        "listen Crashed": 1,
+        f"nobody listens to {KILLED}": 1,
+        f"work pool {POOL} is not ready": 1,
+        f"{KILLED} goes on": 1,
+        "load-nightly is well again": 2,
+        "watch is well again": 1,
+    }, receiver
 
 
 @pytest.mark.chaos
@@ -293,16 +419,29 @@ def test_the_commands_set_a_channel_and_try_it_and_say_what_is_missing(
             assert said in str(alerts.invoke(alert_commands, ["try"]).exception)
 
 
+def test_the_key_of_a_channel_may_stay_in_a_vault(
+    prefect: SyncPrefectClient, receiver: Receiver, vault: StandInVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DPA_ALERT_KEY", "https://example.org/not-this-one")
+    vault.set("alerts-key", receiver.url)
+    wanted = ["set", "webhook", "--vault", vault.url]
+    alone = CliRunner().invoke(alert_commands, wanted)
+    assert "needs both --vault and --secret" in str(alone.exception)
+    given = CliRunner().invoke(alert_commands, [*wanted, "--secret", "alerts-key"], catch_exceptions=False)
+    assert f"{len(ALERTS)} alerts go to the channel" in given.output
+    channel = prefect.read_block_document_by_name(CHANNEL, AlertChannel.get_block_type_slug())
+    assert SECRET not in str(channel)
+    CliRunner().invoke(alert_commands, ["try"], catch_exceptions=False)
+    assert receiver.wait_for("this is how an alert arrives")
+
+
 def test_a_nightly_is_overdue_if_it_is_scheduled_and_no_run_has_ended(
     own: OwnPrefect, prefect: SyncPrefectClient
 ) -> None:
-    nightly = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 2 * * *", timezone="Africa/Douala"), active=True)
-    deployment = deploy(prefect, load_nightly, "flows.load_nightly.load_nightly", schedules=[nightly])
+    deployment = deploy_nightly(prefect)
     night = Night.before(datetime.now(UTC), time(2), time(4))
     assert overdue_nightlies(load_nightly.name, night) == []  # it was made after that night
-    with closing(sqlite3.connect(own.database)) as connection:
-        connection.execute("UPDATE deployment SET created = datetime('now', '-7 days')")
-        connection.commit()
+    age_deployments(own)
     (found,) = overdue_nightlies(load_nightly.name, night)
     assert found.key == "nightly.load-nightly/load-nightly"
     assert found.reason.startswith("no run ended since 02:00, it was due by ")
