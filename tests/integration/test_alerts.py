@@ -225,7 +225,7 @@ def test_what_happens_is_told_once_and_what_is_well_is_not_told(
     assert f"FAILED failed: {HOSTILE_NAME}, " in failed  # a webhook gets text as it is; others: test_alert_texts.py
     assert HOSTILE_HEADER not in failed  # it is no name of a column
     end = receiver.wait_for("load-nightly is well again").body
-    assert ": 3, the last one with: 1 of 1 files failed" in end
+    assert ": 3, the last one with: 1 of 1 file failed" in end
     assert "no file is there [missing]" in end
     overdue = receiver.wait_for("transactions is overdue").body
     assert "\ntransactions: nothing was loaded since" in overdue
