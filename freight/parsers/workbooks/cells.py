@@ -142,7 +142,8 @@ def shown_with(text: str, unit: str, how: str) -> UnusableCell:
     """Return the doubt about a number that is shown with a unit, in some format."""
     told = Shown(
         f"the cell holds {text}, but {how} shows {unit[:SHOWN_CHARS]!r}, which the contract does not state; if the "
-        f"number that it holds counts, add `options: {{shown_units: [{unit[:SHOWN_CHARS]!r}]}}` in the catalog"
+        f"number that it holds counts, add `options: {{shown_units: [{unit[:SHOWN_CHARS]!r}]}}` in the catalog, then "
+        "save the file again and deliver it"
     )
     told.unit = unit
     return UnusableCell(text, told)
