@@ -190,10 +190,12 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
 @app.command(rich_help_panel=EVERYDAY)
 def retry(source: Annotated[str | None, typer.Option(help="Only this source.")] = None) -> None:
     """Release parked files, so that the next run tries them again."""
+    from freight.console.named import refuse_unknown_source
     from freight.warehouse import ledger
     from freight.warehouse.connect import transaction
 
-    _, engine = _warehouse()
+    settings, engine = _current_warehouse()
+    refuse_unknown_source(settings, engine, source)
     with transaction(engine) as connection:
         released = ledger.release(connection, source, datetime.now(UTC))
     console.print(f"{counted(released, 'parked file')} will be tried again by the next run")
@@ -206,10 +208,12 @@ def parked_command(
 ) -> None:
     """List the files that failed and wait for `dpa retry`, with reason and remedy, and those that are gone."""
     from freight.console.as_json import print_json
+    from freight.console.named import refuse_unknown_source
     from freight.warehouse import ledger
     from freight.warehouse.connect import reading
 
-    _, engine = _current_warehouse()
+    settings, engine = _current_warehouse()
+    refuse_unknown_source(settings, engine, source)
     with reading(engine) as connection:
         found = ledger.all_parked(connection, source)
     if as_json:
@@ -236,16 +240,35 @@ def history_command(
     from freight.warehouse.connect import reading
     from freight.warehouse.history import history
 
-    _, engine = _current_warehouse()
+    settings, engine = _current_warehouse()
     with reading(engine) as connection:
-        entries = history(connection, wanted, last)
+        entries = history(connection, wanted and _as_noted(wanted, settings), last)
     if as_json:
         print_json(entries)
         return
     for line in (line for entry in entries for line in history_lines(entry)):
         console.print(line, markup=False)
     if not entries:
-        console.print(f"Nothing was loaded from {wanted}" if wanted else "Nothing was loaded yet", markup=False)
+        _say_nothing_loaded(wanted, settings)
+
+
+def _say_nothing_loaded(wanted: str | None, settings: "Settings") -> None:
+    from freight.catalog import read_catalog
+
+    if wanted is None:
+        console.print("Nothing was loaded yet")
+    elif any(source.name == wanted for source in read_catalog(settings.catalog).sources):
+        console.print(f"Nothing was loaded from {wanted}", markup=False)
+    else:
+        console.print(f"Nothing is known of {wanted}: name a source, a topic, or a file of one", markup=False)
+        raise typer.Exit(1)
+
+
+def _as_noted(wanted: str, settings: "Settings") -> str:
+    """Return a path as the ledger has it: relative to the home folder if it is inside."""
+    path = Path(wanted)
+    is_inside = path.exists() and path.resolve().is_relative_to(settings.home.resolve())
+    return path.resolve().relative_to(settings.home.resolve()).as_posix() if is_inside else wanted
 
 
 @app.command(name="reconcile", rich_help_panel=CARE)
@@ -282,7 +305,8 @@ def explain_command(
     if as_json:
         print_json([{"row": dict(one.row), "lineage": dict(one.lineage)} for one in found])
     elif not found:
-        console.print(f"{table} has no row {key}", markup=False)
+        told = "if it was delivered, `dpa quarantine list` and `dpa history` show what became of it"
+        console.print(f"{table} has no row {key}; {told}", markup=False)
     else:
         for line in (line for one in found for line in _explained(one)):
             console.print(line, markup=False)
@@ -342,10 +366,15 @@ def backup(
 ) -> None:
     """Copy the warehouse into one file, even while it is in use; on PostgreSQL by pg_dump."""
     from freight.database_urls import safe_url
+    from freight.errors import ConfigurationError
     from freight.warehouse.backup import back_up
+    from freight.warehouse.connect import embedded_path
     from freight.whole_files import new_file
 
     settings, engine = _warehouse()
+    own = embedded_path(settings.warehouse_url)
+    if own and own.resolve() == file.resolve():
+        raise ConfigurationError(f"{file} is the warehouse itself: name another file for its copy")
     with new_file(file, replace=replace) as unfinished:
         version = back_up(engine, unfinished)
     place = safe_url(settings.warehouse_url)

@@ -23,6 +23,7 @@ def export_command(
     rows: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="The number of newest rows.")] = USUAL_ROWS,
 ) -> None:
     """Write the quarantined rows into a workbook for people to correct."""
+    from freight.console.named import refuse_unknown_source
     from freight.quarantine.book import book_name, write_quarantine_book
     from freight.warehouse.connect import open_engine
     from freight.warehouse.migrate import require_current
@@ -30,6 +31,7 @@ def export_command(
     settings = load_settings()
     engine = open_engine(settings.warehouse_url)
     require_current(engine)
+    refuse_unknown_source(settings, engine, source)
     path = file or settings.reports / book_name(_now())
     console.print(write_quarantine_book(engine, path, source, rows).summary(path), markup=False)
 
@@ -41,12 +43,15 @@ def import_command(
 ) -> None:
     """Load the corrected rows, each once; exit 1 if some are still wrong."""
     from freight.catalog import read_catalog
+    from freight.errors import ConfigurationError
     from freight.log import log_to_file
     from freight.quarantine.corrections import Import, import_corrections
     from freight.readers import find_files
     from freight.warehouse.connect import open_engine
     from freight.warehouse.runs import noted_run
 
+    if not file.is_file():
+        raise ConfigurationError(f"there is no file {file}: name a workbook from `dpa quarantine export`")
     settings = load_settings()
     log_to_file(settings.logs)
     engine = open_engine(settings.warehouse_url)
@@ -69,13 +74,16 @@ def list_command(
 ) -> None:
     """List the rows that wait in quarantine by file and reason, with their age and the first of them."""
     from freight.console.as_json import print_json
+    from freight.console.named import refuse_unknown_source
     from freight.console.waiting import EXAMPLES, as_data, waiting_lines
     from freight.warehouse.connect import open_engine, reading
     from freight.warehouse.migrate import require_current
     from freight.warehouse.quarantine import read_as_of, waiting_groups
 
-    engine = open_engine(load_settings().warehouse_url)
+    settings = load_settings()
+    engine = open_engine(settings.warehouse_url)
     require_current(engine)
+    refuse_unknown_source(settings, engine, source)
     with reading(engine) as connection:
         groups = waiting_groups(connection, source, EXAMPLES)
         read_as = read_as_of(connection, {row.batch_id for group in groups for row in group.first_rows})

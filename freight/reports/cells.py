@@ -12,6 +12,7 @@ from openpyxl.cell import Cell
 
 CELL_LIMIT = 32_767  # UTF-16 code units, as Excel counts
 SHEET_ROWS = 1_048_576
+LARGEST_EXACT = 10**15  # workbooks keep 15 digits of a number
 
 _LIVE_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -26,7 +27,8 @@ def set_cell(cell: Cell, value: CellValue, number_format: str = "") -> None:
     """Write a value: text as text, an instant as UTC, bytes as their text, null as an empty cell."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="backslashreplace")
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
+    is_long = type(value) is int and not is_exact(value)
+    if is_long or (isinstance(value, float | Decimal) and not math.isfinite(value)):
         value = str(value)
     if isinstance(value, str):
         set_text(cell, value)
@@ -36,6 +38,11 @@ def set_cell(cell: Cell, value: CellValue, number_format: str = "") -> None:
     cell.value = value
     if number_format and value is not None:
         cell.number_format = number_format
+
+
+def is_exact(value: object) -> bool:
+    """Whether a value is a whole number that a workbook keeps with all its digits."""
+    return type(value) is int and abs(value) <= LARGEST_EXACT
 
 
 def set_text(cell: Cell, text: str) -> None:

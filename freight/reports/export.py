@@ -17,7 +17,7 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 
 from freight.errors import ConfigurationError
-from freight.reports.cells import CELL_LIMIT, SHEET_ROWS, fits, set_cell
+from freight.reports.cells import CELL_LIMIT, SHEET_ROWS, fits, is_exact, set_cell
 from freight.reports.formulas import GUARD, guarded
 from freight.reports.workbook import DAY, INSTANT, NARROWEST, SHARE, TONNES
 from freight.warehouse.connect import Engine
@@ -188,7 +188,7 @@ def _held(sheet: WriteOnlyWorksheet, value: Any, place: str, shown_as: str) -> C
     """
     if type(value) is float and shown_as and isfinite(value):
         return _cell(sheet, value, shown_as)
-    if value is None or (type(value) in (int, float) and isfinite(value)):
+    if value is None or (type(value) is float and isfinite(value)) or is_exact(value):
         return value  # nearly all values: an explicit cell takes five times as long
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
     if isinstance(text, str) and not fits(text):

@@ -321,6 +321,12 @@ def all_parked(connection: sa.Connection, source: str | None = None) -> list[Par
     return _not_loaded(connection, source, load_attempts.c.fault.not_in(OF_THE_PLACE))
 
 
+def is_known_source(connection: sa.Connection, name: str) -> bool:
+    """Whether anything was ever loaded from a source or a topic, or failed."""
+    here = (sa.select(sa.literal(1)).where(table.c.source == name).limit(1) for table in (batches, load_attempts))
+    return any(connection.execute(query).first() for query in here)
+
+
 def failed_files(connection: sa.Connection, source: str) -> list[Parked]:
     """Return the files of a source that failed, parked or not, and were neither loaded nor told to be gone since."""
     return [one for one in _not_loaded(connection, source, sa.true()) if not one.is_gone]

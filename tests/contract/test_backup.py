@@ -76,6 +76,13 @@ def test_the_command_writes_one_file_and_replaces_none_unasked(
     assert content_restored(copy, loaded, request) == content_of(loaded.engine)
 
 
+def test_the_warehouse_itself_is_no_copy_of_it(sqlite_warehouse: WarehouseUnderTest, tmp_path: Path) -> None:
+    own = str(sqlite_warehouse.engine.url.database)
+    done = Dpa(tmp_path, sqlite_warehouse.url)("backup", own, "--replace")
+    assert done.returncode == 2
+    assert "is the warehouse itself: name another file for its copy" in done.stderr
+
+
 def test_where_no_warehouse_is_nothing_is_made(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{(tmp_path / 'dwh.sqlite').as_posix()}")
     with pytest.raises(ConfigurationError, match=r"there is no warehouse at .*: `dpa migrate` makes one"):

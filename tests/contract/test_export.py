@@ -14,7 +14,7 @@ from freight.errors import ConfigurationError
 from freight.parsers.workbooks import open_workbook
 from freight.reports.cells import visible
 from freight.reports.export import export
-from freight.warehouse.connect import Engine, transaction
+from freight.warehouse.connect import Engine, reading, transaction
 from freight.warehouse.schema import metadata
 from tests.conftest import WarehouseUnderTest
 from tests.lib.corridor import Corridor, nightly
@@ -252,6 +252,15 @@ def test_a_workbook_shows_fractions_as_the_report_does_and_keeps_all_their_digit
     day = cells["transaction_date"]
     assert (day.value, day.number_format) == (datetime(2026, 2, 1), "yyyy-mm-dd")
     assert isinstance(cells["as_of"].value, datetime)
+
+
+def test_a_whole_number_of_many_digits_keeps_them_in_a_workbook(engine: Engine, tmp_path: Path) -> None:
+    export(engine, "fact_transactions", tmp_path / "f.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "f.xlsx")["fact_transactions"]
+    hashes = [row[[cell.value for cell in sheet[1]].index("content_hash")].value for row in sheet.iter_rows(min_row=2)]
+    with reading(engine) as connection:
+        stored = connection.execute(sa.text("SELECT content_hash FROM fact_transactions")).scalars()
+        assert sorted(map(str, hashes)) == sorted(map(str, stored))
 
 
 def test_a_workbook_has_a_frozen_bold_header_with_filters_on_each_sheet(

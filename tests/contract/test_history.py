@@ -76,9 +76,33 @@ def test_a_program_gets_counts_reasons_and_the_person(dpa: Dpa) -> None:
     assert failed["first_bad_rows"] == [{"row": 2, "column": "transaction_at", "fault": "transaction_at: wrong_type"}]
 
 
-def test_the_history_of_nothing_says_so(dpa: Dpa) -> None:
+def test_the_history_of_nothing_says_so(dpa: Dpa, tmp_path: Path, warehouse: WarehouseUnderTest) -> None:
+    assert nightly(tmp_path, warehouse.engine).catalog.sources
     assert dpa("history").stdout == "Nothing was loaded yet\n"
     assert dpa("history", "erp").stdout == "Nothing was loaded from erp\n"
+    unknown = dpa("history", "nope")
+    assert (unknown.returncode, unknown.stdout.split(":")[0]) == (1, "Nothing is known of nope")
+
+
+@pytest.mark.usefixtures("corridor")
+def test_a_file_is_found_by_its_whole_path(dpa: Dpa, tmp_path: Path) -> None:
+    assert len(in_json(dpa, "history", str(tmp_path / "erp" / "erp_20260203.csv"))) == 2
+
+
+@pytest.mark.usefixtures("corridor")
+@pytest.mark.parametrize(
+    "command", [("retry",), ("parked",), ("quarantine", "list"), ("quarantine", "export", "c.xlsx")]
+)
+def test_a_source_that_nobody_knows_is_a_mistake(dpa: Dpa, command: tuple[str, ...]) -> None:
+    done = dpa(*command, "--source", "nope")
+    assert done.returncode == 2
+    assert "there is no source or topic 'nope': the catalog has machines, erp" in done.stderr
+
+
+def test_a_workbook_that_is_not_there_is_named(dpa: Dpa) -> None:
+    done = dpa("quarantine", "import", "gone.xlsx")
+    assert done.returncode == 2
+    assert "there is no file gone.xlsx" in done.stderr
 
 
 @pytest.mark.usefixtures("corridor")

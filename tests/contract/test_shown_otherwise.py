@@ -8,6 +8,7 @@ import openpyxl
 import pytest
 from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
+from openpyxl.styles import Font
 
 from freight.contracts import contract_for
 from freight.frames import BadRow, each_bad_row
@@ -114,6 +115,21 @@ def test_struck_out_and_raised_characters_are_no_part_of_a_value(
     assert [row[3] for row in rows] == (["123"] if is_read else [])
     told = "the cell holds '123', of which '3' is struck out, raised or lowered, so it shows something else"
     assert [told in row.detail for row in bad] == ([] if is_read else [True])
+
+
+def test_a_row_that_is_struck_out_as_a_whole_is_quarantined(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for row in (HEADER, ["TRX-1", "MCH-001", WHEN, 12.5, "OK"], ["TRX-2", "MCH-001", WHEN, 12.5, "OK"]):
+        book.active.append(row)
+    for cell in book.active[2]:
+        cell.font = Font(strike=True)
+    book.active["D3"].font = Font(strike=False, b=True)
+    book.save(tmp_path / "erp.xlsx")
+    rows, (bad,) = read(tmp_path / "erp.xlsx")
+    assert [row[0] for row in rows] == ["TRX-2"]
+    assert (bad.row_number, bad.reason) == (2, "shown_otherwise")
+    assert "struck out" in bad.detail
 
 
 @pytest.mark.parametrize("tag", ["s", "strike", "del", "sup", "sub"])

@@ -8,6 +8,7 @@ memory, and takes twice as long. Faster engines are no choice: they turn error c
 import codecs
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import IO, BinaryIO, Self
 from xml.etree.ElementTree import Element, fromstring, iterparse
 
@@ -75,7 +76,9 @@ class XlsxWorkbook:
         self.sheets = list(self._parts)
         self.hidden = frozenset(sheet.name for sheet, _ in found if sheet.state != "visible")
         self._strings = _shared_strings(reader)
-        self._styled = _styled_numbers(reader)
+        styles = _styles(reader)
+        self._styled = _styled_numbers(styles, reader.wb.epoch)
+        self._struck = _struck_styles(styles)
         self._is_uncalculated = _is_uncalculated(reader)
 
     def rows(self, sheet: str) -> Iterator[Row]:
@@ -112,8 +115,15 @@ class XlsxWorkbook:
             if cell.tag != CELL:
                 continue
             column = _column(cell, column)
-            row.put(column, self._text, cell)
+            row.put(column, self._shown_text if cell.get("s") in self._struck else self._text, cell)
         return row
+
+    def _shown_text(self, cell: Element) -> str:
+        """Refuse the text of a cell that is struck out: people cancel a row so."""
+        text = self._text(cell)
+        if text.strip():
+            raise marked_text(text, text)
+        return text
 
     def _text(self, cell: Element) -> str:
         value, kind = cell.findtext(VALUE), cell.get("t", "n")
@@ -215,8 +225,7 @@ def _plain(text: str) -> str:
 def _is_marked(run: Element) -> bool:
     """Whether a run of characters is struck out, raised or lowered."""
     struck, moved = (run.find(f"{_tag('rPr')}/{_tag(name)}") for name in ("strike", "vertAlign"))
-    is_struck = struck is not None and BOOLEANS.get(struck.get("val", "1")) == "true"
-    return is_struck or (moved is not None and moved.get("val") in ("superscript", "subscript"))
+    return _is_on(struck) or (moved is not None and moved.get("val") in ("superscript", "subscript"))
 
 
 def _unescaped(text: str) -> str:
@@ -224,18 +233,37 @@ def _unescaped(text: str) -> str:
     return ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
 
 
-def _styled_numbers(reader: ExcelReader) -> dict[str | None, WriteNumber]:
-    """Return the number writers of the cell styles that show dates, leading zeros or units."""
+def _styles(reader: ExcelReader) -> Element:
+    """Return the styles of a workbook; an empty element if it has none."""
     entry = reader.package.find(STYLES_TYPE)
-    if entry is None:
-        return {}
-    styles = fromstring(reader.archive.read(entry.PartName[1:]))
+    return Element("none") if entry is None else fromstring(reader.archive.read(entry.PartName[1:]))
+
+
+def _of_cells(styles: Element) -> dict[str, Element]:
+    """Return the styles that cells name."""
+    return {str(style): element for style, element in enumerate(styles.iterfind(f"{_tag('cellXfs')}/{_tag('xf')}"))}
+
+
+def _styled_numbers(styles: Element, epoch: datetime) -> dict[str | None, WriteNumber]:
+    """Return the number writers of the cell styles that show dates, leading zeros or units."""
     codes = format_codes(_own_formats(styles))
     written = {
-        str(style): written_as(codes.get(int(element.get("numFmtId", 0)), ""), reader.wb.epoch)
-        for style, element in enumerate(styles.iterfind(f"{_tag('cellXfs')}/{_tag('xf')}"))
+        style: written_as(codes.get(int(element.get("numFmtId", 0)), ""), epoch)
+        for style, element in _of_cells(styles).items()
     }
     return {style: write for style, write in written.items() if write}
+
+
+def _struck_styles(styles: Element) -> frozenset[str | None]:
+    """Return the cell styles whose font is struck out."""
+    fonts = [font.find(_tag("strike")) for font in styles.iterfind(f"{_tag('fonts')}/{_tag('font')}")]
+    struck = {str(number) for number, strike in enumerate(fonts) if _is_on(strike)}
+    return frozenset(style for style, element in _of_cells(styles).items() if element.get("fontId", "0") in struck)
+
+
+def _is_on(flag: Element | None) -> bool:
+    """Whether a property of a font, such as `<strike/>`, is set."""
+    return flag is not None and BOOLEANS.get(flag.get("val", "1")) == "true"
 
 
 def _is_uncalculated(reader: ExcelReader) -> bool:
