@@ -1,13 +1,16 @@
 """Extract: write a delivery as text columns to a spool file, and rows that cannot be cut into cells beside it."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from freight.ahead import ahead
+from freight.catalog import Source
 from freight.contracts import Contract
+from freight.contracts.headers import HeaderMatch
 from freight.errors import SourceError
 from freight.frames import ROW_NUMBER
 from freight.notation.evidence import SKIPPED_ROWS, Evidence, ReadAs, columns_of
@@ -19,7 +22,7 @@ from freight.pipeline.reshape import read_unit
 from freight.pipeline.second_header import SecondHeader
 from freight.pipeline.unit_row import refuse_other_units
 from freight.pipeline.units import PlannedUnit, RawSpool
-from freight.readers import RawBatch, name_members, reader_for
+from freight.readers import RawBatch, RawTable, name_members, reader_for
 from freight.retry import patiently
 from freight.spool import SpoolWriter
 from freight.words import counted
@@ -56,25 +59,14 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
     table, reshaped = read_unit(planned, folder)
     table, layout = lay_out(planned, table)
     raw = RawSpool(folder, table.header, layout.left_out, table.sheets, drift=layout.drift, reshaped=reshaped)
-    seen, remarks = _Seen(), Remarks(table)
-    bad = BadRows()
-    evidence = Evidence(
-        source.forms,
-        has_commas_between_cells=table.has_commas_between_cells,
-        has_native_days=source.reader == "excel",
-    )
-    headers = dict(zip(layout.match.columns, layout.match.header, strict=True))
-    asked, second_header = columns_of(contract, headers), SecondHeader(headers, contract)
+    seen, remarks, bad, witness = _Seen(), Remarks(table), BadRows(), _Witness(source, table, layout.match)
     with SpoolWriter(raw.rows_path) as rows, SpoolWriter(raw.faults_path) as faults:
         for batch in Time(planned).over(ahead(table.batches)):
             seen.note(batch)
             remarks.note(batch)
             named = layout.apply(batch)
-            place = ReadAs(facts=remarks.facts(table.sheets)).place
-            if rows.rows == 0:
-                refuse_other_units(named.rows, headers, contract, place)
-            second_header.look_for(named.rows, place)
-            evidence.note(raw.with_rows_of_the_file(_whole(named.rows, contract)), asked)
+            witness.look_at(named.rows, ReadAs(facts=remarks.facts(table.sheets)).place)
+            witness.evidence.note(raw.with_rows_of_the_file(_whole(named.rows, contract)), witness.asked)
             rows.write(named.rows)
             faults.write(named.faults)
             bad.note(named.faults)
@@ -84,7 +76,7 @@ def _extract(planned: PlannedUnit, folder: Path) -> RawSpool:
         raise _no_rows(seen.skipped)
     raw = replace(raw, rows=rows.rows, faults=faults.rows, skipped=seen.skipped, row_range=seen.row_range)
     facts = {**table.facts, **seen.facts, **remarks.facts(table.sheets)}
-    return replace(raw, read_as=evidence.read_as(facts), remarks=remarks.words)
+    return replace(raw, read_as=witness.evidence.read_as(facts), remarks=remarks.words)
 
 
 def _whole(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -102,6 +94,34 @@ def _no_rows(skipped: int) -> SourceError:
             remedy="correct the patterns, so that they match only what is no data, then `dpa retry`",
         )
     return SourceError("header_only", "the file has a header and no rows", remedy="deliver the rows")
+
+
+class _Witness:
+    """What the rows of a table say about all of them: how they are written, and whether they are of one table.
+
+    Attributes:
+        evidence: The evidence of the notation.
+        asked: The columns that give evidence.
+    """
+
+    def __init__(self, source: Source, table: RawTable, match: HeaderMatch) -> None:
+        self._contract = source.contract
+        self._headers = dict(zip(match.columns, match.header, strict=True))
+        self._second_header = SecondHeader(self._headers, source.contract)
+        self._is_at_start = True
+        self.asked = columns_of(source.contract, self._headers)
+        self.evidence = Evidence(
+            source.forms,
+            has_commas_between_cells=table.has_commas_between_cells,
+            has_native_days=source.reader == "excel",
+        )
+
+    def look_at(self, rows: pl.DataFrame, place: Callable[[int], int | str]) -> None:
+        """Refuse a row of other units at the start, and a second header anywhere."""
+        if self._is_at_start:
+            refuse_other_units(rows, self._headers, self._contract, place)
+        self._is_at_start = self._is_at_start and rows.is_empty()
+        self._second_header.look_for(rows, place)
 
 
 class _Seen:

@@ -297,10 +297,13 @@ def _written(connection: sa.Connection, statement: str, batch_ids: Sequence[Batc
 def _newest_of_each_content(contract: Contract, staging: str) -> str:
     """Return a subquery for the newest staged row of each key and content: an update has to meet a single row."""
     same = columns_list((*contract.business_key, "content_hash"))
-    return (
-        f"(SELECT n.*, ROW_NUMBER() OVER (PARTITION BY {same} ORDER BY origin_us DESC, origin_seq DESC) AS place "
-        f"FROM {staging} AS n)"
-    )
+    newest_first = f"ROW_NUMBER() OVER (PARTITION BY {same} ORDER BY origin_us DESC, origin_seq DESC)"
+    return f"(SELECT * FROM (SELECT n.*, {newest_first} AS place FROM {staging} AS n) AS numbered WHERE place = 1)"
+
+
+def _assigned(names: Iterable[str]) -> str:
+    """Return the assignments of staged values to columns."""
+    return ", ".join(f'"{name}" = s."{name}"' for name in names)
 
 
 class _Statements:
@@ -313,9 +316,8 @@ class _Statements:
         same_key = " AND ".join(f't."{name}" = s."{name}"' for name in contract.business_key)
         version = "({0}.origin_us, {0}.origin_seq, {0}.content_hash)"
         newer = f"{version.format('s')} > {version.format('t')}"
-        values = ", ".join(f'"{name}" = s."{name}"' for name in names if name not in contract.business_key)
-        of_version = [*ORIGIN_NAMES, *({LATE} & {*names})]  # what a version has apart from its content
-        origin = ", ".join(f"{name} = s.{name}" for name in of_version)
+        values = _assigned(name for name in names if name not in contract.business_key)
+        origin = _assigned([*ORIGIN_NAMES, *({LATE} & {*names})])  # what a version has apart from its content
         newest = _newest_of_each_content(contract, staging) if contract.immutable else staging
         self.insert_new = (
             f"INSERT INTO {table} AS t ({columns_list(names)}) SELECT {columns_list(names)} FROM {staging} "
@@ -328,7 +330,6 @@ class _Statements:
         self.confirm_same = (
             f"UPDATE {table} AS t SET {origin} FROM {newest} AS s "
             f"WHERE {same_key} AND {newer} AND s.content_hash = t.content_hash"
-            + (" AND s.place = 1" if contract.immutable else "")
         )
         self.compare = (
             "SELECT count(CASE WHEN s.content_hash <> t.content_hash THEN 1 END), "

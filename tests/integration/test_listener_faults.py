@@ -158,7 +158,7 @@ def until_loaded(reader: Reader, batch: MicroBatch) -> None:
 def test_an_event_never_changes_and_one_that_contradicts_it_is_quarantined(new_reader: NewReader) -> None:
     reader = new_reader(dataset="terminal_events")
     first = reader.batch([terminal_event(1), terminal_event(1), terminal_event(2, 1.0)], [terminal_event(3)])
-    assert reader.loader.load(first) == LoadCounts(read=4, inserted=3, superseded=1)
+    assert reader.loader.load(first) == LoadCounts(read=4, inserted=3, unchanged=1)
     again = reader.batch([terminal_event(2, 1.0), terminal_event(2, 2.0)], [terminal_event(4), terminal_event(4, 5.0)])
     assert reader.loader.load(again) == LoadCounts(read=4, inserted=1, unchanged=1, quarantined=2)
     stored = rows(reader.engine, "SELECT event_id, pressure_bar FROM fact_terminal_events ORDER BY 1")

@@ -121,15 +121,25 @@ class Produced:
             ValueError: Two versions are equally new; only the content hash could decide between them.
         """
         newest: dict[str, tuple[tuple[int, int], Fact]] = {}
+        origins = self._origins(self.transactions)
         for place, row in self._rows(self.transactions):
             fact = (row["machine_id"], row["transaction_at"], row["volume_transferred_t"], row["status_code"])
-            version = (self._messages[place][0], place.offset)
+            version = (origins[place], place.offset)
             known = newest.setdefault(row["transaction_id"], (version, fact))
             if version == known[0] and fact != known[1]:
                 raise ValueError(f"{row['transaction_id']} has two versions that are equally new, one at {place}")
             if version > known[0]:
                 newest[row["transaction_id"]] = (version, fact)
         return {key: fact for key, (_, fact) in newest.items()}
+
+    def _origins(self, topic: str) -> dict[Place, int]:
+        """Return the newest time of each message and those before it in its partition, in milliseconds."""
+        newest: dict[int, int] = {}
+        origins = {}
+        for place in sorted(place for place in list(self._messages) if place.topic == topic):
+            newest[place.partition] = max(newest.get(place.partition, 0), self._messages[place][0])
+            origins[place] = newest[place.partition]
+        return origins
 
     def quarantined(self, topic: str = "") -> Counter[tuple[int, int, bytes]]:
         """Return partition, offset and bytes (none for a tombstone) of each bad message of a topic."""

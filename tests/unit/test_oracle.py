@@ -196,12 +196,12 @@ def test_keys_are_read_as_headers_are(before: bytes, after: bytes, reason: str |
     assert (judged if isinstance(judged, str) else None) == reason
 
 
-def test_the_newest_version_wins_by_time_and_then_by_offset() -> None:
+def test_the_newest_version_wins_by_offset_in_a_partition_and_by_time_between_them() -> None:
     produced = Produced(NOW)
 
-    def send(offset: int, timestamp_ms: int, volume: float, key: str = "TRX-1") -> None:
+    def send(offset: int, timestamp_ms: int, volume: float, key: str = "TRX-1", partition: int = 0) -> None:
         value = {**GOOD_TEXTS, "transaction_id": key, "volume_transferred_t": volume}
-        produced.add(TRANSACTIONS, 0, offset, timestamp_ms, orjson.dumps(value))
+        produced.add(TRANSACTIONS, partition, offset, timestamp_ms, orjson.dumps(value))
 
     send(0, 1_000, 1.0)
     send(1, 3_000, 2.0)
@@ -210,10 +210,12 @@ def test_the_newest_version_wins_by_time_and_then_by_offset() -> None:
     send(4, 3_000, -1.0)
     send(5, 2_999, 6.0)
     send(6, 1_000, 5.0, "TRX-2")
+    send(7, 2_999, 7.0, partition=1)
+    send(8, 3_001, 8.0, "TRX-2", partition=1)
 
     at = datetime(2026, 2, 1, 9, tzinfo=UTC)
-    assert produced.facts() == {"TRX-1": ("MCH-001", at, 4.0, "OK"), "TRX-2": ("MCH-001", at, 5.0, "OK")}
-    assert produced.totals() == (7, 6, 1)
+    assert produced.facts() == {"TRX-1": ("MCH-001", at, 6.0, "OK"), "TRX-2": ("MCH-001", at, 8.0, "OK")}
+    assert produced.totals() == (9, 8, 1)
     assert [place[:2] for place in produced.quarantined()] == [(0, 4)]
     assert produced.reasons() == {"out_of_range": 1}
 
