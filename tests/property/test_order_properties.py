@@ -28,6 +28,11 @@ from tests.lib.streams import event, rows
 from tests.lib.tables import content_of
 from tests.property.test_upsert_properties import Delivery, Row, fresh, local_midnight_us, ranked
 
+# An engine of an example may go before its pool is closed.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function BaseConnection:pytest.PytestUnraisableExceptionWarning"
+)
+
 PARTITIONS = range(2)
 HOUR = timedelta(hours=1)
 DAY_US = 86_400_000_000
