@@ -105,8 +105,10 @@ some_of_each = st.sampled_from([(4, 4), (3, 1), (1, 3), (2, 0), (0, 2), (1, 1)])
 @contextmanager
 def reader_of(warehouse: WarehouseUnderTest, dataset: str) -> Iterator[Reader]:
     reader = Reader(warehouse.url, dataset=dataset)
-    yield reader
-    reader.engine.dispose()
+    try:
+        yield reader
+    finally:
+        reader.engine.dispose()
 
 
 def log_of(dataset: str, sent: Sequence[Sent], partition: int) -> list[tuple[int, bytes | None]]:
